@@ -1,1 +1,13 @@
-//! Engine.
+//! The session engine: ids, records, rules and stores. It knows neither HTTP nor the plugin ABI.
+//!
+//! - [`id`]: what a client holds, and what a store keeps of it
+//! - [`data`]: JSON that every store can hold exactly
+//! - [`record`]: a session as it is stored, and a change to it
+//! - [`time`]: moments and the engine's clock
+//! - [`store`]: the contract of a store, and the stores
+
+pub mod data;
+pub mod id;
+pub mod record;
+pub mod store;
+pub mod time;

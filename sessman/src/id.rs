@@ -1,0 +1,208 @@
+//! Session ids: a public handle and a secret, and the hash that is all a store keeps of the secret.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+const HANDLE_BYTES: usize = 12;
+const SECRET_BYTES: usize = 24;
+
+/// The public name of a session: the store key, fixed for the session's life. It may be logged and shown; knowing
+/// it lets nobody in.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Handle([u8; HANDLE_BYTES]);
+
+impl Handle {
+    /// Length of the text form.
+    pub const TEXT_LENGTH: usize = 16;
+
+    /// The raw bytes.
+    pub fn as_bytes(&self) -> &[u8; HANDLE_BYTES] {
+        &self.0
+    }
+
+    /// Reads the 16 base64url characters that [`Display`](fmt::Display) writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; HANDLE_BYTES];
+        decode(text, Self::TEXT_LENGTH, &mut bytes).then_some(Self(bytes))
+    }
+}
+
+impl From<[u8; HANDLE_BYTES]> for Handle {
+    fn from(bytes: [u8; HANDLE_BYTES]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; Self::TEXT_LENGTH];
+        f.write_str(encode(&self.0, &mut text))
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({self})")
+    }
+}
+
+/// SHA-256 of a session's secret. Equality takes the same time wherever the first difference is.
+#[derive(Clone, Copy)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    /// The raw bytes, as a store keeps them.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl From<[u8; 32]> for SecretHash {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl PartialEq for SecretHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SecretHash {}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(..)")
+    }
+}
+
+/// What a client holds: 48 base64url characters, the handle's 16 and then the secret's 32. Whoever has it is the
+/// session, so it has no `Display`, and its `Debug` shows the handle alone.
+#[derive(Clone, Copy)]
+pub struct SessionId {
+    handle: Handle,
+    secret: [u8; SECRET_BYTES],
+}
+
+impl SessionId {
+    /// Length of the text form.
+    pub const TEXT_LENGTH: usize = 48;
+
+    /// A new id from the operating system's generator.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give: there is no safe way on without it.
+    pub fn generate() -> Self {
+        Self { handle: Handle(random()), secret: random() }
+    }
+
+    /// A new secret behind the same handle.
+    ///
+    /// # Panics
+    /// As [`generate`](Self::generate).
+    pub fn rotated(&self) -> Self {
+        Self { handle: self.handle, secret: random() }
+    }
+
+    /// Reads the text form; `None` for every text that no session can have.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; HANDLE_BYTES + SECRET_BYTES];
+        if !decode(text, Self::TEXT_LENGTH, &mut bytes) {
+            return None;
+        }
+        let (handle, secret) = bytes.split_at(HANDLE_BYTES);
+        Some(Self { handle: Handle(handle.try_into().ok()?), secret: secret.try_into().ok()? })
+    }
+
+    /// The session's public name.
+    pub fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// What a store keeps to recognise the secret.
+    pub fn secret_hash(&self) -> SecretHash {
+        SecretHash(Sha256::digest(self.secret).into())
+    }
+
+    /// Writes the text form to the one who owns the session.
+    pub fn expose<'a>(&self, text: &'a mut [u8; Self::TEXT_LENGTH]) -> &'a str {
+        let mut bytes = [0; HANDLE_BYTES + SECRET_BYTES];
+        bytes[..HANDLE_BYTES].copy_from_slice(&self.handle.0);
+        bytes[HANDLE_BYTES..].copy_from_slice(&self.secret);
+        encode(&bytes, text)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId({}..)", self.handle)
+    }
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
+}
+
+fn decode(text: &str, text_length: usize, bytes: &mut [u8]) -> bool {
+    text.len() == text_length
+        && URL_SAFE_NO_PAD.decode_slice(text, bytes).is_ok_and(|written| written == bytes.len())
+}
+
+fn encode<'a>(bytes: &[u8], text: &'a mut [u8]) -> &'a str {
+    let written = URL_SAFE_NO_PAD.encode_slice(bytes, text).unwrap_or_default();
+    // Base64 is ASCII; the empty text never comes up because every caller's buffer has the exact size.
+    std::str::from_utf8(&text[..written]).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text_of(id: &SessionId) -> String {
+        id.expose(&mut [0; SessionId::TEXT_LENGTH]).to_owned()
+    }
+
+    #[test]
+    fn the_text_form_is_read_back_and_begins_with_the_handle() {
+        let id = SessionId::generate();
+        let text = text_of(&id);
+        assert_eq!(text.len(), SessionId::TEXT_LENGTH);
+        assert!(text.starts_with(&id.handle().to_string()));
+        let read = SessionId::parse(&text).unwrap();
+        assert_eq!((read.handle(), read.secret_hash()), (id.handle(), id.secret_hash()));
+        assert_eq!(Handle::parse(&id.handle().to_string()), Some(id.handle()));
+    }
+
+    #[test]
+    fn ids_differ_and_rotation_keeps_the_handle() {
+        let (a, b) = (SessionId::generate(), SessionId::generate());
+        assert_ne!(text_of(&a), text_of(&b));
+        let rotated = a.rotated();
+        assert_eq!(rotated.handle(), a.handle());
+        assert_ne!(rotated.secret_hash(), a.secret_hash());
+    }
+
+    #[test]
+    fn what_no_session_can_have_is_refused() {
+        let good = text_of(&SessionId::generate());
+        for bad in ["", "x", &good[1..], &format!("{good}A"), &good.replace(&good[..1], "="), &"ä".repeat(24)]
+        {
+            assert!(SessionId::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let id = SessionId::generate();
+        let shown = format!("{id:?} {:?}", id.secret_hash());
+        assert!(!shown.contains(&text_of(&id)[Handle::TEXT_LENGTH..]));
+        assert!(shown.ends_with("SecretHash(..)"));
+    }
+}

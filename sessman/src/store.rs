@@ -1,0 +1,132 @@
+//! The store contract: what the engine asks of a place that keeps sessions.
+//!
+//! A store knows nothing of rules. It keeps records, answers only with live ones, and makes each call one atomic
+//! step. [`conformance`] says what that means, case by case, and runs for every store.
+
+#[cfg(test)]
+pub mod conformance;
+pub mod memory;
+pub mod mongodb;
+pub mod sqlite;
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::id::{Handle, SecretHash};
+use crate::record::{Change, Record};
+use crate::time::Timestamp;
+
+/// Whether [`Store::create`] wrote the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// It did.
+    Yes,
+    /// A live record has that handle already; nothing was changed.
+    Exists,
+}
+
+/// What an existing record must be like for a [`Change`] to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    /// The id that the caller holds still opens the session.
+    pub secret_hash: SecretHash,
+    /// Nobody changed it since the caller read it; `None` for whatever version it has.
+    pub version: Option<u64>,
+}
+
+/// What became of a [`Change`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Updated {
+    /// It was made; the record as it is now.
+    Done(Arc<Record>),
+    /// The session lives and the secret is right, but the version is this one.
+    Conflict(u64),
+    /// No live record has that handle and secret.
+    Missing,
+}
+
+/// Counts of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Sessions that exist.
+    pub active: u64,
+    /// Records past their `expires_at` that are still stored.
+    pub expired: u64,
+}
+
+/// Some records, and where to go on.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// In the order of their handles.
+    pub records: Vec<Arc<Record>>,
+    /// Pass it as `after` for the next page; `None` after the last.
+    pub next: Option<Handle>,
+}
+
+/// Which records [`Store::list`] gives.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Listing<'a> {
+    /// Only this user's.
+    pub user_id: Option<&'a str>,
+    /// Only those with a greater handle.
+    pub after: Option<Handle>,
+    /// At most so many; at least 1.
+    pub limit: usize,
+}
+
+/// Why a store did not do what it was asked. Whether a write that ended so took place is unknown.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It could not be reached, or not in time; the next call may go well.
+    #[error("the session store is not available")]
+    Unavailable(#[source] Box<dyn StdError + Send + Sync>),
+    /// It is bounded and full of live sessions.
+    #[error("the session store is full")]
+    Full,
+    /// It answered, but not with something this build can work with.
+    #[error("the session store cannot be used: {0}")]
+    Unusable(String),
+}
+
+/// Shorthand for what every call of a store returns.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A place that keeps sessions.
+///
+/// `now` is the engine's clock: a record is live while `now < expires_at`, whatever the server's own clock says
+/// and whether or not it has removed the record. Where no `now` is passed, expiry does not matter.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Stores a new record, replacing an expired one with the same handle in the same atomic step.
+    async fn create(&self, record: Arc<Record>, now: Timestamp) -> Result<Created>;
+
+    /// The live record with that handle.
+    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Option<Arc<Record>>>;
+
+    /// Makes `change` if the live record is as `expected`, in one atomic step. Never creates a record.
+    async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated>;
+
+    /// Deletes the record, live or not, if its secret is the given one (`None`: whatever it is). Says whether it did.
+    async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool>;
+
+    /// Live records in the order of their handles. One that exists from the first page to the last is on exactly
+    /// one of them, whatever is written meanwhile.
+    async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page>;
+
+    /// Counts what is stored.
+    async fn counts(&self, now: Timestamp) -> Result<Counts>;
+
+    /// Deletes at most `limit` records that are expired at `now`; fewer than `limit` means that none is left.
+    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<usize>;
+
+    /// Deletes every record and says how many.
+    async fn clear(&self) -> Result<u64>;
+
+    /// Whether the store can be reached and written to.
+    async fn ping(&self) -> Result<()>;
+
+    /// Lets go of files, locks and connections, after everything that was asked before is done.
+    async fn close(&self);
+}
