@@ -1,0 +1,306 @@
+//! `[plugin_parms]`: one line an instance, `name=json=file.json` or `name=key=value&key=value`.
+//!
+//! What is wrong with the line itself is a problem of the configuration. What is wrong with the instance's own
+//! parameters, which a JSON file may hold, fails that instance alone: the others serve.
+
+use std::path::{Path, PathBuf};
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use serde_json::{Map, Value};
+
+use super::json5;
+use super::problem::Problem;
+use super::raw::{RawEntry, Resolver};
+use super::secret::{ApiKey, ApiKeys, Parameters};
+use super::sections::{HostKeys, PLUGIN_PARMS};
+use super::values;
+
+/// What a plugin's parameters say to the host, and the rest for the plugin.
+#[derive(Debug, Clone)]
+pub struct InstanceConfig {
+    /// The instance's name, in lower case.
+    pub name: String,
+    /// Where it is written; for messages.
+    pub place: String,
+    /// The plugin that it is an instance of.
+    pub plugin: String,
+    /// Where its routes are mounted: begins with `/`, does not end with it; empty is the root.
+    pub mount: String,
+    /// Who may call it.
+    pub auth: AuthType,
+    /// What the plugin gets.
+    pub parameters: Parameters,
+}
+
+/// Who may call an instance, as far as its own parameters say.
+#[derive(Debug, Clone)]
+pub enum AuthType {
+    /// Nothing is written: the `[auth]` key if there is one.
+    Default,
+    /// The `[auth]` key.
+    Global,
+    /// Its own keys.
+    Plugin(ApiKeys),
+    /// Everybody.
+    None,
+}
+
+/// An instance, or why its parameters cannot be used.
+#[derive(Debug, Clone)]
+pub struct InstanceLine {
+    /// The instance's name, in lower case.
+    pub name: String,
+    /// The instance, or its problems.
+    pub config: Result<InstanceConfig, Vec<Problem>>,
+}
+
+/// Where JSON files are looked for, in this order.
+pub(crate) struct Folders<'a> {
+    pub(crate) beside_ini: &'a Path,
+    pub(crate) plugins: &'a Path,
+}
+
+/// An instance without a line.
+pub(crate) fn without_line(plugin: &str) -> InstanceConfig {
+    let name = plugin.to_lowercase();
+    InstanceConfig {
+        mount: format!("/{name}"),
+        place: format!("plugin {plugin}"),
+        plugin: plugin.to_owned(),
+        auth: AuthType::Default,
+        parameters: Parameters::new(&Map::new()),
+        name,
+    }
+}
+
+/// Reads one line. The outer error is about the line, the inner one about the instance's parameters.
+pub(crate) fn read_line(
+    entry: &RawEntry,
+    resolver: &Resolver<'_>,
+    folders: &Folders<'_>,
+    has_global_key: bool,
+) -> Result<InstanceLine, Vec<Problem>> {
+    let of_line = |message: String| vec![Problem::with_key(&entry.place, PLUGIN_PARMS, &entry.key, message)];
+    if !is_mountable(&entry.key) {
+        return Err(of_line("an instance's name may hold letters, digits, `-`, `_` and `.`".into()));
+    }
+    let line = Line::read(entry, resolver).map_err(of_line)?;
+    let own = line.parameters.iter().filter(|(key, _)| is_host_key(key));
+    // The host's keys on the line are checked apart from the file's, so that the message names the right place.
+    let on_line: Map<_, _> = own.map(|(key, value)| (key.clone(), value.clone())).collect();
+    settings::read::<HostKeys>(&on_line).map_err(|found| {
+        found
+            .into_iter()
+            .flat_map(|problem| of_line(format!("{}: {}", problem.key, problem.message)))
+            .collect::<Vec<_>>()
+    })?;
+    let config = parameters(line, &entry.place, resolver, folders)
+        .and_then(|parameters| instance(entry, parameters, has_global_key).map_err(of_line));
+    Ok(InstanceLine { name: entry.key.clone(), config })
+}
+
+/// A line taken apart.
+struct Line {
+    file: Option<String>,
+    parameters: Map<String, Value>,
+}
+
+impl Line {
+    fn read(entry: &RawEntry, resolver: &Resolver<'_>) -> Result<Self, String> {
+        // Decided on what is written, before references are replaced: a password from the environment that
+        // holds `&` or `=` must not become another parameter, so what references bring in is encoded.
+        let (file_first, rest) = match entry.text.get(..5) {
+            Some("json=" | "json:") => (true, 5),
+            _ => (false, 0),
+        };
+        let text = if entry.literal {
+            entry.text.clone()
+        } else {
+            resolver.encoded(PLUGIN_PARMS, entry, &encode)?
+        };
+        let mut line = Self { file: None, parameters: Map::new() };
+        let text = text.get(rest..).unwrap_or_default();
+        for (index, pair) in text.split('&').enumerate() {
+            if file_first && index == 0 {
+                line.file = Some(decode(pair.trim())?);
+                continue;
+            }
+            if pair.trim().is_empty() {
+                continue;
+            }
+            let (key, value) = pair.split_once('=').ok_or("expected `key=value` pairs joined by `&`")?;
+            let key = decode(key.trim())?;
+            if key == "json" {
+                if line.file.replace(decode(value)?).is_some() {
+                    return Err("`json=` is there twice".into());
+                }
+                continue;
+            }
+            let (kind, text) = values::split_kind(value);
+            let value = values::typed(kind, &decode(text)?).map_err(|message| format!("{key}: {message}"))?;
+            if line.parameters.insert(key.clone(), value).is_some() {
+                return Err(format!("`{key}` is there twice"));
+            }
+        }
+        match &line.file {
+            Some(file) if file.is_empty() => Err("`json=` without a file name".into()),
+            Some(_) => match line.parameters.keys().find(|key| !is_host_key(key)) {
+                Some(key) => Err(format!(
+                    "`{key}` belongs into the JSON file; {} may stand beside `json=`",
+                    host_keys()
+                )),
+                None => Ok(line),
+            },
+            None => Ok(line),
+        }
+    }
+}
+
+/// All parameters of the instance: those of its file and those of its line.
+fn parameters(
+    line: Line,
+    place: &str,
+    resolver: &Resolver<'_>,
+    folders: &Folders<'_>,
+) -> Result<Map<String, Value>, Vec<Problem>> {
+    let Some(file) = line.file else { return Ok(line.parameters) };
+    let (path, text) = read_file(&file, folders).map_err(|message| vec![Problem::at(place, message)])?;
+    let name = path.display().to_string();
+    let mut object = json5::object(&text).map_err(|message| vec![Problem::at(&name, message)])?;
+    json5::replace_strings(&mut object, &|text| resolver.json_string(text)).map_err(|messages| {
+        messages.into_iter().map(|message| Problem::at(&name, message)).collect::<Vec<_>>()
+    })?;
+    for (key, value) in line.parameters {
+        if object.insert(key.clone(), value).is_some() {
+            return Err(vec![Problem::at(
+                place,
+                format!("`{key}` is there twice: on the line and in {name}"),
+            )]);
+        }
+    }
+    Ok(object)
+}
+
+fn read_file(name: &str, folders: &Folders<'_>) -> Result<(PathBuf, String), String> {
+    let mut missing = Vec::new();
+    for folder in [folders.beside_ini, folders.plugins] {
+        let path = folder.join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => return Ok((path, text)),
+                Err(_) => return Err(format!("{} is not UTF-8", path.display())),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                missing.push(path.display().to_string());
+            }
+            Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
+        }
+    }
+    missing.dedup();
+    Err(format!("there is no file {}", missing.join(" nor ")))
+}
+
+fn instance(
+    entry: &RawEntry,
+    parameters: Map<String, Value>,
+    has_global_key: bool,
+) -> Result<InstanceConfig, String> {
+    let (own, rest): (Map<_, _>, Map<_, _>) = parameters.into_iter().partition(|(key, _)| is_host_key(key));
+    let own = settings::read::<HostKeys>(&own)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+    Ok(InstanceConfig {
+        name: entry.key.clone(),
+        place: entry.place.clone(),
+        plugin: own.plugin.unwrap_or_else(|| entry.key.clone()).to_lowercase(),
+        mount: match own.route_path {
+            Some(path) => mount(&path)?,
+            None => format!("/{}", entry.key),
+        },
+        auth: auth_type(own.auth_type.as_deref(), own.apikey.map(|keys| keys.0), has_global_key)?,
+        parameters: Parameters::new(&rest),
+    })
+}
+
+fn auth_type(
+    written: Option<&str>,
+    keys: Option<Vec<String>>,
+    has_global_key: bool,
+) -> Result<AuthType, String> {
+    let keys = keys.map(|keys| api_keys(&keys)).transpose()?;
+    let auth = match (written.map(str::to_ascii_lowercase).as_deref(), &keys) {
+        (None, None) => AuthType::Default,
+        // A key that nobody asks for would be a door that looks locked.
+        (None | Some("plugin"), Some(keys)) => AuthType::Plugin(keys.clone()),
+        (Some("plugin"), None) => return Err("auth_type=plugin needs an `apikey` of the instance".into()),
+        (Some("global"), _) if !has_global_key => {
+            return Err("auth_type=global needs `apikey` in [auth]".into());
+        }
+        (Some("global"), _) => AuthType::Global,
+        (Some("none"), _) => AuthType::None,
+        (Some("session"), _) => return Err("auth_type=session is not known to this version".into()),
+        (Some(_), _) => return Err("auth_type: expected global, plugin or none".into()),
+    };
+    if keys.is_some() && !matches!(auth, AuthType::Plugin(_)) {
+        return Err("`apikey` counts only with auth_type=plugin".into());
+    }
+    Ok(auth)
+}
+
+/// Takes written keys in.
+///
+/// # Errors
+/// No key at all, an empty one, or one that no header could carry.
+pub(crate) fn api_keys(written: &[String]) -> Result<ApiKeys, String> {
+    if written.is_empty() {
+        return Err("apikey: an empty list would lock everybody out; leave the key away instead".into());
+    }
+    for key in written {
+        if key.is_empty() {
+            return Err("apikey: an empty key".into());
+        }
+        if key.chars().any(char::is_control) || key.trim() != key {
+            return Err("apikey: white space around it, or a control character in it".into());
+        }
+    }
+    Ok(ApiKeys(written.iter().map(|key| ApiKey::new(key)).collect()))
+}
+
+/// A mount path as it is compared: `/a/b`, and empty for the root.
+fn mount(path: &str) -> Result<String, String> {
+    let trimmed = path.trim().trim_matches('/');
+    if trimmed.is_empty() {
+        return Ok(String::new());
+    }
+    if trimmed.split('/').all(|segment| is_mountable(segment) && segment != "." && segment != "..") {
+        Ok(format!("/{trimmed}"))
+    } else {
+        Err("route_path: expected a path like `/api/sessions` of letters, digits, `-`, `_` and `.`".into())
+    }
+}
+
+fn is_mountable(segment: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !segment.is_empty() && segment.chars().all(allowed) && segment.chars().any(|c| c != '.')
+}
+
+fn is_host_key(key: &str) -> bool {
+    settings::known_keys::<HostKeys>().contains(&key)
+}
+
+fn host_keys() -> String {
+    settings::known_keys::<HostKeys>().join(", ")
+}
+
+/// Form encoding, as query strings have it: `+` is a space.
+fn decode(text: &str) -> Result<String, String> {
+    let text = text.replace('+', " ");
+    match percent_decode_str(&text).decode_utf8() {
+        Ok(decoded) => Ok(decoded.into_owned()),
+        Err(_) => Err("percent-encoding that is not UTF-8".into()),
+    }
+}
+
+fn encode(text: &str) -> String {
+    const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'&').add(b'=').add(b'+').add(b':').add(b' ');
+    utf8_percent_encode(text, RESERVED).to_string()
+}

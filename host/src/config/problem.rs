@@ -1,0 +1,61 @@
+//! What is wrong with a configuration, for people: place, key, remedy, and never a value.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// One thing wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// `file:line`, the file, or the environment variable.
+    pub place: String,
+    /// `[section] key`, when it is about one.
+    pub key: Option<String>,
+    /// What is wrong and what is expected. It never holds a value, which may be a secret.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem with `[section] key`, written at `place`.
+    pub(crate) fn with_key(place: &str, section: &str, key: &str, message: impl Into<String>) -> Self {
+        Self { place: place.into(), key: Some(format!("[{section}] {key}")), message: message.into() }
+    }
+
+    /// A problem with the place as a whole.
+    pub(crate) fn at(place: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { place: place.into(), key: None, message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.key {
+            Some(key) => write!(f, "{}: {key}: {}", self.place, self.message),
+            None => write!(f, "{}: {}", self.place, self.message),
+        }
+    }
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The INI file cannot be read.
+    #[error("cannot read the configuration file {}", path.display())]
+    Read {
+        /// The file as it was named.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Everything that is wrong in it, one line each.
+    #[error("{}", list(.0))]
+    Invalid(Vec<Problem>),
+}
+
+fn list(problems: &[Problem]) -> String {
+    let count = match problems.len() {
+        1 => "1 problem in the configuration".to_owned(),
+        several => format!("{several} problems in the configuration"),
+    };
+    problems.iter().fold(count, |text, problem| format!("{text}\n  {problem}"))
+}

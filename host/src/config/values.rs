@@ -1,0 +1,106 @@
+//! Typed values: `int:`, `float:`, `bool:` and `list:` before a value; without a prefix it is text.
+
+use serde_json::{Number, Value};
+use settings::loose::Loose;
+
+/// The type that a prefix asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    Integer,
+    Float,
+    Boolean,
+    List,
+}
+
+/// Takes the prefix off.
+///
+/// Called before interpolation: a secret that happens to begin with `list:` is still one secret when it comes
+/// through `${..}`.
+pub(crate) fn split_kind(text: &str) -> (Kind, &str) {
+    let prefixes =
+        [("int:", Kind::Integer), ("float:", Kind::Float), ("bool:", Kind::Boolean), ("list:", Kind::List)];
+    prefixes
+        .into_iter()
+        .find_map(|(prefix, kind)| text.strip_prefix(prefix).map(|rest| (kind, rest)))
+        .unwrap_or((Kind::Text, text))
+}
+
+/// Makes the value.
+///
+/// # Errors
+/// What was expected; never what was found.
+pub(crate) fn typed(kind: Kind, text: &str) -> Result<Value, String> {
+    match kind {
+        Kind::Text => Ok(Value::String(text.to_owned())),
+        Kind::Integer => {
+            let text = text.trim();
+            let signed = text.parse::<i64>().map(Number::from);
+            signed
+                .or_else(|_| text.parse::<u64>().map(Number::from))
+                .map(Value::Number)
+                .map_err(|_| "expected a whole number after `int:`".into())
+        }
+        Kind::Float => text
+            .trim()
+            .parse()
+            .ok()
+            .and_then(Number::from_f64)
+            .map(Value::Number)
+            .ok_or_else(|| "expected a finite number after `float:`".into()),
+        Kind::Boolean => bool::from_text(text)
+            .map(Value::Bool)
+            .ok_or_else(|| format!("expected {} after `bool:`", bool::expected())),
+        Kind::List => text
+            .split_whitespace()
+            .map(|item| match split_kind(item) {
+                (Kind::List, _) => Err("a list cannot hold a list".into()),
+                (kind, item) => typed(kind, item),
+            })
+            .collect::<Result<_, _>>()
+            .map(Value::Array),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Value, String> {
+        let (kind, rest) = split_kind(text);
+        typed(kind, rest)
+    }
+
+    #[test]
+    fn each_prefix() {
+        assert_eq!(read("int: -5"), Ok(json!(-5)));
+        assert_eq!(read("int:18446744073709551615"), Ok(json!(u64::MAX)));
+        assert_eq!(read("float:1.5"), Ok(json!(1.5)));
+        assert_eq!(read("plain: text"), Ok(json!("plain: text")));
+        assert_eq!(read("list:a  b\nc"), Ok(json!(["a", "b", "c"])));
+        assert_eq!(read("list:int:1 bool:on x"), Ok(json!([1, true, "x"])));
+        assert_eq!(read("list:"), Ok(json!([])));
+    }
+
+    #[test]
+    fn words_for_true_and_false() {
+        for word in ["true", "enabled", "on", "1", "enable", "True"] {
+            assert_eq!(read(&format!("bool:{word}")), Ok(json!(true)), "{word}");
+        }
+        for word in ["false", "disabled", "off", "0", "disable"] {
+            assert_eq!(read(&format!("bool:{word}")), Ok(json!(false)), "{word}");
+        }
+    }
+
+    #[test]
+    fn errors_do_not_quote_the_value() {
+        for text in
+            ["int:hidden", "float:hidden", "float:inf", "bool:hidden", "list:int:hidden", "list:list:a"]
+        {
+            let message = read(text).unwrap_err();
+            assert!(!message.contains("hidden") && !message.contains("inf "), "{message}");
+        }
+    }
+}
