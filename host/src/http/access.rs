@@ -1,0 +1,371 @@
+//! Who may call what: API keys in all the forms they come in, and the rules for an open instance.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, FORWARDED};
+use percent_encoding::percent_decode_str;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::config::{ApiKeys, Auth, AuthType};
+
+/// Who may call an instance.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// Everybody, because that is written.
+    Open,
+    /// Everybody on this machine, because nothing is written and `[auth]` has no key.
+    OpenByDefault,
+    /// Who has one of the keys.
+    Keyed(ApiKeys),
+}
+
+impl Access {
+    /// What an instance's own parameters and `[auth]` come to.
+    pub(crate) fn new(auth_type: &AuthType, auth: &Auth) -> Self {
+        match auth_type {
+            AuthType::None => Self::Open,
+            AuthType::Plugin(keys) => Self::Keyed(keys.clone()),
+            AuthType::Default if auth.keys.is_empty() => Self::OpenByDefault,
+            AuthType::Default | AuthType::Global => Self::Keyed(auth.keys.clone()),
+        }
+    }
+}
+
+/// Refuses to serve open instances to the network when nobody wrote that they are to be open.
+///
+/// # Errors
+/// What to write.
+pub(crate) fn check_exposure<'a>(
+    address: SocketAddr,
+    instances: impl IntoIterator<Item = (&'a str, &'a Access)>,
+) -> Result<(), ExposureError> {
+    if address.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    let open: Vec<String> = instances
+        .into_iter()
+        .filter(|(_, access)| matches!(access, Access::OpenByDefault))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    if open.is_empty() { Ok(()) } else { Err(ExposureError { address: address.ip(), open }) }
+}
+
+/// Instances that would be open to the network without a word about it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "[network] bindto = {address} is reached from other machines, but no key protects {}: write `apikey = ...` in \
+     [auth], or let everybody in by `auth_type=none` in the parameters of {}",
+    open.join(", "),
+    open.join(", ")
+)]
+pub struct ExposureError {
+    address: IpAddr,
+    open: Vec<String>,
+}
+
+/// Whether a request comes from this machine's user: its Host is this machine and no proxy had it.
+///
+/// A web page that has its own name resolve to 127.0.0.1 sends that name as Host, and a local reverse proxy
+/// would pass the whole world in.
+pub(crate) fn is_local(host: &str, headers: &HeaderMap) -> bool {
+    let forwarded = headers.contains_key(FORWARDED)
+        || headers.keys().any(|name| name.as_str().starts_with("x-forwarded-"));
+    !forwarded && is_loopback_host(host)
+}
+
+fn is_loopback_host(host: &str) -> bool {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((address, port)) => (address, port),
+            None => return false,
+        },
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let port_is_well_formed = match port.strip_prefix(':') {
+        None => port.is_empty(),
+        Some(digits) => digits.parse::<u16>().is_ok(),
+    };
+    let address = name.parse::<IpAddr>();
+    let is_bracketed = host.starts_with('[');
+    port_is_well_formed
+        && match address {
+            Ok(address) => address.is_ipv6() == is_bracketed && address.is_loopback(),
+            Err(_) => !is_bracketed && name.eq_ignore_ascii_case("localhost"),
+        }
+}
+
+/// Whether one of `keys` comes in the headers.
+///
+/// With `custom_only` nothing but X-Custom-Auth counts: on a forward-auth route Authorization belongs to the
+/// request that is asked about.
+pub(crate) fn header_key(keys: &ApiKeys, headers: &HeaderMap, custom_only: bool) -> bool {
+    let custom =
+        headers.get_all("x-custom-auth").iter().any(|value| keys.accept(value.as_bytes().trim_ascii()));
+    let bearer = || {
+        let values = headers.get_all(AUTHORIZATION).iter();
+        values.filter_map(|value| bearer_token(value.as_bytes())).any(|token| keys.accept(token))
+    };
+    custom || (!custom_only && bearer())
+}
+
+fn bearer_token(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(6)?;
+    let is_bearer = scheme.eq_ignore_ascii_case(b"bearer") && token.first()?.is_ascii_whitespace();
+    is_bearer.then(|| token.trim_ascii())
+}
+
+/// A query without its `apikey` parameters, and their values.
+pub(crate) struct Query {
+    /// What the plugin sees.
+    pub(crate) rest: String,
+    /// What was taken out, decoded.
+    pub(crate) keys: Vec<Vec<u8>>,
+}
+
+/// Takes `apikey` out of a query; `None` if it is not there.
+pub(crate) fn take_query_key(query: &str) -> Option<Query> {
+    // `%` could spell the name in another way.
+    if memchr::memmem::find(query.as_bytes(), b"apikey").is_none() && !query.contains('%') {
+        return None;
+    }
+    let mut keys = Vec::new();
+    let mut rest = String::with_capacity(query.len());
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if percent_decode_str(name).eq(b"apikey".iter().copied()) {
+            keys.push(percent_decode_str(&value.replace('+', " ")).collect());
+        } else {
+            if !rest.is_empty() {
+                rest.push('&');
+            }
+            rest.push_str(pair);
+        }
+    }
+    (!keys.is_empty()).then_some(Query { rest, keys })
+}
+
+/// A body without its `apikey` members, and their values.
+pub(crate) struct Body {
+    /// What the plugin sees.
+    pub(crate) rest: Bytes,
+    /// The texts that were taken out; a value that is no text is taken out too, but is no key.
+    pub(crate) keys: Vec<String>,
+}
+
+/// Takes `apikey` out of a JSON object; `None` if it is not there or this is no JSON object.
+///
+/// Everything else stays as it is, to the digit: the other members are copied as text.
+pub(crate) fn take_body_key(body: &[u8]) -> Option<Body> {
+    let has = |needle: &[u8]| memchr::memmem::find(body, needle).is_some();
+    // A name may be spelled with escapes, `\u0061pikey`.
+    if !has(b"apikey") && !has(b"\\u00") {
+        return None;
+    }
+    let members = serde_json::from_slice::<Members<'_>>(body).ok()?.0;
+    let mut keys = Vec::new();
+    let mut rest = Vec::with_capacity(body.len());
+    let mut found = false;
+    for (name, value) in members {
+        if name == "apikey" {
+            found = true;
+            keys.extend(serde_json::from_str::<String>(value.get()));
+            continue;
+        }
+        rest.push(if rest.is_empty() { b'{' } else { b',' });
+        serde_json::to_writer(&mut rest, &name).ok()?;
+        rest.push(b':');
+        rest.extend_from_slice(value.get().as_bytes());
+    }
+    if rest.is_empty() {
+        rest.push(b'{');
+    }
+    rest.push(b'}');
+    found.then(|| Body { rest: rest.into(), keys })
+}
+
+/// The members of an object in order, doubles included.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = entries.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::{HeaderName, HeaderValue};
+
+    use super::*;
+    use crate::config::ApiKey;
+
+    fn keys(keys: &[&str]) -> ApiKeys {
+        ApiKeys(keys.iter().map(|key| ApiKey::new(key)).collect())
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs.iter().map(pair) {
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    #[test]
+    fn keys_in_headers() {
+        let keys = keys(&["k1", "k2"]);
+        for pair in [
+            ("authorization", "Bearer k1"),
+            ("authorization", "bearer  k2 "),
+            ("x-custom-auth", "k1"),
+            ("x-custom-auth", " k2"),
+        ] {
+            assert!(header_key(&keys, &headers(&[pair]), false), "{pair:?}");
+        }
+        for pair in [
+            ("authorization", "k1"),
+            ("authorization", "Bearerk1"),
+            ("authorization", "Basic k1"),
+            ("authorization", "Bearer k1,k2"),
+            ("authorization", "Bearer"),
+            ("authorization", "Bearer "),
+            ("x-custom-auth", ""),
+            ("x-api-key", "k1"),
+        ] {
+            assert!(!header_key(&keys, &headers(&[pair]), false), "{pair:?}");
+        }
+        let two = [("authorization", "Bearer no"), ("x-custom-auth", "k1")];
+        assert!(header_key(&keys, &headers(&two), false));
+    }
+
+    #[test]
+    fn only_the_custom_header_counts_on_a_forward_auth_route() {
+        let keys = keys(&["k"]);
+        assert!(!header_key(&keys, &headers(&[("authorization", "Bearer k")]), true));
+        assert!(header_key(&keys, &headers(&[("x-custom-auth", "k")]), true));
+    }
+
+    #[test]
+    fn the_key_is_taken_out_of_the_query() {
+        let found = take_query_key("a=1&apikey=x%2By+z&b=%26&apikey=2&c").unwrap();
+        assert_eq!(found.rest, "a=1&b=%26&c");
+        assert_eq!(found.keys, [b"x+y z".to_vec(), b"2".to_vec()]);
+        assert_eq!(take_query_key("%61pikey=k").unwrap().keys, [b"k".to_vec()]);
+        assert_eq!(take_query_key("apikey").unwrap().rest, "");
+        assert!(take_query_key("a=apikey&b=%61&apikeys=1").is_none());
+        assert!(take_query_key("").is_none());
+    }
+
+    #[test]
+    fn the_key_is_taken_out_of_the_body_and_the_rest_stays() {
+        let body =
+            br#" {"n": 1.50e400, "apikey" : "k\u0031", "d": {"apikey": 1}, "d": [ 18446744073709551616 ]} "#;
+        let found = take_body_key(body).unwrap();
+        assert_eq!(found.rest, r#"{"n":1.50e400,"d":{"apikey": 1},"d":[ 18446744073709551616 ]}"#);
+        assert_eq!(found.keys, ["k1"]);
+    }
+
+    #[test]
+    fn an_escaped_name_is_the_same_name() {
+        let found = take_body_key(br#"{"\u0061pikey": "k"}"#).unwrap();
+        assert_eq!((found.rest.as_ref(), found.keys), (b"{}".as_ref(), vec!["k".to_owned()]));
+    }
+
+    #[test]
+    fn a_key_that_is_no_text_is_taken_out_and_is_no_key() {
+        let found = take_body_key(br#"{"apikey": 5, "a": 1}"#).unwrap();
+        assert_eq!(found.rest, r#"{"a":1}"#);
+        assert!(found.keys.is_empty());
+    }
+
+    #[test]
+    fn other_bodies_are_left_alone() {
+        for body in
+            ["", "[\"apikey\"]", "{\"apikey\": \"k\"", "apikey=k", "{\"a\": \"apikey\"}", "{} {\"apikey\":1}"]
+        {
+            assert!(take_body_key(body.as_bytes()).is_none(), "{body}");
+        }
+        let deep = format!("{{\"a\":{}, \"apikey\":1}}", "[".repeat(100_000));
+        assert!(take_body_key(deep.as_bytes()).is_none());
+    }
+
+    #[test]
+    fn hosts_of_this_machine() {
+        for host in ["localhost", "LocalHost:6123", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::1]:80"] {
+            assert!(is_local(host, &HeaderMap::new()), "{host}");
+        }
+        for host in [
+            "",
+            "example.com",
+            "localhost.example.com",
+            "127.0.0.1.nip.io",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "localhost:x",
+            "[127.0.0.1]",
+            "[localhost]",
+            "192.168.0.1",
+            "0.0.0.0",
+            "localhost:80:80",
+            "127.1",
+            "localhost.",
+        ] {
+            assert!(!is_local(host, &HeaderMap::new()), "{host}");
+        }
+    }
+
+    #[test]
+    fn what_a_proxy_had_is_not_local() {
+        for name in ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-anything"] {
+            assert!(!is_local("localhost", &headers(&[(name, "")])), "{name}");
+        }
+    }
+
+    #[test]
+    fn access_comes_from_both_places() {
+        let auth = |list: &[&str]| Auth { keys: keys(list), allow_query_key: false };
+        assert!(matches!(Access::new(&AuthType::Default, &auth(&[])), Access::OpenByDefault));
+        assert!(matches!(Access::new(&AuthType::None, &auth(&["k"])), Access::Open));
+        assert!(
+            matches!(Access::new(&AuthType::Default, &auth(&["k"])), Access::Keyed(keys) if keys.accept(b"k"))
+        );
+        let own = AuthType::Plugin(keys(&["own"]));
+        assert!(matches!(Access::new(&own, &auth(&["k"])), Access::Keyed(keys) if !keys.accept(b"k")));
+    }
+
+    #[test]
+    fn open_by_default_is_for_loopback_addresses() {
+        let address = |text: &str| text.parse().unwrap();
+        let check = |at: &str, access: Access| check_exposure(address(at), [("sessman", &access)]);
+        assert!(check("127.0.0.1:1", Access::OpenByDefault).is_ok());
+        assert!(check("[::1]:1", Access::OpenByDefault).is_ok());
+        assert!(check("[::ffff:127.0.0.1]:1", Access::OpenByDefault).is_ok());
+        assert!(check("0.0.0.0:1", Access::Open).is_ok());
+        let message = check("0.0.0.0:1", Access::OpenByDefault).unwrap_err().to_string();
+        assert!(message.contains("`auth_type=none` in the parameters of sessman"), "{message}");
+        assert!(check("[::]:1", Access::OpenByDefault).is_err());
+    }
+}

@@ -1,0 +1,270 @@
+//! The client's clock: a connection that does not send a request, or does not read its answer, ends.
+//!
+//! hyper's own header timeout also counts the time between two requests, which has a limit of its own here, and
+//! it does not watch writes. So the stream below hyper counts: until the first byte of a request (the header
+//! timeout on a new connection, the keep-alive timeout later), from there until the headers are complete, and
+//! for how long the client takes nothing of an answer. While a request is being answered nothing is counted:
+//! the request has its own limit.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// The limits of one connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadlines {
+    /// From the first byte of a request to the end of its headers; on a new connection also until that byte.
+    pub(crate) header: Duration,
+    /// Between two requests.
+    pub(crate) keepalive: Duration,
+    /// In which the client must take something of an answer that waits.
+    pub(crate) write: Duration,
+}
+
+const NEW: u8 = 0;
+const IDLE: u8 = 1;
+const HEADERS: u8 = 2;
+const BUSY: u8 = 3;
+
+/// What the connection is doing, shared between the stream below hyper and the service above it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Phase(Arc<AtomicU8>);
+
+impl Phase {
+    /// A request's headers are complete. Idle again when the guard is dropped, which is when its answer has
+    /// been written.
+    pub(crate) fn request(&self) -> RequestGuard {
+        self.0.store(BUSY, Ordering::Relaxed);
+        RequestGuard(self.clone())
+    }
+}
+
+/// Lives as long as a request is being answered.
+#[derive(Debug)]
+pub(crate) struct RequestGuard(Phase);
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        self.0.0.store(IDLE, Ordering::Relaxed);
+    }
+}
+
+/// A stream that fails with `TimedOut` when a deadline passes.
+pub(crate) struct DeadlineStream<S> {
+    stream: S,
+    phase: Phase,
+    deadlines: Deadlines,
+    /// The phase that `since` belongs to.
+    seen: u8,
+    since: Instant,
+    read_timer: Timer,
+    write_timer: Timer,
+    /// Since when a write has been waiting.
+    write_since: Option<Instant>,
+}
+
+impl<S> DeadlineStream<S> {
+    pub(crate) fn new(stream: S, phase: Phase, deadlines: Deadlines) -> Self {
+        Self {
+            stream,
+            phase,
+            deadlines,
+            seen: NEW,
+            since: Instant::now(),
+            read_timer: Timer(None),
+            write_timer: Timer(None),
+            write_since: None,
+        }
+    }
+
+    /// When reading must have got on; `None` while a request is being answered.
+    fn read_deadline(&mut self) -> Option<Instant> {
+        let phase = self.phase.0.load(Ordering::Relaxed);
+        if phase != self.seen {
+            self.seen = phase;
+            self.since = Instant::now();
+        }
+        match phase {
+            NEW | HEADERS => Some(self.since + self.deadlines.header),
+            IDLE => Some(self.since + self.deadlines.keepalive),
+            _ => None,
+        }
+    }
+
+    fn watch_write<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        poll: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if poll.is_ready() {
+            self.write_since = None;
+            return poll;
+        }
+        let since = *self.write_since.get_or_insert_with(Instant::now);
+        ready!(self.write_timer.poll_passed(context, since + self.deadlines.write));
+        Poll::Ready(Err(timed_out("the client does not read its answer")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for DeadlineStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let deadline = this.read_deadline();
+        let before = buffer.filled().len();
+        let poll = Pin::new(&mut this.stream).poll_read(context, buffer);
+        let Some(deadline) = deadline else { return poll };
+        match poll {
+            Poll::Pending => {
+                ready!(this.read_timer.poll_passed(context, deadline));
+                Poll::Ready(Err(timed_out("the client sends no request")))
+            }
+            // A byte at a time is always in time for the next poll, so the clock is looked at here too.
+            Poll::Ready(Ok(())) if this.seen == HEADERS && Instant::now() >= deadline => {
+                Poll::Ready(Err(timed_out("the headers are not complete")))
+            }
+            Poll::Ready(Ok(())) => {
+                if this.seen != HEADERS && buffer.filled().len() > before {
+                    this.phase.0.store(HEADERS, Ordering::Relaxed);
+                }
+                Poll::Ready(Ok(()))
+            }
+            failed => failed,
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for DeadlineStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watch_write(context, poll)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.stream).poll_flush(context);
+        self.watch_write(context, poll)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.watch_write(context, poll)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.watch_write(context, poll)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// A timer that is set again only when it fires too early: a busy connection never touches it.
+struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    fn poll_passed(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        // One that would fire too late must be set now, one that fires too early can wait.
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(sleep.as_mut().poll(context));
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+    }
+}
+
+fn timed_out(message: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    const DEADLINES: Deadlines = Deadlines {
+        header: Duration::from_secs(10),
+        keepalive: Duration::from_secs(60),
+        write: Duration::from_secs(30),
+    };
+
+    fn connection() -> (DuplexStream, DeadlineStream<DuplexStream>, Phase) {
+        let (client, server) = duplex(64);
+        let phase = Phase::default();
+        (client, DeadlineStream::new(server, phase.clone(), DEADLINES), phase)
+    }
+
+    async fn seconds_until_timeout(stream: &mut DeadlineStream<DuplexStream>) -> u64 {
+        let start = Instant::now();
+        let mut byte = [0];
+        loop {
+            if let Err(error) = stream.read_exact(&mut byte).await {
+                assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+                return start.elapsed().as_secs();
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_connection_that_says_nothing_ends() {
+        let (_client, mut stream, _) = connection();
+        assert_eq!(seconds_until_timeout(&mut stream).await, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn headers_a_byte_at_a_time_end_at_the_same_moment() {
+        let (mut client, mut stream, _) = connection();
+        tokio::spawn(async move {
+            while client.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+        });
+        assert_eq!(seconds_until_timeout(&mut stream).await, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_counted_while_a_request_is_answered_and_keepalive_after_it() {
+        let (mut client, mut stream, phase) = connection();
+        client.write_all(b"x").await.unwrap();
+        stream.read_exact(&mut [0]).await.unwrap();
+        let guard = phase.request();
+        let wait = tokio::time::timeout(Duration::from_secs(600), stream.read_exact(&mut [0])).await;
+        assert!(wait.is_err());
+        drop(guard);
+        assert_eq!(seconds_until_timeout(&mut stream).await, 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_ends() {
+        let (_client, mut stream, phase) = connection();
+        let _guard = phase.request();
+        let start = Instant::now();
+        let error = stream.write_all(&[0; 1024]).await.unwrap_err();
+        assert_eq!((error.kind(), start.elapsed().as_secs()), (io::ErrorKind::TimedOut, 30));
+    }
+}

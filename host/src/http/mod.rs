@@ -1,0 +1,5 @@
+//! HTTP: connections, requests, routes, access, answers.
+
+pub(crate) mod access;
+mod deadline;
+mod router;
