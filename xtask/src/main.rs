@@ -1,2 +1,52 @@
-//! Tasks.
-fn main() {}
+//! The command list of the project, for people and CI alike.
+//!
+//! - [`run`]: `cargo xtask run` builds what ships and starts it from `target/run`.
+//! - [`test`]: `cargo xtask test` runs every check and every test, and installs what they need.
+//!
+//! What these share: [`workspace`] finds the project and speaks to cargo, [`artifacts`] builds the files that ship,
+//! [`process`] starts programs and stops servers, [`tools`] installs what is missing.
+#![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
+
+mod artifacts;
+mod deny;
+mod mongodb;
+mod process;
+mod report;
+mod run;
+mod rundir;
+mod stages;
+mod standin;
+mod test;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, starts and checks the project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds the release profile, lays out `target/run` and starts pserve there; what is edited or stored there stays.
+    Run(run::Options),
+    /// Runs every check and test, or the stages that are named; installs what they need.
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(options) => run::run(&options),
+        Command::Test(options) => test::run(&options),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,46 @@
+//! The files that ship, and the plugins that only the tests load.
+
+use anyhow::{Context, Result};
+
+use crate::process::succeed;
+use crate::workspace::Workspace;
+
+/// The host, and the plugins that are installed beside it, by package name.
+const HOST: &str = "pserve";
+const SHIPPED_PLUGINS: &[&str] = &["sessman-plugin"];
+
+/// Builds what ships in the release profile.
+///
+/// Running and testing share this one command line: cargo unites the features of everything it builds together, so
+/// that a `--workspace` build, with the tests' own dependencies in it, could pass where the shipped files fail.
+pub(crate) fn build_shipped(workspace: &Workspace) -> Result<()> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["build", "--release", "--package", HOST]);
+    for plugin in SHIPPED_PLUGINS {
+        cargo.args(["--package", plugin]);
+    }
+    succeed(&mut cargo).context("the shipped files could not be built")
+}
+
+/// Builds, in the release profile too, every other plugin of the workspace: the tests load them next to the shipped.
+pub(crate) fn build_fixtures(workspace: &Workspace) -> Result<()> {
+    for plugin in workspace.plugins.iter().filter(|name| !SHIPPED_PLUGINS.contains(&name.as_str())) {
+        // Each alone, as a plugin author would build it, for the reason given above.
+        succeed(workspace.cargo().args(["build", "--release", "--package", plugin]))
+            .with_context(|| format!("the plugin {plugin} could not be built"))?;
+    }
+    Ok(())
+}
+
+/// File names of the shipped plugins, as the release folder and the plugin folder have them.
+pub(crate) fn shipped_plugin_files() -> impl Iterator<Item = String> {
+    SHIPPED_PLUGINS.iter().map(|package| {
+        let library = package.replace('-', "_");
+        format!("{}{library}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
+    })
+}
+
+/// The host's program file, without a folder.
+pub(crate) fn host_file() -> String {
+    format!("{HOST}{}", std::env::consts::EXE_SUFFIX)
+}

@@ -1,0 +1,69 @@
+//! Starting programs: commands that must succeed, and servers that must not outlive us.
+
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// Runs a command to its end, its output going where ours goes.
+///
+/// # Errors
+/// If it cannot be started or ends with anything but 0; the error holds the command line.
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
+    let line = line_of(command);
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("could not start `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// A command as a person would type it.
+pub(crate) fn line_of(command: &Command) -> String {
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    words.extend(command.get_args().map(|argument| argument.to_string_lossy().into_owned()));
+    words.join(" ")
+}
+
+/// Whether a program of this name is on PATH.
+pub(crate) fn on_path(program: &str) -> bool {
+    let Some(path) = std::env::var_os("PATH") else { return false };
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// A server that is stopped, by its own process handle, when this value is dropped.
+pub(crate) struct Server(pub(crate) Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only for a server that is gone already, which is what is wanted.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::{Server, on_path, succeed};
+
+    #[test]
+    fn a_failing_command_is_named_in_its_error() {
+        let error = succeed(Command::new("sh").args(["-c", "exit 3"])).unwrap_err().to_string();
+        assert!(error.contains("sh -c exit 3") && error.contains('3'), "{error}");
+    }
+
+    #[test]
+    fn a_dropped_server_is_stopped() {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let id = child.id();
+        drop(Server(child));
+        assert!(!std::path::Path::new(&format!("/proc/{id}")).exists());
+    }
+
+    #[test]
+    fn programs_are_found_on_path() {
+        assert!(on_path("sh"));
+        assert!(!on_path("no-such-program-anywhere"));
+    }
+}

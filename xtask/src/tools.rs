@@ -1,0 +1,61 @@
+//! Programs that the checks need and a fresh machine lacks.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{on_path, succeed};
+
+/// A program, and the Debian package that brings it.
+pub(crate) struct Tool {
+    pub(crate) program: &'static str,
+    pub(crate) package: &'static str,
+}
+
+/// What the end to end tests call: the JavaScript client's requests run under Node, and strace shows that a write is
+/// on the disk before its answer.
+pub(crate) const END_TO_END: &[Tool] =
+    &[Tool { program: "node", package: "nodejs" }, Tool { program: "strace", package: "strace" }];
+
+/// Installs the tools that are missing.
+///
+/// # Errors
+/// If that takes root or a Debian package manager and there is none; the error says what to install.
+pub(crate) fn ensure(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| !on_path(tool.program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    let programs: Vec<&str> = missing.iter().map(|tool| tool.program).collect();
+    if !on_path("apt-get") || !is_root() {
+        bail!("not installed: {}; as root: apt-get install {}", programs.join(", "), packages.join(" "));
+    }
+    install(&packages).with_context(|| format!("not installed: {}", programs.join(", ")))
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    println!("installing {}", packages.join(", "));
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null()).arg("-q").args(arguments);
+        succeed(&mut command)
+    };
+    let install = || apt(&[&["install", "-y", "--no-install-recommends"], packages].concat());
+    // The package lists of a new machine are empty or old; updating good ones would take longer than the install.
+    install().or_else(|_| apt(&["update"]).and_then(|()| install()))
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Tool, ensure};
+
+    #[test]
+    fn what_is_there_is_not_installed() {
+        ensure(&[Tool { program: "sh", package: "no-such-package-anywhere" }]).unwrap();
+    }
+}
