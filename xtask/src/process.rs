@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 /// If it cannot be started or ends with anything but 0; the error holds the command line.
 pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let line = line_of(command);
-    let status = command.stdin(Stdio::null()).status().with_context(|| format!("could not start `{line}`"))?;
+    let status =
+        command.stdin(Stdio::null()).status().with_context(|| format!("could not start `{line}`"))?;
     if !status.success() {
         bail!("`{line}` failed ({status})");
     }

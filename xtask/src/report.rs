@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn result_lines_are_read() {
-        let good = "test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured; 40 filtered out; finished in 0.05s";
+        let good =
+            "test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured; 40 filtered out; finished in 0.05s";
         assert_eq!(Tally::from_result_line(good), Some(tally(12, 0, 3)));
         let bad = "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s";
         assert_eq!(Tally::from_result_line(bad), Some(tally(1, 2, 0)));
@@ -150,7 +151,10 @@ mod tests {
         let mut report = Report::default();
         report.stage("e2e", SECOND, tally(5, 0, 0), Verdict::Passed);
         report.skipped_test("MongoDB authentication: no MONGODB_URI");
-        assert!(report.to_string().contains("\nSKIPPED: MONGODB AUTHENTICATION: NO MONGODB_URI\n"), "{report}");
+        assert!(
+            report.to_string().contains("\nSKIPPED: MONGODB AUTHENTICATION: NO MONGODB_URI\n"),
+            "{report}"
+        );
         assert_eq!(last_line(&report), "4 passed, 0 failed, 1 skipped");
         assert!(report.is_good());
     }

@@ -21,8 +21,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     artifacts::build_shipped(&workspace)?;
-    let layout = rundir::lay_out(&workspace.root.join("config"), &workspace.release(), &workspace.target.join("run"))
-        .context("the run folder could not be laid out")?;
+    let layout =
+        rundir::lay_out(&workspace.root.join("config"), &workspace.release(), &workspace.target.join("run"))
+            .context("the run folder could not be laid out")?;
     for note in &layout.notes {
         println!("{note}");
     }

@@ -146,7 +146,10 @@ mod tests {
         project.write(&format!("built/{}", plugin()), "second build");
 
         let notes = project.lay_out();
-        assert!(notes.len() == 1 && notes[0].contains("sessman.json") && notes[0].starts_with("kept"), "{notes:?}");
+        assert!(
+            notes.len() == 1 && notes[0].contains("sessman.json") && notes[0].starts_with("kept"),
+            "{notes:?}"
+        );
         assert_eq!(project.read("target/run/sessman.json"), r#"{"session_ttl": 60}"#);
         assert_eq!(project.read("target/run/state/sessman.db"), "sessions");
         assert_eq!(project.read(&format!("target/run/plugins/{}", plugin())), "second build");
@@ -163,7 +166,11 @@ mod tests {
         project.lay_out();
         assert_ne!(fs::metadata(&installed).unwrap().ino(), before);
         assert_eq!(std::io::read_to_string(open).unwrap(), "first build");
-        assert_eq!(fs::read_dir(installed.parent().unwrap()).unwrap().count(), 1, "a half-made copy was left");
+        assert_eq!(
+            fs::read_dir(installed.parent().unwrap()).unwrap().count(),
+            1,
+            "a half-made copy was left"
+        );
     }
 
     #[test]

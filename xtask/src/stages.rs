@@ -77,7 +77,11 @@ impl Checks {
     /// told apart by target, not by package, so that every stage uses the same features and compiles nothing twice.
     fn tests(&self, selection: &[&str], findings: &mut Findings) -> Result<()> {
         let mut cargo = self.workspace.cargo();
-        cargo.args(["test", "--workspace", "--no-fail-fast"]).args(selection).arg("--").args(&self.test_arguments);
+        cargo
+            .args(["test", "--workspace", "--no-fail-fast"])
+            .args(selection)
+            .arg("--")
+            .args(&self.test_arguments);
         cargo.env("E2E_SKIPS", &self.skips).env("E2E_ARTIFACTS", self.workspace.release());
         let mongodb = self.mongodb.get_or_init(|| MongoDb::provide(&self.workspace));
         if let ([(name, reason), ..], Some(_)) = (mongodb.missing.as_slice(), std::env::var_os("CI")) {
@@ -173,7 +177,8 @@ mod tests {
     fn every_stage_has_one_name_and_needs_an_earlier_one() {
         for (at, stage) in STAGES.iter().enumerate() {
             assert!(STAGES[..at].iter().all(|earlier| earlier.name != stage.name), "{} twice", stage.name);
-            let needed = stage.needs.is_none_or(|needs| STAGES[..at].iter().any(|earlier| earlier.name == needs));
+            let needed =
+                stage.needs.is_none_or(|needs| STAGES[..at].iter().any(|earlier| earlier.name == needs));
             assert!(needed, "{} needs a stage that does not come before it", stage.name);
         }
     }

@@ -120,7 +120,8 @@ fn text_of(sources: &Path) -> Result<String> {
     let mut text = String::new();
     for name in ["pom.xml", "StandIn.java"] {
         let path = sources.join(name);
-        let source = fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+        let source =
+            fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
         ensure!(!source.is_empty(), "{} is empty", path.display());
         text.push_str(&source);
     }

@@ -35,7 +35,8 @@ pub(crate) struct Options {
 }
 
 fn stage_list() -> String {
-    let lines: Vec<String> = STAGES.iter().map(|stage| format!("  {:<8} {}", stage.name, stage.about)).collect();
+    let lines: Vec<String> =
+        STAGES.iter().map(|stage| format!("  {:<8} {}", stage.name, stage.about)).collect();
     format!("Stages:\n{}", lines.join("\n"))
 }
 
@@ -74,7 +75,12 @@ fn run_stage(stage: &'static Stage, checks: &Checks, report: &mut Report) {
     let started = Instant::now();
     if let Some(needs) = stage.needs.filter(|needs| !report.has_passed(needs)) {
         println!("not run: {needs} failed");
-        report.stage(stage.name, started.elapsed(), Tally::default(), Verdict::NotRun(format!("{needs} failed")));
+        report.stage(
+            stage.name,
+            started.elapsed(),
+            Tally::default(),
+            Verdict::NotRun(format!("{needs} failed")),
+        );
         return;
     }
     let mut findings = Findings::default();
@@ -95,9 +101,13 @@ fn run_stage(stage: &'static Stage, checks: &Checks, report: &mut Report) {
 /// Adds what tests reported as skipped, and what could not be had on this machine.
 fn add_skips(checks: &Checks, report: &mut Report) -> Result<()> {
     match fs::read_to_string(&checks.skips) {
-        Ok(lines) => lines.lines().filter(|line| !line.trim().is_empty()).for_each(|line| report.skipped_test(line)),
+        Ok(lines) => {
+            lines.lines().filter(|line| !line.trim().is_empty()).for_each(|line| report.skipped_test(line))
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(|| format!("could not read {}", checks.skips.display())),
+        Err(error) => {
+            return Err(error).with_context(|| format!("could not read {}", checks.skips.display()));
+        }
     }
     for (name, reason) in checks.mongodb().map(|mongodb| mongodb.missing.as_slice()).unwrap_or_default() {
         report.left_out(name, reason, false);

@@ -24,9 +24,15 @@ impl Workspace {
             .args(["metadata", "--no-deps", "--format-version", "1"])
             .output()
             .context("cargo metadata could not be started")?;
-        ensure!(output.status.success(), "cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim());
-        let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")?;
-        let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
+        ensure!(
+            output.status.success(),
+            "cargo metadata failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        let metadata: Value =
+            serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")?;
+        let target =
+            metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
         Ok(Self { root: root.to_owned(), target: target.into(), plugins: plugins(&metadata) })
     }
 
@@ -62,7 +68,9 @@ fn cargo_in(root: &Path) -> Command {
 
 fn plugins(metadata: &Value) -> Vec<String> {
     let is_cdylib = |target: &Value| {
-        target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind.as_str() == Some("cdylib")))
+        target["kind"]
+            .as_array()
+            .is_some_and(|kinds| kinds.iter().any(|kind| kind.as_str() == Some("cdylib")))
     };
     let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
     packages
