@@ -7,7 +7,11 @@
 //! - [`store`]: the contract of a store, and the stores
 
 pub mod data;
+pub mod error;
 pub mod id;
 pub mod record;
+pub mod rules;
+pub mod secret;
+pub mod sessions;
 pub mod store;
 pub mod time;

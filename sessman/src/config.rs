@@ -1,0 +1,184 @@
+//! `sessman.json`: what is written in it, and what it comes to.
+
+mod cookie;
+mod raw;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+pub use settings::Problem;
+
+pub use cookie::{CookieConfig, SameSite};
+pub use raw::RawConfig;
+
+use crate::rules::{Rules, UpdateMode};
+use crate::secret::Secret;
+use crate::store::memory::MemoryStore;
+use crate::store::mongodb::MongoConfig;
+use crate::store::sqlite::{Durability, SqliteConfig};
+
+/// The whole configuration of an instance, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where sessions are kept.
+    pub store: StoreConfig,
+    /// The rules they follow.
+    pub rules: Rules,
+    /// The cookie that carries the id; `None` when cookies are off.
+    pub cookie: Option<CookieConfig>,
+    /// How often expired records are removed, where the store does not do it by itself.
+    pub cleanup_interval: Duration,
+}
+
+/// Where sessions are kept.
+#[derive(Debug, Clone)]
+pub enum StoreConfig {
+    /// In this process, until it ends; at most so many bytes.
+    Memory(usize),
+    /// In a file.
+    Sqlite(SqliteConfig),
+    /// In MongoDB.
+    MongoDb(MongoConfig),
+}
+
+/// What a configuration is read beside.
+pub struct Surroundings<'a> {
+    /// The name of the instance.
+    pub instance: &'a str,
+    /// The folder for files of its own.
+    pub state_folder: &'a Path,
+    /// Looks an environment variable up.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Config {
+    /// Reads the members of `sessman.json`. It opens no file and reaches no server.
+    ///
+    /// # Errors
+    /// All problems at once, none with the value of a secret.
+    pub fn read(members: &Map<String, Value>, surroundings: &Surroundings<'_>) -> Result<Self, Vec<Problem>> {
+        let raw: RawConfig = settings::read(members)?;
+        let mut problems = Vec::new();
+        let store = raw.store(surroundings, &mut problems);
+        let session_ttl = raw.seconds("session_ttl", raw.session_ttl, 86_400, &mut problems);
+        let max_ttl = raw.seconds("max_ttl", raw.max_ttl, 30 * 86_400, &mut problems);
+        let cleanup_interval = raw.seconds("cleanup_interval", raw.cleanup_interval, 300, &mut problems);
+        let update_mode = match raw.update_mode.as_deref() {
+            None | Some("replace") => UpdateMode::Replace,
+            Some("merge") => UpdateMode::Merge,
+            Some(_) => {
+                problems.push(problem("update_mode", "expected replace or merge"));
+                UpdateMode::Replace
+            }
+        };
+        let max_data_bytes = raw.max_data_bytes.unwrap_or(262_144);
+        if !(2..=MAX_DATA_BYTES).contains(&max_data_bytes) {
+            // MongoDB keeps no document of more than 16 MiB.
+            problems.push(problem("max_data_bytes", &format!("expected 2 to {MAX_DATA_BYTES}")));
+        }
+        let cookie = cookie::read(raw.cookie.as_ref(), surroundings.instance, &mut problems);
+        match store {
+            Some(store) if problems.is_empty() => Ok(Self {
+                store,
+                rules: Rules { session_ttl, max_ttl, update_mode, max_data_bytes },
+                cookie,
+                cleanup_interval,
+            }),
+            _ => Err(problems),
+        }
+    }
+}
+
+/// Data and metadata of this size each, and the rest of the document, stay below MongoDB's 16 MiB as BSON.
+const MAX_DATA_BYTES: usize = 2 << 20;
+/// A hundred years: beyond it, dates no longer fit every store.
+const MAX_SECONDS: u64 = 100 * 365 * 86_400;
+
+fn problem(key: &str, message: &str) -> Problem {
+    Problem { key: key.to_owned(), message: message.to_owned() }
+}
+
+impl RawConfig {
+    fn seconds(&self, key: &str, value: Option<u64>, default: u64, problems: &mut Vec<Problem>) -> Duration {
+        let seconds = value.unwrap_or(default);
+        if !(1..=MAX_SECONDS).contains(&seconds) {
+            problems.push(problem(key, &format!("expected 1 to {MAX_SECONDS} seconds")));
+        }
+        Duration::from_secs(seconds)
+    }
+
+    fn store(&self, surroundings: &Surroundings<'_>, problems: &mut Vec<Problem>) -> Option<StoreConfig> {
+        let named = self.backend.as_deref();
+        let backend = named.unwrap_or(if self.server_url.is_some() { "mongodb" } else { "sqlite" });
+        self.refuse_keys_of_others(backend, problems);
+        match backend {
+            "memory" => Some(StoreConfig::Memory(self.max_memory_bytes.unwrap_or(MemoryStore::DEFAULT_MAX_BYTES))),
+            "sqlite" => Some(StoreConfig::Sqlite(self.sqlite(surroundings, problems))),
+            "mongodb" => match self.mongodb(surroundings).check() {
+                Ok(config) => Some(StoreConfig::MongoDb(config)),
+                Err(wrong) => {
+                    problems.push(problem("server_url", &wrong));
+                    None
+                }
+            },
+            _ => {
+                problems.push(problem("backend", "expected mongodb, sqlite or memory"));
+                None
+            }
+        }
+    }
+
+    /// A key that the store does not have is a mistake that should not stay unseen.
+    fn refuse_keys_of_others(&self, backend: &str, problems: &mut Vec<Problem>) {
+        let keys = [
+            ("server_url", self.server_url.is_some(), "mongodb"),
+            ("username", self.username.is_some(), "mongodb"),
+            ("password", self.password.is_some(), "mongodb"),
+            ("database", self.database.is_some(), "mongodb"),
+            ("collection", self.collection.is_some(), "mongodb"),
+            ("auth_source", self.auth_source.is_some(), "mongodb"),
+            ("path", self.path.is_some(), "sqlite"),
+            ("durability", self.durability.is_some(), "sqlite"),
+            ("max_memory_bytes", self.max_memory_bytes.is_some(), "memory"),
+        ];
+        for (key, given, owner) in keys {
+            if given && owner != backend {
+                problems.push(problem(key, &format!("belongs to the backend {owner}, but the backend is {backend}")));
+            }
+        }
+    }
+
+    fn sqlite(&self, surroundings: &Surroundings<'_>, problems: &mut Vec<Problem>) -> SqliteConfig {
+        let default = || format!("{}.db", surroundings.instance);
+        let path = surroundings.state_folder.join(self.path.clone().unwrap_or_else(default));
+        let durability = match self.durability.as_deref() {
+            None | Some("full") => Durability::Full,
+            Some("normal") => Durability::Normal,
+            Some(_) => {
+                problems.push(problem("durability", "expected full or normal"));
+                Durability::Full
+            }
+        };
+        SqliteConfig { path, durability }
+    }
+
+    fn mongodb(&self, surroundings: &Surroundings<'_>) -> MongoConfig {
+        let from_environment = || (surroundings.environment)("MONGODB_URI");
+        MongoConfig {
+            server_url: self
+                .server_url
+                .clone()
+                .or_else(from_environment)
+                .map_or_else(|| Secret::new("localhost:27017"), Secret::new),
+            username: self.username.clone(),
+            password: self.password.as_deref().map(Secret::new),
+            database: self.database.clone().unwrap_or_else(|| "sessman".into()),
+            collection: self.collection.clone().unwrap_or_else(|| "sessions".into()),
+            auth_source: self.auth_source.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! The cookie that carries a session's id.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Problem, problem};
+
+/// The cookie that carries a session's id (RFC 6265bis). It is always `HttpOnly`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieConfig {
+    /// Its name.
+    pub name: String,
+    /// Its `Path`.
+    pub path: String,
+    /// Its `Domain`; none for the host alone.
+    pub domain: Option<String>,
+    /// Its `SameSite`.
+    pub same_site: SameSite,
+}
+
+/// When a browser sends a cookie along with requests that another site makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSite {
+    /// Never.
+    Strict,
+    /// When the user follows a link.
+    Lax,
+    /// Always; browsers want `Secure` with it.
+    None,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawCookie {
+    #[serde(deserialize_with = "settings::loose::option")]
+    name: Option<String>,
+    #[serde(deserialize_with = "settings::loose::option")]
+    path: Option<String>,
+    #[serde(deserialize_with = "settings::loose::option")]
+    domain: Option<String>,
+    #[serde(deserialize_with = "settings::loose::option")]
+    same_site: Option<String>,
+}
+
+/// Reads the key `cookie`.
+pub(super) fn read(value: Option<&Value>, instance: &str, problems: &mut Vec<Problem>) -> Option<CookieConfig> {
+    let raw = match value {
+        None | Some(Value::Null | Value::Bool(true)) => RawCookie::default(),
+        Some(Value::Bool(false)) => return None,
+        Some(Value::String(text)) if text == "false" => return None,
+        Some(Value::Object(members)) => match settings::read::<RawCookie>(members) {
+            Ok(raw) => raw,
+            Err(wrong) => {
+                problems.extend(wrong.into_iter().map(|p| problem(&format!("cookie.{}", p.key), &p.message)));
+                return None;
+            }
+        },
+        Some(_) => {
+            problems.push(problem("cookie", "expected false, or an object with name, path, domain, same_site"));
+            return None;
+        }
+    };
+    let name = raw.name.unwrap_or_else(|| match instance {
+        "sessman" => "PS_SESSID".to_owned(),
+        other => format!("{other}_sid"),
+    });
+    if name.is_empty() || !name.bytes().all(is_token) {
+        problems.push(problem("cookie.name", "expected letters, digits and !#$%&'*+-.^_`|~"));
+    }
+    let path = raw.path.unwrap_or_else(|| "/".to_owned());
+    if !path.starts_with('/') || !path.bytes().all(is_attribute) {
+        problems.push(problem("cookie.path", "expected a path that begins with /, without ; or spaces"));
+    }
+    if raw.domain.as_deref().is_some_and(|domain| domain.is_empty() || !domain.bytes().all(is_attribute)) {
+        problems.push(problem("cookie.domain", "expected a domain name"));
+    }
+    let same_site = match raw.same_site.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        None | Some("lax") => SameSite::Lax,
+        Some("strict") => SameSite::Strict,
+        Some("none") => SameSite::None,
+        Some(_) => {
+            problems.push(problem("cookie.same_site", "expected Strict, Lax or None"));
+            SameSite::Lax
+        }
+    };
+    Some(CookieConfig { name, path, domain: raw.domain, same_site })
+}
+
+/// RFC 9110 `tchar`.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn is_attribute(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b';'
+}

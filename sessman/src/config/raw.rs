@@ -1,0 +1,60 @@
+//! `sessman.json` as it is written.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The keys of `sessman.json`. Numbers and booleans may be written as text, too.
+///
+/// It has no `Debug`: it holds passwords.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RawConfig {
+    /// `mongodb`, `sqlite` or `memory`; `mongodb` if there is a `server_url`, else `sqlite`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub backend: Option<String>,
+    /// MongoDB: `host:port[,host:port]`, or a whole `mongodb://` or `mongodb+srv://` URL. Without it the environment
+    /// variable `MONGODB_URI`, else `localhost:27017`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub server_url: Option<String>,
+    /// MongoDB: who to log in as.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub username: Option<String>,
+    /// MongoDB: the password, as it is, not escaped.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub password: Option<String>,
+    /// MongoDB: the database; `sessman`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub database: Option<String>,
+    /// MongoDB: the collection; `sessions`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub collection: Option<String>,
+    /// MongoDB: the database that knows the user; `database`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub auth_source: Option<String>,
+    /// SQLite: the file; `<instance>.db`. A relative path begins in the state folder.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub path: Option<String>,
+    /// SQLite: `full` (an answered write survives power loss) or `normal` (it survives the end of the process).
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub durability: Option<String>,
+    /// Memory: the most bytes of sessions to keep.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub max_memory_bytes: Option<usize>,
+    /// Seconds that a session lives from the last new, update or touch; 86400.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub session_ttl: Option<u64>,
+    /// The largest `ttl_seconds` that a session may ask for; 30 days.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub max_ttl: Option<u64>,
+    /// `replace` or `merge`: what an update does that does not say; `replace`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub update_mode: Option<String>,
+    /// The most bytes that data may have as compact JSON; 262144.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub max_data_bytes: Option<usize>,
+    /// Seconds between two clean-ups, for stores that do not expire by themselves; 300.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub cleanup_interval: Option<u64>,
+    /// `false`, or an object with `name`, `path`, `domain`, `same_site`.
+    pub cookie: Option<Value>,
+}

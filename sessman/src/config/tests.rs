@@ -1,0 +1,102 @@
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::*;
+
+fn read(members: Value) -> Result<Config, Vec<String>> {
+    read_with(members, |_| None)
+}
+
+fn read_with(members: Value, environment: impl Fn(&str) -> Option<String>) -> Result<Config, Vec<String>> {
+    let surroundings = Surroundings {
+        instance: "sessman",
+        state_folder: &PathBuf::from("/var/lib/pserve"),
+        environment: &environment,
+    };
+    Config::read(members.as_object().unwrap(), &surroundings)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn an_empty_object_means_sqlite_beside_the_state_for_a_day() {
+    let config = read(json!({})).unwrap();
+    let StoreConfig::Sqlite(sqlite) = &config.store else { panic!("{config:?}") };
+    assert_eq!(sqlite.path, PathBuf::from("/var/lib/pserve/sessman.db"));
+    assert_eq!(config.rules.session_ttl, Duration::from_secs(86_400));
+    assert_eq!(config.cookie.unwrap().name, "PS_SESSID");
+}
+
+#[test]
+fn a_server_url_alone_means_mongodb() {
+    let config = read(json!({
+        "username": "ps_sessman",
+        "password": "a:b/c@d%{}'\"",
+        "server_url": "mongo.domain.tld:27017",
+        "database": "sessman",
+        "session_ttl": 86400,
+    }))
+    .unwrap();
+    let StoreConfig::MongoDb(mongodb) = &config.store else { panic!("{config:?}") };
+    assert_eq!(mongodb.username.as_deref(), Some("ps_sessman"));
+    assert!(!format!("{config:?}").contains("a:b/c"));
+}
+
+#[test]
+fn mongodb_by_name_takes_its_server_from_the_environment() {
+    let environment = |name: &str| (name == "MONGODB_URI").then(|| "mongodb://db.example:27018".to_owned());
+    let config = read_with(json!({ "backend": "mongodb" }), environment).unwrap();
+    let StoreConfig::MongoDb(mongodb) = &config.store else { panic!("{config:?}") };
+    assert_eq!(mongodb.server_url.expose(), "mongodb://db.example:27018");
+    // A server in the environment does not change the backend by itself.
+    assert!(matches!(read_with(json!({}), environment).unwrap().store, StoreConfig::Sqlite(_)));
+}
+
+#[test]
+fn every_problem_is_told_at_once_and_none_tells_a_secret() {
+    let problems = read(json!({
+        "backend": "sqlite",
+        "sesion_ttl": 5,
+        "session_ttl": 0,
+        "durability": "none",
+        "cookie": { "same_site": "maybe", "nam": "x" },
+    }))
+    .unwrap_err();
+    // What is misspelt comes first, as the rest cannot be judged without it.
+    assert_eq!(problems, ["sesion_ttl: unknown key; did you mean `session_ttl`?"]);
+    let problems = read(json!({
+        "backend": "sqlite",
+        "password": "hunter2",
+        "session_ttl": "0",
+        "durability": "none",
+        "cookie": { "same_site": "maybe", "name": "a b" },
+    }))
+    .unwrap_err();
+    assert_eq!(
+        problems,
+        [
+            "password: belongs to the backend mongodb, but the backend is sqlite",
+            "durability: expected full or normal",
+            "session_ttl: expected 1 to 3153600000 seconds",
+            "cookie.name: expected letters, digits and !#$%&'*+-.^_`|~",
+            "cookie.same_site: expected Strict, Lax or None",
+        ]
+    );
+    let wrong_type = read(json!({ "password": 12345, "server_url": "h" })).unwrap_err();
+    assert_eq!(wrong_type, ["password: expected text"]);
+}
+
+#[test]
+fn parameters_of_an_ini_line_are_all_text() {
+    let config = read(json!({
+        "backend": "memory",
+        "session_ttl": "604800",
+        "update_mode": "merge",
+        "max_memory_bytes": "1000000",
+        "cookie": "false",
+    }))
+    .unwrap();
+    assert!(matches!(config.store, StoreConfig::Memory(1_000_000)));
+    assert_eq!(config.rules.update_mode, UpdateMode::Merge);
+    assert_eq!(config.cookie, None);
+}

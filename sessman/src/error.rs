@@ -1,0 +1,40 @@
+//! Why the engine did not do what it was asked.
+
+use crate::data::DataError;
+use crate::store::StoreError;
+
+/// Why the engine did not do what it was asked. Unless said otherwise, nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No live session has that id, or it is not that user's: the two look the same.
+    #[error("no such session")]
+    NotFound,
+    /// The session is not at a version that the caller accepts.
+    #[error("the session has changed: it is at version {version} now")]
+    Changed {
+        /// The version it is at.
+        version: u64,
+    },
+    /// Others changed the session again and again while a change was being merged in.
+    #[error("too many concurrent changes of this session; try again")]
+    Contended,
+    /// The data is not JSON, or not every store can hold it.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// More bytes than `max_data_bytes`.
+    #[error("{what} has {length} bytes as JSON; at most {limit} are accepted")]
+    TooLarge {
+        /// `data` or `metadata`.
+        what: &'static str,
+        /// Its length as compact JSON text.
+        length: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// Something about a parameter.
+    #[error("{0}")]
+    Invalid(String),
+    /// The store did not do its part; whether a write took place is unknown.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
