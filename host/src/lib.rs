@@ -1,6 +1,17 @@
 //! The host: it reads a configuration, loads plugins and serves their routes.
+//!
+//! - [`cli`]: the command line
+//! - [`config`]: from an INI file and the environment to a checked configuration
+//! - `plugin`: from files in a directory to instances
+//! - `http`: connections, routes, access, answers
+//! - [`log`]: where log lines go
+//! - [`host`]: the life of the process, in which all of them meet
 
 pub mod cli;
 pub mod config;
+pub mod host;
 mod http;
 pub mod log;
+mod plugin;
+
+pub use plugin::{LoadError, probe_child};

@@ -389,3 +389,8 @@ pub fn parse_level(text: &str) -> Option<Level> {
 pub fn instance_without_line(plugin: &str) -> InstanceConfig {
     plugin_parms::without_line(plugin)
 }
+
+/// The known name nearest to `name`, if one is near enough to be a likely slip.
+pub(crate) fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+    settings::nearest(name, known.iter().map(String::as_str))
+}

@@ -13,7 +13,7 @@ use crate::config::{ApiKeys, Auth, AuthType};
 
 /// Who may call an instance.
 #[derive(Debug, Clone)]
-pub enum Access {
+pub(crate) enum Access {
     /// Everybody, because that is written.
     Open,
     /// Everybody on this machine, because nothing is written and `[auth]` has no key.

@@ -1,5 +1,16 @@
 //! HTTP: connections, requests, routes, access, answers.
+//!
+//! `server` (connections, limits, drain) -> `app` (what a request leads to) -> `body` and `access` (what may come
+//! in) -> `request` (as the plugin sees it) -> the plugin -> `response`.
 
 pub(crate) mod access;
+mod app;
+mod body;
+mod control;
 mod deadline;
-mod router;
+mod request;
+mod response;
+pub(crate) mod router;
+pub(crate) mod server;
+
+pub(crate) use self::app::App;

@@ -1,0 +1,241 @@
+//! Answers: a plugin's, and the host's own problems.
+
+use std::borrow::Cow;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use abi_stable::std_types::{ROption, RResult};
+use async_ffi::{ContextExt, FfiPoll};
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use hyper::{Response, StatusCode};
+use plugin_api::abi::response::{RawResponse, RawStreamBox};
+use plugin_api::guard::guard;
+
+use super::deadline::RequestGuard;
+use crate::plugin::Instance;
+
+/// The body of an answer.
+pub(crate) struct AnswerBody {
+    content: Content,
+    /// Tells the connection when the answer is through.
+    _guard: Option<RequestGuard>,
+}
+
+enum Content {
+    Done,
+    Whole(Bytes),
+    Stream(Streaming),
+}
+
+/// A body that a plugin gives piece by piece.
+struct Streaming {
+    /// Dropped under a guard. Boxed, so that it does not matter where the body is moved.
+    stream: Option<Box<RawStreamBox>>,
+    instance: Arc<Instance>,
+}
+
+impl AnswerBody {
+    fn whole(bytes: Bytes) -> Self {
+        Self { content: if bytes.is_empty() { Content::Done } else { Content::Whole(bytes) }, _guard: None }
+    }
+
+    /// The same body, holding `guard` as long as it lives.
+    pub(crate) fn guarded(self, guard: RequestGuard) -> Self {
+        Self { _guard: Some(guard), ..self }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let next = match &mut self.content {
+            Content::Done => return Poll::Ready(None),
+            Content::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
+            Content::Stream(streaming) => match streaming.poll_next(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(bytes))) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Poll::Ready(end) => end.map(|end| end.map(Frame::data)),
+            },
+        };
+        self.content = Content::Done;
+        Poll::Ready(next)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.content, Content::Done)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Done => SizeHint::with_exact(0),
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Streaming {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+        let polled = guard(|| context.with_ffi_context(|context| stream.poll_next(context)));
+        let failure = match polled {
+            Ok(FfiPoll::Pending) => return Poll::Pending,
+            Ok(FfiPoll::Ready(ROption::RNone)) => return Poll::Ready(None),
+            Ok(FfiPoll::Ready(ROption::RSome(RResult::ROk(piece)))) => {
+                return Poll::Ready(Some(Ok(Bytes::from_owner(piece))));
+            }
+            Ok(FfiPoll::Ready(ROption::RSome(RResult::RErr(message)))) => message.into_string(),
+            Ok(FfiPoll::Panicked) => "panicked".to_owned(),
+            Err(panic) => panic.to_string(),
+        };
+        tracing::error!(instance = self.instance.name, reason = failure, "a streamed answer ended early");
+        Poll::Ready(Some(Err(io::Error::other("the stream failed"))))
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        let stream = self.stream.take();
+        if let Err(panic) = guard(move || drop(stream)) {
+            tracing::error!(
+                instance = self.instance.name,
+                reason = panic.0,
+                "a streamed answer panicked at its end"
+            );
+        }
+    }
+}
+
+/// An answer of the host's own: a problem document (RFC 9457).
+pub(crate) fn problem(status: StatusCode, detail: &str) -> Response<AnswerBody> {
+    own(plugin_api::Response::problem(status.as_u16(), detail))
+}
+
+/// A problem with one header more.
+pub(crate) fn problem_with(
+    status: StatusCode,
+    detail: &str,
+    header: &'static str,
+    value: impl Into<Cow<'static, str>>,
+) -> Response<AnswerBody> {
+    own(plugin_api::Response::problem(status.as_u16(), detail).with_header(header, value))
+}
+
+/// An answer without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<AnswerBody> {
+    own(plugin_api::Response::new(status.as_u16()))
+}
+
+/// Says which methods there are.
+pub(crate) fn allow(response: &mut Response<AnswerBody>, methods: &str) {
+    if let Ok(value) = HeaderValue::from_str(methods) {
+        response.headers_mut().insert(hyper::header::ALLOW, value);
+    }
+}
+
+/// JSON of the host's own.
+pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Response<AnswerBody> {
+    own(plugin_api::Response::json(status.as_u16(), value.to_string()))
+}
+
+fn own(response: plugin_api::Response) -> Response<AnswerBody> {
+    let mut response = convert(response.into(), None).unwrap_or_else(|_| {
+        // Unreachable: the host's own headers are well-formed. A status without a body would still be true.
+        let mut response = Response::new(AnswerBody::whole(Bytes::new()));
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    });
+    response.headers_mut().insert("cache-control", HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A plugin's answer; what is not HTTP in it becomes a 500 and a line in the log.
+pub(crate) fn from_plugin(response: RawResponse, instance: &Arc<Instance>) -> Response<AnswerBody> {
+    convert(response, Some(instance)).unwrap_or_else(|reason| {
+        tracing::error!(instance = instance.name, reason, "the plugin's answer is not HTTP");
+        problem(StatusCode::INTERNAL_SERVER_ERROR, "the plugin gave an invalid answer")
+    })
+}
+
+fn convert(raw: RawResponse, instance: Option<&Arc<Instance>>) -> Result<Response<AnswerBody>, String> {
+    let status = StatusCode::from_u16(raw.status).ok().filter(|_| (200..600).contains(&raw.status));
+    let status = status.ok_or_else(|| format!("status {}", raw.status))?;
+    let content = match (raw.stream, instance) {
+        // These have no body by definition; bytes after them would be read as the next answer.
+        _ if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => Content::Done,
+        (ROption::RSome(stream), Some(instance)) => {
+            Content::Stream(Streaming { stream: Some(Box::new(stream)), instance: Arc::clone(instance) })
+        }
+        _ if raw.body.is_empty() => Content::Done,
+        _ => Content::Whole(Bytes::from_owner(raw.body)),
+    };
+    let mut response = Response::new(AnswerBody { content, _guard: None });
+    *response.status_mut() = status;
+    for header in raw.headers {
+        let name = HeaderName::from_bytes(header.name.as_bytes())
+            .map_err(|_| format!("a header name of {} bytes that is none", header.name.len()))?;
+        // How the body travels is between the host and the client.
+        if matches!(name, CONTENT_LENGTH | TRANSFER_ENCODING | CONNECTION | UPGRADE) || name == "keep-alive" {
+            continue;
+        }
+        let value = HeaderValue::from_bytes(header.value.as_bytes())
+            .map_err(|_| format!("the value of header `{name}`"))?;
+        response.headers_mut().append(name, value);
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn problems_are_documents() {
+        let response = problem_with(StatusCode::METHOD_NOT_ALLOWED, "no", "allow", "GET");
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(response.headers()["allow"], "GET");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&value["status"], &value["error"]), (&405.into(), &"no".into()));
+    }
+
+    #[test]
+    fn what_is_not_http_is_refused() {
+        let convert = |response: plugin_api::Response| convert(response.into(), None);
+        for status in [0, 100, 101, 199, 600, 999, u16::MAX] {
+            assert!(convert(plugin_api::Response::new(status)).is_err(), "{status}");
+        }
+        assert!(convert(plugin_api::Response::new(200).with_header("a b", "x")).is_err());
+        assert!(convert(plugin_api::Response::new(200).with_header("", "x")).is_err());
+        assert!(convert(plugin_api::Response::new(200).with_header("a", "x\r\nb: y")).is_err());
+    }
+
+    #[test]
+    fn how_the_body_travels_is_not_the_plugins_business() {
+        let response = plugin_api::Response::text(200, "abc")
+            .with_header("content-length", "99")
+            .with_header("transfer-encoding", "chunked")
+            .with_header("connection", "close")
+            .with_header("x-own", "kept");
+        let response = convert(response.into(), None).unwrap();
+        assert_eq!(response.headers().len(), 2);
+        assert_eq!(response.body().size_hint().exact(), Some(3));
+    }
+
+    #[test]
+    fn answers_that_have_no_body_get_none() {
+        let response = convert(plugin_api::Response::text(204, "abc").into(), None).unwrap();
+        assert!(response.body().is_end_stream());
+    }
+}

@@ -1,0 +1,150 @@
+//! An open plugin library.
+
+#![allow(unsafe_code, reason = "opening a library runs its initializers; nothing can check them")]
+
+use std::mem::ManuallyDrop;
+use std::path::Path;
+
+use abi_stable::library::{LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL, lib_header_from_path};
+use libloading::os::unix::{Library as RawLibrary, RTLD_LOCAL, RTLD_NOW};
+use plugin_api::abi::host::RawHostBox;
+use plugin_api::abi::module::PluginModule_Ref;
+use plugin_api::abi::plugin::RawPluginBox;
+use plugin_api::guard::guard;
+
+use super::LoadError;
+use super::copy::Copy;
+
+/// A plugin library, open until the process ends.
+///
+/// Nothing closes it: objects, threads and thread-local values of the plugin may outlive every instance.
+pub(crate) struct Library {
+    /// The plugin's name, in lower case, as configuration compares it.
+    pub(crate) name: String,
+    /// The plugin's own version.
+    pub(crate) version: String,
+    /// The version of the ABI crate that it was built with.
+    pub(crate) api_version: String,
+    /// SHA-256 of the file.
+    pub(crate) sha256: String,
+    module: PluginModule_Ref,
+}
+
+impl Library {
+    /// Opens a copy that a child has tried.
+    pub(crate) fn open(copy: Copy) -> Result<Self, LoadError> {
+        // The descriptor stays open even if this fails: the dynamic linker remembers the library by the name that
+        // the descriptor gives it, and would take the next copy with the same number for this one.
+        let copy = ManuallyDrop::new(copy);
+        let Opened { module, name, version, api_version } = open(&copy.path())?;
+        Ok(Self { name, version, api_version, sha256: copy.sha256.clone(), module })
+    }
+
+    /// Makes an instance.
+    pub(crate) fn prepare(&self, services: RawHostBox) -> Result<RawPluginBox, LoadError> {
+        prepare(self.module, services)
+    }
+}
+
+impl std::fmt::Debug for Library {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Library({} {})", self.name, self.version)
+    }
+}
+
+/// A library that was opened, with what it says about itself.
+pub(crate) struct Opened {
+    pub(crate) module: PluginModule_Ref,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) api_version: String,
+}
+
+/// Whether the file is a library that exports a plugin. Run in a child: opening a library runs code in it.
+pub(crate) fn check_raw(path: &Path) -> Result<(), LoadError> {
+    // SAFETY: the library's initializers run. A child process exists to run them first, and it is disposable.
+    let library = unsafe { RawLibrary::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
+        LoadError::Refused(format!("not a loadable library: {}", linker_message(&error, path)))
+    })?;
+    // SAFETY: only the presence of the symbol matters; the pointer is not used.
+    let symbol = unsafe { library.get::<*const ()>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) };
+    let found = symbol.map(drop);
+    // Closing would run the library's finalizers, which may be broken too.
+    std::mem::forget(library);
+    found.map_err(|_| LoadError::Refused("a library, but not a pserve plugin: it exports no plugin".into()))
+}
+
+/// Opens a library that [`check_raw`] has accepted, and compares its types with the host's.
+pub(crate) fn open(path: &Path) -> Result<Opened, LoadError> {
+    let header = lib_header_from_path(path).map_err(|error| mismatch(&error, "unknown", path))?;
+    let api_version = header.version_strings().version.to_string();
+    let module = header
+        .init_root_module::<PluginModule_Ref>()
+        .map_err(|error| mismatch(&error, &api_version, path))?;
+    let panicked =
+        |panic| LoadError::Refused(format!("the plugin panicked when it was asked its name: {panic}"));
+    let name = guard(|| module.name()().to_string().to_lowercase()).map_err(panicked)?;
+    let version = guard(|| module.version()().to_string()).map_err(panicked)?;
+    if name.is_empty() {
+        return Err(LoadError::Refused("the plugin says no name".into()));
+    }
+    Ok(Opened { module, name, version, api_version })
+}
+
+/// Makes an instance.
+pub(crate) fn prepare(module: PluginModule_Ref, services: RawHostBox) -> Result<RawPluginBox, LoadError> {
+    match guard(|| module.prepare()(services).into_result()) {
+        Ok(Ok(plugin)) => Ok(plugin),
+        Ok(Err(message)) => Err(LoadError::Refused(message.into_string())),
+        Err(panic) => Err(LoadError::Refused(panic.to_string())),
+    }
+}
+
+/// abi_stable describes a mismatch in some hundred lines; the versions and the first difference tell what to do.
+fn mismatch(error: &LibraryError, api_version: &str, path: &Path) -> LoadError {
+    let host = plugin_api_version();
+    LoadError::Refused(match error {
+        LibraryError::OpenError { err, .. } => {
+            format!("not a loadable library: {}", linker_message(err, path))
+        }
+        LibraryError::GetSymbolError { .. } => {
+            "a library, but not a pserve plugin: it exports no plugin".into()
+        }
+        LibraryError::IncompatibleVersionNumber { .. } => {
+            format!(
+                "built with plugin-api {api_version}, this host has {host}: build it with plugin-api {host}"
+            )
+        }
+        LibraryError::InvalidAbiHeader(_) => {
+            "built with an abi_stable that does not fit this host's: build it with abi_stable 0.11".into()
+        }
+        LibraryError::RootModule { .. } => "the plugin's root module panicked or failed".into(),
+        other => format!(
+            "its types are not the host's (built with plugin-api {api_version}, this host has {host}); \
+             first difference: {}",
+            first_difference(&other.to_string())
+        ),
+    })
+}
+
+/// The version of the ABI crate in this host.
+pub(crate) fn plugin_api_version() -> &'static str {
+    <PluginModule_Ref as abi_stable::library::RootModule>::VERSION_STRINGS.version.as_str()
+}
+
+/// Takes the first error out of the long text: what was expected and what was found.
+fn first_difference(text: &str) -> String {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let start = lines.by_ref().find(|line| line.starts_with("Expected:") || line.starts_with("Error"));
+    let rest = lines.take(6);
+    let joined: Vec<&str> = start.into_iter().chain(rest).collect();
+    let joined = if joined.is_empty() { "no detail".to_owned() } else { joined.join(" ") };
+    joined.chars().take(300).collect()
+}
+
+/// The dynamic linker's message without the path of the copy, which says nothing to people.
+fn linker_message(error: &dyn std::error::Error, path: &Path) -> String {
+    let detail = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    let shown = path.display().to_string();
+    detail.replace(&format!("{shown}: "), "").replace(&shown, "the file")
+}

@@ -1,0 +1,59 @@
+//! Plugins: from files in a directory to instances that serve.
+//!
+//! `copy` (the file's bytes, out of reach of who overwrites the file) -> `probe` (a child tries it first) ->
+//! `library` (opened here, for the life of the process) -> `instance` (prepared with its parameters) ->
+//! `registry` (all of it, with what failed and why). Only this module holds `unsafe` code.
+
+mod copy;
+mod instance;
+mod library;
+mod probe;
+mod registry;
+mod services;
+
+pub(crate) use self::instance::{Instance, Route, State};
+pub use self::probe::child as probe_child;
+pub(crate) use self::registry::{Failure, Registry};
+
+/// Why a plugin or an instance does not serve. Its text is for people: one line, without secrets.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The plugin directory cannot be read.
+    #[error("cannot read the plugin directory {} ([paths] plugins)", path.display())]
+    Directory {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The plugin file cannot be copied into memory.
+    #[error("cannot copy the plugin file")]
+    Copy(#[source] std::io::Error),
+    /// The child that tries a plugin cannot be started or spoken to.
+    #[error("cannot try the plugin in a child process")]
+    Child(#[source] std::io::Error),
+    /// The library ended the child that tried it.
+    #[error("the library ended the process that tried it: {0}")]
+    Died(String),
+    /// The child did not come to an end.
+    #[error("the library did not answer within {} s when it was tried", .0.as_secs())]
+    Silent(std::time::Duration),
+    /// The library or the instance was refused, for this reason.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl LoadError {
+    /// The error and what it comes from, in one line.
+    pub(crate) fn line(&self) -> String {
+        let mut line = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            line.push_str(": ");
+            line.push_str(&error.to_string());
+            source = error.source();
+        }
+        line
+    }
+}
