@@ -1,1 +1,240 @@
-//! conformance.
+//! What every store must do, case by case. A store's tests say `conformance_tests!(open)`, and each case becomes a
+//! test of its own there, with a fresh, empty store.
+//!
+//! Every moment is in the year 2100: a server that expires records by its own clock then leaves them alone, so that
+//! the cases see what the store's answers depend on, which is the `now` they pass. No case waits for time to pass.
+
+pub(crate) mod change;
+pub(crate) mod cleanup;
+pub(crate) mod creation;
+pub(crate) mod deletion;
+pub(crate) mod expiry;
+pub(crate) mod fields;
+pub(crate) mod listing;
+pub(crate) mod races;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Created, Expected, Listing, Store, Updated};
+use crate::data::Data;
+use crate::id::{Handle, SecretHash};
+use crate::record::{Change, Record, Times};
+use crate::time::Timestamp;
+
+/// A fresh, empty store, and what has to live as long as it does (a temporary folder, a server).
+pub(crate) struct Fixture {
+    /// The store.
+    pub(crate) store: Arc<dyn Store>,
+    /// Dropped after the store.
+    #[allow(dead_code, reason = "held for its Drop alone")]
+    pub(crate) keep: Box<dyn Any + Send>,
+}
+
+impl Fixture {
+    /// A store that needs nothing else.
+    pub(crate) fn new(store: impl Store + 'static) -> Self {
+        Self::with(store, ())
+    }
+
+    /// A store, and what has to outlive it.
+    pub(crate) fn with(store: impl Store + 'static, keep: impl Any + Send) -> Self {
+        Self { store: Arc::new(store), keep: Box::new(keep) }
+    }
+}
+
+/// Makes a test of each case. `open` is an `async fn() -> Option<Fixture>` in the same module; it is called once a
+/// case, any number of times at once, and each time gives a store that shares nothing with the others. `None` skips
+/// the case: there is no server to test with, and `open` has said so.
+macro_rules! conformance_tests {
+    ($open:ident) => {
+        $crate::store::conformance::conformance_tests! { $open =>
+            creation {
+                a_record_is_found_under_its_handle_alone,
+                a_live_record_is_never_replaced,
+                an_expired_record_is_replaced,
+                a_deleted_record_makes_room,
+            }
+            expiry {
+                load_stops_at_the_exact_millisecond,
+                update_stops_at_the_exact_millisecond,
+                list_stops_at_the_exact_millisecond,
+                counts_turn_at_the_exact_millisecond,
+                purge_begins_at_the_exact_millisecond,
+                an_update_moves_expiry_either_way,
+            }
+            fields {
+                every_field_comes_back,
+                every_kind_of_data_comes_back,
+                numbers_keep_their_kind,
+                members_keep_their_order,
+                keys_of_every_kind_come_back,
+                user_ids_of_every_kind_come_back,
+                the_largest_document_comes_back,
+                the_deepest_document_comes_back,
+                an_update_brings_every_field_back,
+            }
+            change {
+                a_touch_moves_the_times_alone,
+                each_kind_of_change_counts_once,
+                what_is_not_named_stays,
+                a_wrong_secret_finds_nothing,
+                a_wrong_version_is_a_conflict,
+                an_update_creates_nothing,
+                an_update_after_delete_resurrects_nothing,
+                rotation_kills_the_old_secret,
+                other_handles_stay_untouched,
+            }
+            races {
+                no_blind_update_is_lost,
+                one_compare_and_set_wins,
+                compare_and_set_with_retries_loses_nothing,
+                one_rotation_wins,
+                one_creation_wins,
+                one_creation_over_an_expired_record_wins,
+                one_deletion_counts,
+                nothing_survives_a_deletion,
+            }
+            deletion {
+                a_wrong_secret_deletes_nothing,
+                the_right_secret_deletes_once,
+                no_secret_deletes_whatever_it_is,
+                an_expired_record_can_be_deleted,
+                clear_deletes_everything,
+            }
+            listing {
+                pages_are_in_the_order_of_handles,
+                a_page_of_every_size_leads_to_the_end,
+                only_live_records_are_listed,
+                a_user_has_their_own_list,
+                a_record_follows_its_new_user,
+                an_empty_store_has_one_empty_page,
+                paging_while_writing_gives_each_record_once,
+            }
+            cleanup {
+                counts_follow_what_is_stored,
+                purge_deletes_expired_records_alone,
+                purge_goes_in_slices,
+                purge_finds_what_was_extended_and_expired_later,
+                purge_finds_what_was_cut_short,
+                ping_answers,
+            }
+        }
+    };
+    ($open:ident => $($group:ident { $($case:ident),* $(,)? })*) => {
+        $(mod $group {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $case() {
+                let Some(fixture) = super::$open().await else { return };
+                $crate::store::conformance::$group::$case(fixture.store.clone()).await;
+                fixture.store.close().await;
+            })*
+        })*
+    };
+}
+pub(crate) use conformance_tests;
+
+/// How long a record made by [`record`] lives, in milliseconds.
+const TTL: i64 = 3_600_000;
+
+/// The moment `millis` after the one at which [`record`] creates.
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(4_102_444_800_000 + millis)
+}
+
+/// The handle of record `n`; the numbers' order says nothing about the handles', which spread over all values.
+fn handle(n: u32) -> Handle {
+    let mut bytes = [0; 12];
+    bytes[..4].copy_from_slice(&n.wrapping_mul(0x9E37_79B1).to_be_bytes());
+    bytes[8..].copy_from_slice(&n.to_be_bytes());
+    Handle::from(bytes)
+}
+
+/// The hash of secret `n`.
+fn secret(n: u32) -> SecretHash {
+    let mut bytes = [0xA5; 32];
+    bytes[28..].copy_from_slice(&n.to_be_bytes());
+    SecretHash::from(bytes)
+}
+
+fn data(text: &str) -> Data {
+    Data::parse(text).unwrap()
+}
+
+/// Record `n`, created at `at(0)`, which opens with secret `n` and lives until `at(TTL)`.
+fn record(n: u32) -> Record {
+    Record {
+        handle: handle(n),
+        secret_hash: secret(n),
+        user_id: None,
+        data: data(&format!(r#"{{"n":{n}}}"#)),
+        metadata: Data::empty(),
+        created_at: at(0),
+        updated_at: at(0),
+        reset_at: at(0),
+        last_activity: at(0),
+        ttl: Duration::from_millis(TTL as u64),
+        expires_at: at(TTL),
+        version: 1,
+    }
+}
+
+/// Record `n`, which lives until `at(millis)`.
+fn expiring(n: u32, millis: i64) -> Record {
+    Record { expires_at: at(millis), ..record(n) }
+}
+
+/// What the holder of secret `n` expects who does not care about the version.
+fn holder(n: u32) -> Expected {
+    Expected { secret_hash: secret(n), version: None }
+}
+
+/// The times that a write at `at(millis)` sets.
+fn times(millis: i64) -> Times {
+    Times { reset_at: at(millis), last_activity: at(millis), expires_at: at(millis + TTL) }
+}
+
+/// A change of nothing but the times, at `at(millis)`.
+fn touch(millis: i64) -> Change {
+    Change::touch(at(millis), times(millis))
+}
+
+/// A change of the data, at `at(millis)`.
+fn write(millis: i64, text: &str) -> Change {
+    Change { data: Some(data(text)), ..touch(millis) }
+}
+
+/// Stores `record`, which must not be there yet, at the moment it begins.
+async fn create(store: &dyn Store, record: &Record) {
+    let created = store.create(Arc::new(record.clone()), record.created_at).await.unwrap();
+    assert_eq!(created, Created::Yes, "{}", record.handle);
+}
+
+/// The live record with handle `n` at `at(millis)`.
+async fn load(store: &dyn Store, n: u32, millis: i64) -> Option<Record> {
+    store.load(handle(n), at(millis)).await.unwrap().map(|record| (*record).clone())
+}
+
+/// The record as it is after an update that must be made.
+async fn update(store: &dyn Store, n: u32, expected: Expected, change: &Change) -> Record {
+    match store.update(handle(n), expected, change).await.unwrap() {
+        Updated::Done(record) => (*record).clone(),
+        other => panic!("the update was not made: {other:?}"),
+    }
+}
+
+/// Every live record at `at(millis)`, by pages of `limit`.
+async fn list_all(store: &dyn Store, user_id: Option<&str>, limit: usize, millis: i64) -> Vec<Record> {
+    let (mut records, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.list(Listing { user_id, after, limit }, at(millis)).await.unwrap();
+        assert!(page.records.len() <= limit, "{} records on a page of {limit}", page.records.len());
+        assert!(page.next.is_none() || page.records.len() == limit, "a page with a next one is full");
+        records.extend(page.records.iter().map(|record| (**record).clone()));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return records,
+        }
+    }
+}

@@ -1,1 +1,353 @@
-//! memory.
+//! The store in this process's memory: nothing to install, nothing kept over a restart.
+//!
+//! It is bounded by bytes. When it is full, expired records go first; live ones are never dropped, the caller is told
+//! that it is full instead.
+
+mod shard;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use async_trait::async_trait;
+
+use self::shard::{Shard, size_of_record};
+use super::{Counts, Created, Expected, Listing, Page, Result, Store, StoreError, Updated};
+use crate::id::{Handle, SecretHash};
+use crate::record::{Change, Record};
+use crate::time::Timestamp;
+
+/// A shard holds the handles that begin with the same six bits, so that the shards one after the other are in the
+/// order of handles. Handles are random: the shards fill evenly, and two requests seldom meet in one.
+const SHARDS: usize = 64;
+
+/// How to keep sessions in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryConfig {
+    /// Memory for records and their indexes, in bytes: about 1 KB for a session with 200 bytes of data.
+    pub max_bytes: usize,
+}
+
+impl Default for MemoryConfig {
+    /// 256 MiB.
+    fn default() -> Self {
+        Self { max_bytes: 256 << 20 }
+    }
+}
+
+/// Sessions in this process's memory.
+pub struct MemoryStore {
+    shards: [RwLock<Shard>; SHARDS],
+    used: AtomicUsize,
+    max_bytes: usize,
+}
+
+/// The limit does not allow so many more bytes.
+struct NoRoom(usize);
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new(config: MemoryConfig) -> Self {
+        Self {
+            shards: std::array::from_fn(|_| RwLock::default()),
+            used: AtomicUsize::new(0),
+            max_bytes: config.max_bytes,
+        }
+    }
+
+    /// Bytes that records and their indexes take, by estimate.
+    pub fn used_bytes(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn index(handle: Handle) -> usize {
+        usize::from(handle.as_bytes()[0]) * SHARDS / 256
+    }
+
+    fn read(&self, index: usize) -> RwLockReadGuard<'_, Shard> {
+        // No step of a shard can panic half way, so a poisoned one is whole all the same.
+        self.shards[index].read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, index: usize) -> RwLockWriteGuard<'_, Shard> {
+        self.shards[index].write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts `record` in place of `old_size` bytes. A record that does not grow always fits.
+    fn put(
+        &self,
+        shard: &mut Shard,
+        record: Arc<Record>,
+        old_size: usize,
+    ) -> std::result::Result<(), NoRoom> {
+        let new_size = size_of_record(&record);
+        match new_size.checked_sub(old_size) {
+            Some(more @ 1..) => self
+                .used
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                    used.checked_add(more).filter(|used| *used <= self.max_bytes)
+                })
+                .map_err(|_| NoRoom(more))?,
+            _ => self.used.fetch_sub(old_size - new_size, Ordering::Relaxed),
+        };
+        shard.put(record);
+        Ok(())
+    }
+
+    /// Does `step` until it has room, dropping expired records as long as that helps. The step takes its shard's
+    /// lock itself and starts anew each time: making room needs the other shards, and one lock at a time.
+    fn with_room<T>(
+        &self,
+        now: Timestamp,
+        mut step: impl FnMut() -> std::result::Result<T, NoRoom>,
+    ) -> Result<T> {
+        loop {
+            match step() {
+                Ok(done) => return Ok(done),
+                Err(NoRoom(needed)) => {
+                    if !self.drop_expired(now, needed) {
+                        return Err(StoreError::Full);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Drops expired records until `needed` bytes are free; whether it found any.
+    fn drop_expired(&self, now: Timestamp, needed: usize) -> bool {
+        let mut freed = 0;
+        for index in 0..SHARDS {
+            while freed < needed {
+                // A full store is asked for room by every new session: most shards have nothing to give, and
+                // finding that out must not lock readers out.
+                if !self.read(index).has_expired(now) {
+                    break;
+                }
+                freed += self.take_expired(index, now, 64).1;
+            }
+        }
+        freed > 0
+    }
+
+    /// Deletes at most `limit` expired records of a shard: how many, and their bytes.
+    fn take_expired(&self, index: usize, now: Timestamp, limit: usize) -> (usize, usize) {
+        let mut shard = self.write(index);
+        let (mut count, mut bytes) = (0, 0);
+        while count < limit {
+            let Some(record) = shard.take_expired(now) else { break };
+            count += 1;
+            bytes += size_of_record(&record);
+        }
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        (count, bytes)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn create(&self, record: Arc<Record>, now: Timestamp) -> Result<Created> {
+        self.with_room(now, || {
+            let mut shard = self.write(Self::index(record.handle));
+            let old_size = match shard.get(record.handle) {
+                Some(old) if old.is_live(now) => return Ok(Created::Exists),
+                Some(old) => size_of_record(old),
+                None => 0,
+            };
+            self.put(&mut shard, record.clone(), old_size)?;
+            Ok(Created::Yes)
+        })
+    }
+
+    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Option<Arc<Record>>> {
+        Ok(self.read(Self::index(handle)).get(handle).filter(|record| record.is_live(now)).cloned())
+    }
+
+    async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {
+        self.with_room(change.now, || {
+            let mut shard = self.write(Self::index(handle));
+            let Some(old) = shard.get(handle).filter(|record| record.is_live(change.now)) else {
+                return Ok(Updated::Missing);
+            };
+            if old.secret_hash != expected.secret_hash {
+                return Ok(Updated::Missing);
+            }
+            if expected.version.is_some_and(|version| version != old.version) {
+                return Ok(Updated::Conflict(old.version));
+            }
+            let old_size = size_of_record(old);
+            let record = Arc::new(change.applied_to(old));
+            self.put(&mut shard, record.clone(), old_size)?;
+            Ok(Updated::Done(record))
+        })
+    }
+
+    async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool> {
+        let mut shard = self.write(Self::index(handle));
+        let matches = shard
+            .get(handle)
+            .is_some_and(|record| secret_hash.is_none_or(|secret_hash| secret_hash == record.secret_hash));
+        if matches && let Some(record) = shard.take(handle) {
+            self.used.fetch_sub(size_of_record(&record), Ordering::Relaxed);
+        }
+        Ok(matches)
+    }
+
+    async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {
+        let Listing { user_id, after, limit } = listing;
+        let mut records: Vec<Arc<Record>> = Vec::new();
+        for index in after.map_or(0, Self::index)..SHARDS {
+            // One more than asked for tells whether there is a next page.
+            let missing = limit.saturating_add(1) - records.len();
+            match user_id {
+                Some(user_id) => {
+                    self.read(index).collect_of_user(user_id, after, now, missing, &mut records);
+                }
+                None => self.read(index).collect(after, now, missing, &mut records),
+            }
+            if records.len() > limit {
+                records.truncate(limit);
+                let next = records.last().map(|record| record.handle);
+                return Ok(Page { records, next });
+            }
+        }
+        Ok(Page { records, next: None })
+    }
+
+    async fn counts(&self, now: Timestamp) -> Result<Counts> {
+        let mut counts = Counts::default();
+        for index in 0..SHARDS {
+            let (active, expired) = self.read(index).counts(now);
+            counts.active += active;
+            counts.expired += expired;
+        }
+        Ok(counts)
+    }
+
+    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<usize> {
+        let mut purged = 0;
+        for index in 0..SHARDS {
+            purged += self.take_expired(index, now, limit - purged).0;
+        }
+        Ok(purged)
+    }
+
+    async fn clear(&self) -> Result<u64> {
+        let mut cleared = 0;
+        for index in 0..SHARDS {
+            let mut shard = self.write(index);
+            let (count, bytes) = shard.clear();
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+            cleared += count;
+        }
+        Ok(cleared)
+    }
+
+    async fn ping(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// There is nothing to let go of: the records go with the store.
+    async fn close(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::data::Data;
+    use crate::record::Times;
+    use crate::store::conformance::{Fixture, conformance_tests};
+
+    async fn open() -> Option<Fixture> {
+        Some(Fixture::new(MemoryStore::new(MemoryConfig::default())))
+    }
+
+    conformance_tests!(open);
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn record(n: u8, data_bytes: usize, expires_at: i64) -> Arc<Record> {
+        Arc::new(Record {
+            handle: Handle::from([n; 12]),
+            secret_hash: SecretHash::from([n; 32]),
+            user_id: Some("ada".into()),
+            data: text(data_bytes),
+            metadata: Data::empty(),
+            created_at: at(0),
+            updated_at: at(0),
+            reset_at: at(0),
+            last_activity: at(0),
+            ttl: Duration::from_secs(1),
+            expires_at: at(expires_at),
+            version: 1,
+        })
+    }
+
+    fn text(bytes: usize) -> Data {
+        Data::parse(&format!("\"{}\"", "x".repeat(bytes))).unwrap()
+    }
+
+    fn write(millis: i64, data: Option<Data>) -> Change {
+        let times = Times { reset_at: at(millis), last_activity: at(millis), expires_at: at(2_000) };
+        Change { data, ..Change::touch(at(millis), times) }
+    }
+
+    async fn update(store: &MemoryStore, n: u8, change: Change) -> Result<Updated> {
+        let expected = Expected { secret_hash: SecretHash::from([n; 32]), version: None };
+        store.update(Handle::from([n; 12]), expected, &change).await
+    }
+
+    /// A store with room for four records of 10,000 bytes and not for five.
+    async fn full() -> MemoryStore {
+        let store = MemoryStore::new(MemoryConfig { max_bytes: 48_000 });
+        for n in 0..4 {
+            assert_eq!(store.create(record(n * 60, 10_000, 1_000), at(0)).await.unwrap(), Created::Yes);
+        }
+        store
+    }
+
+    #[tokio::test]
+    async fn a_full_store_takes_no_new_session_and_drops_no_live_one() {
+        let store = full().await;
+        let refused = store.create(record(250, 10_000, 1_000), at(999)).await;
+        assert!(matches!(refused, Err(StoreError::Full)));
+        assert_eq!(store.counts(at(999)).await.unwrap(), Counts { active: 4, expired: 0 });
+        assert_eq!(store.create(record(0, 10_000, 1_000), at(999)).await.unwrap(), Created::Exists);
+    }
+
+    #[tokio::test]
+    async fn expired_records_make_room() {
+        let store = full().await;
+        assert_eq!(store.create(record(250, 10_000, 2_000), at(1_000)).await.unwrap(), Created::Yes);
+        assert_eq!(store.counts(at(1_000)).await.unwrap(), Counts { active: 1, expired: 3 });
+    }
+
+    #[tokio::test]
+    async fn a_full_store_refuses_only_updates_that_grow() {
+        let store = full().await;
+        let grown = update(&store, 60, write(10, Some(text(20_000)))).await;
+        assert!(matches!(grown, Err(StoreError::Full)));
+        assert_eq!(
+            store.load(Handle::from([60; 12]), at(10)).await.unwrap(),
+            Some(record(60, 10_000, 1_000))
+        );
+        for change in [write(20, None), write(20, Some(text(10_000))), write(20, Some(text(10)))] {
+            assert!(matches!(update(&store, 60, change).await.unwrap(), Updated::Done(_)));
+        }
+        // What that one gave back is free for another.
+        assert!(matches!(update(&store, 0, write(30, Some(text(15_000)))).await.unwrap(), Updated::Done(_)));
+    }
+
+    #[tokio::test]
+    async fn what_leaves_the_store_gives_its_bytes_back() {
+        let store = full().await;
+        store.create(record(0, 50, 3_000), at(1_000)).await.unwrap();
+        assert!(store.delete(Handle::from([60; 12]), None).await.unwrap());
+        assert_eq!(store.purge_expired(at(1_000), 1).await.unwrap(), 1);
+        assert!(store.used_bytes() > 10_000);
+        assert_eq!(store.clear().await.unwrap(), 2);
+        assert_eq!(store.used_bytes(), 0);
+    }
+}

@@ -1,0 +1,123 @@
+//! `update`: what a change sets, what it leaves, and when it is not made.
+
+use super::*;
+
+pub(crate) async fn a_touch_moves_the_times_alone(store: Arc<dyn Store>) {
+    create(&*store, &record(1)).await;
+    let touched = update(&*store, 1, holder(1), &touch(1_000)).await;
+    let expected =
+        Record { reset_at: at(1_000), last_activity: at(1_000), expires_at: at(1_000 + TTL), ..record(1) };
+    assert_eq!(touched, expected);
+    assert_eq!((touched.version, touched.updated_at), (1, at(0)));
+    assert_eq!(load(&*store, 1, 1_000).await, Some(expected));
+}
+
+pub(crate) async fn each_kind_of_change_counts_once(store: Arc<dyn Store>) {
+    create(&*store, &record(1)).await;
+    let changes = [
+        write(1_000, "[1]"),
+        // The same content again is a change all the same.
+        write(2_000, "[1]"),
+        Change { metadata: Some(data(r#"{"a":1}"#)), ..touch(3_000) },
+        Change { user_id: Some("ada".into()), ..touch(4_000) },
+        Change {
+            user_id: Some("ada".into()),
+            metadata: Some(data("{}")),
+            secret_hash: Some(secret(1)),
+            ..write(5_000, "2")
+        },
+    ];
+    let mut expected = record(1);
+    for (index, change) in changes.iter().enumerate() {
+        expected = change.applied_to(&expected);
+        assert_eq!((expected.version, expected.updated_at), (index as u64 + 2, change.now));
+        assert_eq!(update(&*store, 1, holder(1), change).await, expected);
+        assert_eq!(load(&*store, 1, 5_000).await, Some(expected.clone()));
+    }
+}
+
+pub(crate) async fn what_is_not_named_stays(store: Arc<dyn Store>) {
+    let stored = Record {
+        user_id: Some("ada".into()),
+        data: data(r#"{"z":1,"a":1.0}"#),
+        metadata: data(r#"{"client_ip":"::1"}"#),
+        ..record(1)
+    };
+    create(&*store, &stored).await;
+    let rotated = update(&*store, 1, holder(1), &Change { secret_hash: Some(secret(2)), ..touch(0) }).await;
+    assert_eq!(rotated, Record { secret_hash: secret(2), ..stored.clone() });
+    let written = update(&*store, 1, holder(2), &write(0, "null")).await;
+    let expected = Record { data: data("null"), version: 2, ..rotated };
+    assert_eq!(written, expected);
+    let described = update(&*store, 1, holder(2), &Change { metadata: Some(data("{}")), ..touch(0) }).await;
+    assert_eq!(described, Record { metadata: data("{}"), version: 3, ..expected });
+}
+
+pub(crate) async fn a_wrong_secret_finds_nothing(store: Arc<dyn Store>) {
+    create(&*store, &record(1)).await;
+    for version in [None, Some(1), Some(9)] {
+        let stranger = Expected { secret_hash: secret(99), version };
+        let missing = store.update(handle(1), stranger, &write(10, "1")).await.unwrap();
+        assert_eq!(missing, Updated::Missing, "{version:?}");
+    }
+    assert_eq!(load(&*store, 1, 10).await, Some(record(1)));
+}
+
+pub(crate) async fn a_wrong_version_is_a_conflict(store: Arc<dyn Store>) {
+    create(&*store, &record(1)).await;
+    update(&*store, 1, holder(1), &write(1, "1")).await;
+    let current = update(&*store, 1, holder(1), &write(2, "2")).await;
+    for version in [0, 1, 2, 4, u64::from(u32::MAX)] {
+        let late = Expected { version: Some(version), ..holder(1) };
+        for change in [write(3, "3"), touch(3)] {
+            let conflict = store.update(handle(1), late, &change).await.unwrap();
+            assert_eq!(conflict, Updated::Conflict(3), "{version}");
+        }
+    }
+    assert_eq!(load(&*store, 1, 3).await, Some(current));
+    let in_time = Expected { version: Some(3), ..holder(1) };
+    assert_eq!(update(&*store, 1, in_time, &write(4, "4")).await.version, 4);
+}
+
+pub(crate) async fn an_update_creates_nothing(store: Arc<dyn Store>) {
+    for version in [None, Some(0), Some(1)] {
+        let expected = Expected { version, ..holder(1) };
+        let missing = store.update(handle(1), expected, &write(0, "1")).await.unwrap();
+        assert_eq!(missing, Updated::Missing);
+    }
+    assert_eq!(load(&*store, 1, 0).await, None);
+    assert_eq!(store.counts(at(0)).await.unwrap(), Default::default());
+}
+
+pub(crate) async fn an_update_after_delete_resurrects_nothing(store: Arc<dyn Store>) {
+    create(&*store, &record(1)).await;
+    assert!(store.delete(handle(1), Some(secret(1))).await.unwrap());
+    for change in [write(0, "1"), touch(0), Change { secret_hash: Some(secret(2)), ..touch(0) }] {
+        assert_eq!(store.update(handle(1), holder(1), &change).await.unwrap(), Updated::Missing);
+    }
+    assert_eq!(load(&*store, 1, 0).await, None);
+    assert_eq!(store.counts(at(0)).await.unwrap(), Default::default());
+}
+
+pub(crate) async fn rotation_kills_the_old_secret(store: Arc<dyn Store>) {
+    create(&*store, &record(1)).await;
+    let rotated = update(&*store, 1, holder(1), &Change { secret_hash: Some(secret(2)), ..touch(10) }).await;
+    assert_eq!((rotated.secret_hash, rotated.version, rotated.updated_at), (secret(2), 1, at(0)));
+    for change in [touch(11), write(11, "1"), Change { secret_hash: Some(secret(3)), ..touch(11) }] {
+        assert_eq!(store.update(handle(1), holder(1), &change).await.unwrap(), Updated::Missing);
+    }
+    assert!(!store.delete(handle(1), Some(secret(1))).await.unwrap());
+    assert_eq!(load(&*store, 1, 11).await, Some(rotated));
+    assert_eq!(update(&*store, 1, holder(2), &write(12, "1")).await.version, 2);
+}
+
+pub(crate) async fn other_handles_stay_untouched(store: Arc<dyn Store>) {
+    for n in 1..=3 {
+        // One secret opens all three: the handle alone tells them apart.
+        create(&*store, &Record { secret_hash: secret(7), user_id: Some("ada".into()), ..record(n) }).await;
+    }
+    let others = [load(&*store, 1, 0).await, load(&*store, 3, 0).await];
+    update(&*store, 2, holder(7), &Change { secret_hash: Some(secret(8)), ..write(5, "2") }).await;
+    assert!(store.delete(handle(2), Some(secret(8))).await.unwrap());
+    assert_eq!([load(&*store, 1, 0).await, load(&*store, 3, 0).await], others);
+}

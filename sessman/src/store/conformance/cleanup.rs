@@ -1,0 +1,93 @@
+//! `counts`, `purge_expired` and `ping`.
+
+use super::super::Counts;
+use super::*;
+
+async fn counts(store: &dyn Store, millis: i64) -> (u64, u64) {
+    let Counts { active, expired } = store.counts(at(millis)).await.unwrap();
+    (active, expired)
+}
+
+pub(crate) async fn counts_follow_what_is_stored(store: Arc<dyn Store>) {
+    assert_eq!(counts(&*store, 0).await, (0, 0));
+    for n in 0..10 {
+        create(&*store, &expiring(n, 1_000 * i64::from(n + 1))).await;
+    }
+    assert_eq!(counts(&*store, 0).await, (10, 0));
+    assert_eq!(counts(&*store, 3_000).await, (7, 3));
+    update(&*store, 9, holder(9), &touch(5_000)).await;
+    assert!(store.delete(handle(0), None).await.unwrap());
+    assert_eq!(counts(&*store, 10_000).await, (1, 8));
+    store.purge_expired(at(3_000), 100).await.unwrap();
+    assert_eq!(counts(&*store, 10_000).await, (1, 6));
+}
+
+pub(crate) async fn purge_deletes_expired_records_alone(store: Arc<dyn Store>) {
+    for n in 0..40 {
+        create(&*store, &expiring(n, 60_000 * i64::from(n + 1))).await;
+    }
+    assert_eq!(store.purge_expired(at(0), 100).await.unwrap(), 0);
+    assert_eq!(store.purge_expired(at(60_000 * 15), 100).await.unwrap(), 15);
+    assert_eq!(counts(&*store, 60_000 * 15).await, (25, 0));
+    let kept: Vec<_> = list_all(&*store, None, 100, 0).await.iter().map(|record| record.handle).collect();
+    let mut expected: Vec<_> = (15..40).map(handle).collect();
+    expected.sort_unstable();
+    assert_eq!(kept, expected);
+}
+
+pub(crate) async fn purge_goes_in_slices(store: Arc<dyn Store>) {
+    for n in 0..25 {
+        create(&*store, &if n < 20 { expiring(n, 1_000) } else { record(n) }).await;
+    }
+    let mut slices = Vec::new();
+    loop {
+        slices.push(store.purge_expired(at(1_000), 8).await.unwrap());
+        assert_eq!(counts(&*store, 1_000).await, (5, 20 - slices.iter().sum::<usize>() as u64));
+        if slices.last() < Some(&8) {
+            break;
+        }
+    }
+    assert_eq!(slices, [8, 8, 4]);
+    assert_eq!(store.purge_expired(at(1_000), 8).await.unwrap(), 0);
+}
+
+pub(crate) async fn purge_finds_what_was_extended_and_expired_later(store: Arc<dyn Store>) {
+    // Many that were extended hide a few that expired behind them: a slice smaller than their number must find
+    // those all the same, now and after a later expiry.
+    for n in 0..30 {
+        create(&*store, &expiring(n, 1_000)).await;
+    }
+    for n in 0..25 {
+        update(&*store, n, holder(n), &touch(500)).await;
+    }
+    assert_eq!(store.purge_expired(at(1_000), 10).await.unwrap(), 5);
+    assert_eq!(counts(&*store, 1_000).await, (25, 0));
+    for n in 0..12 {
+        update(&*store, n, holder(n), &touch(TTL)).await;
+    }
+    assert_eq!(store.purge_expired(at(500 + TTL - 1), 100).await.unwrap(), 0);
+    assert_eq!(store.purge_expired(at(500 + TTL), 10).await.unwrap(), 10);
+    assert_eq!(store.purge_expired(at(500 + TTL), 10).await.unwrap(), 3);
+    assert_eq!(store.purge_expired(at(2 * TTL), 100).await.unwrap(), 12);
+    assert_eq!(counts(&*store, 0).await, (0, 0));
+}
+
+pub(crate) async fn purge_finds_what_was_cut_short(store: Arc<dyn Store>) {
+    create(&*store, &expiring(1, 100 * TTL)).await;
+    create(&*store, &expiring(2, 100 * TTL)).await;
+    let soon = Times { expires_at: at(2_000), ..times(1_000) };
+    update(&*store, 1, holder(1), &Change::touch(at(1_000), soon)).await;
+    assert_eq!(counts(&*store, 2_000).await, (1, 1));
+    assert_eq!(store.purge_expired(at(1_999), 10).await.unwrap(), 0);
+    assert_eq!(store.purge_expired(at(2_000), 10).await.unwrap(), 1);
+    assert_eq!(load(&*store, 1, 0).await, None);
+    assert!(load(&*store, 2, 2_000).await.is_some());
+}
+
+pub(crate) async fn ping_answers(store: Arc<dyn Store>) {
+    store.ping().await.unwrap();
+    create(&*store, &record(1)).await;
+    store.ping().await.unwrap();
+    assert_eq!(load(&*store, 1, 0).await, Some(record(1)));
+    assert_eq!(counts(&*store, 0).await, (1, 0));
+}

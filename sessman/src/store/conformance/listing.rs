@@ -1,0 +1,137 @@
+//! `list`: paged, in the order of handles, all records or one user's.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+
+/// Records `numbers` in the order of their handles.
+fn in_order(numbers: impl IntoIterator<Item = u32>) -> Vec<Record> {
+    let mut records: Vec<_> = numbers.into_iter().map(record).collect();
+    records.sort_unstable_by_key(|record| record.handle);
+    records
+}
+
+pub(crate) async fn pages_are_in_the_order_of_handles(store: Arc<dyn Store>) {
+    let expected = in_order(0..25);
+    for n in 0..25 {
+        create(&*store, &record(n)).await;
+    }
+    let first = store.list(Listing { limit: 10, ..Listing::default() }, at(0)).await.unwrap();
+    let records: Vec<_> = first.records.iter().map(|record| (**record).clone()).collect();
+    assert_eq!(records, expected[..10]);
+    assert_eq!(first.next, Some(expected[9].handle));
+
+    // `after` need not be a handle that is stored.
+    let mut between = *expected[14].handle.as_bytes();
+    between[11] ^= 0xFF;
+    let after = Some(Handle::from(between));
+    let page = store.list(Listing { after, limit: 100, user_id: None }, at(0)).await.unwrap();
+    let rest: Vec<_> = expected.iter().filter(|record| Some(record.handle) > after).cloned().collect();
+    let records: Vec<_> = page.records.iter().map(|record| (**record).clone()).collect();
+    assert_eq!(records, rest);
+    assert_eq!(page.next, None);
+}
+
+pub(crate) async fn a_page_of_every_size_leads_to_the_end(store: Arc<dyn Store>) {
+    for n in 0..12 {
+        create(&*store, &record(n)).await;
+    }
+    // 1, 2, 3, 4, 6 and 12 divide the number of records: the last full page must know that it is the last.
+    for limit in [1, 2, 3, 4, 5, 6, 11, 12, 13, 1_000] {
+        assert_eq!(list_all(&*store, None, limit, 0).await, in_order(0..12), "pages of {limit}");
+    }
+    let full = store.list(Listing { limit: 12, ..Listing::default() }, at(0)).await.unwrap();
+    assert_eq!((full.records.len(), full.next), (12, None));
+}
+
+pub(crate) async fn only_live_records_are_listed(store: Arc<dyn Store>) {
+    for n in 0..30 {
+        create(&*store, &if n % 3 == 0 { record(n) } else { expiring(n, 1_000) }).await;
+    }
+    let live = in_order((0..30).filter(|n| n % 3 == 0));
+    for limit in [1, 2, 5, 10, 30] {
+        assert_eq!(list_all(&*store, None, limit, 1_000).await, live, "pages of {limit}");
+    }
+    assert_eq!(list_all(&*store, None, 7, 999).await.len(), 30);
+}
+
+pub(crate) async fn a_user_has_their_own_list(store: Arc<dyn Store>) {
+    let users = ["ada", "Ada", "ada ", "ad", "é", "e\u{301}"];
+    for n in 0..36 {
+        let user_id = users.get(n as usize % 7).map(|&user| user.to_owned());
+        create(&*store, &Record { user_id, ..record(n) }).await;
+    }
+    for (index, user) in users.iter().enumerate() {
+        let expected: Vec<_> = in_order((0..36).filter(|n| *n as usize % 7 == index))
+            .into_iter()
+            .map(|record| Record { user_id: Some((*user).to_owned()), ..record })
+            .collect();
+        for limit in [1, 2, 3, 50] {
+            assert_eq!(list_all(&*store, Some(user), limit, 0).await, expected, "{user}, pages of {limit}");
+        }
+    }
+    assert_eq!(list_all(&*store, Some("nobody"), 5, 0).await, []);
+    assert_eq!(list_all(&*store, Some(""), 5, 0).await, []);
+    assert_eq!(list_all(&*store, None, 5, 0).await.len(), 36);
+}
+
+pub(crate) async fn a_record_follows_its_new_user(store: Arc<dyn Store>) {
+    create(&*store, &record(1)).await;
+    let claimed = update(&*store, 1, holder(1), &Change { user_id: Some("ada".into()), ..touch(1) }).await;
+    assert_eq!(list_all(&*store, Some("ada"), 5, 1).await, [claimed]);
+    let given = update(&*store, 1, holder(1), &Change { user_id: Some("bob".into()), ..touch(2) }).await;
+    assert_eq!(list_all(&*store, Some("ada"), 5, 2).await, []);
+    assert_eq!(list_all(&*store, Some("bob"), 5, 2).await, [given]);
+    assert!(store.delete(handle(1), None).await.unwrap());
+    assert_eq!(list_all(&*store, Some("bob"), 5, 2).await, []);
+}
+
+pub(crate) async fn an_empty_store_has_one_empty_page(store: Arc<dyn Store>) {
+    for user_id in [None, Some("ada")] {
+        let page = store.list(Listing { user_id, after: None, limit: 3 }, at(0)).await.unwrap();
+        assert_eq!((page.records.len(), page.next), (0, None));
+    }
+}
+
+pub(crate) async fn paging_while_writing_gives_each_record_once(store: Arc<dyn Store>) {
+    const LASTING: u32 = 60;
+    const PASSING: u32 = 20;
+    for n in 0..LASTING {
+        create(&*store, &Record { user_id: Some("ada".into()), ..record(n) }).await;
+    }
+    let done = Arc::new(AtomicBool::new(false));
+    let churn = |from: u32| {
+        let (store, done) = (store.clone(), done.clone());
+        tokio::spawn(async move {
+            while !done.load(Ordering::Relaxed) {
+                for n in from..from + PASSING {
+                    create(&*store, &Record { user_id: Some("ada".into()), ..record(n) }).await;
+                    let lasting = n % LASTING;
+                    update(&*store, lasting, holder(lasting), &write(1, &n.to_string())).await;
+                }
+                for n in from..from + PASSING {
+                    assert!(store.delete(handle(n), None).await.unwrap());
+                }
+            }
+        })
+    };
+    let writers = [churn(1_000), churn(2_000)];
+    for round in 0..6 {
+        let user_id = (round % 2 == 1).then_some("ada");
+        let listed = list_all(&*store, user_id, 7, 1).await;
+        assert!(listed.is_sorted_by(|a, b| a.handle < b.handle), "each handle comes once, in order");
+        let mut times_seen: HashMap<Handle, u32> = HashMap::new();
+        for record in &listed {
+            *times_seen.entry(record.handle).or_default() += 1;
+        }
+        for n in 0..LASTING {
+            assert_eq!(times_seen.get(&handle(n)), Some(&1), "record {n} in round {round}");
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(list_all(&*store, None, 50, 1).await.len(), LASTING as usize);
+}
