@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -34,13 +35,21 @@ const BUSY: u8 = 3;
 
 /// What the connection is doing, shared between the stream below hyper and the service above it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Phase(Arc<AtomicU8>);
+pub(crate) struct Phase(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    phase: AtomicU8,
+    /// Who waits for bytes while nothing is counted. hyper asks for bytes once and then waits to be woken, so the
+    /// end of a request must wake it: only its next question starts the keep-alive timer.
+    reader: AtomicWaker,
+}
 
 impl Phase {
     /// A request's headers are complete. Idle again when the guard is dropped, which is when its answer has
     /// been written.
     pub(crate) fn request(&self) -> RequestGuard {
-        self.0.store(BUSY, Ordering::Relaxed);
+        self.0.phase.store(BUSY, Ordering::Release);
         RequestGuard(self.clone())
     }
 }
@@ -51,7 +60,9 @@ pub(crate) struct RequestGuard(Phase);
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        self.0.0.store(IDLE, Ordering::Relaxed);
+        let shared = &*self.0.0;
+        shared.phase.store(IDLE, Ordering::Release);
+        shared.reader.wake();
     }
 }
 
@@ -85,7 +96,7 @@ impl<S> DeadlineStream<S> {
 
     /// When reading must have got on; `None` while a request is being answered.
     fn read_deadline(&mut self) -> Option<Instant> {
-        let phase = self.phase.0.load(Ordering::Relaxed);
+        let phase = self.phase.0.phase.load(Ordering::Acquire);
         if phase != self.seen {
             self.seen = phase;
             self.since = Instant::now();
@@ -122,7 +133,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for DeadlineStream<S> {
         let deadline = this.read_deadline();
         let before = buffer.filled().len();
         let poll = Pin::new(&mut this.stream).poll_read(context, buffer);
-        let Some(deadline) = deadline else { return poll };
+        let Some(deadline) = deadline else {
+            if poll.is_pending() {
+                this.phase.0.reader.register(context.waker());
+            }
+            return poll;
+        };
         match poll {
             Poll::Pending => {
                 ready!(this.read_timer.poll_passed(context, deadline));
@@ -134,7 +150,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for DeadlineStream<S> {
             }
             Poll::Ready(Ok(())) => {
                 if this.seen != HEADERS && buffer.filled().len() > before {
-                    this.phase.0.store(HEADERS, Ordering::Relaxed);
+                    this.phase.0.phase.store(HEADERS, Ordering::Release);
                 }
                 Poll::Ready(Ok(()))
             }
@@ -257,6 +273,17 @@ mod tests {
         assert!(wait.is_err());
         drop(guard);
         assert_eq!(seconds_until_timeout(&mut stream).await, 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_waits_is_woken_when_the_request_ends() {
+        let (_client, mut stream, phase) = connection();
+        let guard = phase.request();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            drop(guard);
+        });
+        assert_eq!(seconds_until_timeout(&mut stream).await, 65);
     }
 
     #[tokio::test(start_paused = true)]
