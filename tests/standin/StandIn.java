@@ -21,7 +21,13 @@ public final class StandIn {
     public static void main(String[] arguments) {
         int port = Integer.parseInt(arguments[0]);
         MongoServer server = new MongoServer(new MemoryBackend().version(VERSION));
-        server.bind("127.0.0.1", port);
+        try {
+            server.bind("127.0.0.1", port);
+        } catch (Exception error) {
+            // The server's threads would keep a process alive that never prints the line its starter waits for.
+            System.err.println("port " + port + ": " + error.getMessage());
+            System.exit(1);
+        }
 
         // Whoever started us may be killed without a chance to stop us; a test run must leave no server behind.
         ProcessHandle.current().parent().ifPresent(parent -> parent.onExit().thenRun(() -> System.exit(0)));
