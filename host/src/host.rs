@@ -27,15 +27,6 @@ pub enum HostError {
     /// Instances would be open to the network without a word about it.
     #[error(transparent)]
     Exposure(#[from] ExposureError),
-    /// The state folder cannot be made.
-    #[error("cannot make the state folder {} ([paths] state)", path.display())]
-    State {
-        /// The folder.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
     /// The socket cannot be bound.
     #[error("cannot listen on {address} ([network] bindto, port)")]
     Bind {
@@ -103,7 +94,7 @@ impl Host {
         let Self { config, app } = self;
         let mut signals =
             Signals::new().map_err(|source| HostError::System("cannot catch signals", source))?;
-        make_state_folder(&config.paths)?;
+        make_state_folder(&config.paths);
         let address = config.network.address;
         let bind_failed = |source| HostError::Bind { address, source };
         let bound = Server::bind(address, &config.limits).await.map_err(bind_failed)?;
@@ -159,9 +150,12 @@ async fn drain(mut draining: Draining, app: &App, grace: Duration) {
     }
 }
 
-fn make_state_folder(paths: &Paths) -> Result<(), HostError> {
-    std::fs::create_dir_all(&paths.state)
-        .map_err(|source| HostError::State { path: paths.state.clone(), source })
+/// Not an error of the host: on a read-only disk a plugin that keeps nothing in files serves all the same, and one
+/// that does says so itself.
+fn make_state_folder(paths: &Paths) {
+    if let Err(error) = std::fs::create_dir_all(&paths.state) {
+        tracing::warn!(folder = %paths.state.display(), %error, "cannot make the state folder ([paths] state)");
+    }
 }
 
 /// SIGTERM and SIGINT.

@@ -276,9 +276,16 @@ impl<'a> Reader<'a> {
         let path = |key: &str, written: Option<String>, default: &str| {
             self.path(resolver, "paths", key, &written.unwrap_or_else(|| default.to_owned()))
         };
+        let plugins = path("plugins", section.plugins, "plugins");
+        let state = path("state", section.state, "state");
+        if state.to_str().is_none() {
+            // Plugins get it as text.
+            let message = format!("[paths] state: the folder {} is not UTF-8", state.display());
+            self.problems.push(Problem::at("environment", message));
+        }
         Paths {
-            plugins: path("plugins", section.plugins, "plugins"),
-            state: path("state", section.state, "state"),
+            plugins,
+            state,
             pidfile: section.pidfile.map(|written| self.path(resolver, "paths", "pidfile", &written)),
         }
     }

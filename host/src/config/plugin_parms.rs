@@ -226,7 +226,8 @@ fn auth_type(
     keys: Option<Vec<String>>,
     has_global_key: bool,
 ) -> Result<AuthType, String> {
-    let keys = keys.map(|keys| api_keys(&keys)).transpose()?;
+    let keys =
+        keys.map(|keys| api_keys(&keys)).transpose().map_err(|message| format!("apikey: {message}"))?;
     let auth = match (written.map(str::to_ascii_lowercase).as_deref(), &keys) {
         (None, None) => AuthType::Default,
         // A key that nobody asks for would be a door that looks locked.
@@ -252,14 +253,14 @@ fn auth_type(
 /// No key at all, an empty one, or one that no header could carry.
 pub(crate) fn api_keys(written: &[String]) -> Result<ApiKeys, String> {
     if written.is_empty() {
-        return Err("apikey: an empty list would lock everybody out; leave the key away instead".into());
+        return Err("an empty list would lock everybody out; leave the key away instead".into());
     }
     for key in written {
         if key.is_empty() {
-            return Err("apikey: an empty key".into());
+            return Err("an empty key".into());
         }
         if key.chars().any(char::is_control) || key.trim() != key {
-            return Err("apikey: white space around it, or a control character in it".into());
+            return Err("white space around it, or a control character in it".into());
         }
     }
     Ok(ApiKeys(written.iter().map(|key| ApiKey::new(key)).collect()))

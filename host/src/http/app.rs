@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::Body;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use plugin_api::{Caller, Class};
@@ -41,10 +42,12 @@ struct Target {
     route: usize,
 }
 
-/// An answer, and for the access log which route gave it.
+/// An answer, and for the access log who gave it.
 struct Answer<'a> {
     response: Response<AnswerBody>,
-    route: Option<(&'a Instance, &'a Route)>,
+    /// The route as it was registered, never as the client wrote it: that may hold an id or a key.
+    route: &'a str,
+    instance: &'a str,
 }
 
 impl App {
@@ -95,17 +98,19 @@ impl App {
     }
 
     /// Answers a request.
-    pub(crate) async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<AnswerBody> {
+    pub(crate) async fn answer<B>(&self, request: Request<B>, client: IpAddr) -> Response<AnswerBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let start = Instant::now();
         let (parts, incoming) = request.into_parts();
         let id = RequestId::default();
-        let Answer { response, route } = self.dispatch(&parts, incoming, client, start, &id).await;
+        let Answer { response, route, instance } = self.dispatch(&parts, incoming, client, start, &id).await;
         if self.log_access {
-            // The route and not the path: whatever else a client writes there may be an id or a key.
             tracing::info!(
                 method = parts.method.as_str(),
-                route = route.map_or("-", |(_, route)| route.path.as_str()),
-                instance = route.map_or("-", |(instance, _)| instance.name.as_str()),
+                route,
+                instance,
                 status = response.status().as_u16(),
                 microseconds = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
                 client = %client,
@@ -116,21 +121,25 @@ impl App {
         response
     }
 
-    async fn dispatch(
+    async fn dispatch<B>(
         &self,
         parts: &Parts,
-        incoming: Incoming,
+        incoming: B,
         client: IpAddr,
         start: Instant,
         id: &RequestId,
-    ) -> Answer<'_> {
+    ) -> Answer<'_>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let host = match request::host(parts) {
             Ok(host) => host,
             Err(detail) => return problem(StatusCode::BAD_REQUEST, detail).into(),
         };
         let path = parts.uri.path();
-        if let Some(response) = self.control.answer(self, parts).await {
-            return response.into();
+        if let Some(route) = Control::route(path) {
+            let response = self.control.answer(self, route, parts).await;
+            return Answer { response, route, instance: "-" };
         }
         let Some(target) = self.router.find(path) else { return self.no_route(path).into() };
         let instance = &*target.instance;
@@ -142,7 +151,7 @@ impl App {
                 call.answer(incoming, start + self.request_timeout).await.unwrap_or_else(|refused| *refused)
             }
         };
-        Answer { response, route: Some((instance, route)) }
+        Answer { response, route: &route.path, instance: &instance.name }
     }
 
     fn no_route(&self, path: &str) -> Response<AnswerBody> {
@@ -180,7 +189,7 @@ impl App {
 
 impl From<Response<AnswerBody>> for Answer<'_> {
     fn from(response: Response<AnswerBody>) -> Self {
-        Self { response, route: None }
+        Self { response, route: "-", instance: "-" }
     }
 }
 
@@ -203,7 +212,10 @@ struct Call<'a> {
 type Refused = Box<Response<AnswerBody>>;
 
 impl Call<'_> {
-    async fn answer(&self, incoming: Incoming, deadline: Instant) -> Result<Response<AnswerBody>, Refused> {
+    async fn answer<B>(&self, incoming: B, deadline: Instant) -> Result<Response<AnswerBody>, Refused>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let method = self.method()?;
         let instance = &self.target.instance;
         if instance.state() != State::Ready {
@@ -348,3 +360,6 @@ fn unauthorized(allow_query_key: bool) -> Response<AnswerBody> {
     );
     problem_with(StatusCode::UNAUTHORIZED, &detail, "www-authenticate", "Bearer realm=\"pserve\"")
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,14 +46,15 @@ impl Control {
         Self { keys, plugins, readiness: Mutex::new(None) }
     }
 
-    /// Answers if the path is one of the host's own.
-    pub(crate) async fn answer(&self, app: &App, parts: &Parts) -> Option<Response<AnswerBody>> {
-        let path = parts.uri.path();
-        if !matches!(path, "/healthz" | "/readyz" | "/plugins") {
-            return None;
-        }
-        Some(match parts.method {
-            Method::GET | Method::HEAD => match path {
+    /// The route that a path is, if it is one of the host's own.
+    pub(crate) fn route(path: &str) -> Option<&'static str> {
+        ["/healthz", "/readyz", "/plugins"].into_iter().find(|route| *route == path)
+    }
+
+    /// Answers a request for one of the host's own routes.
+    pub(crate) async fn answer(&self, app: &App, route: &str, parts: &Parts) -> Response<AnswerBody> {
+        match parts.method {
+            Method::GET | Method::HEAD => match route {
                 "/healthz" => response::json(StatusCode::OK, &json!({ "status": "ok" })),
                 "/readyz" => self.readyz(app).await,
                 _ => self.plugins(app, parts),
@@ -64,10 +65,10 @@ impl Control {
                 response
             }
             _ => {
-                let detail = format!("{path} takes {ALLOW}");
+                let detail = format!("{route} takes {ALLOW}");
                 problem_with(StatusCode::METHOD_NOT_ALLOWED, &detail, "allow", ALLOW)
             }
-        })
+        }
     }
 
     async fn readyz(&self, app: &App) -> Response<AnswerBody> {

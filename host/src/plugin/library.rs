@@ -40,6 +40,18 @@ impl Library {
         Ok(Self { name, version, api_version, sha256: copy.sha256.clone(), module })
     }
 
+    /// A plugin that is part of this program.
+    #[cfg(test)]
+    pub(crate) fn of_type<P: plugin_api::Plugin>() -> Self {
+        Self {
+            name: P::NAME.to_owned(),
+            version: P::VERSION.to_owned(),
+            api_version: plugin_api_version().to_owned(),
+            sha256: String::new(),
+            module: plugin_api::sdk::export::root_module::<P>(),
+        }
+    }
+
     /// Makes an instance.
     pub(crate) fn prepare(&self, services: RawHostBox) -> Result<RawPluginBox, LoadError> {
         prepare(self.module, services)

@@ -12,6 +12,8 @@ mod registry;
 mod services;
 
 pub(crate) use self::instance::{Instance, Route, State};
+#[cfg(test)]
+pub(crate) use self::library::Library;
 pub use self::probe::child as probe_child;
 pub(crate) use self::registry::{Failure, Registry};
 

@@ -108,11 +108,12 @@ impl Registry {
                 continue;
             }
             let hint = match config::nearest(&instance.plugin, &known) {
-                Some(near) => format!("; did you mean `{near}`?"),
-                None if known.is_empty() => "; none could be loaded".to_owned(),
-                None => format!("; there are {}", known.join(", ")),
+                Some(near) => format!("did you mean `{near}`?"),
+                None if known.is_empty() => "none is".to_owned(),
+                None => format!("loaded are {}", known.join(", ")),
             };
-            let reason = format!("{}: there is no plugin `{}`{hint}", instance.place, instance.plugin);
+            let reason =
+                format!("{}: no plugin called `{}` is loaded; {hint}", instance.place, instance.plugin);
             self.fail(Failure::of_instance(&instance.name, &instance.mount, reason));
         }
     }

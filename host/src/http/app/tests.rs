@@ -1,0 +1,272 @@
+//! Requests to a plugin that is part of the test.
+
+use http_body_util::{BodyExt, Full};
+use plugin_api::{Host, Plugin};
+use serde_json::Value;
+
+use super::*;
+use crate::config::{InstanceConfig, instance_without_line};
+use crate::plugin::Library;
+
+struct Probe;
+
+const ROUTES: &[plugin_api::Route] = &[
+    plugin_api::Route::new("open", &["GET", "POST"], Class::Public),
+    plugin_api::Route::new("service", &["GET", "POST", "PATCH"], Class::Service),
+    plugin_api::Route::new("session", &["POST"], Class::Session),
+    plugin_api::Route::new("guard", &["GET", "HEAD"], Class::ForwardAuth),
+    plugin_api::Route::new("panic", &["GET"], Class::Public),
+    plugin_api::Route::new("never", &["GET"], Class::Public),
+    plugin_api::Route::new("status", &["GET"], Class::Public),
+    plugin_api::Route::new("below/*", &["GET"], Class::Public),
+];
+
+impl Plugin for Probe {
+    const NAME: &'static str = "probe";
+    const VERSION: &'static str = "1";
+
+    fn prepare(_: Host) -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    fn routes(&self) -> Vec<plugin_api::Route> {
+        ROUTES.to_vec()
+    }
+
+    async fn handle(&self, request: plugin_api::Request<'_>) -> plugin_api::Response {
+        match ROUTES[request.route()].path {
+            "panic" => panic!("on purpose"),
+            "never" => std::future::pending().await,
+            "status" => plugin_api::Response::new(42),
+            _ => {
+                let (method, below, query) = (request.method(), request.path_below_mount(), request.query());
+                let (caller, body) = (request.caller(), String::from_utf8_lossy(request.body()));
+                plugin_api::Response::text(200, format!("{method} {below}?{query} {caller:?} {body}"))
+            }
+        }
+    }
+}
+
+fn config(ini: &str) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.ini");
+    std::fs::write(&path, ini).unwrap();
+    Config::load_with(&path, Vec::new()).unwrap()
+}
+
+/// An app with one instance, or those of the INI text.
+async fn app(ini: &str) -> App {
+    let config = config(ini);
+    let lines: Vec<InstanceConfig> =
+        config.instances.iter().filter_map(|line| line.config.clone().ok()).collect();
+    let lines = if lines.is_empty() { vec![instance_without_line("probe")] } else { lines };
+    let library = Library::of_type::<Probe>();
+    let prepare = |line: &InstanceConfig| {
+        Instance::prepare(&library, line, Access::new(&line.auth, &config.auth), "/").unwrap()
+    };
+    let instances = lines.iter().map(prepare).collect();
+    let app = App::new(&config, Registry { instances, ..Registry::default() });
+    for instance in app.instances() {
+        instance.activate().await.unwrap();
+    }
+    app
+}
+
+struct Reply {
+    status: u16,
+    headers: hyper::HeaderMap,
+    text: String,
+}
+
+async fn send(app: &App, line: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    let (method, uri) = line.split_once(' ').unwrap();
+    let mut request = Request::builder().method(method).uri(uri);
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        request = request.header("host", "localhost:6123");
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
+    let (parts, body) = app.answer(request, IpAddr::from([127, 0, 0, 1])).await.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    if !parts.status.is_success() {
+        let problem: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(problem["status"], parts.status.as_u16());
+        assert_eq!(problem["error"], problem["detail"]);
+        assert_eq!(parts.headers["content-type"], "application/problem+json");
+    }
+    Reply { status: parts.status.as_u16(), headers: parts.headers, text }
+}
+
+const KEYED: &str = "[auth]\napikey=list:k1 k2\n";
+const BEARER: (&str, &str) = ("authorization", "Bearer k1");
+
+#[tokio::test]
+async fn a_service_route_needs_the_key_in_one_of_its_forms() {
+    let app = app(KEYED).await;
+    let refused = send(&app, "GET /probe/service", &[], "").await;
+    assert_eq!(
+        (refused.status, &refused.headers["www-authenticate"]),
+        (401, &"Bearer realm=\"pserve\"".parse().unwrap())
+    );
+    assert_eq!(send(&app, "GET /probe/service", &[("authorization", "Bearer no")], "").await.status, 401);
+    assert_eq!(send(&app, "GET /probe/service", &[BEARER], "").await.text, "GET service? Keyed ");
+    assert_eq!(send(&app, "GET /probe/service", &[("x-custom-auth", "k2")], "").await.status, 200);
+    let with_body = send(&app, "POST /probe/service", &[], r#"{"apikey":"k1","a":1}"#).await;
+    assert_eq!(with_body.text, r#"POST service? Keyed {"a":1}"#);
+}
+
+#[tokio::test]
+async fn the_key_is_never_read_from_a_patch_body() {
+    let app = app(KEYED).await;
+    let body = r#"{"apikey":"k1"}"#;
+    assert_eq!(send(&app, "PATCH /probe/service", &[], body).await.status, 401);
+    assert_eq!(
+        send(&app, "PATCH /probe/service", &[BEARER], body).await.text,
+        format!("PATCH service? Keyed {body}")
+    );
+}
+
+#[tokio::test]
+async fn a_key_in_the_query_counts_only_when_allowed_and_never_reaches_the_plugin() {
+    let not_allowed = app(KEYED).await;
+    assert_eq!(send(&not_allowed, "GET /probe/service?apikey=k1", &[], "").await.status, 401);
+    assert_eq!(
+        send(&not_allowed, "GET /probe/open?apikey=k1&a=1", &[], "").await.text,
+        "GET open?a=1 Unkeyed "
+    );
+    let allowed = app("[auth]\napikey=k1\nallow_query_key=true\n").await;
+    assert_eq!(
+        send(&allowed, "GET /probe/service?a=1&apikey=k1", &[], "").await.text,
+        "GET service?a=1 Keyed "
+    );
+}
+
+#[tokio::test]
+async fn other_classes_are_told_who_calls() {
+    let app = app(KEYED).await;
+    assert_eq!(send(&app, "POST /probe/session", &[], "").await.text, "POST session? Unkeyed ");
+    assert_eq!(send(&app, "POST /probe/session", &[BEARER], "").await.text, "POST session? Keyed ");
+    assert_eq!(send(&app, "GET /probe/guard", &[BEARER], "").await.text, "GET guard? Unkeyed ");
+    assert_eq!(
+        send(&app, "GET /probe/guard", &[("x-custom-auth", "k1")], "").await.text,
+        "GET guard? Keyed "
+    );
+    let in_body = send(&app, "GET /probe/guard", &[], r#"{"apikey":"k1"}"#).await;
+    assert_eq!(in_body.text, "GET guard? Unkeyed {}");
+}
+
+#[tokio::test]
+async fn an_instance_of_its_own_key_does_not_take_the_hosts() {
+    let app = app("[auth]\napikey=k1\n[plugin_parms]\nprobe=auth_type=plugin&apikey=own\n").await;
+    assert_eq!(send(&app, "GET /probe/service", &[BEARER], "").await.status, 401);
+    assert_eq!(send(&app, "GET /probe/service", &[("authorization", "Bearer own")], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn open_by_default_is_for_localhost_alone() {
+    let by_default = app("").await;
+    assert_eq!(send(&by_default, "GET /probe/service", &[], "").await.text, "GET service? Open ");
+    for header in [("host", "evil.test"), ("x-forwarded-for", "10.0.0.1"), ("forwarded", "for=10.0.0.1")] {
+        let refused = send(&by_default, "GET /probe/open", &[header], "").await;
+        assert!(refused.status == 403 && refused.text.contains("auth_type=none"), "{header:?}");
+    }
+    let written = app("[plugin_parms]\nprobe=auth_type=none\n").await;
+    assert_eq!(send(&written, "GET /probe/open", &[("host", "evil.test")], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn methods() {
+    let app = app("").await;
+    let refused = send(&app, "DELETE /probe/open", &[], "").await;
+    assert_eq!(
+        (refused.status, &refused.headers["allow"]),
+        (405, &"GET, POST, HEAD, OPTIONS".parse().unwrap())
+    );
+    let options = send(&app, "OPTIONS /probe/session", &[], "").await;
+    assert_eq!((options.status, &options.headers["allow"]), (204, &"POST, OPTIONS".parse().unwrap()));
+    // The connection leaves the body of a HEAD away; the plugin sees the method that it lists.
+    assert_eq!(send(&app, "HEAD /probe/open", &[], "").await.text, "GET open? Open ");
+    assert_eq!(send(&app, "HEAD /probe/guard", &[], "").await.text, "HEAD guard? Open ");
+}
+
+#[tokio::test]
+async fn unknown_routes_name_the_known_ones() {
+    let app = app("[plugin_parms]\none=plugin=probe&route_path=/api\ntwo=plugin=probe\n").await;
+    let below = send(&app, "GET /api/nothing", &[], "").await;
+    assert!(below.status == 404 && below.text.contains("/api/open, /api/service"), "{}", below.text);
+    let elsewhere = send(&app, "GET /x", &[], "").await;
+    assert!(elsewhere.status == 404 && elsewhere.text.contains("/api/, /two/"), "{}", elsewhere.text);
+    assert_eq!(send(&app, "GET /api/below/a/b", &[], "").await.text, "GET below/a/b? Open ");
+}
+
+#[tokio::test]
+async fn instances_that_want_the_same_path() {
+    let app = app("[plugin_parms]\none=plugin=probe&route_path=/x\ntwo=plugin=probe&route_path=/x\n").await;
+    assert_eq!((app.instances().len(), app.failures().len()), (1, 1));
+    assert!(app.failures()[0].reason.contains("route_path"), "{}", app.failures()[0].reason);
+    assert_eq!(send(&app, "GET /x/open", &[], "").await.status, 200);
+    assert_eq!(send(&app, "GET /readyz", &[], "").await.status, 503);
+}
+
+#[tokio::test]
+async fn what_failed_is_unavailable_and_not_unknown() {
+    let config = config("");
+    let failures = vec![Failure::of_instance("gone", "/gone", "a reason".into())];
+    let app = App::new(&config, Registry { failures, ..Registry::default() });
+    let refused = send(&app, "GET /gone/new", &[], "").await;
+    assert_eq!((refused.status, &refused.headers["retry-after"]), (503, &"1".parse().unwrap()));
+    assert_eq!(send(&app, "GET /gone2", &[], "").await.status, 404);
+    assert_eq!(send(&app, "GET /healthz", &[], "").await.status, 200);
+    assert_eq!(send(&app, "GET /readyz", &[], "").await.status, 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_that_fails_is_a_problem_and_the_next_request_is_none() {
+    let app = app("[limits]\nrequest_timeout=3\n").await;
+    assert_eq!(send(&app, "GET /probe/panic", &[], "").await.status, 500);
+    assert_eq!(send(&app, "GET /probe/status", &[], "").await.status, 500);
+    assert_eq!(send(&app, "GET /probe/never", &[], "").await.status, 504);
+    assert_eq!(send(&app, "GET /probe/open", &[], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn limits() {
+    let app = app("[limits]\nmax_body=4\nmax_in_flight=1\n").await;
+    assert_eq!(send(&app, "POST /probe/open", &[], "12345").await.status, 413);
+    assert_eq!(send(&app, "POST /probe/open", &[], "1234").await.status, 200);
+    let mut waiting = Box::pin(send(&app, "GET /probe/never", &[], ""));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    let refused = send(&app, "GET /probe/open", &[], "").await;
+    assert_eq!((refused.status, &refused.headers["retry-after"]), (503, &"1".parse().unwrap()));
+    assert_eq!(send(&app, "GET /healthz", &[], "").await.status, 200);
+    drop(waiting);
+    assert_eq!(send(&app, "GET /probe/open", &[], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn control_routes() {
+    let open = app("").await;
+    assert_eq!(send(&open, "GET /healthz", &[], "").await.text, r#"{"status":"ok"}"#);
+    assert_eq!(send(&open, "GET /readyz", &[], "").await.text, r#"{"status":"ready"}"#);
+    assert_eq!(send(&open, "POST /readyz", &[], "").await.status, 405);
+    assert_eq!(send(&open, "GET /plugins", &[], "").await.status, 403);
+    let keyed = app(KEYED).await;
+    assert_eq!(send(&keyed, "GET /plugins", &[], "").await.status, 401);
+    let listed: Value =
+        serde_json::from_str(&send(&keyed, "GET /plugins", &[BEARER], "").await.text).unwrap();
+    assert_eq!(listed["instances"][0]["name"], "probe");
+    assert_eq!(listed["instances"][0]["state"], "ready");
+    assert_eq!(listed["instances"][0]["access"], "key");
+}
+
+#[tokio::test]
+async fn a_request_names_one_host() {
+    let app = app("").await;
+    assert_eq!(
+        send(&app, "GET /probe/open", &[("host", "localhost"), ("host", "localhost")], "").await.status,
+        400
+    );
+}
