@@ -1,1 +1,19 @@
-//! Plugin.
+//! The session service as a `pserve` plugin: routes, in front of the engine in `sessman`.
+//!
+//! A request comes in through [`plugin`], is read by [`parameters`], answered by one of the files in [`routes`], and
+//! goes out through [`render`]. Rules and stores are the engine's; nothing here decides about them.
+
+mod cookie;
+mod etag;
+mod log;
+mod parameters;
+mod plugin;
+mod problem;
+mod render;
+mod routes;
+mod runtime;
+mod service;
+
+use plugin::Sessman;
+
+plugin_api::export_plugin!(Sessman);

@@ -14,7 +14,7 @@ pub use raw::RawConfig;
 
 use crate::rules::{Rules, UpdateMode};
 use crate::secret::Secret;
-use crate::store::memory::MemoryStore;
+use crate::store::memory::MemoryConfig;
 use crate::store::mongodb::MongoConfig;
 use crate::store::sqlite::{Durability, SqliteConfig};
 
@@ -34,8 +34,8 @@ pub struct Config {
 /// Where sessions are kept.
 #[derive(Debug, Clone)]
 pub enum StoreConfig {
-    /// In this process, until it ends; at most so many bytes.
-    Memory(usize),
+    /// In this process, until it ends.
+    Memory(MemoryConfig),
     /// In a file.
     Sqlite(SqliteConfig),
     /// In MongoDB.
@@ -113,7 +113,7 @@ impl RawConfig {
         let backend = named.unwrap_or(if self.server_url.is_some() { "mongodb" } else { "sqlite" });
         self.refuse_keys_of_others(backend, problems);
         match backend {
-            "memory" => Some(StoreConfig::Memory(self.max_memory_bytes.unwrap_or(MemoryStore::DEFAULT_MAX_BYTES))),
+            "memory" => Some(StoreConfig::Memory(self.memory())),
             "sqlite" => Some(StoreConfig::Sqlite(self.sqlite(surroundings, problems))),
             "mongodb" => match self.mongodb(surroundings).check() {
                 Ok(config) => Some(StoreConfig::MongoDb(config)),
@@ -147,6 +147,10 @@ impl RawConfig {
                 problems.push(problem(key, &format!("belongs to the backend {owner}, but the backend is {backend}")));
             }
         }
+    }
+
+    fn memory(&self) -> MemoryConfig {
+        self.max_memory_bytes.map_or_else(MemoryConfig::default, |max_bytes| MemoryConfig { max_bytes })
     }
 
     fn sqlite(&self, surroundings: &Surroundings<'_>, problems: &mut Vec<Problem>) -> SqliteConfig {

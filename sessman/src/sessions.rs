@@ -101,7 +101,9 @@ impl Sessions {
         let ttl = new.ttl.unwrap_or(self.rules.session_ttl);
         if new.ttl.is_some() && (ttl < Duration::from_secs(1) || ttl > self.rules.max_ttl) {
             let max = self.rules.max_ttl.as_secs();
-            return Err(Error::Invalid(format!("ttl_seconds: expected a whole number from 1 to {max} (max_ttl)")));
+            return Err(Error::Invalid(format!(
+                "ttl_seconds: expected a whole number from 1 to {max} (max_ttl)"
+            )));
         }
         loop {
             let id = SessionId::generate();
@@ -227,7 +229,9 @@ impl Sessions {
 fn check_user_id(user_id: &str) -> Result<(), Error> {
     let length = user_id.chars().count();
     if length == 0 || length > MAX_USER_ID || user_id.chars().any(char::is_control) {
-        return Err(Error::Invalid("user_id: expected 1 to 256 characters, none of them a control character".into()));
+        return Err(Error::Invalid(
+            "user_id: expected 1 to 256 characters, none of them a control character".into(),
+        ));
     }
     Ok(())
 }

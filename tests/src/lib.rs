@@ -1,1 +1,33 @@
-//! Harness.
+//! What the end to end tests share: a real `pserve` in a folder of its own, the stores, an HTTP client.
+//!
+//! `cargo xtask test` sets the environment that is read here; its `test` module lists it.
+
+pub mod http;
+pub mod pserve;
+pub mod standin;
+pub mod store;
+
+use std::env;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+/// The folder with the files that ship.
+pub fn artifacts() -> PathBuf {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release");
+    PathBuf::from(env::var_os("E2E_ARTIFACTS").unwrap_or_else(|| default.into()))
+}
+
+/// Reports a test that cannot check what it is for, so that it is not taken for one that did.
+///
+/// # Panics
+/// When the report cannot be written.
+pub fn skip(name: &str, reason: &str) {
+    match env::var_os("E2E_SKIPS") {
+        Some(path) => {
+            let mut file =
+                std::fs::OpenOptions::new().create(true).append(true).open(path).expect("E2E_SKIPS opens");
+            writeln!(file, "{name}: {reason}").expect("E2E_SKIPS takes a line");
+        }
+        None => eprintln!("SKIPPED: {name}: {reason}"),
+    }
+}

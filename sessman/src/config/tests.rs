@@ -96,7 +96,7 @@ fn parameters_of_an_ini_line_are_all_text() {
         "cookie": "false",
     }))
     .unwrap();
-    assert!(matches!(config.store, StoreConfig::Memory(1_000_000)));
+    assert!(matches!(config.store, StoreConfig::Memory(MemoryConfig { max_bytes: 1_000_000 })));
     assert_eq!(config.rules.update_mode, UpdateMode::Merge);
     assert_eq!(config.cookie, None);
 }

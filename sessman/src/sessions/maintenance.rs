@@ -34,7 +34,9 @@ impl Sessions {
             match self.purge_expired().await {
                 Ok(0) => {}
                 Ok(purged) => tracing::info!(purged, "expired sessions removed"),
-                Err(error) => tracing::warn!(%error, "expired sessions could not be removed; the next try is due"),
+                Err(error) => {
+                    tracing::warn!(%error, "expired sessions could not be removed; the next try is due")
+                }
             }
         }
     }

@@ -1,0 +1,75 @@
+//! The cookie that carries the session id (RFC 6265bis).
+
+use std::net::IpAddr;
+
+use plugin_api::Request;
+use sessman::config::{CookieConfig, SameSite};
+use sessman::id::SessionId;
+
+/// The value of the first cookie with that name.
+pub(crate) fn value(request: &Request<'_>, name: &str) -> Option<String> {
+    request.header_all("cookie").filter_map(|header| std::str::from_utf8(header).ok()).find_map(|header| {
+        header.split(';').find_map(|pair| {
+            let (found, value) = pair.trim().split_once('=')?;
+            (found == name).then(|| value.trim_matches('"').to_owned())
+        })
+    })
+}
+
+/// The `Set-Cookie` that hands out an id. It ends with the browser; the session ends on its own time.
+pub(crate) fn set(config: &CookieConfig, id: &SessionId, request: &Request<'_>) -> String {
+    let mut text = [0; SessionId::TEXT_LENGTH];
+    format!("{}={}{}", config.name, id.expose(&mut text), attributes(config, request))
+}
+
+/// The `Set-Cookie` that takes it back.
+pub(crate) fn clear(config: &CookieConfig, request: &Request<'_>) -> String {
+    format!("{}=; Max-Age=0{}", config.name, attributes(config, request))
+}
+
+fn attributes(config: &CookieConfig, request: &Request<'_>) -> String {
+    let mut attributes = format!("; Path={}", config.path);
+    if let Some(domain) = &config.domain {
+        attributes.push_str("; Domain=");
+        attributes.push_str(domain);
+    }
+    attributes.push_str("; HttpOnly");
+    attributes.push_str(match config.same_site {
+        SameSite::Strict => "; SameSite=Strict",
+        SameSite::Lax => "; SameSite=Lax",
+        SameSite::None => "; SameSite=None",
+    });
+    if request.scheme() != "http" || !is_local(request.host()) {
+        attributes.push_str("; Secure");
+    }
+    attributes
+}
+
+/// Whether a browser takes this host for its own machine, where a cookie need not be `Secure`.
+fn is_local(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_hosts_are_told_from_others() {
+        for local in
+            ["localhost", "LOCALHOST:6123", "app.localhost", "127.0.0.1:1", "[::1]:6123", "127.9.9.9"]
+        {
+            assert!(is_local(local), "{local}");
+        }
+        for other in ["", "example.org", "localhost.example.org", "10.0.0.1:80", "[2001:db8::1]"] {
+            assert!(!is_local(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Entity tags and the conditions that clients make with them (RFC 9110, sections 8.8.3 and 13.1).
+
+use sessman::record::Record;
+use sessman::sessions::Precondition;
+
+use crate::problem::Problem;
+
+/// The entity tag of a session: its version, which `If-Match` compares, and its expiry, so that a cached answer is
+/// not taken for fresh after a touch.
+pub(crate) fn of(record: &Record) -> String {
+    format!("\"{}-{}\"", record.version, record.expires_at.as_millis())
+}
+
+/// Whether `If-None-Match` says that the client has this one already. The comparison is the weak one.
+pub(crate) fn none_match(header: &str, tag: &str) -> Result<bool, Problem> {
+    let Some(tags) = parse(header, "If-None-Match")? else { return Ok(true) };
+    Ok(tags.iter().any(|candidate| candidate.opaque == tag))
+}
+
+/// What `If-Match` asks for. The comparison is the strong one: weak tags never match.
+pub(crate) fn precondition(header: Option<&str>) -> Result<Precondition, Problem> {
+    let Some(header) = header else { return Ok(Precondition::None) };
+    // `*` is met by any session that exists, which a change needs anyway.
+    let Some(tags) = parse(header, "If-Match")? else { return Ok(Precondition::None) };
+    let version = |tag: &Tag<'_>| tag.opaque.trim_matches('"').split_once('-')?.0.parse().ok();
+    Ok(Precondition::Versions(tags.iter().filter(|tag| !tag.weak).filter_map(version).collect()))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Tag<'a> {
+    weak: bool,
+    /// With its quotes.
+    opaque: &'a str,
+}
+
+/// The tags of a list; `None` for `*`.
+fn parse<'a>(header: &'a str, name: &str) -> Result<Option<Vec<Tag<'a>>>, Problem> {
+    let malformed =
+        || Problem::malformed(format!("{name}: expected * or a list of entity tags like \"1-2\""));
+    let mut rest = header.trim();
+    if rest == "*" {
+        return Ok(None);
+    }
+    let mut tags = Vec::new();
+    loop {
+        let (weak, quoted) = match rest.strip_prefix("W/") {
+            Some(quoted) => (true, quoted),
+            None => (false, rest),
+        };
+        let inner = quoted.strip_prefix('"').ok_or_else(malformed)?;
+        let end = inner.find('"').ok_or_else(malformed)?;
+        tags.push(Tag { weak, opaque: &quoted[..end + 2] });
+        rest = inner[end + 1..].trim_start();
+        if rest.is_empty() {
+            return Ok(Some(tags));
+        }
+        rest = rest.strip_prefix(',').ok_or_else(malformed)?.trim_start();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions(header: &str) -> Vec<u64> {
+        match precondition(Some(header)).unwrap() {
+            Precondition::Versions(versions) => versions,
+            Precondition::None => panic!("{header}"),
+        }
+    }
+
+    #[test]
+    fn if_match_compares_versions_and_never_weak_tags() {
+        assert_eq!(versions("\"3-1700000000000\""), [3]);
+        assert_eq!(versions("\"3-1\" , W/\"4-1\",\"5-1\""), [3, 5]);
+        assert!(versions("\"other\"").is_empty());
+        assert_eq!(precondition(Some(" * ")).unwrap(), Precondition::None);
+        assert_eq!(precondition(None).unwrap(), Precondition::None);
+    }
+
+    #[test]
+    fn if_none_match_compares_the_whole_tag_weakly() {
+        assert!(none_match("\"1-2\"", "\"1-2\"").unwrap());
+        assert!(none_match("\"0-0\", W/\"1-2\"", "\"1-2\"").unwrap());
+        assert!(none_match("*", "\"1-2\"").unwrap());
+        assert!(!none_match("\"1-3\"", "\"1-2\"").unwrap());
+    }
+
+    #[test]
+    fn what_is_no_list_of_tags_is_refused() {
+        for bad in ["", "1-2", "\"1-2", "\"1\" \"2\"", "\"1\",", "w/\"1\""] {
+            assert!(precondition(Some(bad)).is_err(), "{bad}");
+        }
+    }
+}

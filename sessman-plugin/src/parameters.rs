@@ -1,0 +1,229 @@
+//! Reads a request's parameters: from the query, a JSON body, and for the id a header or the cookie.
+
+mod members;
+mod query;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use plugin_api::{Request, settings};
+use serde_json::value::RawValue;
+use sessman::data::Data;
+use sessman::id::SessionId;
+use sessman::rules::UpdateMode;
+
+use crate::cookie;
+use crate::problem::Problem;
+use members::Members;
+
+/// What a parameter is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name {
+    SessionId,
+    UserId,
+    Data,
+    Metadata,
+    TtlSeconds,
+    Mode,
+}
+
+/// Every name that a parameter may have; the first of each kind is the one in the documentation.
+const NAMES: [(&str, Name); 11] = [
+    ("session_id", Name::SessionId),
+    ("sessionid", Name::SessionId),
+    ("token", Name::SessionId),
+    ("user_id", Name::UserId),
+    ("userid", Name::UserId),
+    ("user", Name::UserId),
+    ("username", Name::UserId),
+    ("data", Name::Data),
+    ("metadata", Name::Metadata),
+    ("ttl_seconds", Name::TtlSeconds),
+    ("mode", Name::Mode),
+];
+
+impl Name {
+    fn text(self) -> &'static str {
+        NAMES.iter().find(|(_, name)| *name == self).map_or("", |(text, _)| text)
+    }
+}
+
+/// The session id that a request presents.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Presented {
+    /// As a parameter or in `X-Session-Id`; `None` if no session can have it.
+    Explicit(Option<SessionId>),
+    /// In the cookie; `None` if no session can have it.
+    Cookie(Option<SessionId>),
+    /// Nowhere.
+    Nothing,
+}
+
+/// What a request asks with.
+#[derive(Debug)]
+pub(crate) struct Parameters {
+    pub(crate) session: Presented,
+    pub(crate) user_id: Option<String>,
+    pub(crate) data: Option<Data>,
+    pub(crate) metadata: Option<Data>,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) mode: Option<UpdateMode>,
+}
+
+impl Parameters {
+    /// Reads the parameters of a route that takes those in `accepted`. Any other is refused: a slip in a name must
+    /// not be a session that lives longer, or holds less, than was meant.
+    pub(crate) fn read(
+        request: &Request<'_>,
+        cookie_name: Option<&str>,
+        accepted: &[Name],
+    ) -> Result<Self, Problem> {
+        let body = body_text(request)?;
+        // The body of a PATCH is the change itself (RFC 7396).
+        let (members, patch) = match request.method() {
+            "PATCH" => (Members::default(), Some(body)),
+            _ => (Members::parse(body)?, None),
+        };
+        let mut found = Found::default();
+        for (name, value) in query::pairs(request.query()) {
+            found.text(known(&name?, accepted)?, value?)?;
+        }
+        for (name, value) in members.iter() {
+            found.json(known(name, accepted)?, value)?;
+        }
+        if accepted.contains(&Name::SessionId)
+            && let Some(header) = request.header("x-session-id")
+        {
+            // Bytes that are no text are no id, either.
+            found.text(Name::SessionId, String::from_utf8_lossy(header).trim().to_owned())?;
+        }
+        if let Some(patch) = patch {
+            found.data =
+                Some(Data::parse(patch).map_err(|error| Problem::from(sessman::error::Error::from(error)))?);
+        }
+        let session = match found.session_id {
+            Some(text) => Presented::Explicit(SessionId::parse(&text)),
+            None => cookie_name
+                .and_then(|name| cookie::value(request, name))
+                .map_or(Presented::Nothing, |text| Presented::Cookie(SessionId::parse(&text))),
+        };
+        Ok(Self {
+            session,
+            user_id: found.user_id,
+            data: found.data,
+            metadata: found.metadata,
+            ttl: found.ttl,
+            mode: found.mode,
+        })
+    }
+}
+
+/// The body as text; `{}` for an empty one.
+fn body_text<'r>(request: &'r Request<'_>) -> Result<&'r str, Problem> {
+    let encodings = request.header_all("content-encoding");
+    if encodings.flat_map(|value| value.split(|byte| *byte == b',')).any(|coding| {
+        let coding = coding.trim_ascii();
+        !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
+    }) {
+        return Err(Problem::new(415, "Content-Encoding is not supported; send the body as it is"));
+    }
+    let text =
+        std::str::from_utf8(request.body()).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
+    Ok(if text.trim().is_empty() { "{}" } else { text })
+}
+
+fn known(name: &str, accepted: &[Name]) -> Result<Name, Problem> {
+    let takes = || NAMES.iter().filter(|(_, kind)| accepted.contains(kind)).map(|(text, _)| *text);
+    NAMES
+        .iter()
+        .find(|(text, kind)| *text == name && accepted.contains(kind))
+        .map(|(_, kind)| *kind)
+        .ok_or_else(|| {
+            let shown: String = name.chars().take(64).collect();
+            let hint = match settings::nearest(&shown, takes()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("this route takes {}", takes().collect::<Vec<_>>().join(", ")),
+            };
+            Problem::malformed(format!("unknown parameter {shown:?}; {hint}"))
+        })
+}
+
+/// Parameters as they are found, each in one or several places.
+#[derive(Default)]
+struct Found {
+    session_id: Option<String>,
+    user_id: Option<String>,
+    data: Option<Data>,
+    metadata: Option<Data>,
+    ttl: Option<Duration>,
+    mode: Option<UpdateMode>,
+}
+
+impl Found {
+    fn text(&mut self, name: Name, value: String) -> Result<(), Problem> {
+        match name {
+            Name::SessionId => once(&mut self.session_id, value, name),
+            Name::UserId => once(&mut self.user_id, value, name),
+            Name::TtlSeconds => once(&mut self.ttl, seconds(value.parse().ok())?, name),
+            Name::Mode => once(&mut self.mode, mode(&value)?, name),
+            Name::Data | Name::Metadata => Err(Problem::malformed(format!(
+                "{}: goes into the JSON body, not into the query",
+                name.text()
+            ))),
+        }
+    }
+
+    fn json(&mut self, name: Name, value: &RawValue) -> Result<(), Problem> {
+        let value = value.get();
+        if value == "null" && name != Name::Data {
+            return Ok(());
+        }
+        match name {
+            Name::SessionId => once(&mut self.session_id, string(value, name)?.into_owned(), name),
+            Name::UserId => once(&mut self.user_id, string(value, name)?.into_owned(), name),
+            Name::Mode => once(&mut self.mode, mode(&string(value, name)?)?, name),
+            Name::TtlSeconds => once(&mut self.ttl, seconds(value.parse().ok())?, name),
+            Name::Data => once(&mut self.data, data(value, name)?, name),
+            Name::Metadata if value.starts_with('{') => once(&mut self.metadata, data(value, name)?, name),
+            Name::Metadata => Err(Problem::malformed("metadata: expected a JSON object")),
+        }
+    }
+}
+
+/// Puts a value in its place; a second one there must be the same.
+fn once<T: PartialEq>(place: &mut Option<T>, value: T, name: Name) -> Result<(), Problem> {
+    match place {
+        Some(earlier) if *earlier != value => {
+            Err(Problem::malformed(format!("{}: given more than once, with different values", name.text())))
+        }
+        _ => {
+            *place = Some(value);
+            Ok(())
+        }
+    }
+}
+
+fn string(value: &str, name: Name) -> Result<Cow<'_, str>, Problem> {
+    serde_json::from_str(value).map_err(|_| Problem::malformed(format!("{}: expected a string", name.text())))
+}
+
+fn seconds(value: Option<u64>) -> Result<Duration, Problem> {
+    value
+        .map(Duration::from_secs)
+        .ok_or_else(|| Problem::malformed("ttl_seconds: expected a whole number of seconds"))
+}
+
+fn mode(value: &str) -> Result<UpdateMode, Problem> {
+    match value {
+        "replace" => Ok(UpdateMode::Replace),
+        "merge" => Ok(UpdateMode::Merge),
+        _ => Err(Problem::malformed("mode: expected replace or merge")),
+    }
+}
+
+fn data(value: &str, name: Name) -> Result<Data, Problem> {
+    Data::parse(value).map_err(|error| {
+        let problem = Problem::from(sessman::error::Error::from(error));
+        problem.about(name.text())
+    })
+}

@@ -1,0 +1,83 @@
+//! The plugin's life: checked, activated, asked, deactivated.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use plugin_api::{Health, Host, Plugin, Request, Response, Route};
+use serde_json::{Map, Value};
+use sessman::config::{Config, Surroundings};
+
+use crate::problem::Problem;
+use crate::routes::{self, ROUTES};
+use crate::service::Service;
+
+/// One instance.
+pub(crate) struct Sessman {
+    host: Host,
+    config: Config,
+    /// There between `activate` and `deactivate`.
+    service: RwLock<Option<Arc<Service>>>,
+}
+
+impl Sessman {
+    fn service(&self) -> Option<Arc<Service>> {
+        self.service.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace_service(&self, service: Option<Arc<Service>>) -> Option<Arc<Service>> {
+        std::mem::replace(&mut *self.service.write().unwrap_or_else(PoisonError::into_inner), service)
+    }
+}
+
+impl Plugin for Sessman {
+    const NAME: &'static str = "sessman";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+
+    fn prepare(host: Host) -> Result<Self, String> {
+        let members: Map<String, Value> = serde_json::from_str(host.config())
+            .map_err(|_| "the configuration is not a JSON object".to_owned())?;
+        let surroundings = Surroundings {
+            instance: host.instance(),
+            state_folder: host.state_folder(),
+            environment: &|name| std::env::var(name).ok(),
+        };
+        let config = Config::read(&members, &surroundings)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+        crate::log::forward_to(&host);
+        Ok(Self { host, config, service: RwLock::new(None) })
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        ROUTES.iter().map(|spec| spec.route.clone()).collect()
+    }
+
+    async fn activate(&self) -> Result<(), String> {
+        let service = Service::start(&self.config, self.host.instance()).await?;
+        self.replace_service(Some(Arc::new(service)));
+        Ok(())
+    }
+
+    async fn deactivate(&self) -> Result<(), String> {
+        if let Some(service) = self.replace_service(None) {
+            service.stop().await;
+        }
+        Ok(())
+    }
+
+    async fn handle(&self, request: Request<'_>) -> Response {
+        let Some(service) = self.service() else {
+            return Problem::unavailable("this instance is not active").into();
+        };
+        let answer = routes::answer(Arc::clone(&service), request);
+        service.run(answer).await
+    }
+
+    async fn health(&self) -> Health {
+        let Some(service) = self.service() else {
+            return Health::NotReady("not active".to_owned());
+        };
+        match service.run(service.sessions.ping()).await {
+            Ok(()) => Health::Ready,
+            Err(error) => Health::NotReady(error.to_string()),
+        }
+    }
+}

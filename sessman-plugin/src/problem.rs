@@ -1,0 +1,80 @@
+//! The one place that turns an error into an answer.
+
+use std::borrow::Cow;
+
+use plugin_api::Response;
+use sessman::data::DataError;
+use sessman::error::Error;
+use sessman::store::StoreError;
+
+/// Seconds after which a client may try again when the store is away.
+const RETRY_AFTER: &str = "1";
+
+/// Why a request was refused: a status and one line for people.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    status: u16,
+    detail: Cow<'static, str>,
+    header: Option<(&'static str, &'static str)>,
+}
+
+impl Problem {
+    /// Any status.
+    pub(crate) fn new(status: u16, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, detail: detail.into(), header: None }
+    }
+
+    /// 400.
+    pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(400, detail)
+    }
+
+    /// 401: who calls has shown nothing that opens this.
+    pub(crate) fn unauthorized(detail: &'static str) -> Self {
+        Self { header: Some(("www-authenticate", "Bearer realm=\"sessman\"")), ..Self::new(401, detail) }
+    }
+
+    /// Says which parameter it is about.
+    pub(crate) fn about(self, parameter: &str) -> Self {
+        Self { detail: format!("{parameter}: {}", self.detail).into(), ..self }
+    }
+
+    /// 503.
+    pub(crate) fn unavailable(detail: &'static str) -> Self {
+        Self { header: Some(("retry-after", RETRY_AFTER)), ..Self::new(503, detail) }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        match error {
+            Error::NotFound => Self::new(404, "no such session; create one with `new`"),
+            Error::Changed { .. } => Self::new(412, detail),
+            Error::Contended => Self::new(409, detail),
+            Error::Data(DataError::Malformed(_)) | Error::Invalid(_) => Self::malformed(detail),
+            Error::Data(DataError::NotStorable { .. }) => Self::new(422, detail),
+            Error::TooLarge { .. } => Self::new(413, detail),
+            Error::Store(StoreError::Unavailable(source)) => {
+                tracing::debug!(%source, "the session store is not available");
+                Self::unavailable("the session store is not available; try again")
+            }
+            Error::Store(StoreError::Full) => Self::unavailable("the session store is full; try again later"),
+            Error::Store(StoreError::Unusable(reason)) => {
+                tracing::error!(reason, "the session store cannot be used");
+                Self::new(500, "the session store cannot be used; the log says why")
+            }
+        }
+    }
+}
+
+impl From<Problem> for Response {
+    fn from(problem: Problem) -> Self {
+        let response =
+            Self::problem(problem.status, &problem.detail).with_header("cache-control", "no-store");
+        match problem.header {
+            Some((name, value)) => response.with_header(name, value),
+            None => response,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! `touch`: lets a session's time to live begin again.
+
+use plugin_api::Response;
+
+use super::{Exchange, Found};
+use crate::parameters::Name;
+use crate::problem::Problem;
+use crate::render;
+
+pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+    let parameters = exchange.parameters(&[Name::SessionId, Name::UserId])?;
+    let (id, found) = exchange.presented_for_write(parameters.session)?;
+    let record = exchange
+        .service
+        .sessions
+        .touch(&id, parameters.user_id.as_deref())
+        .await
+        .map_err(|error| found.problem(error))?;
+    Ok(render::session(200, &record, (found == Found::Explicit).then_some(&id)))
+}

@@ -1,0 +1,31 @@
+//! `validate`: says whether a session lives. A well-formed question gets a 200 either way.
+
+use plugin_api::Response;
+use serde_json::json;
+use sessman::error::Error;
+
+use super::Exchange;
+use crate::parameters::{Name, Presented};
+use crate::problem::Problem;
+use crate::render;
+
+pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+    let parameters = exchange.parameters(&[Name::SessionId, Name::UserId])?;
+    let found = match parameters.session {
+        Presented::Explicit(None) | Presented::Cookie(None) => Err(Error::NotFound),
+        session => {
+            let (id, _) = exchange.presented(session)?;
+            exchange.service.sessions.get(&id, parameters.user_id.as_deref()).await
+        }
+    };
+    match found {
+        Ok(record) => Ok(render::answer(&json!({
+            "valid": true,
+            "handle": record.handle.to_string(),
+            "user_id": record.user_id,
+            "expires_at": record.expires_at.to_string(),
+        }))),
+        Err(Error::NotFound) => Ok(render::answer(&json!({ "valid": false }))),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,126 @@
+//! What runs while an instance is active: the engine, its store, and a runtime for both.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sessman::config::{Config, CookieConfig, StoreConfig};
+use sessman::sessions::Sessions;
+use sessman::store::{self, Store};
+use sessman::time::SystemClock;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinSet;
+
+use crate::runtime::Entered;
+
+/// How often the clock is compared with the wall clock.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What runs while an instance is active.
+pub(crate) struct Service {
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) cookie: Option<CookieConfig>,
+    runtime: Handle,
+    /// Taken out by `stop`; a runtime must not be dropped on a thread of another one.
+    owned: Mutex<Option<(Runtime, JoinSet<()>)>>,
+}
+
+impl Service {
+    /// Opens the store and starts what has to be done from time to time.
+    pub(crate) async fn start(config: &Config, instance: &str) -> Result<Self, String> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(worker_threads(&config.store))
+            .thread_name(format!("{instance}-store"))
+            .enable_all()
+            .build()
+            .map_err(|error| format!("its threads could not be started: {error}"))?;
+        let handle = runtime.handle().clone();
+        let opened = {
+            let store = config.store.clone();
+            // Opening a file may take its time, which the host's threads should not give.
+            let opening = handle.spawn_blocking(move || store::open(&store));
+            opening.await
+        };
+        let store: Arc<dyn Store> = match opened {
+            Ok(Ok(store)) => store,
+            Ok(Err(error)) => {
+                runtime.shutdown_background();
+                return Err(with_sources(&error));
+            }
+            Err(panic) => {
+                runtime.shutdown_background();
+                return Err(format!("the store could not be opened: {panic}"));
+            }
+        };
+        let clock = Arc::new(SystemClock::start());
+        let sessions = Arc::new(Sessions::new(store, clock.clone(), config.rules.clone()));
+        let mut tasks = JoinSet::new();
+        tasks.spawn_on(keep_time(clock), &handle);
+        if !matches!(config.store, StoreConfig::MongoDb(_)) {
+            let (sessions, interval) = (Arc::clone(&sessions), config.cleanup_interval);
+            tasks.spawn_on(async move { sessions.purge_regularly(interval).await }, &handle);
+        }
+        let owned = Mutex::new(Some((runtime, tasks)));
+        Ok(Self { sessions, cookie: config.cookie.clone(), runtime: handle, owned })
+    }
+
+    /// Runs `future` on this thread, with the service's runtime around it.
+    pub(crate) fn run<F: Future>(&self, future: F) -> Entered<F> {
+        Entered::new(self.runtime.clone(), future)
+    }
+
+    /// Ends what runs and lets go of the store. Requests under way go on until they are done.
+    pub(crate) async fn stop(&self) {
+        let Some((runtime, mut tasks)) = self.owned.lock().unwrap_or_else(PoisonError::into_inner).take()
+        else {
+            return;
+        };
+        self.run(tasks.shutdown()).await;
+        self.run(self.sessions.close()).await;
+        runtime.shutdown_background();
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Some((runtime, _)) = self.owned.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// MongoDB's driver does its work on the runtime; the other stores need it only for timers.
+fn worker_threads(store: &StoreConfig) -> usize {
+    match store {
+        StoreConfig::MongoDb(_) => 2,
+        StoreConfig::Memory(_) | StoreConfig::Sqlite(_) => 1,
+    }
+}
+
+async fn keep_time(clock: Arc<SystemClock>) {
+    let mut reported = false;
+    loop {
+        tokio::time::sleep(CLOCK_INTERVAL).await;
+        let offset = clock.discipline();
+        if !offset.followed && !reported {
+            let direction = if offset.ahead { "ahead of" } else { "behind" };
+            tracing::warn!(
+                seconds = offset.by.as_secs(),
+                "the wall clock is {direction} the service's; sessions go on ending as they were promised to. Restart \
+                 the service when the wall clock is right"
+            );
+        }
+        reported = !offset.followed;
+    }
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,88 @@
+//! A plugin that does everything wrong that a plugin can do. Its configuration and its routes say what.
+
+use std::future::{pending, poll_fn};
+
+use futures_util::stream;
+use plugin_api::{Class, Host, Plugin, Request, Response, Route, export_plugin};
+
+struct Misbehaves {
+    /// Panics when it is dropped.
+    last: Option<Bomb>,
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("this plugin panics in drop");
+    }
+}
+
+impl Plugin for Misbehaves {
+    const NAME: &'static str = "misbehaves";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+
+    fn prepare(host: Host) -> Result<Self, String> {
+        let is_asked = |what: &str| host.config().contains(what);
+        if is_asked("panic-in-prepare") {
+            panic!("this plugin panics in prepare");
+        }
+        if is_asked("abort-in-prepare") {
+            std::process::abort();
+        }
+        if is_asked("refuse") {
+            return Err("this plugin refuses its configuration".to_owned());
+        }
+        Ok(Self { last: is_asked("panic-at-the-end").then(|| Bomb) })
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        const GET: &[&str] = &["GET"];
+        ["handle", "poll", "drop", "payload", "later-drop", "stream", "status", "header", "never", "fine"]
+            .map(|path| Route::new(path, GET, Class::Public))
+            .into()
+    }
+
+    async fn activate(&self) -> Result<(), String> {
+        let _ = self.last;
+        Ok(())
+    }
+
+    #[allow(clippy::manual_async_fn, reason = "the part before the future is one of the places to panic in")]
+    fn handle(&self, request: Request<'_>) -> impl Future<Output = Response> + Send {
+        let path = request.path_below_mount().to_owned();
+        if path == "handle" {
+            panic!("this plugin panics in handle");
+        }
+        async move {
+            match path.as_str() {
+                "poll" => panic!("this plugin panics in poll"),
+                "payload" => std::panic::panic_any(Bomb),
+                "drop" => {
+                    let _bomb = Bomb;
+                    Response::text(200, "never seen")
+                }
+                "later-drop" => {
+                    let _bomb = Bomb;
+                    pending().await
+                }
+                "stream" => {
+                    let pieces = stream::unfold(0, |piece| async move {
+                        if piece == 3 {
+                            panic!("this plugin panics in a stream");
+                        }
+                        Some((Ok(b"piece ".to_vec()), piece + 1))
+                    });
+                    Response::stream(200, pieces)
+                }
+                "status" => Response::text(99, "no such status"),
+                "header" => Response::text(200, "x").with_header("x-bad", "a\r\nx-injected: 1"),
+                "never" => poll_fn(|_| std::task::Poll::Pending).await,
+                _ => Response::text(200, "fine\n"),
+            }
+        }
+    }
+}
+
+export_plugin!(Misbehaves);

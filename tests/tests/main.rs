@@ -1,0 +1,10 @@
+//! End to end: what a user does, against the real process and the real plugin files.
+#![allow(clippy::unwrap_used, reason = "a test that finds something missing is to fail")]
+
+mod access;
+mod configuration;
+mod durability;
+mod outage;
+mod plugins;
+mod s3_class;
+mod sessions;

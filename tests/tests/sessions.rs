@@ -1,0 +1,434 @@
+//! Every route of the session service, on every store.
+
+use e2e::http::{Answer, Client};
+use e2e::on_every_store;
+use e2e::pserve::{Pserve, Site};
+use e2e::store::Store;
+use serde_json::{Value, json};
+
+on_every_store!(
+    a_session_is_created_read_changed_and_ended,
+    every_name_of_a_parameter_works,
+    the_id_comes_as_parameter_header_or_cookie,
+    the_cookie_is_set_and_cleared_as_documented,
+    a_page_of_another_origin_cannot_use_the_cookie,
+    merging_replaces_removes_and_keeps,
+    concurrent_merges_lose_nothing,
+    entity_tags_guard_changes,
+    what_was_given_comes_back_exactly,
+    sessions_end_on_time,
+    an_ended_session_stays_ended,
+    wrong_requests_get_one_clear_answer,
+    what_not_every_store_can_hold_is_refused,
+    sessions_survive_a_restart_where_the_store_does,
+);
+
+fn serve(config: &Value) -> (Site, Pserve, Client) {
+    let site = Site::new();
+    site.sessman(&config.to_string());
+    let pserve = site.start();
+    let client = pserve.client();
+    (site, pserve, client)
+}
+
+fn with(config: &Value, more: Value) -> Value {
+    let mut config = config.clone();
+    config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    config
+}
+
+/// A new session; the cookie of the answer is not kept.
+fn create(client: &Client, body: Value) -> Answer {
+    client.post("/sessman/new", body).expect(201)
+}
+
+fn a_session_is_created_read_changed_and_ended(_: Store, config: Value) {
+    let (_site, _pserve, client) = serve(&config);
+    let created = create(&client, json!({ "user_id": "ada", "data": { "cart": [1, 2] } }));
+    let session = created.json();
+    let id = created.member("session_id");
+    assert_eq!(id.len(), 48);
+    assert!(id.starts_with(session["handle"].as_str().unwrap()));
+    assert_eq!((&session["user_id"], &session["version"]), (&json!("ada"), &json!(1)));
+    assert_eq!(session["metadata"]["client_ip"], "127.0.0.1");
+    assert_eq!(created.header("cache-control"), Some("no-store"));
+    for time in ["created_at", "updated_at", "last_activity", "expires_at"] {
+        let text = session[time].as_str().unwrap();
+        assert!(text.len() == 24 && text.ends_with('Z') && text.as_bytes()[19] == b'.', "{time}: {text}");
+    }
+
+    let read = client.get(&format!("/sessman/get?session_id={id}")).expect(200);
+    assert_eq!(read.json(), session);
+
+    let updated =
+        client.post("/sessman/update", json!({ "session_id": id, "data": { "cart": [] } })).expect(200);
+    assert_eq!(updated.json()["data"], json!({ "cart": [] }));
+    assert_eq!(updated.json()["version"], 2);
+    assert!(updated.member("expires_at") > created.member("expires_at"));
+
+    let touched = client.post("/sessman/touch", json!({ "session_id": id })).expect(200);
+    assert_eq!(touched.json()["version"], 2);
+    assert!(touched.member("expires_at") > updated.member("expires_at"));
+    assert_eq!(touched.member("updated_at"), updated.member("updated_at"));
+
+    let valid = client.get(&format!("/sessman/validate?token={id}")).expect(200).json();
+    assert_eq!((&valid["valid"], &valid["user_id"]), (&json!(true), &json!("ada")));
+    assert_eq!(valid["expires_at"], touched.json()["expires_at"]);
+
+    let ended = client.post("/sessman/end", json!({ "session_id": id })).expect(200).json();
+    assert_eq!((&ended["ended"], &ended["handle"]), (&json!(true), &session["handle"]));
+    client.get(&format!("/sessman/get?session_id={id}")).expect(404);
+    assert_eq!(
+        client.get(&format!("/sessman/validate?token={id}")).expect(200).json(),
+        json!({ "valid": false })
+    );
+}
+
+fn every_name_of_a_parameter_works(_: Store, config: Value) {
+    let (_site, _pserve, client) = serve(&config);
+    for name in ["user_id", "userid", "user", "username"] {
+        let from_query = client.send("POST", &format!("/sessman/new?{name}=grace%20h"), "").expect(201);
+        assert_eq!(from_query.json()["user_id"], "grace h");
+        assert_eq!(create(&client, json!({ name: "grace h" })).json()["user_id"], "grace h");
+        let id = from_query.member("session_id");
+        for id_name in ["session_id", "sessionid", "token"] {
+            client.get(&format!("/sessman/get?{id_name}={id}&{name}=grace+h")).expect(200);
+            client.post("/sessman/get", json!({ id_name: id, name: "grace h" })).expect(200);
+            client.post("/sessman/get", json!({ id_name: id, name: "someone else" })).expect(404);
+        }
+        client.get(&format!("/sessman/get?{name}=grace%20h")).expect(400);
+    }
+    for (path, status) in [("login", 201), ("profile", 401), ("logout", 401)] {
+        let method = if path == "profile" { "GET" } else { "POST" };
+        client.send(method, &format!("/sessman/{path}"), "").expect(status);
+    }
+    let anonymous = create(&client, json!({}));
+    assert_eq!((&anonymous.json()["user_id"], &anonymous.json()["data"]), (&Value::Null, &json!({})));
+}
+
+fn the_id_comes_as_parameter_header_or_cookie(_: Store, config: Value) {
+    let (_site, _pserve, client) = serve(&config);
+    let (a, b) = (create(&client, json!({ "user": "a" })), create(&client, json!({ "user": "b" })));
+    let (a_id, b_id) = (a.member("session_id"), b.member("session_id"));
+    let by_header = client.with("X-Session-Id", &a_id).get("/sessman/get").expect(200);
+    assert_eq!(by_header.json()["session_id"], a.json()["session_id"]);
+    let cookie = client.with("Cookie", &format!("other=1; PS_SESSID={b_id}"));
+    let by_cookie = cookie.get("/sessman/get").expect(200);
+    assert_eq!(by_cookie.json()["user_id"], "b");
+    assert_eq!(
+        by_cookie.json()["session_id"],
+        Value::Null,
+        "what scripts cannot read is not in the body either"
+    );
+    // An explicit id beats the cookie; two explicit ones must be the same.
+    assert_eq!(cookie.get(&format!("/sessman/get?session_id={a_id}")).expect(200).json()["user_id"], "a");
+    client.with("X-Session-Id", &a_id).get(&format!("/sessman/get?session_id={a_id}")).expect(200);
+    client.with("X-Session-Id", &a_id).get(&format!("/sessman/get?session_id={b_id}")).expect(400);
+    client.post(&format!("/sessman/get?session_id={a_id}"), json!({ "token": b_id })).expect(400);
+    // No id, or a dead cookie, is nobody logged in; a dead id that was given is not found.
+    client.get("/sessman/get").expect(401);
+    for dead in ["x", &a_id.replace(&a_id[20..], &b_id[20..]), &"A".repeat(48)] {
+        client.with("Cookie", &format!("PS_SESSID={dead}")).get("/sessman/get").expect(401);
+        client.with("X-Session-Id", dead).get("/sessman/get").expect(404);
+        assert_eq!(client.get(&format!("/sessman/validate?token={dead}")).json(), json!({ "valid": false }));
+    }
+    client.get("/sessman/validate").expect(401);
+}
+
+fn the_cookie_is_set_and_cleared_as_documented(_: Store, config: Value) {
+    let (_site, _pserve, client) = serve(&config);
+    let created = create(&client, json!({ "user": "ada" }));
+    let id = created.member("session_id");
+    let set = created.header("set-cookie").unwrap();
+    assert_eq!(set, format!("PS_SESSID={id}; Path=/; HttpOnly; SameSite=Lax"));
+    let cookie = client.with("Cookie", &format!("PS_SESSID={id}"));
+    let cleared = "PS_SESSID=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax";
+    let other = create(&client, json!({ "user": "eve" })).member("session_id");
+    let ends_other = cookie.post("/sessman/end", json!({ "session_id": other })).expect(200);
+    assert_eq!(ends_other.header("set-cookie"), None, "the visitor's own session goes on");
+    let ended = cookie.post("/sessman/logout", json!({})).expect(200);
+    assert_eq!(ended.header("set-cookie"), Some(cleared));
+    // Nothing but `end` clears it.
+    assert_eq!(cookie.get("/sessman/get").expect(401).header("set-cookie"), None);
+
+    let (_site, _pserve, client) = serve(&with(
+        &config,
+        json!({ "cookie": { "name": "sid", "path": "/app", "domain": "example.org", "same_site": "None" } }),
+    ));
+    let created = create(&client.with("Host", "localhost"), json!({}));
+    let id = created.member("session_id");
+    let expected = format!("sid={id}; Path=/app; Domain=example.org; HttpOnly; SameSite=None");
+    assert_eq!(created.header("set-cookie"), Some(expected.as_str()));
+
+    let (_site, _pserve, client) = serve(&with(&config, json!({ "cookie": false })));
+    let created = create(&client, json!({}));
+    assert_eq!(created.header("set-cookie"), None);
+    let id = created.member("session_id");
+    client.with("Cookie", &format!("PS_SESSID={id}")).get("/sessman/get").expect(401);
+}
+
+fn a_page_of_another_origin_cannot_use_the_cookie(_: Store, config: Value) {
+    let (_site, pserve, client) = serve(&config);
+    let id = create(&client, json!({ "user": "ada" })).member("session_id");
+    let cookie = client.with("Cookie", &format!("PS_SESSID={id}"));
+    let own = format!("http://{}", pserve.address());
+    let foreign = [
+        ("Origin", "http://evil.example"),
+        ("Origin", "null"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-site"),
+    ];
+    for (name, value) in foreign {
+        let page = cookie.with(name, value);
+        page.post("/sessman/update", json!({ "data": {} })).expect(403);
+        page.post("/sessman/touch", json!({})).expect(403);
+        page.post("/sessman/end", json!({})).expect(403);
+        page.post("/sessman/new", json!({})).expect(403);
+        // Whoever knows the id itself needs no cookie.
+        client.with(name, value).post("/sessman/touch", json!({ "session_id": id })).expect(200);
+    }
+    assert_eq!(cookie.get("/sessman/get").expect(200).json()["version"], 1);
+    for (name, value) in
+        [("Origin", own.as_str()), ("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "none")]
+    {
+        cookie.with(name, value).post("/sessman/touch", json!({})).expect(200);
+        client.with(name, value).post("/sessman/new", json!({})).expect(201);
+    }
+}
+
+fn merging_replaces_removes_and_keeps(_: Store, config: Value) {
+    let (_site, _pserve, client) = serve(&config);
+    let id = create(&client, json!({ "data": { "a": 1, "b": { "c": 2, "d": 3 } } })).member("session_id");
+    let update = |query: &str, data: Value| {
+        client
+            .post(&format!("/sessman/update?session_id={id}{query}"), json!({ "data": data }))
+            .expect(200)
+            .json()
+    };
+    assert_eq!(
+        update("&mode=merge", json!({ "b": { "d": null }, "e": [1] }))["data"],
+        json!({ "a": 1, "b": { "c": 2 }, "e": [1] })
+    );
+    assert_eq!(update("", json!({ "only": true }))["data"], json!({ "only": true }));
+    let patched = client
+        .with("X-Session-Id", &id)
+        .send("PATCH", "/sessman/update", r#"{"only":null,"x":1}"#)
+        .expect(200);
+    assert_eq!((&patched.json()["data"], &patched.json()["version"]), (&json!({ "x": 1 }), &json!(4)));
+
+    let (_site, _pserve, client) = serve(&with(&config, json!({ "update_mode": "merge" })));
+    let id = create(&client, json!({ "data": { "a": 1 } })).member("session_id");
+    let merged = client.post("/sessman/update", json!({ "token": id, "data": { "b": 2 } })).expect(200);
+    assert_eq!(merged.json()["data"], json!({ "a": 1, "b": 2 }));
+    let replaced =
+        client.post("/sessman/update", json!({ "token": id, "data": {}, "mode": "replace" })).expect(200);
+    assert_eq!(replaced.json()["data"], json!({}));
+}
+
+fn concurrent_merges_lose_nothing(_: Store, config: Value) {
+    const CLIENTS: usize = 16;
+    const ROUNDS: usize = 8;
+    let (_site, _pserve, client) = serve(&config);
+    let id = create(&client, json!({})).member("session_id");
+    std::thread::scope(|scope| {
+        for number in 0..CLIENTS {
+            let (client, id) = (client.clone(), &id);
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let key = format!("{number}-{round}");
+                    client
+                        .post(
+                            "/sessman/update",
+                            json!({ "token": id, "mode": "merge", "data": { key: true } }),
+                        )
+                        .expect(200);
+                }
+            });
+        }
+    });
+    let session = client.get(&format!("/sessman/get?token={id}")).expect(200).json();
+    assert_eq!(session["data"].as_object().unwrap().len(), CLIENTS * ROUNDS);
+    assert_eq!(session["version"], CLIENTS * ROUNDS + 1);
+}
+
+fn entity_tags_guard_changes(_: Store, config: Value) {
+    let (_site, _pserve, client) = serve(&config);
+    let created = create(&client, json!({ "data": 1 }));
+    let id = created.member("session_id");
+    let tag = created.header("etag").unwrap().to_owned();
+    let session = client.with("X-Session-Id", &id);
+    assert_eq!(session.get("/sessman/get").header("etag"), Some(tag.as_str()));
+    let unchanged = session.with("If-None-Match", &tag).get("/sessman/get").expect(304);
+    assert_eq!((unchanged.text.as_str(), unchanged.header("etag")), ("", Some(tag.as_str())));
+    let updated = session.with("If-Match", &tag).post("/sessman/update", json!({ "data": 2 })).expect(200);
+    session.with("If-None-Match", &tag).get("/sessman/get").expect(200);
+    session.with("If-Match", &tag).post("/sessman/update", json!({ "data": 3 })).expect(412);
+    session.with("If-Match", &tag).send("PATCH", "/sessman/update", "3").expect(412);
+    let now = updated.header("etag").unwrap();
+    session.with("If-Match", &format!("W/{now}")).post("/sessman/update", json!({ "data": 3 })).expect(412);
+    session.with("If-Match", "nonsense").post("/sessman/update", json!({ "data": 3 })).expect(400);
+    session
+        .with("If-Match", &format!("{tag}, {now}"))
+        .post("/sessman/update", json!({ "data": 3 }))
+        .expect(200);
+    session.with("If-Match", "*").post("/sessman/update", json!({ "data": 4 })).expect(200);
+    assert_eq!(session.get("/sessman/get").json()["version"], 4);
+    // A touch changes what the answer says, but not the version.
+    let before = session.get("/sessman/get").header("etag").unwrap().to_owned();
+    std::thread::sleep(std::time::Duration::from_millis(2));
+    session.post("/sessman/touch", json!({})).expect(200);
+    session.with("If-None-Match", &before).get("/sessman/get").expect(200);
+    session.with("If-Match", &before).post("/sessman/update", json!({ "data": 5 })).expect(200);
+}
+
+fn what_was_given_comes_back_exactly(_: Store, config: Value) {
+    let (_site, _pserve, client) = serve(&config);
+    let texts = [
+        r#"{"z":1,"a":1.0,"m":-0.5,"big":9007199254740993,"min":-9223372036854775808,"e":1e300}"#,
+        r#"{"$set":{"a.b":1},"":{"$":null},"_id":"x","a":[true,false,null,[],{}]}"#,
+        r#"{"text":"\u0000 \" \\ ü 漢 😀 \u2028","ü":"é"}"#,
+        r#""only a text""#,
+        "null",
+        "[[[]]]",
+        "12",
+        "1.5",
+        "false",
+    ];
+    for text in texts {
+        let created =
+            client.send("POST", "/sessman/new?user=exact", &format!(r#"{{"data":{text}}}"#)).expect(201);
+        let id = created.member("session_id");
+        let read = client.get(&format!("/sessman/get?token={id}")).expect(200);
+        let given: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(read.json()["data"], given);
+        // The order of the members and the kind of each number are seen in the text alone.
+        assert!(read.text.contains(&format!("\"data\":{given},")), "{text}: {}", read.text);
+    }
+    let user = "ü".repeat(256);
+    let created = create(
+        &client,
+        json!({ "user": user, "metadata": { "device": "phone", "client_ip": "203.0.113.9" } }),
+    );
+    assert_eq!(created.json()["user_id"], user);
+    assert_eq!(created.json()["metadata"]["client_ip"], "203.0.113.9");
+    assert_eq!(created.json()["metadata"]["device"], "phone");
+    let full = "x".repeat(262_144 - 2);
+    let id = create(&client, json!({ "data": full })).member("session_id");
+    assert_eq!(client.get(&format!("/sessman/get?token={id}")).json()["data"], full);
+}
+
+fn sessions_end_on_time(_: Store, config: Value) {
+    let (_site, _pserve, client) = serve(&with(&config, json!({ "session_ttl": 2, "max_ttl": 100 })));
+    let short = create(&client, json!({}));
+    let long = create(&client, json!({ "ttl_seconds": 100 }));
+    let kept = create(&client, json!({}));
+    let lasts = |answer: &Answer| {
+        let millis = |name: &str| {
+            let text = answer.member(name);
+            // Both are minutes apart at most: seconds and milliseconds tell them apart.
+            text[11..23].split([':', '.']).fold(0, |sum, part| sum * 60 + part.parse::<u64>().unwrap())
+        };
+        (millis("created_at"), millis("expires_at"))
+    };
+    assert_ne!(lasts(&short).0, lasts(&short).1);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(3);
+    while std::time::Instant::now() < deadline {
+        client.post("/sessman/touch", json!({ "token": kept.member("session_id") })).expect(200);
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    let id = short.member("session_id");
+    client.get(&format!("/sessman/get?token={id}")).expect(404);
+    client.post("/sessman/touch", json!({ "token": id })).expect(404);
+    client.post("/sessman/update", json!({ "token": id, "data": 1 })).expect(404);
+    client.post("/sessman/end", json!({ "token": id })).expect(404);
+    client.get(&format!("/sessman/get?token={}", long.member("session_id"))).expect(200);
+    client.get(&format!("/sessman/get?token={}", kept.member("session_id"))).expect(200);
+    for ttl in [json!(0), json!(101), json!(-1), json!(1.5), json!("x"), json!(true)] {
+        client.post("/sessman/new", json!({ "ttl_seconds": ttl })).expect(400);
+    }
+}
+
+fn an_ended_session_stays_ended(_: Store, config: Value) {
+    let (_site, _pserve, client) = serve(&config);
+    let id = create(&client, json!({ "user": "ada" })).member("session_id");
+    client.send("DELETE", &format!("/sessman/end?session_id={id}"), "").expect(200);
+    client.post("/sessman/update", json!({ "token": id, "data": 1 })).expect(404);
+    client.post("/sessman/update", json!({ "token": id, "data": {}, "mode": "merge" })).expect(404);
+    client.post("/sessman/touch", json!({ "token": id })).expect(404);
+    client.post("/sessman/end", json!({ "token": id })).expect(404);
+    client.get(&format!("/sessman/get?token={id}")).expect(404);
+}
+
+fn wrong_requests_get_one_clear_answer(_: Store, config: Value) {
+    let (_site, _pserve, client) = serve(&config);
+    let id = create(&client, json!({ "user": "ada" })).member("session_id");
+    let said = |answer: Answer, status: u16, text: &str| {
+        let error = answer.expect(status).member("error");
+        assert!(error.contains(text), "{error}");
+    };
+    said(client.send("POST", "/sessman/new", "{"), 400, "not JSON");
+    said(client.send("POST", "/sessman/new", "[1]"), 400, "expected a JSON object");
+    said(client.send("POST", "/sessman/new", r#"{"data":1,"data":2}"#), 400, "more than once");
+    said(client.post("/sessman/new", json!({ "user": 5 })), 400, "user_id: expected a string");
+    said(client.post("/sessman/new", json!({ "user": "" })), 400, "user_id");
+    said(client.post("/sessman/new", json!({ "user": "x".repeat(257) })), 400, "user_id");
+    said(client.post("/sessman/new", json!({ "user": "a\u{0}b" })), 400, "user_id");
+    said(client.post("/sessman/new?user=a", json!({ "username": "b" })), 400, "different values");
+    said(client.post("/sessman/new", json!({ "dta": {} })), 400, "did you mean `data`?");
+    said(client.post("/sessman/new?data=1", json!({})), 400, "JSON body");
+    said(client.post("/sessman/new", json!({ "metadata": [] })), 400, "metadata");
+    said(client.send("POST", "/sessman/new?user=%zz", ""), 400, "%");
+    said(client.post("/sessman/update", json!({ "token": id })), 400, "no data given");
+    said(
+        client.post("/sessman/update", json!({ "token": id, "data": 1, "mode": "x" })),
+        400,
+        "replace or merge",
+    );
+    said(client.with("Content-Encoding", "gzip").send("POST", "/sessman/new", "{}"), 415, "Content-Encoding");
+    let too_large = "x".repeat(262_144);
+    said(client.post("/sessman/new", json!({ "data": too_large })), 413, "at most 262144");
+    said(client.post("/sessman/update", json!({ "token": id, "data": too_large })), 413, "at most 262144");
+    let not_allowed = client.get("/sessman/new").expect(405);
+    assert!(not_allowed.header("allow").unwrap().contains("POST"));
+    said(client.get("/sessman/nowhere"), 404, "/sessman/get");
+    // None of this changed anything.
+    assert_eq!(client.get(&format!("/sessman/get?token={id}")).expect(200).json()["version"], 1);
+}
+
+fn what_not_every_store_can_hold_is_refused(_: Store, config: Value) {
+    let (_site, _pserve, client) = serve(&config);
+    let id = create(&client, json!({ "data": 0 })).member("session_id");
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    for (data, place) in [
+        ("9223372036854775808".to_owned(), "the value cannot"),
+        (r#"{"a":[0,123456789012345678901234567890]}"#.to_owned(), "/a/1"),
+        (r#"{"a":{"b\u0000c":1}}"#.to_owned(), "/a/b"),
+        (deep(101), "deeper"),
+    ] {
+        for (path, body) in [
+            ("/sessman/new", format!(r#"{{"data":{data}}}"#)),
+            ("/sessman/update", format!(r#"{{"data":{data},"token":"{id}"}}"#)),
+        ] {
+            let error = client.send("POST", path, &body).expect(422).member("error");
+            assert!(error.contains(place), "{error}");
+        }
+    }
+    client.send("POST", "/sessman/new", &format!(r#"{{"data":{}}}"#, deep(90))).expect(201);
+    assert_eq!(client.get(&format!("/sessman/get?token={id}")).json()["version"], 1);
+}
+
+fn sessions_survive_a_restart_where_the_store_does(store: Store, config: Value) {
+    let site = Site::new();
+    site.sessman(&config.to_string());
+    let pserve = site.start();
+    let created = create(&pserve.client(), json!({ "user": "ada", "data": { "n": 1 } }));
+    let id = created.member("session_id");
+    assert!(pserve.stop().success());
+    let pserve = site.start();
+    let read = pserve.client().get(&format!("/sessman/get?token={id}"));
+    match store {
+        Store::Memory => drop(read.expect(404)),
+        Store::Sqlite | Store::MongoDb => assert_eq!(read.expect(200).json(), created.json()),
+    }
+    assert!(!pserve.log().contains(&id), "no session id is in the log");
+}
