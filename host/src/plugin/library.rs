@@ -144,14 +144,33 @@ pub(crate) fn plugin_api_version() -> &'static str {
     <PluginModule_Ref as abi_stable::library::RootModule>::VERSION_STRINGS.version.as_str()
 }
 
-/// Takes the first error out of the long text: what was expected and what was found.
+/// Takes the first error out of the long text: what it is, what was expected and what was found, and where.
 fn first_difference(text: &str) -> String {
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let start = lines.by_ref().find(|line| line.starts_with("Expected:") || line.starts_with("Error"));
-    let rest = lines.take(6);
-    let joined: Vec<&str> = start.into_iter().chain(rest).collect();
-    let joined = if joined.is_empty() { "no detail".to_owned() } else { joined.join(" ") };
-    joined.chars().take(300).collect()
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let Some(start) = lines.iter().position(|line| line.starts_with("Error:")) else {
+        return "no detail".to_owned();
+    };
+    let rest = &lines[start..];
+    let after = |label: &str| {
+        let at = rest.iter().position(|line| line.starts_with(label))?;
+        let same_line = rest[at][label.len()..].trim();
+        Some(if same_line.is_empty() { *rest.get(at + 1)? } else { same_line })
+    };
+    let mut difference = after("Error:").unwrap_or("no detail").to_owned();
+    if let (Some(expected), Some(found)) = (after("Expected:"), after("Found:")) {
+        difference.push_str(&format!("; expected {expected}, found {found}"));
+    }
+    // The way to it follows, from the outside in; numbers and `__returns` are no names that a person gave.
+    let way: Vec<&str> = rest
+        .iter()
+        .take_while(|line| !line.starts_with("Layout of"))
+        .filter_map(|line| line.strip_prefix("field_name:"))
+        .filter(|name| name.starts_with(|c: char| c.is_alphabetic()))
+        .collect();
+    if !way.is_empty() {
+        difference.push_str(&format!(", in `{}`", way.join(".")));
+    }
+    difference.chars().take(300).collect()
 }
 
 /// The dynamic linker's message without the path of the copy, which says nothing to people.
@@ -159,4 +178,18 @@ fn linker_message(error: &dyn std::error::Error, path: &Path) -> String {
     let detail = error.source().map_or_else(|| error.to_string(), ToString::to_string);
     let shown = path.display().to_string();
     detail.replace(&format!("{shown}: "), "").replace(&shown, "the file")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_difference_of_a_long_report() {
+        let report = "Compared <this>:\n  type:X\n\nError:too few fields\nExpected:\n   3\nFound:\n   2\n\n\
+                      1 error(s)inside:\n <other>\n field_name:0\n field_name:version\nLayout of\nfield_name:x";
+        let expected = "too few fields; expected 3, found 2, in `version`";
+        assert_eq!(first_difference(report), expected);
+        assert_eq!(first_difference("nothing that is known"), "no detail");
+    }
 }

@@ -1,0 +1,251 @@
+//! From texts to types: defaults, ranges, and the rules that join two keys.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tracing::Level;
+
+use super::layers::{self, Environment, IniFile, IniFormat};
+use super::plugin_parms::{self, Folders};
+use super::raw::{RawConfig, RawSection, Resolver};
+use super::sections::{
+    AuthSection, LimitsSection, LogSection, NetworkSection, PLUGIN_PARMS, PathsSection, SECTIONS,
+};
+use super::{
+    ApiKeys, Auth, Config, ConfigError, InstanceLine, Limits, Log, LogFormat, Network, Paths, Problem,
+    parse_level,
+};
+
+/// Collects problems while sections become types.
+pub(super) struct Reader<'a> {
+    raw: RawConfig,
+    environment: Vec<(OsString, OsString)>,
+    folder: &'a Path,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    /// Takes the layers in: the file's text below, the variables above.
+    pub(super) fn new(
+        name: &str,
+        text: String,
+        environment: Vec<(OsString, OsString)>,
+        folder: &'a Path,
+    ) -> Result<Self, ConfigError> {
+        let format = IniFormat::default();
+        let file = IniFile { name: name.to_owned(), text, format: format.clone() };
+        let variables = Environment { variables: environment.clone(), sections: SECTIONS };
+        let merged = layers::merged(&[&file, &variables])
+            .map_err(|error| ConfigError::Invalid(vec![Problem::at("environment", error.to_string())]))?;
+        let problems = format
+            .take_errors()
+            .into_iter()
+            .map(|error| Problem::at(format!("{name}:{}", error.line), error.message))
+            .collect();
+        Ok(Self { raw: RawConfig::from_layers(merged, name), environment, folder, problems })
+    }
+
+    /// The configuration, if nothing is wrong with it.
+    pub(super) fn config(mut self) -> Result<Config, ConfigError> {
+        let raw = std::mem::take(&mut self.raw);
+        let variables = std::mem::take(&mut self.environment);
+        let lookup = |name: &str| {
+            let found = variables.iter().find(|(variable, _)| variable == name);
+            found.and_then(|(_, value)| value.to_str().map(str::to_owned))
+        };
+        let resolver = Resolver { raw: &raw, environment: &lookup };
+        self.unknown_sections(&raw);
+        let network = self.network(&resolver);
+        let paths = self.paths(&resolver);
+        let auth = self.auth(&resolver);
+        let limits = self.limits(&resolver);
+        let log = self.log(&resolver);
+        let instances = self.instances(&resolver, &paths, &auth);
+        if self.problems.is_empty() {
+            Ok(Config { network, paths, auth, limits, log, instances })
+        } else {
+            Err(ConfigError::Invalid(self.problems))
+        }
+    }
+
+    fn unknown_sections(&mut self, raw: &RawConfig) {
+        for section in &raw.sections {
+            if SECTIONS.contains(&section.name.as_str()) {
+                continue;
+            }
+            let hint = if section.name == "default" {
+                "a value belongs to one section; `${section:key}` uses it in another".to_owned()
+            } else {
+                match settings::nearest(&section.name, SECTIONS.iter().copied()) {
+                    Some(near) => format!("did you mean [{near}]?"),
+                    None => format!("known are {}", SECTIONS.join(", ")),
+                }
+            };
+            self.problems
+                .push(Problem::at(&section.place, format!("unknown section [{}]; {hint}", section.name)));
+        }
+    }
+
+    /// The values of a section in its type; keys with problems are left at their defaults.
+    fn section<T: DeserializeOwned + Default>(&mut self, resolver: &Resolver<'_>, name: &str) -> T {
+        let Some(section) = resolver.raw.section(name) else { return T::default() };
+        let mut values = serde_json::Map::new();
+        for entry in &section.entries {
+            match resolver.value(name, entry) {
+                Ok(value) => {
+                    values.insert(entry.key.clone(), value);
+                }
+                Err(message) => self.problem(section, &entry.key, message),
+            }
+        }
+        settings::read(&values).unwrap_or_else(|problems| {
+            for problem in problems {
+                self.problem(section, &problem.key, problem.message);
+                values.remove(&problem.key);
+            }
+            // The rest is read all the same: a rule that it breaks is to be reported in the same run.
+            settings::read(&values).unwrap_or_default()
+        })
+    }
+
+    fn problem(&mut self, section: &RawSection, key: &str, message: impl Into<String>) {
+        let entry = section.entries.iter().find(|entry| entry.key == key);
+        let place = entry.map_or(section.place.as_str(), |entry| entry.place.as_str());
+        self.problems.push(Problem::with_key(place, &section.name, key, message));
+    }
+
+    fn reject(&mut self, resolver: &Resolver<'_>, section: &str, key: &str, message: &str) {
+        if let Some(section) = resolver.raw.section(section) {
+            self.problem(section, key, message);
+        }
+    }
+
+    fn network(&mut self, resolver: &Resolver<'_>) -> Network {
+        let section: NetworkSection = self.section(resolver, "network");
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let ip = match section.bindto.as_deref().map(|text| text.trim().trim_matches(['[', ']'])) {
+            None => loopback,
+            Some(name) if name.eq_ignore_ascii_case("localhost") => loopback,
+            Some(text) => text.parse().unwrap_or_else(|_| {
+                self.reject(resolver, "network", "bindto", "expected an IP address or `localhost`");
+                loopback
+            }),
+        };
+        let threads = section.threads.filter(|threads| *threads > 0);
+        if threads.is_some_and(|threads| threads > 1024) {
+            self.reject(resolver, "network", "threads", "at most 1024");
+        }
+        Network { address: SocketAddr::new(ip, section.port.unwrap_or(6123)), threads }
+    }
+
+    fn paths(&mut self, resolver: &Resolver<'_>) -> Paths {
+        let section: PathsSection = self.section(resolver, "paths");
+        let path = |key: &str, written: Option<String>, default: &str| {
+            self.path(resolver, "paths", key, &written.unwrap_or_else(|| default.to_owned()))
+        };
+        let plugins = path("plugins", section.plugins, "plugins");
+        let state = path("state", section.state, "state");
+        if state.to_str().is_none() {
+            // Plugins get it as text.
+            let message = format!("[paths] state: the folder {} is not UTF-8", state.display());
+            self.problems.push(Problem::at("environment", message));
+        }
+        Paths {
+            plugins,
+            state,
+            pidfile: section.pidfile.map(|written| self.path(resolver, "paths", "pidfile", &written)),
+        }
+    }
+
+    /// A path relative to the INI file; one from the environment is relative to the current directory.
+    fn path(&self, resolver: &Resolver<'_>, section: &str, key: &str, written: &str) -> PathBuf {
+        let entries = resolver.raw.section(section).map(|section| section.entries.iter());
+        let from_environment = entries.into_iter().flatten().any(|entry| entry.key == key && entry.literal);
+        if from_environment {
+            std::path::absolute(written).unwrap_or_else(|_| PathBuf::from(written))
+        } else {
+            self.folder.join(written)
+        }
+    }
+
+    fn auth(&mut self, resolver: &Resolver<'_>) -> Auth {
+        let section: AuthSection = self.section(resolver, "auth");
+        let keys = match section.apikey.map(|keys| plugin_parms::api_keys(&keys.0)) {
+            None => ApiKeys::default(),
+            Some(Ok(keys)) => keys,
+            Some(Err(message)) => {
+                self.reject(resolver, "auth", "apikey", &message);
+                ApiKeys::default()
+            }
+        };
+        Auth { keys, allow_query_key: section.allow_query_key.unwrap_or(false) }
+    }
+
+    fn limits(&mut self, resolver: &Resolver<'_>) -> Limits {
+        let section: LimitsSection = self.section(resolver, "limits");
+        let mut seconds = |key: &str, written: Option<u64>, default: u64| {
+            if written.is_some_and(|seconds| seconds == 0 || seconds > 86_400) {
+                self.reject(resolver, "limits", key, "expected 1 to 86400 seconds");
+            }
+            Duration::from_secs(written.unwrap_or(default))
+        };
+        let header_timeout = seconds("header_timeout", section.header_timeout, 10);
+        let request_timeout = seconds("request_timeout", section.request_timeout, 30);
+        let keepalive_timeout = seconds("keepalive_timeout", section.keepalive_timeout, 60);
+        let shutdown_grace = seconds("shutdown_grace", section.shutdown_grace, 10);
+        let mut count = |key: &str, written: Option<usize>, default: usize, most: usize| {
+            if written.is_some_and(|count| count == 0 || count > most) {
+                self.reject(resolver, "limits", key, &format!("expected 1 to {most}"));
+            }
+            written.unwrap_or(default)
+        };
+        Limits {
+            max_body: count("max_body", section.max_body, 1 << 20, 1 << 30),
+            max_connections: count("max_connections", section.max_connections, 4096, 1 << 20),
+            max_in_flight: count("max_in_flight", section.max_in_flight, 1024, 1 << 20),
+            header_timeout,
+            request_timeout,
+            keepalive_timeout,
+            shutdown_grace,
+        }
+    }
+
+    fn log(&mut self, resolver: &Resolver<'_>) -> Log {
+        let section: LogSection = self.section(resolver, "log");
+        let level = section.level.map_or(Some(Level::INFO), |written| parse_level(&written));
+        if level.is_none() {
+            self.reject(resolver, "log", "level", "expected error, warn, info, debug or trace");
+        }
+        let format = match section.format.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            None | Some("text") => LogFormat::Text,
+            Some("json") => LogFormat::Json,
+            Some(_) => {
+                self.reject(resolver, "log", "format", "expected text or json");
+                LogFormat::Text
+            }
+        };
+        Log {
+            level: level.unwrap_or(Level::INFO),
+            format,
+            file: section.file.map(|written| self.path(resolver, "log", "file", &written)),
+            access: section.access.unwrap_or(false),
+        }
+    }
+
+    fn instances(&mut self, resolver: &Resolver<'_>, paths: &Paths, auth: &Auth) -> Vec<InstanceLine> {
+        let folders = Folders { beside_ini: self.folder, plugins: &paths.plugins };
+        let has_global_key = !auth.keys.is_empty();
+        let Some(section) = resolver.raw.section(PLUGIN_PARMS) else { return Vec::new() };
+        let mut lines = Vec::new();
+        for entry in &section.entries {
+            match plugin_parms::read_line(entry, resolver, &folders, has_global_key) {
+                Ok(line) => lines.push(line),
+                Err(problems) => self.problems.extend(problems),
+            }
+        }
+        lines
+    }
+}
