@@ -6,5 +6,6 @@ mod configuration;
 mod durability;
 mod outage;
 mod plugins;
+mod readme;
 mod s3_class;
 mod sessions;
