@@ -1,1 +1,270 @@
-//! sqlite.
+//! The store in a SQLite file: embedded, nothing to install, and an answered write is on disk.
+//!
+//! One thread writes and groups the writes that wait into one commit; others read beside it. One process owns the
+//! file, by a lock file.
+//!
+//! - `file`: the file on disk and its lock
+//! - `schema`: its layout, and how it is recognised
+//! - `row`: a record as a row
+//! - `queue`: between callers and threads
+//! - `reader`, `writer`: the threads; `operation`: what the writer does
+//! - `failure`: SQLite's errors in the contract's terms
+
+mod failure;
+mod file;
+mod operation;
+mod queue;
+mod reader;
+mod row;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use self::failure::store_error;
+use self::file::OwnedFile;
+use self::operation::{Clear, Create, Delete, Operation, Ping, Sweep, Update};
+use self::queue::{Queue, Refused};
+use self::reader::{List, Query};
+use self::schema::SchemaError;
+pub use self::writer::WriteCounts;
+use self::writer::{Call, Counters, Job, Writer};
+use super::{Counts, Created, Expected, Listing, Page, Result, Store, StoreError, Updated};
+use crate::id::{Handle, SecretHash};
+use crate::record::{Change, Record};
+use crate::time::Timestamp;
+
+/// Threads that read: while one lists or counts, another answers.
+const READERS: usize = 2;
+
+/// Calls that may wait for the writer, and as many for the readers; more than they do within a request's deadline.
+const MAX_WAITING: usize = 4_096;
+
+/// Rows that clean-up looks at, and changes, at a time: the writes that wait meanwhile are held up a few
+/// milliseconds.
+const SLICE: usize = 250;
+
+/// How long clean-up leaves the writer to others between two slices of one call.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// When a write counts as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When it is on disk: an answered write survives a loss of power.
+    #[default]
+    Full,
+    /// When the operating system has it: an answered write survives the end of this process. A loss of power may
+    /// take the last ones, and leaves the file whole.
+    Normal,
+}
+
+/// How to keep sessions in a SQLite file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqliteConfig {
+    /// The file. It is made if it is missing, its folder is not.
+    pub path: PathBuf,
+    /// When a write counts as done.
+    pub durability: Durability,
+}
+
+/// Sessions in a SQLite file that this process owns.
+pub struct SqliteStore {
+    path: PathBuf,
+    jobs: Arc<Queue<Box<dyn Job>>>,
+    queries: Arc<Queue<Query>>,
+    counters: Arc<Counters>,
+    writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The thread that would have answered has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the SQLite store has stopped")]
+struct Stopped;
+
+fn stopped(_: oneshot::error::RecvError) -> StoreError {
+    StoreError::Unavailable(Box::new(Stopped))
+}
+
+fn refused(refused: Refused) -> StoreError {
+    StoreError::Unavailable(Box::new(refused))
+}
+
+/// What reading and writing connections have in common.
+fn tune(connection: &Connection) -> rusqlite::Result<()> {
+    // Only somebody else's program at the file can keep it busy.
+    connection.busy_timeout(Duration::from_secs(1))?;
+    // Every statement of this store stays prepared.
+    connection.set_prepared_statement_cache_capacity(32);
+    // In KiB, as SQLite has it: up to 32 MiB of pages, of a file that large.
+    connection.pragma_update(None, "cache_size", -32_768)
+}
+
+impl SqliteStore {
+    /// Opens the file, and makes it if it is missing. It blocks while it does.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] with the path and the remedy: the folder is missing, another process owns the file,
+    /// it is not a SQLite file, is damaged, is another application's or of a newer version.
+    /// [`StoreError::Unavailable`] when SQLite fails otherwise, on a full disk for one.
+    pub fn open(config: SqliteConfig) -> Result<Self> {
+        let file = OwnedFile::acquire(&config.path)?;
+        let path = file.path().to_owned();
+        let sqlite_error = |error| store_error(&path, &Arc::new(error));
+        let synchronous = match config.durability {
+            Durability::Full => "FULL",
+            Durability::Normal => "NORMAL",
+        };
+        let mut connection = writer::connect(&path, synchronous).map_err(sqlite_error)?;
+        schema::prepare(&mut connection, &path).map_err(|error| match error {
+            SchemaError::Sqlite(error) => sqlite_error(error),
+            SchemaError::Store(error) => error,
+        })?;
+
+        let queries = Arc::new(Queue::new(MAX_WAITING));
+        let mut readers = Vec::with_capacity(READERS);
+        for number in 1..=READERS {
+            let connection = reader::connect(&path).map_err(sqlite_error)?;
+            let queries = queries.clone();
+            readers.push(spawn(format!("sqlite-read-{number}"), move || reader::run(&connection, &queries))?);
+        }
+        let (jobs, counters) = (Arc::new(Queue::new(MAX_WAITING)), Arc::new(Counters::default()));
+        let writer = Writer {
+            connection,
+            file,
+            jobs: jobs.clone(),
+            counters: counters.clone(),
+            suspect: false,
+            queries: queries.clone(),
+            readers,
+        };
+        let writer = spawn("sqlite-write".into(), move || writer.run())?;
+        Ok(Self { path, jobs, queries, counters, writer: tokio::sync::Mutex::new(Some(writer)) })
+    }
+
+    /// How much was written since it was opened.
+    pub fn write_counts(&self) -> WriteCounts {
+        self.counters.read()
+    }
+
+    /// Has the writer do `operation`; the answer comes after its commit. A caller that goes away does not stop it.
+    async fn write<O: Operation>(&self, operation: O) -> Result<O::Output> {
+        let (job, answer) = Call::boxed(operation);
+        self.jobs.push(job).map_err(refused)?;
+        answer.await.map_err(stopped)?
+    }
+
+    /// Has a reader answer `query` from what is committed.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (caller, answer) = oneshot::channel();
+        let query: Query = Box::new(move |connection| {
+            // Reading for somebody who went away would only keep others waiting.
+            if !caller.is_closed() {
+                let _ = caller.send(query(connection));
+            }
+        });
+        self.queries.push(query).map_err(refused)?;
+        answer.await.map_err(stopped)?.map_err(|error| store_error(&self.path, &Arc::new(error)))
+    }
+}
+
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(run)
+        .map_err(|error| StoreError::Unavailable(Box::new(error)))
+}
+
+impl Drop for SqliteStore {
+    /// What was asked before is still done, by threads that then end by themselves. Use
+    /// [`close`](Store::close) to know when.
+    fn drop(&mut self) {
+        self.jobs.close();
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn create(&self, record: Arc<Record>, now: Timestamp) -> Result<Created> {
+        self.write(Create { record, now }).await
+    }
+
+    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Option<Arc<Record>>> {
+        self.read(move |connection| reader::load(connection, handle, now)).await
+    }
+
+    async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {
+        self.write(Update { handle, expected, change: change.clone() }).await
+    }
+
+    async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool> {
+        self.write(Delete { handle, secret_hash }).await
+    }
+
+    async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {
+        let list = List::new(listing, now);
+        self.read(move |connection| list.page(connection)).await
+    }
+
+    async fn counts(&self, now: Timestamp) -> Result<Counts> {
+        let (active, expired) = self.read(move |connection| schema::counts(connection, now)).await?;
+        Ok(Counts { active, expired })
+    }
+
+    /// Readers find what is due; the writer only has to change it. One pass goes through all rows whose bucket is
+    /// due, however many of them were extended: those get a later bucket on the way, so that it happens once.
+    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<usize> {
+        let (mut purged, mut after) = (0, None);
+        loop {
+            let found = self.read(move |connection| reader::due(connection, now, after, SLICE)).await?;
+            let is_last = found.len() < SLICE;
+            after = found.last().copied().or(after);
+            let mut room = limit - purged;
+            let mut rows = found;
+            rows.retain(|row| match row.expires_at <= now {
+                true => {
+                    let fits = room > 0;
+                    room -= usize::from(fits);
+                    fits
+                }
+                false => row::bucket(row.expires_at) > row.expiry_bucket,
+            });
+            if !rows.is_empty() {
+                purged += self.write(Sweep { rows, now }).await?;
+            }
+            if is_last || purged >= limit {
+                return Ok(purged);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn clear(&self) -> Result<u64> {
+        self.write(Clear).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.write(Ping).await
+    }
+
+    async fn close(&self) {
+        self.jobs.close();
+        // Held while it waits: a second caller waits too.
+        let mut writer = self.writer.lock().await;
+        if let Some(thread) = writer.take() {
+            // A writer that panicked has reported so itself, and has let go of the file.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}

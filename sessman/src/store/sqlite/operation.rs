@@ -1,0 +1,152 @@
+//! The writes that a store makes, each of which is one step within the writer's transaction.
+//!
+//! Each changes the file in one statement, or in several of which any number may stay: SQLite undoes a failed
+//! statement by itself, so one write that fails leaves nothing behind and the others of its transaction untouched.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::file::OwnedFile;
+use super::reader::{Due, row};
+use super::row::{BUCKET_MILLIS, bucket, insert, overwrite};
+use crate::id::{Handle, SecretHash};
+use crate::record::{Change, Record};
+use crate::store::{Created, Expected, StoreError, Updated};
+use crate::time::Timestamp;
+
+/// Why a write was not made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What the writing thread does for one caller.
+pub(super) trait Operation: Send + 'static {
+    /// What the caller hears once it is committed.
+    type Output: Send + 'static;
+
+    /// Makes the write. It may be called again after its transaction was rolled back.
+    fn execute(&self, connection: &Connection, file: &OwnedFile) -> Result<Self::Output, Failure>;
+}
+
+/// [`Store::create`](crate::store::Store::create).
+pub(super) struct Create {
+    pub(super) record: Arc<Record>,
+    pub(super) now: Timestamp,
+}
+
+impl Operation for Create {
+    type Output = Created;
+
+    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<Created, Failure> {
+        match insert(connection, &self.record, self.now)? {
+            0 => Ok(Created::Exists),
+            _ => Ok(Created::Yes),
+        }
+    }
+}
+
+/// [`Store::update`](crate::store::Store::update).
+pub(super) struct Update {
+    pub(super) handle: Handle,
+    pub(super) expected: Expected,
+    pub(super) change: Change,
+}
+
+impl Operation for Update {
+    type Output = Updated;
+
+    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<Updated, Failure> {
+        // Nobody else writes: what is read here is still so when it is written.
+        let Some(old) = row(connection, self.handle)? else { return Ok(Updated::Missing) };
+        if !old.record.is_live(self.change.now) || old.record.secret_hash != self.expected.secret_hash {
+            return Ok(Updated::Missing);
+        }
+        if self.expected.version.is_some_and(|version| version != old.record.version) {
+            return Ok(Updated::Conflict(old.record.version));
+        }
+        let record = self.change.applied_to(&old.record);
+        // A bucket may be too early, never too late.
+        let reindex = record.user_id != old.record.user_id || bucket(record.expires_at) < old.expiry_bucket;
+        overwrite(connection, old.id, &record, reindex)?;
+        Ok(Updated::Done(Arc::new(record)))
+    }
+}
+
+/// [`Store::delete`](crate::store::Store::delete).
+pub(super) struct Delete {
+    pub(super) handle: Handle,
+    pub(super) secret_hash: Option<SecretHash>,
+}
+
+impl Operation for Delete {
+    type Output = bool;
+
+    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<bool, Failure> {
+        if let Some(secret_hash) = self.secret_hash {
+            // Compared here and not in SQL, where the time it takes would tell how much of the hash is right.
+            let stored = row(connection, self.handle)?;
+            if stored.is_none_or(|stored| stored.record.secret_hash != secret_hash) {
+                return Ok(false);
+            }
+        }
+        let deleted = connection
+            .prepare_cached("DELETE FROM sessions WHERE handle = ?1")?
+            .execute([self.handle.as_bytes()])?;
+        Ok(deleted > 0)
+    }
+}
+
+/// A slice of [`Store::purge_expired`](crate::store::Store::purge_expired): deletes those of the rows that have
+/// expired, and puts the others into the bucket in which they will.
+pub(super) struct Sweep {
+    pub(super) rows: Vec<Due>,
+    pub(super) now: Timestamp,
+}
+
+impl Operation for Sweep {
+    type Output = usize;
+
+    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<usize, Failure> {
+        // A row may have been extended, deleted or replaced since it was found: each statement looks again.
+        let mut delete =
+            connection.prepare_cached("DELETE FROM sessions WHERE id = ?1 AND expires_at <= ?2")?;
+        let mut postpone =
+            connection.prepare_cached("UPDATE sessions SET expiry_bucket = expires_at / ?2 WHERE id = ?1")?;
+        let mut deleted = 0;
+        for row in &self.rows {
+            if row.expires_at <= self.now {
+                deleted += delete.execute((row.id, self.now.as_millis()))?;
+            } else {
+                postpone.execute((row.id, BUCKET_MILLIS))?;
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+/// [`Store::clear`](crate::store::Store::clear).
+pub(super) struct Clear;
+
+impl Operation for Clear {
+    type Output = u64;
+
+    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<u64, Failure> {
+        Ok(connection.execute("DELETE FROM sessions", [])? as u64)
+    }
+}
+
+/// [`Store::ping`](crate::store::Store::ping): the writer has its write transaction, and the file is where it was.
+pub(super) struct Ping;
+
+impl Operation for Ping {
+    type Output = ();
+
+    fn execute(&self, _: &Connection, file: &OwnedFile) -> Result<(), Failure> {
+        Ok(file.check_in_place()?)
+    }
+}

@@ -1,0 +1,152 @@
+//! A bounded queue between callers, which never wait, and threads, which do.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Jobs in the order of their arrival.
+pub(super) struct Queue<T> {
+    state: Mutex<State<T>>,
+    filled: Condvar,
+    limit: usize,
+}
+
+struct State<T> {
+    jobs: VecDeque<T>,
+    /// Threads that wait for a job: only then is there somebody to wake, which costs a system call.
+    waiting: usize,
+    closed: bool,
+}
+
+/// Why a job was not taken.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// More jobs wait already than can be done in good time.
+    #[error("{0} calls wait for the SQLite file already")]
+    Full(usize),
+    /// The store was closed, or its thread has ended.
+    #[error("the SQLite store is closed")]
+    Closed,
+}
+
+impl<T> Queue<T> {
+    /// A queue in which at most `limit` jobs wait.
+    pub(super) fn new(limit: usize) -> Self {
+        let state = State { jobs: VecDeque::new(), waiting: 0, closed: false };
+        Self { state: Mutex::new(state), filled: Condvar::new(), limit }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a job.
+    pub(super) fn push(&self, job: T) -> Result<(), Refused> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(Refused::Closed);
+        }
+        if state.jobs.len() >= self.limit {
+            return Err(Refused::Full(state.jobs.len()));
+        }
+        state.jobs.push_back(job);
+        let somebody_waits = state.waiting > 0;
+        drop(state);
+        if somebody_waits {
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Waits for jobs and moves up to `limit` of them into `jobs`. Says `false` when the queue is closed and
+    /// everything that was in it has been handed out.
+    pub(super) fn take(&self, limit: usize, jobs: &mut Vec<T>) -> bool {
+        let mut state = self.state();
+        loop {
+            if !state.jobs.is_empty() {
+                let count = limit.min(state.jobs.len());
+                jobs.extend(state.jobs.drain(..count));
+                return true;
+            }
+            if state.closed {
+                return false;
+            }
+            state.waiting += 1;
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
+        }
+    }
+
+    /// Takes no more jobs; those that wait are still handed out.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.filled.notify_all();
+    }
+}
+
+/// Closes a queue and drops what is in it when its thread ends, however it ends. After a panic the callers then
+/// hear at once that nobody will answer.
+pub(super) struct Abandon<'a, T>(pub(super) &'a Queue<T>);
+
+impl<T> Drop for Abandon<'_, T> {
+    fn drop(&mut self) {
+        self.0.close();
+        let jobs = std::mem::take(&mut self.0.state().jobs);
+        drop(jobs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_come_in_order_and_by_the_limit() {
+        let queue = Queue::new(3);
+        for job in 1..=3 {
+            queue.push(job).unwrap();
+        }
+        assert_eq!(queue.push(4), Err(Refused::Full(3)));
+        let mut jobs = Vec::new();
+        assert!(queue.take(2, &mut jobs));
+        queue.push(4).unwrap();
+        assert!(queue.take(9, &mut jobs));
+        assert_eq!(jobs, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_closed_queue_is_emptied_first() {
+        let queue = Queue::new(3);
+        queue.push(1).unwrap();
+        queue.close();
+        assert_eq!(queue.push(2), Err(Refused::Closed));
+        let mut jobs = Vec::new();
+        assert!(queue.take(9, &mut jobs));
+        assert!(!queue.take(9, &mut jobs));
+        assert_eq!(jobs, [1]);
+    }
+
+    #[test]
+    fn a_waiting_thread_hears_of_a_job_and_of_the_end() {
+        let queue = Queue::new(3);
+        std::thread::scope(|scope| {
+            let taker = scope.spawn(|| {
+                let mut jobs = Vec::new();
+                while queue.take(1, &mut jobs) {}
+                jobs
+            });
+            queue.push(1).unwrap();
+            queue.push(2).unwrap();
+            queue.close();
+            assert_eq!(taker.join().unwrap(), [1, 2]);
+        });
+    }
+
+    #[test]
+    fn an_abandoned_queue_drops_its_jobs() {
+        let queue = Queue::new(3);
+        let (job, watch) = std::sync::mpsc::channel::<()>();
+        queue.push(job).unwrap();
+        drop(Abandon(&queue));
+        assert!(watch.recv().is_err());
+    }
+}

@@ -1,0 +1,161 @@
+//! A record as a row of the table.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::types::{FromSqlError, Type};
+use rusqlite::{Row, ToSql, params};
+
+use crate::data::Data;
+use crate::id::{Handle, SecretHash};
+use crate::record::Record;
+use crate::time::Timestamp;
+
+/// Width of an expiry bucket in milliseconds.
+///
+/// An index on `expires_at` would be rewritten with every touch of a session. The bucket is set at creation and not
+/// named in an UPDATE, so that the index over it costs nothing then; it only has to lead clean-up to the rows that
+/// may have expired. It is never later than the bucket of the row's `expires_at`: clean-up misses nothing.
+pub(super) const BUCKET_MILLIS: i64 = 60_000;
+
+/// The bucket that `moment` is in.
+pub(super) fn bucket(moment: Timestamp) -> i64 {
+    moment.as_millis().div_euclid(BUCKET_MILLIS)
+}
+
+/// The columns that [`record`] reads, in its order.
+macro_rules! record_columns {
+    () => {
+        "handle, secret_hash, user_id, created_at, updated_at, reset_at, last_activity, ttl, expires_at, \
+         version, schema, metadata, data"
+    };
+}
+pub(super) use record_columns;
+
+/// Number of [`record_columns`]: further columns of a query come after them.
+pub(super) const RECORD_COLUMNS: usize = 13;
+
+#[derive(Debug, thiserror::Error)]
+#[error("its layout is {found}, this build knows {known}", known = Record::SCHEMA)]
+struct NewerRecord {
+    found: u32,
+}
+
+/// Reads a row of [`record_columns`].
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let moment = |index| row.get(index).map(Timestamp::from_millis);
+    let found: u32 = row.get(10)?;
+    if found > Record::SCHEMA {
+        let newer = Box::new(NewerRecord { found });
+        return Err(rusqlite::Error::FromSqlConversionFailure(10, Type::Integer, newer));
+    }
+    Ok(Record {
+        handle: Handle::from(row.get::<_, [u8; 12]>(0)?),
+        secret_hash: SecretHash::from(row.get::<_, [u8; 32]>(1)?),
+        user_id: row.get(2)?,
+        created_at: moment(3)?,
+        updated_at: moment(4)?,
+        reset_at: moment(5)?,
+        last_activity: moment(6)?,
+        ttl: Duration::from_millis(unsigned(row, 7)?),
+        expires_at: moment(8)?,
+        version: unsigned(row, 9)?,
+        metadata: text(row, 11)?,
+        data: text(row, 12)?,
+    })
+}
+
+/// A number that has no sign, from a column that would have one.
+pub(super) fn unsigned(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
+    let number: i64 = row.get(index)?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(index, number))
+}
+
+fn text(row: &Row<'_>, index: usize) -> rusqlite::Result<Data> {
+    let text = row.get_ref(index)?.as_str().map_err(|error: FromSqlError| {
+        rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
+    })?;
+    Ok(Data::from_store(Arc::from(text)))
+}
+
+/// SQLite's integers have a sign; no version and no ttl is near its limit.
+fn signed(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+/// Inserts `record`, or puts it in the place of an expired one: the number of rows, 0 or 1.
+pub(super) fn insert(
+    connection: &rusqlite::Connection,
+    record: &Record,
+    now: Timestamp,
+) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached(
+            "INSERT INTO sessions (handle, secret_hash, user_id, created_at, updated_at, reset_at,
+                 last_activity, ttl, expires_at, version, schema, metadata, data, expiry_bucket)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+             ON CONFLICT (handle) DO UPDATE SET
+                 secret_hash = ?2, user_id = ?3, created_at = ?4, updated_at = ?5, reset_at = ?6,
+                 last_activity = ?7, ttl = ?8, expires_at = ?9, version = ?10, schema = ?11, metadata = ?12,
+                 data = ?13, expiry_bucket = ?14
+             WHERE expires_at <= ?15",
+        )?
+        .execute(params![
+            record.handle.as_bytes(),
+            record.secret_hash.as_bytes(),
+            record.user_id,
+            record.created_at.as_millis(),
+            record.updated_at.as_millis(),
+            record.reset_at.as_millis(),
+            record.last_activity.as_millis(),
+            signed(record.ttl.as_millis()),
+            record.expires_at.as_millis(),
+            signed(record.version),
+            Record::SCHEMA,
+            record.metadata.as_str(),
+            record.data.as_str(),
+            bucket(record.expires_at),
+            now.as_millis(),
+        ])
+}
+
+macro_rules! overwrite {
+    ($more:literal) => {
+        concat!(
+            "UPDATE sessions SET secret_hash = ?2, updated_at = ?3, reset_at = ?4, last_activity = ?5, \
+             expires_at = ?6, version = ?7, metadata = ?8, data = ?9, schema = ?10",
+            $more,
+            " WHERE id = ?1"
+        )
+    };
+}
+
+/// Writes what an update can change into row `id`. The user and the bucket are named only if they change
+/// (`reindex`): SQLite looks after the index of every column that an UPDATE names.
+pub(super) fn overwrite(
+    connection: &rusqlite::Connection,
+    id: i64,
+    record: &Record,
+    reindex: bool,
+) -> rusqlite::Result<()> {
+    let (sql, count) = match reindex {
+        true => (overwrite!(", user_id = ?11, expiry_bucket = ?12"), 12),
+        false => (overwrite!(""), 10),
+    };
+    let values: [&dyn ToSql; 12] = [
+        &id,
+        record.secret_hash.as_bytes(),
+        &record.updated_at.as_millis(),
+        &record.reset_at.as_millis(),
+        &record.last_activity.as_millis(),
+        &record.expires_at.as_millis(),
+        &signed(record.version),
+        &record.metadata.as_str(),
+        &record.data.as_str(),
+        &Record::SCHEMA,
+        &record.user_id,
+        &bucket(record.expires_at),
+    ];
+    connection.prepare_cached(sql)?.execute(&values[..count])?;
+    Ok(())
+}

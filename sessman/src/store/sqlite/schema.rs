@@ -1,0 +1,163 @@
+//! The layout of the file, and how it is recognised.
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+use super::failure::damage;
+use super::row::{bucket, record_columns, unsigned};
+use crate::store::StoreError;
+use crate::time::Timestamp;
+
+/// "sess": the application_id in the header of every file of ours.
+const APPLICATION_ID: i32 = 0x7365_7373;
+
+/// The layout that this build writes, kept as user_version.
+pub(super) const VERSION: i32 = 1;
+
+/// Up to this size, in bytes, the whole file is checked when it is opened: some tens of milliseconds. A larger one
+/// would delay the start for as long as reading it takes, and gets the checks that SQLite makes of the header and of
+/// each page as it is used.
+const MAX_CHECKED_SIZE: i64 = 16 << 20;
+
+/// `data` comes last: SQLite stores a row's columns in this order, and puts the end of a long row into pages of its
+/// own, which then hold nothing that a search has to read.
+const CREATE: &str = "
+    CREATE TABLE sessions (
+        id            INTEGER PRIMARY KEY,
+        handle        BLOB NOT NULL,
+        secret_hash   BLOB NOT NULL,
+        user_id       TEXT,
+        created_at    INTEGER NOT NULL,
+        updated_at    INTEGER NOT NULL,
+        reset_at      INTEGER NOT NULL,
+        last_activity INTEGER NOT NULL,
+        ttl           INTEGER NOT NULL,
+        expires_at    INTEGER NOT NULL,
+        version       INTEGER NOT NULL,
+        schema        INTEGER NOT NULL,
+        expiry_bucket INTEGER NOT NULL,
+        metadata      TEXT NOT NULL,
+        data          TEXT NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX sessions_handle ON sessions (handle);
+    CREATE INDEX sessions_expiry_bucket ON sessions (expiry_bucket);
+    CREATE INDEX sessions_user ON sessions (user_id, handle) WHERE user_id IS NOT NULL;
+";
+
+/// Why a file is not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SchemaError {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whose file it is.
+enum Identity {
+    Empty,
+    Ours(i32),
+    Foreign,
+}
+
+fn integer(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, pragma, |row| row.get(0))
+}
+
+fn identity(connection: &Connection) -> rusqlite::Result<Identity> {
+    let application_id = integer(connection, "application_id")?;
+    let version = integer(connection, "user_version")?;
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(match (application_id, version, objects) {
+        (0, 0, 0) => Identity::Empty,
+        (id, ..) if id == i64::from(APPLICATION_ID) => {
+            Identity::Ours(i32::try_from(version).unwrap_or(i32::MAX))
+        }
+        _ => Identity::Foreign,
+    })
+}
+
+/// Makes the layout in an empty file, or checks that the file's is this build's. A file of somebody else is not
+/// written to.
+pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), SchemaError> {
+    let shown = path.display();
+    match identity(connection)? {
+        Identity::Empty => {
+            // It has to be chosen before the first table; without it, room is given back only by rewriting the file.
+            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+            use_wal(connection, path)?;
+            // In one transaction: a crash leaves an empty file or a whole one.
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute_batch(CREATE)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+            transaction.commit()?;
+            Ok(())
+        }
+        Identity::Ours(VERSION) => {
+            use_wal(connection, path)?;
+            check(connection, path)
+        }
+        Identity::Ours(newer @ VERSION..) => Err(unusable(format!(
+            "{shown} was written by a newer version (its layout is {newer}, this build knows {VERSION}); run that \
+             version, or set another `path`"
+        ))),
+        Identity::Ours(unknown) => Err(unusable(damage(
+            path,
+            format_args!("its layout number is {unknown}, which no version wrote"),
+        ))),
+        Identity::Foreign => {
+            Err(unusable(format!("{shown} is the SQLite file of another application; set another `path`")))
+        }
+    }
+}
+
+fn unusable(text: String) -> SchemaError {
+    SchemaError::Store(StoreError::Unusable(text))
+}
+
+fn use_wal(connection: &Connection, path: &Path) -> Result<(), SchemaError> {
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode.eq_ignore_ascii_case("wal") {
+        return Ok(());
+    }
+    Err(unusable(format!(
+        "{} is on a file system without shared memory between processes (its journal mode stays `{mode}`); set a \
+         `path` on a local disk",
+        path.display()
+    )))
+}
+
+fn check(connection: &Connection, path: &Path) -> Result<(), SchemaError> {
+    if let Err(error) =
+        connection.prepare(concat!("SELECT id, expiry_bucket, ", record_columns!(), " FROM sessions"))
+    {
+        // SQLite's plain error: it understands the file, but a table or a column is missing in it.
+        return Err(match error.sqlite_error_code() {
+            Some(ErrorCode::Unknown) => unusable(damage(path, error)),
+            _ => error.into(),
+        });
+    }
+    let size = integer(connection, "page_count")? * integer(connection, "page_size")?;
+    if size > MAX_CHECKED_SIZE {
+        return Ok(());
+    }
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found == "ok" { Ok(()) } else { Err(unusable(damage(path, found))) }
+}
+
+/// Counts of live and of expired rows.
+///
+/// No row that has expired is in a later bucket than `now`: only those have to be looked at.
+pub(super) fn counts(connection: &Connection, now: Timestamp) -> rusqlite::Result<(u64, u64)> {
+    connection
+        .prepare_cached(
+            "SELECT (SELECT count(*) FROM sessions),
+                    (SELECT count(*) FROM sessions WHERE expiry_bucket <= ?1 AND expires_at <= ?2)",
+        )?
+        .query_row((bucket(now), now.as_millis()), |row| {
+            let (all, expired) = (unsigned(row, 0)?, unsigned(row, 1)?);
+            Ok((all - expired, expired))
+        })
+}

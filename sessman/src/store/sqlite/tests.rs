@@ -1,0 +1,463 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::mpsc;
+
+use tempfile::TempDir;
+
+use super::operation::Failure;
+use super::*;
+use crate::data::Data;
+use crate::record::Times;
+use crate::store::conformance::{Fixture, conformance_tests};
+
+async fn open() -> Option<Fixture> {
+    let folder = TempDir::new().unwrap();
+    Some(Fixture::with(open_in(&folder), folder))
+}
+
+conformance_tests!(open);
+
+fn config(path: impl Into<PathBuf>) -> SqliteConfig {
+    SqliteConfig { path: path.into(), durability: Durability::Full }
+}
+
+fn path_in(folder: &TempDir) -> PathBuf {
+    folder.path().join("sessions.db")
+}
+
+fn open_in(folder: &TempDir) -> SqliteStore {
+    SqliteStore::open(config(path_in(folder))).unwrap()
+}
+
+/// What `open` says of a file that it does not take.
+fn refusal(path: &Path) -> String {
+    match SqliteStore::open(config(path)).err() {
+        Some(StoreError::Unusable(text)) => {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(text.contains(name), "the message names the file: {text}");
+            text
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn record(n: u32, data_bytes: usize) -> Arc<Record> {
+    let mut handle = [0; 12];
+    handle[..4].copy_from_slice(&n.wrapping_mul(0x9E37_79B1).to_be_bytes());
+    Arc::new(Record {
+        handle: Handle::from(handle),
+        secret_hash: SecretHash::from([7; 32]),
+        user_id: Some("ada".into()),
+        data: text(data_bytes),
+        metadata: Data::empty(),
+        created_at: at(0),
+        updated_at: at(0),
+        reset_at: at(0),
+        last_activity: at(0),
+        ttl: Duration::from_secs(1),
+        expires_at: at(1_000_000),
+        version: 1,
+    })
+}
+
+fn text(bytes: usize) -> Data {
+    Data::parse(&format!("\"{}\"", "x".repeat(bytes))).unwrap()
+}
+
+async fn create(store: &SqliteStore, n: u32) {
+    assert_eq!(store.create(record(n, 200), at(0)).await.unwrap(), Created::Yes);
+}
+
+async fn is_stored(store: &SqliteStore, n: u32) -> bool {
+    store.load(record(n, 0).handle, at(0)).await.unwrap().is_some()
+}
+
+/// Runs SQL on the file of a store that is closed.
+fn sql(path: &Path, sql: &str) {
+    Connection::open(path).unwrap().execute_batch(sql).unwrap();
+}
+
+/// Keeps the writer busy, so that what is asked meanwhile has to wait.
+struct Hold {
+    begun: mpsc::Sender<()>,
+    released: std::sync::Mutex<mpsc::Receiver<()>>,
+}
+
+impl Operation for Hold {
+    type Output = ();
+
+    fn execute(&self, _: &Connection, _: &OwnedFile) -> std::result::Result<(), Failure> {
+        self.begun.send(()).unwrap();
+        let _ = self.released.lock().unwrap().recv();
+        Ok(())
+    }
+}
+
+/// Returns once the writer is busy, which it is until the sender is dropped.
+fn hold(store: &SqliteStore) -> mpsc::Sender<()> {
+    let ((begun, has_begun), (release, released)) = (mpsc::channel(), mpsc::channel());
+    store.jobs.push(Call::boxed(Hold { begun, released: released.into() }).0).unwrap();
+    has_begun.recv().unwrap();
+    release
+}
+
+/// Any SQL, within the writer's transaction.
+struct Sql(&'static str);
+
+impl Operation for Sql {
+    type Output = ();
+
+    fn execute(&self, connection: &Connection, _: &OwnedFile) -> std::result::Result<(), Failure> {
+        Ok(connection.execute_batch(self.0)?)
+    }
+}
+
+/// Asks for every call at a moment when the writer is busy, and gives their results.
+async fn all_at_once<T: Send + 'static>(
+    store: &Arc<SqliteStore>,
+    calls: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let release = hold(store);
+    // A task that has been polled once waits for its answer: it is in the queue.
+    let calls: Vec<_> = calls.into_iter().map(tokio::spawn).collect();
+    for _ in 0..calls.len() {
+        tokio::task::yield_now().await;
+    }
+    drop(release);
+    let mut results = Vec::new();
+    for call in calls {
+        results.push(call.await.unwrap());
+    }
+    results
+}
+
+#[tokio::test]
+async fn a_closed_store_keeps_everything_for_the_next() {
+    let folder = TempDir::new().unwrap();
+    let store = open_in(&folder);
+    for n in 0..50 {
+        create(&store, n).await;
+    }
+    assert!(store.delete(record(3, 0).handle, None).await.unwrap());
+    store.close().await;
+    assert!(matches!(store.create(record(99, 1), at(0)).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.load(record(1, 1).handle, at(0)).await, Err(StoreError::Unavailable(_))));
+    store.close().await;
+    let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(files.len(), 2, "the file and its lock, and no log: {files:?}");
+
+    let store = open_in(&folder);
+    assert_eq!(store.counts(at(0)).await.unwrap(), Counts { active: 49, expired: 0 });
+    assert_eq!(*store.load(record(7, 0).handle, at(0)).await.unwrap().unwrap(), *record(7, 200));
+    assert!(!is_stored(&store, 3).await);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_was_asked_before_the_close_is_done() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(open_in(&folder));
+    let release = hold(&store);
+    // Their callers are gone before the writer comes to them.
+    for n in 0..10 {
+        store.jobs.push(Call::boxed(Create { record: record(n, 10), now: at(0) }).0).unwrap();
+    }
+    let closing = tokio::spawn({
+        let store = store.clone();
+        async move { store.close().await }
+    });
+    drop(release);
+    closing.await.unwrap();
+    drop(store);
+    let store = open_in(&folder);
+    assert_eq!(store.counts(at(0)).await.unwrap().active, 10);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_file_has_one_owner_and_is_private() {
+    let folder = TempDir::new().unwrap();
+    let store = open_in(&folder);
+    create(&store, 1).await;
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(path_in(&folder), &link).unwrap();
+    for path in [path_in(&folder), link] {
+        let Err(StoreError::Unusable(text)) = SqliteStore::open(config(path)) else {
+            panic!("it was opened")
+        };
+        assert!(text.contains(&format!("in use by process {}", std::process::id())), "{text}");
+    }
+    for file in ["sessions.db", "sessions.db-wal", "sessions.db-shm", "sessions.db.lock"] {
+        let mode = fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    store.close().await;
+    open_in(&folder).close().await;
+}
+
+#[tokio::test]
+async fn a_file_of_another_kind_is_refused_and_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let path = path_in(&folder);
+    for content in ["some notes\n".repeat(100), "x".into(), "SQLite format 2\0".into()] {
+        fs::write(&path, &content).unwrap();
+        assert!(refusal(&path).contains("is not a SQLite file"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), content);
+    }
+    fs::remove_file(&path).unwrap();
+    sql(&path, "CREATE TABLE orders (id INTEGER)");
+    let before = fs::read(&path).unwrap();
+    assert!(refusal(&path).contains("of another application"));
+    assert_eq!(fs::read(&path).unwrap(), before);
+    sql(&path, "PRAGMA application_id = 42; DROP TABLE orders");
+    assert!(refusal(&path).contains("of another application"));
+}
+
+#[tokio::test]
+async fn a_newer_layout_is_refused() {
+    let folder = TempDir::new().unwrap();
+    open_in(&folder).close().await;
+    sql(&path_in(&folder), "PRAGMA user_version = 2");
+    let text = refusal(&path_in(&folder));
+    assert!(text.contains("newer version (its layout is 2, this build knows 1)"), "{text}");
+    sql(&path_in(&folder), "PRAGMA user_version = 0");
+    assert!(refusal(&path_in(&folder)).contains("damaged"));
+}
+
+#[tokio::test]
+async fn a_record_of_a_newer_layout_is_not_guessed_at() {
+    let folder = TempDir::new().unwrap();
+    let store = open_in(&folder);
+    create(&store, 1).await;
+    store.close().await;
+    sql(&path_in(&folder), "UPDATE sessions SET schema = 2");
+    let store = open_in(&folder);
+    let error = store.load(record(1, 0).handle, at(0)).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unusable(text) if text.contains("its layout is 2")), "{error}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = path_in(&folder);
+    let store = open_in(&folder);
+    for n in 0..200 {
+        create(&store, n).await;
+    }
+    store.close().await;
+    let good = fs::read(&path).unwrap();
+
+    for length in [50, 100, 4_096, good.len() / 2, good.len() - 4_096] {
+        fs::write(&path, &good[..length]).unwrap();
+        assert!(refusal(&path).contains("damaged"), "cut to {length}");
+    }
+    for page in 1..good.len() / 4_096 {
+        let mut broken = good.clone();
+        broken[page * 4_096..][..4_096].fill(0xC3);
+        fs::write(&path, &broken).unwrap();
+        assert!(refusal(&path).contains("damaged"), "page {page} overwritten");
+    }
+    fs::write(&path, &good).unwrap();
+    open_in(&folder).close().await;
+
+    sql(&path, "DROP TABLE sessions");
+    let text = refusal(&path);
+    assert!(text.contains("damaged (no such table: sessions"), "{text}");
+}
+
+#[tokio::test]
+async fn a_place_where_no_file_can_be_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let Err(StoreError::Unusable(text)) = SqliteStore::open(config(folder.path().join("none/x.db"))) else {
+        panic!("it was opened")
+    };
+    assert!(text.contains("there is no folder") && text.contains("none"), "{text}");
+    let inside = folder.path().join("sub");
+    fs::create_dir(&inside).unwrap();
+    assert!(refusal(&inside).contains("cannot be opened"));
+}
+
+#[tokio::test]
+async fn waiting_writes_share_a_commit() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(open_in(&folder));
+    let before = store.write_counts();
+    let calls = (0..100).map(|n| {
+        let store = store.clone();
+        async move { create(&store, n).await }
+    });
+    all_at_once(&store, calls).await;
+    let after = store.write_counts();
+    assert_eq!(after.writes - before.writes, 101);
+    assert_eq!(after.commits - before.commits, 1);
+    assert_eq!(store.counts(at(0)).await.unwrap().active, 100);
+
+    store.ping().await.unwrap();
+    assert!(!store.delete(record(500, 0).handle, None).await.unwrap());
+    assert_eq!(
+        store.write_counts().commits,
+        after.commits,
+        "what changes nothing does not wait for the disk"
+    );
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_write_that_fails_leaves_the_others_of_its_commit() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(open_in(&folder));
+    let results = all_at_once(
+        &store,
+        (0..9).map(|n| {
+            let store = store.clone();
+            async move {
+                match n {
+                    4 => store.write(Sql("INSERT INTO sessions (id) VALUES (1)")).await.is_ok(),
+                    _ => store.create(record(n, 10), at(0)).await.is_ok(),
+                }
+            }
+        }),
+    )
+    .await;
+    assert_eq!(results, [true, true, true, true, false, true, true, true, true]);
+    assert_eq!(store.counts(at(0)).await.unwrap().active, 8);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_failed_commit_fails_all_its_writes_and_undoes_them() {
+    const BREAK: &str = "
+        CREATE TABLE IF NOT EXISTS parent (id INTEGER PRIMARY KEY);
+        CREATE TABLE IF NOT EXISTS child (id REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+        INSERT INTO child VALUES (1)";
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(open_in(&folder));
+    let results = all_at_once(
+        &store,
+        (0..9).map(|n| {
+            let store = store.clone();
+            async move {
+                match n {
+                    4 => store.write(Sql(BREAK)).await,
+                    _ => store.create(record(n, 10), at(0)).await.map(|_| ()),
+                }
+            }
+        }),
+    )
+    .await;
+    assert!(results.iter().all(|result| matches!(result, Err(StoreError::Unavailable(_)))));
+    assert_eq!(store.counts(at(0)).await.unwrap(), Counts::default());
+    store.ping().await.unwrap();
+    create(&store, 1).await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(open_in(&folder));
+    for n in 0..50 {
+        create(&store, n).await;
+    }
+    store.write(Sql("PRAGMA max_page_count = 40")).await.unwrap();
+    let results = all_at_once(
+        &store,
+        (100..110).map(|n| {
+            let store = store.clone();
+            async move {
+                let bytes = if n % 2 == 0 { 200_000 } else { 10 };
+                store.create(record(n, bytes), at(0)).await
+            }
+        }),
+    )
+    .await;
+    for (index, result) in results.into_iter().enumerate() {
+        match index % 2 {
+            0 => assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}"),
+            _ => assert_eq!(result.unwrap(), Created::Yes),
+        }
+    }
+    assert_eq!(store.counts(at(0)).await.unwrap().active, 55);
+
+    let times = Times { reset_at: at(1), last_activity: at(1), expires_at: at(2_000_000) };
+    let grown = Change { data: Some(text(200_000)), ..Change::touch(at(1), times) };
+    let expected = Expected { secret_hash: SecretHash::from([7; 32]), version: None };
+    let result = store.update(record(1, 0).handle, expected, &grown).await;
+    assert!(matches!(result, Err(StoreError::Unavailable(_))));
+    assert_eq!(*store.load(record(1, 0).handle, at(0)).await.unwrap().unwrap(), *record(1, 200));
+    assert!(store.delete(record(2, 0).handle, None).await.unwrap());
+    store.write(Sql("PRAGMA max_page_count = 1000000")).await.unwrap();
+    assert!(matches!(store.update(record(1, 0).handle, expected, &grown).await, Ok(Updated::Done(_))));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn ping_notices_that_the_file_is_gone() {
+    let folder = TempDir::new().unwrap();
+    let store = open_in(&folder);
+    let (path, away) = (path_in(&folder), folder.path().join("away"));
+    fs::rename(&path, &away).unwrap();
+    assert!(matches!(store.ping().await, Err(StoreError::Unusable(text)) if text.contains("was removed")));
+    fs::write(&path, "").unwrap();
+    assert!(matches!(store.ping().await, Err(StoreError::Unusable(text)) if text.contains("another file")));
+    fs::rename(&away, &path).unwrap();
+    store.ping().await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_writer_that_is_overrun_says_so_at_once() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(open_in(&folder));
+    let release = hold(&store);
+    while store.jobs.push(Call::boxed(Ping).0).is_ok() {}
+    let refused = store.create(record(1, 10), at(0)).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+    // Readers do not wait for the writer.
+    assert!(!is_stored(&store, 1).await);
+    drop(release);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn every_query_is_led_by_an_index() {
+    let folder = TempDir::new().unwrap();
+    open_in(&folder).close().await;
+    let connection = Connection::open(path_in(&folder)).unwrap();
+    let plans = [
+        ("SELECT data FROM sessions WHERE handle = x'' AND expires_at > 1", "sessions_handle (handle=?)"),
+        (
+            "SELECT data FROM sessions WHERE handle > x'' AND expires_at > 1 ORDER BY handle LIMIT 1",
+            "sessions_handle (handle>?)",
+        ),
+        (
+            "SELECT data FROM sessions WHERE user_id = 'x' AND handle > x'' AND expires_at > 1
+             ORDER BY handle LIMIT 1",
+            "sessions_user (user_id=? AND handle>?)",
+        ),
+        (
+            "SELECT id FROM sessions WHERE expiry_bucket <= 9 AND (expiry_bucket, id) > (1, 2)
+             ORDER BY expiry_bucket, id LIMIT 1",
+            "sessions_expiry_bucket (",
+        ),
+    ];
+    for (query, index) in plans {
+        let plan: String = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {query}"))
+            .unwrap()
+            .query_map([], |row| row.get::<_, String>(3))
+            .unwrap()
+            .map(|line| line.unwrap() + "\n")
+            .collect();
+        assert!(
+            plan.contains(index) && !plan.contains("SCAN") && !plan.contains("B-TREE"),
+            "{query}: {plan}"
+        );
+    }
+}

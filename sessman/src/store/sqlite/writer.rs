@@ -1,0 +1,225 @@
+//! Writing: one thread, which puts all writes that wait into one transaction. The disk is asked to keep them once
+//! for all, and only then does each caller get its answer.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::failure::store_error;
+use super::file::OwnedFile;
+use super::operation::{Failure, Operation};
+use super::queue::{Abandon, Queue};
+use super::reader::Query;
+use super::schema;
+use crate::store::{Result, StoreError};
+
+/// Writes in one transaction at most: a few milliseconds of work, so that nobody waits long for the others.
+const MAX_BATCH: usize = 512;
+
+/// How much was written since the store was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WriteCounts {
+    /// Calls that were answered by the writer.
+    pub writes: u64,
+    /// Transactions that changed the file: each is one wait for the disk.
+    pub commits: u64,
+}
+
+/// The counters behind [`WriteCounts`].
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    writes: AtomicU64,
+    commits: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn read(&self) -> WriteCounts {
+        WriteCounts {
+            writes: self.writes.load(Ordering::Relaxed),
+            commits: self.commits.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A write that waits for its turn, its commit and its answer.
+pub(super) trait Job: Send {
+    /// Makes the write and keeps what came of it.
+    fn execute(&mut self, connection: &Connection, file: &OwnedFile);
+    /// Tells the caller what came of it: it is committed, or was not made.
+    fn answer(self: Box<Self>, path: &Path);
+    /// Tells the caller that it was undone.
+    fn undone(self: Box<Self>, error: StoreError);
+}
+
+/// An operation and its caller.
+pub(super) struct Call<O: Operation> {
+    operation: O,
+    result: Option<std::result::Result<O::Output, Failure>>,
+    caller: oneshot::Sender<Result<O::Output>>,
+}
+
+impl<O: Operation> Call<O> {
+    /// A job of it, and where its answer comes.
+    pub(super) fn boxed(operation: O) -> (Box<dyn Job>, oneshot::Receiver<Result<O::Output>>) {
+        let (caller, answer) = oneshot::channel();
+        (Box::new(Self { operation, result: None, caller }), answer)
+    }
+}
+
+impl<O: Operation> Job for Call<O> {
+    fn execute(&mut self, connection: &Connection, file: &OwnedFile) {
+        self.result = Some(self.operation.execute(connection, file));
+    }
+
+    fn answer(self: Box<Self>, path: &Path) {
+        // A call without a result was never begun; its caller hears from the closed channel.
+        let Some(result) = self.result else { return };
+        // A caller that went away meanwhile has its write made all the same.
+        let _ = self.caller.send(result.map_err(|failure| match failure {
+            Failure::Sqlite(error) => store_error(path, &Arc::new(error)),
+            Failure::Store(error) => error,
+        }));
+    }
+
+    fn undone(self: Box<Self>, error: StoreError) {
+        let _ = self.caller.send(Err(error));
+    }
+}
+
+/// What came of one transaction.
+enum Outcome {
+    Committed,
+    /// A write failed in such a way that SQLite gave up the whole transaction (a full disk, for one).
+    GivenUp,
+    /// It could not be begun or committed.
+    Failed(rusqlite::Error),
+}
+
+/// The thread that writes, and all it owns.
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) file: OwnedFile,
+    pub(super) jobs: Arc<Queue<Box<dyn Job>>>,
+    pub(super) counters: Arc<Counters>,
+    /// The last transaction failed: the next one writes in any case, so that a `ping` finds out whether it can.
+    pub(super) suspect: bool,
+    /// The readers end before the writer does, so that nobody uses the file when its lock is given back.
+    pub(super) queries: Arc<Queue<Query>>,
+    pub(super) readers: Vec<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Writes until the queue is closed, then puts everything into the one file and lets go of it.
+    pub(super) fn run(mut self) {
+        let jobs = self.jobs.clone();
+        let _abandon = Abandon(&jobs);
+        let mut batch = Vec::new();
+        while jobs.take(MAX_BATCH, &mut batch) {
+            self.write(&mut batch);
+        }
+        self.queries.close();
+        for reader in self.readers.drain(..) {
+            // One that panicked has reported so itself.
+            let _ = reader.join();
+        }
+        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::warn!(%error, "the SQLite store's log could not be put into its file; the next start does it");
+        }
+    }
+
+    fn write(&mut self, batch: &mut Vec<Box<dyn Job>>) {
+        match self.attempt(batch) {
+            Outcome::Committed => self.answer(batch),
+            Outcome::GivenUp => {
+                // Nothing of it was kept, so it can be done again; each by itself, so that only what cannot be
+                // written fails: on a full disk, others may still fit.
+                for job in batch.drain(..) {
+                    let mut alone = vec![job];
+                    match self.attempt(&mut alone) {
+                        Outcome::Committed | Outcome::GivenUp => self.answer(&mut alone),
+                        Outcome::Failed(error) => self.fail(&mut alone, error),
+                    }
+                }
+            }
+            Outcome::Failed(error) => self.fail(batch, error),
+        }
+    }
+
+    fn answer(&self, batch: &mut Vec<Box<dyn Job>>) {
+        self.counters.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        for job in batch.drain(..) {
+            job.answer(self.file.path());
+        }
+    }
+
+    fn fail(&self, batch: &mut Vec<Box<dyn Job>>, error: rusqlite::Error) {
+        tracing::warn!(%error, writes = batch.len(), "a transaction of the SQLite store failed");
+        let error = Arc::new(error);
+        for job in batch.drain(..) {
+            job.undone(store_error(self.file.path(), &error));
+        }
+    }
+
+    /// Makes the writes of `batch` in one transaction.
+    fn attempt(&mut self, batch: &mut [Box<dyn Job>]) -> Outcome {
+        let outcome = self.transact(batch);
+        // After a failed COMMIT the transaction may still be open.
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "a transaction of the SQLite store could not be rolled back");
+        }
+        self.suspect = !matches!(outcome, Outcome::Committed);
+        outcome
+    }
+
+    fn transact(&self, batch: &mut [Box<dyn Job>]) -> Outcome {
+        let statement = |sql| self.connection.prepare_cached(sql).and_then(|mut sql| sql.execute([]));
+        let changes = self.connection.total_changes();
+        if let Err(error) = statement("BEGIN IMMEDIATE") {
+            return Outcome::Failed(error);
+        }
+        if self.suspect
+            && let Err(error) = self.connection.pragma_update(None, "user_version", schema::VERSION)
+        {
+            return Outcome::Failed(error);
+        }
+        for job in batch {
+            job.execute(&self.connection, &self.file);
+            if self.connection.is_autocommit() {
+                return Outcome::GivenUp;
+            }
+        }
+        if let Err(error) = statement("COMMIT") {
+            return Outcome::Failed(error);
+        }
+        if self.connection.total_changes() != changes {
+            self.counters.commits.fetch_add(1, Ordering::Relaxed);
+        }
+        Outcome::Committed
+    }
+}
+
+/// Opens the connection that writes.
+pub(super) fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<Connection> {
+    use rusqlite::OpenFlags;
+    // Without CREATE: the file was made before, with the right mode.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(PathBuf::from(path), flags)?;
+    super::tune(&connection)?;
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", MAX_LOG_BYTES)?;
+    Ok(connection)
+}
+
+/// Pages in the log at which it is put into the file. A checkpoint writes each changed page once however often it
+/// changed, and waits for the disk; the log is also what a start after a crash has to read.
+const CHECKPOINT_PAGES: u32 = 4_000;
+
+/// The log is cut back to this size, in bytes, once a long reader had made it grow.
+const MAX_LOG_BYTES: u32 = 64 << 20;
