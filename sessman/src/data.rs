@@ -4,6 +4,7 @@
 //! is kept in one canonical form (compact, members in the order they came in), and goes to the client as it is.
 
 mod place;
+mod reader;
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,10 +34,6 @@ pub enum DataError {
     },
 }
 
-const INTEGER_RANGE: &str = "an integer outside the range of 64 bits with a sign";
-const TOO_DEEP: &str = "nested deeper than 100 levels";
-const NUL_IN_KEY: &str = "a NUL character in a key";
-
 fn place(pointer: &str) -> String {
     if pointer.is_empty() { "the value".into() } else { format!("the value at {pointer}") }
 }
@@ -52,37 +49,7 @@ impl Data {
     /// # Errors
     /// Text that is not JSON, and JSON that not every store can hold.
     pub fn parse(text: &str) -> Result<Self, DataError> {
-        // serde_json reads an integer that is too large as the nearest float, so that it would be changed in
-        // silence. Only a run of 19 digits can be one: the second look is rare.
-        if let Some(offset) = place::integer_out_of_range(text) {
-            return Err(DataError::NotStorable {
-                pointer: place::pointer_at(text, offset),
-                reason: INTEGER_RANGE,
-            });
-        }
-        let mut reader = serde_json::Deserializer::from_str(text);
-        let value = serde::Deserialize::deserialize(&mut reader)
-            .and_then(|value: Value| reader.end().map(|()| value));
-        match value {
-            Ok(value) => Self::from_value(&value),
-            // The parser stops at 128 levels, before the check of ours is reached.
-            Err(error) if error.to_string().starts_with("recursion limit") => {
-                Err(DataError::NotStorable { pointer: String::new(), reason: TOO_DEEP })
-            }
-            Err(error) => Err(DataError::Malformed(error.to_string())),
-        }
-    }
-
-    /// Takes a value, which is not changed.
-    ///
-    /// # Errors
-    /// [`DataError::NotStorable`].
-    pub fn from_value(value: &Value) -> Result<Self, DataError> {
-        check(value, 0).map_err(|(mut path, reason)| {
-            path.reverse();
-            DataError::NotStorable { pointer: path.concat(), reason }
-        })?;
-        Ok(Self(value.to_string().into()))
+        reader::read(text).map(|value| Self(value.to_string().into()))
     }
 
     /// Text that a store wrote from a `Data` before.
@@ -100,15 +67,23 @@ impl Data {
         serde_json::from_str(&self.0).unwrap_or(Value::Null)
     }
 
-    /// This data with the members of `other` put in (RFC 7396: `null` removes one, objects merge member by
-    /// member, everything else replaces).
-    ///
-    /// # Errors
-    /// [`DataError::NotStorable`] when the two together are nested too deep.
-    pub fn merged_with(&self, other: &Value) -> Result<Self, DataError> {
+    /// This data with the members of `patch` put in (RFC 7396: `null` removes one, objects merge member by member,
+    /// everything else replaces). What every store can hold stays so: two of them together nest no deeper.
+    #[must_use]
+    pub fn merged_with(&self, patch: &Self) -> Self {
         let mut value = self.to_value();
-        merge_patch(&mut value, other);
-        Self::from_value(&value)
+        merge_patch(&mut value, patch.to_value());
+        Self(value.to_string().into())
+    }
+
+    /// This object with the members added that it does not have.
+    #[must_use]
+    pub fn with_texts<'a>(&self, members: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        let Value::Object(mut object) = self.to_value() else { return self.clone() };
+        for (key, text) in members {
+            object.entry(key).or_insert(Value::String(text));
+        }
+        Self(Value::Object(object).to_string().into())
     }
 }
 
@@ -120,9 +95,9 @@ impl fmt::Debug for Data {
 }
 
 /// JSON Merge Patch, RFC 7396.
-fn merge_patch(target: &mut Value, patch: &Value) {
+fn merge_patch(target: &mut Value, patch: Value) {
     let Value::Object(patch) = patch else {
-        *target = patch.clone();
+        *target = patch;
         return;
     };
     if !target.is_object() {
@@ -132,36 +107,10 @@ fn merge_patch(target: &mut Value, patch: &Value) {
     for (key, value) in patch {
         if value.is_null() {
             // `shift_remove` keeps the order of the other members.
-            target.shift_remove(key);
+            target.shift_remove(&key);
         } else {
             merge_patch(target.entry(key).or_insert(Value::Null), value);
         }
-    }
-}
-
-/// The path to the first place that cannot be stored, innermost step first.
-fn check(value: &Value, depth: usize) -> Result<(), (Vec<String>, &'static str)> {
-    let at = |step: String| {
-        move |(mut path, reason): (Vec<String>, _)| {
-            path.push(step);
-            (path, reason)
-        }
-    };
-    if depth >= MAX_NESTING && (value.is_object() || value.is_array()) {
-        return Err((Vec::new(), TOO_DEEP));
-    }
-    match value {
-        Value::Number(number) if number.is_u64() && !number.is_i64() => Err((Vec::new(), INTEGER_RANGE)),
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, item)| check(item, depth + 1).map_err(at(format!("/{index}")))),
-        Value::Object(members) => members.iter().try_for_each(|(key, member)| {
-            let result =
-                if key.contains('\0') { Err((Vec::new(), NUL_IN_KEY)) } else { check(member, depth + 1) };
-            result.map_err(at(place::step(key)))
-        }),
-        _ => Ok(()),
     }
 }
 
@@ -178,18 +127,25 @@ mod tests {
 
     #[test]
     fn order_types_and_unicode_stay() {
-        let text = r#"{"z":1,"a":1.0,"n":null,"ü\u0000":"\u0000😀","deep":[[],{},-9223372036854775808,9223372036854775807]}"#;
         let kept = r#"{"z":1,"a":1.0,"n":null,"k":"\u0000😀","deep":[[],{},-9223372036854775808,9223372036854775807]}"#;
-        assert_eq!(not_storable(text).1, NUL_IN_KEY);
         assert_eq!(Data::parse(kept).unwrap().as_str(), kept);
         assert_eq!(Data::parse(" [1 , 2.50] ").unwrap().as_str(), "[1,2.5]");
     }
 
     #[test]
     fn integers_that_would_change_are_refused_with_their_place() {
-        assert_eq!(not_storable(r#"{"a/b":[1,9223372036854775808]}"#), ("/a~1b/1".into(), INTEGER_RANGE));
-        assert_eq!(not_storable("-9223372036854775809"), (String::new(), INTEGER_RANGE));
-        assert_eq!(not_storable("[0,[123456789012345678901234567890]]"), ("/1/0".into(), INTEGER_RANGE));
+        assert_eq!(
+            not_storable(r#"{"a/b":[1,9223372036854775808]}"#),
+            ("/a~1b/1".into(), "an integer outside the range of 64 bits with a sign")
+        );
+        assert_eq!(
+            not_storable("-9223372036854775809"),
+            (String::new(), "an integer outside the range of 64 bits with a sign")
+        );
+        assert_eq!(
+            not_storable("[0,[123456789012345678901234567890]]"),
+            ("/1/0".into(), "an integer outside the range of 64 bits with a sign")
+        );
         for fine in
             ["1e300", "12345678901234567890.5", r#""12345678901234567890""#, r#"{"12345678901234567890":1}"#]
         {
@@ -202,8 +158,29 @@ mod tests {
     fn a_hundred_levels_fit_and_one_more_does_not() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         Data::parse(&nested(100)).unwrap();
-        assert_eq!(not_storable(&nested(101)), ("/0".repeat(100), TOO_DEEP));
-        assert_eq!(not_storable(&nested(10_000)).1, TOO_DEEP);
+        for levels in [101, 128, 10_000] {
+            let found = not_storable(&nested(levels));
+            assert_eq!(found, ("/0".repeat(100), "nested deeper than 100 levels"));
+        }
+    }
+
+    #[test]
+    fn keys_that_stores_cannot_tell_apart_or_hold_are_refused_with_their_place() {
+        let text = r#"{"a":[1,{"b":{"c\u0000d":1}}]}"#;
+        assert_eq!(not_storable(text), ("/a/1/b/c\0d".into(), "a NUL character in a key"));
+        let twice = r#"{"a":{"x~":1,"y":[],"x\u007e":2}}"#;
+        assert_eq!(not_storable(twice), ("/a/x~0".into(), "a key that comes twice in one object"));
+        assert_eq!(
+            not_storable(r#"[{},1e400]"#),
+            ("/1".into(), "a number outside the range of a 64 bit float")
+        );
+    }
+
+    #[test]
+    fn what_is_no_json_is_malformed() {
+        for text in ["", "{", "[1,]", "{'a':1}", "01", "nul", "1 2", "\"\u{1}\"", "\"\\ud800\"", "NaN"] {
+            assert!(matches!(Data::parse(text), Err(DataError::Malformed(_))), "{text}");
+        }
     }
 
     #[test]
@@ -221,8 +198,7 @@ mod tests {
             ("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
         ];
         for (target, patch, result) in cases {
-            let merged =
-                Data::parse(target).unwrap().merged_with(&serde_json::from_str(patch).unwrap()).unwrap();
+            let merged = Data::parse(target).unwrap().merged_with(&Data::parse(patch).unwrap());
             assert_eq!(merged.as_str(), result, "{target} + {patch}");
         }
     }

@@ -7,8 +7,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::data::Data;
 use crate::error::Error;
 use crate::id::SessionId;
@@ -44,7 +42,7 @@ pub enum Update {
     /// It stands alone.
     Replace(Data),
     /// It is merged into the old (JSON Merge Patch, RFC 7396).
-    Merge(Value),
+    Merge(Data),
 }
 
 impl Update {
@@ -52,7 +50,7 @@ impl Update {
     pub fn new(mode: UpdateMode, data: Data) -> Self {
         match mode {
             UpdateMode::Replace => Self::Replace(data),
-            UpdateMode::Merge => Self::Merge(data.to_value()),
+            UpdateMode::Merge => Self::Merge(data),
         }
     }
 }
@@ -163,7 +161,7 @@ impl Sessions {
             }
             let data = match update {
                 Update::Replace(data) => data.clone(),
-                Update::Merge(patch) => record.data.merged_with(patch)?,
+                Update::Merge(patch) => record.data.merged_with(patch),
             };
             self.check_size("data", &data)?;
             // What depends on what was read is written only if that is still so.

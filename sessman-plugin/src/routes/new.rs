@@ -1,7 +1,6 @@
 //! `new`: begins a session.
 
 use plugin_api::Response;
-use serde_json::{Map, Value};
 use sessman::data::Data;
 use sessman::sessions::NewSession;
 
@@ -22,7 +21,7 @@ pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> 
     let new = NewSession {
         user_id: parameters.user_id,
         data: parameters.data.unwrap_or_else(Data::empty),
-        metadata: metadata(&exchange, parameters.metadata)?,
+        metadata: metadata(&exchange, parameters.metadata),
         ttl: parameters.ttl,
     };
     let (id, record) = exchange.service.sessions.create(new).await?;
@@ -34,22 +33,9 @@ pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> 
 }
 
 /// What is known of the client: what the caller says, and where it says nothing, what the request shows.
-fn metadata(exchange: &Exchange<'_>, given: Option<Data>) -> Result<Data, Problem> {
-    let mut members = match given.map(|data| data.to_value()) {
-        Some(Value::Object(members)) => members,
-        _ => Map::new(),
-    };
-    if let Some(address) = exchange.request.client_address()
-        && !members.contains_key("client_ip")
-    {
-        members.insert("client_ip".to_owned(), address.to_string().into());
-    }
-    if let Some(user_agent) = exchange.header("user-agent")
-        && !members.contains_key("user_agent")
-    {
-        let user_agent: String = user_agent.chars().take(MAX_USER_AGENT).collect();
-        members.insert("user_agent".to_owned(), user_agent.into());
-    }
-    Data::from_value(&Value::Object(members))
-        .map_err(|error| Problem::from(sessman::error::Error::from(error)))
+fn metadata(exchange: &Exchange<'_>, given: Option<Data>) -> Data {
+    let client_ip = exchange.request.client_address().map(|address| ("client_ip", address.to_string()));
+    let user_agent = exchange.header("user-agent").map(|text| text.chars().take(MAX_USER_AGENT).collect());
+    let user_agent = user_agent.map(|text| ("user_agent", text));
+    given.unwrap_or_else(Data::empty).with_texts(client_ip.into_iter().chain(user_agent))
 }
