@@ -216,13 +216,13 @@ impl Call<'_> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        self.check_local()?;
         let method = self.method()?;
         let instance = &self.target.instance;
         if instance.state() != State::Ready {
             let state = instance.state().name();
             return Err(Box::new(busy(&format!("`{}` is {state}; try again", instance.name))));
         }
-        self.check_local()?;
         let query = self.parts.uri.query().unwrap_or_default();
         let taken_query = access::take_query_key(query);
         let mut keyed = self.keyed_by_headers()

@@ -242,3 +242,26 @@ impl RawHost for TrialInstance {
         ROption::RNone
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_death_is_told_by_its_signal() {
+        assert_eq!(describe(ExitStatus::from_raw(11)), "signal 11 (SIGSEGV, a damaged library)");
+        assert_eq!(describe(ExitStatus::from_raw(15)), "signal 15");
+        assert_eq!(describe(ExitStatus::from_raw(3 << 8)), "it exited with exit status: 3");
+    }
+
+    #[test]
+    fn services_in_the_child_offer_what_the_parent_says() {
+        let instance = TrialInstance {
+            name: "one".into(),
+            parameters: "{\"a\":1}".into(),
+            state_folder: "/state".into(),
+        };
+        assert_eq!((instance.instance().as_str(), instance.config().as_str()), ("one", "{\"a\":1}"));
+        assert_eq!(instance.state_folder().as_str(), "/state");
+    }
+}

@@ -77,6 +77,12 @@ impl Registry {
         });
         let refusals = probe.prepare(trial.collect())?;
         let library = Library::open(copy)?;
+        if instances.is_empty() {
+            tracing::warn!(
+                plugin = library.name,
+                "no instance: the line of its name is broken or of another plugin"
+            );
+        }
         for instance in instances {
             let prepared = match refusals.get(&instance.name) {
                 Some(reason) => Err(LoadError::Refused(reason.clone())),
@@ -181,4 +187,52 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
 
 pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(parms: &str, plugin: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.ini");
+        std::fs::write(&path, format!("[plugin_parms]\n{parms}\n")).unwrap();
+        let config = Config::load_with(&path, Vec::new()).unwrap();
+        let mut failures = Vec::new();
+        Plan::new(&config, &mut failures).instances_of(plugin).into_iter().map(|found| found.name).collect()
+    }
+
+    #[test]
+    fn a_plugin_without_a_line_has_an_instance_of_its_own_name() {
+        assert_eq!(names("", "hello"), ["hello"]);
+        assert_eq!(names("other=a=1", "hello"), ["hello"]);
+    }
+
+    #[test]
+    fn lines_that_name_a_plugin_are_its_instances_and_nothing_else_is() {
+        assert_eq!(names("hello=a=1", "hello"), ["hello"]);
+        assert_eq!(names("one=plugin=hello\ntwo=plugin=Hello", "hello"), ["one", "two"]);
+        assert_eq!(names("hello=\ntwo=plugin=hello", "hello"), ["hello", "two"]);
+    }
+
+    #[test]
+    fn a_broken_line_is_not_replaced_by_an_open_instance() {
+        assert_eq!(names("hello=json=missing.json", "hello"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_name_that_another_plugins_instance_has_is_not_taken_twice() {
+        assert_eq!(names("hello=plugin=other", "hello"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn only_shared_objects_are_plugins_and_their_names_give_the_order() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.so", "a.so", "readme.txt", "c.so.bak"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let found: Vec<String> = files(folder.path()).unwrap().iter().map(|path| file_name(path)).collect();
+        assert_eq!(found, ["a.so", "b.so"]);
+        assert!(matches!(files(&folder.path().join("none")), Err(LoadError::Directory { .. })));
+    }
 }
