@@ -1,1 +1,35 @@
-//! mongodb.
+//! Sessions in MongoDB, 4.4 and later: a single server, a replica set or a sharded cluster.
+//!
+//! - [`MongoConfig`]: where the server is and who logs in
+//! - [`MongoStore`]: the store
+//! - `connection`: the driver's client, made when first needed, and the limits of every call
+//! - `document`: a record as a document; `json`: its data as BSON
+//! - `indexes`: what the collection is searched by, made at the start and checked
+//! - `failure`: the driver's errors without what must not be shown
+//!
+//! # The documents
+//! `_id` is the handle's 12 bytes as BinData. Its order is the order of the handles, its bytes are random (so that a
+//! collection sharded on `{_id: "hashed"}`, or on ranges, fills evenly), and a shell shows it as the handle itself but
+//! for two characters of the alphabet: `db.sessions.findOne({_id: BinData(0, "AbC+/...")})` has `+` and `/` where the
+//! handle has `-` and `_`. Every call on the way of a request names one `_id`, and so reaches one shard.
+//!
+//! # What is promised
+//! Writes are acknowledged by a majority and reads go to the primary, whatever the URL says, so that an answered
+//! write outlives a failover. The driver repeats a write that broke off, with a number by which a replica set knows
+//! it (`retryWrites`, on unless the URL says otherwise); a single server offers no such numbers, and then nothing is
+//! repeated. Only classic update operators are used, so that compatible servers serve too.
+
+mod config;
+mod connection;
+mod connection_string;
+mod document;
+mod failure;
+mod indexes;
+mod json;
+mod key;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use config::MongoConfig;
+pub use store::MongoStore;

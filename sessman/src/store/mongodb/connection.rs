@@ -1,0 +1,90 @@
+//! The driver's client, and the limits of every call to it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mongodb::bson::RawDocumentBuf;
+use mongodb::{Client, Collection};
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::config::MongoConfig;
+use super::failure::{self, Trouble};
+use crate::store::{Result, StoreError};
+
+/// A call that has no answer by then has failed.
+pub(super) const CALL_LIMIT: Duration = Duration::from_millis(1_800);
+
+/// Calls that the driver works on at once. A server that hangs holds each of them until the driver's monitor gives
+/// it up (12 s); this keeps what waits for it bounded, and is far above what the connections can serve.
+const MAX_CALLS: u32 = 1_024;
+
+/// The collection, as documents of any content: what is in it was not always written by us.
+pub(super) type Documents = Collection<RawDocumentBuf>;
+
+/// A client that is made when it is first needed and works whenever the server does.
+pub(super) struct Connection {
+    config: MongoConfig,
+    client: OnceCell<Client>,
+    calls: Arc<Semaphore>,
+}
+
+impl Connection {
+    pub(super) fn new(config: MongoConfig) -> Self {
+        Self { config, client: OnceCell::new(), calls: Arc::new(Semaphore::new(MAX_CALLS as usize)) }
+    }
+
+    /// The database's and the collection's name.
+    pub(super) fn names(&self) -> (&str, &str) {
+        (&self.config.database, &self.config.collection)
+    }
+
+    /// The collection. Making the client reaches no server, but for `mongodb+srv://` the DNS; if that fails, the next
+    /// call tries again.
+    pub(super) async fn documents(&self) -> Result<Documents> {
+        let client = self.client.get_or_try_init(|| async {
+            // Only the DNS is waited for here, so that giving up leaves nothing half done.
+            let options = timeout(CALL_LIMIT, self.config.client_options()).await;
+            let options = options.map_err(|_| Trouble::TimedOut(CALL_LIMIT))??;
+            Client::with_options(options).map_err(failure::store_error)
+        });
+        Ok(client.await?.database(&self.config.database).collection(&self.config.collection))
+    }
+
+    /// Makes `call` and waits for its end, at most [`CALL_LIMIT`].
+    ///
+    /// It runs in a task of its own: the driver's futures must not be dropped before they are done (their connection
+    /// would be lost with them), and what takes several steps is brought to its end although its caller has gone.
+    pub(super) async fn call<T, Call, Calling>(self: &Arc<Self>, call: Call) -> Result<T>
+    where
+        T: Send + 'static,
+        Call: FnOnce(Documents) -> Calling + Send + 'static,
+        Calling: Future<Output = Result<T>> + Send,
+    {
+        let deadline = Instant::now() + CALL_LIMIT;
+        let timed_out = || StoreError::from(Trouble::TimedOut(CALL_LIMIT));
+        let permit = timeout_at(deadline, Arc::clone(&self.calls).acquire_owned()).await;
+        let permit = permit.map_err(|_| timed_out())?.map_err(|_| Trouble::Closed)?;
+        let this = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let _permit = permit;
+            call(this.documents().await?).await
+        });
+        let answer = timeout_at(deadline, task).await.map_err(|_| timed_out())?;
+        // A task ends without an answer when the runtime stops, or by a panic, which the runtime has shown.
+        answer.map_err(|_| Trouble::Other("the call was cut off"))?
+    }
+
+    /// Waits for the calls under way, refuses later ones and ends the client's tasks and connections.
+    pub(super) async fn close(&self) {
+        // Nothing that still hangs after this long will be done.
+        let _ = timeout(CALL_LIMIT, self.calls.acquire_many(MAX_CALLS)).await;
+        self.calls.close();
+        if let Some(client) = self.client.get().cloned() {
+            let task = tokio::spawn(async move { client.shutdown().immediate(true).await });
+            // It says goodbye to the server, which may not be there.
+            let _ = timeout(CALL_LIMIT, task).await;
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! A `server_url`, taken apart just far enough to say which part is wrong without showing it.
+
+use mongodb::options::ConnectionString as DriverConnectionString;
+
+/// What stands where a login does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Login {
+    /// What the URL has there, or nothing.
+    AsGiven,
+    /// A placeholder of a user.
+    User,
+    /// Placeholders of a user and a password.
+    UserAndPassword,
+}
+
+/// The parts of `server_url`.
+pub(super) struct ConnectionString<'a> {
+    scheme: &'static str,
+    login: Option<&'a str>,
+    hosts: &'a str,
+    database: Option<&'a str>,
+    options: Option<&'a str>,
+}
+
+const PLAIN: &str = "mongodb://";
+const SEED_LIST: &str = "mongodb+srv://";
+
+impl<'a> ConnectionString<'a> {
+    /// Takes `text` apart, at the places where the driver does.
+    ///
+    /// # Errors
+    /// What is wrong, without the text.
+    pub(super) fn parse(text: &'a str) -> Result<Self, String> {
+        let (scheme, rest) = if let Some(rest) = text.strip_prefix(PLAIN) {
+            (PLAIN, rest)
+        } else if let Some(rest) = text.strip_prefix(SEED_LIST) {
+            (SEED_LIST, rest)
+        } else if text.contains(['/', '@', '?']) {
+            return Err(
+                "expected host:port[,host:port], or a URL that begins with mongodb:// or mongodb+srv://"
+                    .into(),
+            );
+        } else {
+            (PLAIN, text)
+        };
+        let (rest, options) = match rest.split_once('?') {
+            Some((rest, options)) => (rest, Some(options)),
+            None => (rest, None),
+        };
+        if options.is_some_and(|options| options.contains('@')) {
+            // Most likely a `?` in the password: then all that follows is a part of it.
+            return Err(format!("has an @ after the ?: {PERCENT_ENCODE}"));
+        }
+        let (login, rest) = match rest.rsplit_once('@') {
+            Some((login, rest)) => (Some(login), rest),
+            None => (None, rest),
+        };
+        let (hosts, database) = match rest.split_once('/') {
+            Some((hosts, database)) => (hosts, (!database.is_empty()).then_some(database)),
+            None => (rest, None),
+        };
+        if hosts.is_empty() || hosts.contains(char::is_whitespace) {
+            return Err("expected host:port[,host:port]".into());
+        }
+        Ok(Self { scheme, login, hosts, database, options })
+    }
+
+    /// Whether the hosts come from the DNS.
+    pub(super) fn is_seed_list(&self) -> bool {
+        self.scheme == SEED_LIST
+    }
+
+    /// Whether it says who logs in.
+    pub(super) fn has_login(&self) -> bool {
+        self.login.is_some()
+    }
+
+    /// Whether it says how to log in.
+    pub(super) fn has_mechanism(&self) -> bool {
+        self.option_names().any(|name| name.eq_ignore_ascii_case("authMechanism"))
+    }
+
+    fn option_names(&self) -> impl Iterator<Item = &'a str> {
+        let pairs = self.options.unwrap_or_default().split('&');
+        pairs.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name))
+    }
+
+    /// The URL. With a placeholder of a login, `database` is where the user is known unless the URL says another.
+    pub(super) fn text(&self, login: Login, database: &str) -> String {
+        let (login, default) = match login {
+            Login::AsGiven => (self.login.map_or_else(String::new, |login| format!("{login}@")), ""),
+            Login::User => ("user@".into(), database),
+            Login::UserAndPassword => ("user:password@".into(), database),
+        };
+        // X.509 and its like know their users elsewhere, and the driver refuses a database of ours with them.
+        let default = if self.has_mechanism() && self.is_external() { "" } else { default };
+        let database = self.database.unwrap_or(default);
+        let options = self.options.map_or_else(String::new, |options| format!("?{options}"));
+        format!("{}{login}{}/{database}{options}", self.scheme, self.hosts)
+    }
+
+    fn is_external(&self) -> bool {
+        let pairs = self.options.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+        let mut mechanisms = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("authMechanism"));
+        mechanisms.any(|(_, mechanism)| !mechanism.starts_with("SCRAM"))
+    }
+
+    /// Says which part it is that the driver refuses. The driver's own words repeat what they refuse, which may be a
+    /// part of the password.
+    pub(super) fn fault(&self) -> String {
+        let refused = |text: String| DriverConnectionString::parse(text).is_err();
+        let Self { scheme, hosts, .. } = self;
+        if self.login.is_some_and(|login| refused(format!("{PLAIN}{login}@h"))) {
+            return format!("has a user or password that is not one: {PERCENT_ENCODE}");
+        }
+        if refused(format!("{scheme}{hosts}")) {
+            return if self.is_seed_list() {
+                "mongodb+srv:// takes one host name, without a port".into()
+            } else {
+                "has a host or port that is not one; expected host:port[,host:port]".into()
+            };
+        }
+        if self.database.is_some_and(|database| refused(format!("{PLAIN}h/{database}"))) {
+            return "has a database in its path that is not one; it must be percent-encoded".into();
+        }
+        let pairs = self.options.unwrap_or_default().split('&');
+        for pair in pairs {
+            let alone =
+                refused(format!("{PLAIN}h/?{pair}")) && refused(format!("{PLAIN}user:password@h/?{pair}"));
+            let name = pair.split_once('=').map_or("", |(name, _)| name);
+            if alone && OPTIONS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                return format!("has an option {name} with a value that it cannot have");
+            }
+            if alone && !pair.is_empty() {
+                return "has an option that the driver does not know; options are written ?name=value&name=value".into();
+            }
+        }
+        "has options that exclude each other, or one of them twice".into()
+    }
+}
+
+const PERCENT_ENCODE: &str = "special characters must be percent-encoded there; \
+                              in the keys username and password they stand as they are";
+
+/// Options whose names may be shown: anything else may be a piece of a password.
+const OPTIONS: &[&str] = &[
+    "appName",
+    "authMechanism",
+    "authMechanismProperties",
+    "authSource",
+    "compressors",
+    "connectTimeoutMS",
+    "directConnection",
+    "heartbeatFrequencyMS",
+    "journal",
+    "loadBalanced",
+    "localThresholdMS",
+    "maxConnecting",
+    "maxIdleTimeMS",
+    "maxPoolSize",
+    "maxStalenessSeconds",
+    "minPoolSize",
+    "readConcernLevel",
+    "readPreference",
+    "readPreferenceTags",
+    "replicaSet",
+    "retryReads",
+    "retryWrites",
+    "serverMonitoringMode",
+    "serverSelectionTimeoutMS",
+    "socketTimeoutMS",
+    "srvMaxHosts",
+    "srvServiceName",
+    "ssl",
+    "tls",
+    "tlsAllowInvalidCertificates",
+    "tlsAllowInvalidHostnames",
+    "tlsCAFile",
+    "tlsCertificateKeyFile",
+    "tlsCertificateKeyFilePassword",
+    "tlsInsecure",
+    "w",
+    "wTimeoutMS",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        let url = ConnectionString::parse(text).unwrap_or_else(|wrong| panic!("{wrong}"));
+        assert!(DriverConnectionString::parse(url.text(Login::AsGiven, "")).is_err(), "{text}");
+        url.fault()
+    }
+
+    #[test]
+    fn the_parts_are_put_together_again() {
+        let text = "mongodb://u:p@a:1,b:2/users?tls=true&appName=x";
+        let url = ConnectionString::parse(text).unwrap();
+        assert_eq!(url.text(Login::AsGiven, "sessman"), text);
+        assert_eq!(url.text(Login::User, "sessman"), "mongodb://user@a:1,b:2/users?tls=true&appName=x");
+        let hosts = ConnectionString::parse("a:1,b:2").unwrap();
+        assert_eq!(hosts.text(Login::AsGiven, "sessman"), "mongodb://a:1,b:2/");
+        assert_eq!(hosts.text(Login::UserAndPassword, "sessman"), "mongodb://user:password@a:1,b:2/sessman");
+    }
+
+    #[test]
+    fn the_part_that_is_wrong_is_named() {
+        assert!(fault("mongodb://u:%zz@h").contains("user or password"));
+        assert!(fault("mongodb://h:port").contains("host or port"));
+        assert!(fault("mongodb+srv://h.example.net:27017").contains("one host name"));
+        assert!(fault("mongodb://h/a$b").contains("database"));
+        assert!(fault("mongodb://h/?maxPoolSize=many").contains("maxPoolSize"));
+        assert!(fault("mongodb://h/?authMechanism=NONE").contains("authMechanism"));
+        assert!(fault("mongodb://h/?colour=red").contains("does not know"));
+        assert!(fault("mongodb://h/?tls=true&tls=true").contains("twice"));
+    }
+
+    #[test]
+    fn what_is_no_url_of_mongodb_is_refused() {
+        for text in ["", "http://h", "redis://h", "h:1/db", "u:p@h", "mongodb://", "mongodb://u:p@", "a b"] {
+            assert!(ConnectionString::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The indexes of the collection: made at the start, and checked.
+//!
+//! Nothing here drops or changes an index: it may be somebody's on purpose, and building one on a large collection is
+//! the operator's to time. What is in the way is reported with the command that mends it, and the store works on: reads
+//! decide by `expires_at` themselves.
+
+mod shape;
+
+use std::time::Duration;
+
+use mongodb::IndexModel;
+use mongodb::options::IndexOptions;
+
+use super::connection::{Connection, Documents};
+use super::failure;
+use crate::store::Result;
+use shape::{Existing, Fitness, WANTED, Wanted};
+
+/// How soon after a failure the next try comes; each wait is twice the one before, up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// An index that is in the way of one of ours.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Obstacle {
+    /// Name of the index that should be.
+    pub(super) wanted: &'static str,
+    /// What is there instead, as a shell shows it.
+    pub(super) found: String,
+    /// What to type into mongosh.
+    pub(super) mend: String,
+}
+
+/// Makes the indexes, trying until the server has answered for each of them.
+pub(super) async fn make(connection: &Connection) {
+    let mut wait = FIRST_WAIT;
+    let mut reported = false;
+    loop {
+        match try_to_make(connection).await {
+            Ok(obstacles) => {
+                for Obstacle { wanted, found, mend } in &obstacles {
+                    tracing::error!(
+                        index = wanted,
+                        found = %found,
+                        mend = %mend,
+                        "another index is in the way of one that sessions need; run `mend` in mongosh"
+                    );
+                }
+                if obstacles.is_empty() {
+                    tracing::debug!("the indexes of the session collection are in place");
+                }
+                return;
+            }
+            Err(error) => {
+                // Once: an outage may last, and each request says the same.
+                if !reported {
+                    let source = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, source, "the indexes of the session collection could not be made yet");
+                    reported = true;
+                }
+            }
+        }
+        tokio::time::sleep(wait).await;
+        wait = (2 * wait).min(LONGEST_WAIT);
+    }
+}
+
+/// Makes what is missing, and says what is in the way of the rest.
+///
+/// # Errors
+/// What the server answers; then it is to be tried again.
+pub(super) async fn try_to_make(connection: &Connection) -> Result<Vec<Obstacle>> {
+    let documents = connection.documents().await?;
+    let names = connection.names();
+    let mut obstacles = Vec::new();
+    for wanted in &WANTED {
+        if let Some((found, mend)) = make_one(&documents, wanted, names).await? {
+            obstacles.push(Obstacle { wanted: wanted.name, found, mend });
+        }
+    }
+    Ok(obstacles)
+}
+
+async fn make_one(
+    documents: &Documents,
+    wanted: &Wanted,
+    names: (&str, &str),
+) -> Result<Option<(String, String)>> {
+    match wanted.among(&existing(documents).await?) {
+        Fitness::There => return Ok(None),
+        Fitness::InTheWay(other) => return Ok(Some((other.to_string(), wanted.mend(other, names)))),
+        Fitness::Missing => {}
+    }
+    // Other nodes may be doing the same; the server takes the same index any number of times.
+    match documents.create_index(model(wanted)).await {
+        Ok(_) => Ok(None),
+        // One came in between, or one that the list does not tell from ours.
+        Err(error) if failure::is_index_conflict(&error) => match wanted.among(&existing(documents).await?) {
+            Fitness::There => Ok(None),
+            Fitness::InTheWay(other) => Ok(Some((other.to_string(), wanted.mend(other, names)))),
+            Fitness::Missing => Err(failure::store_error(error)),
+        },
+        Err(error) => Err(failure::store_error(error)),
+    }
+}
+
+/// The indexes that there are. They are read as they come: a type of the driver's would fail on an option that it
+/// does not know.
+async fn existing(documents: &Documents) -> Result<Vec<Existing>> {
+    let mut cursor = match documents.list_indexes().await {
+        Ok(cursor) => cursor,
+        Err(error) if failure::is_missing_collection(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(failure::store_error(error)),
+    };
+    let mut indexes = Vec::new();
+    while cursor.advance().await.map_err(failure::store_error)? {
+        indexes.extend(Existing::read(cursor.current()));
+    }
+    Ok(indexes)
+}
+
+fn model(wanted: &Wanted) -> IndexModel {
+    let mut options = IndexOptions::default();
+    options.name = Some(wanted.name.to_owned());
+    options.expire_after = wanted.expire_after_seconds.map(Duration::from_secs);
+    IndexModel::builder().keys(wanted.key_document()).options(options).build()
+}

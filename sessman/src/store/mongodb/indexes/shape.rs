@@ -1,0 +1,266 @@
+//! What an index is like, and whether it is the one that is wanted.
+
+use std::fmt;
+
+use mongodb::bson::{Bson, Document, RawDocument};
+
+/// An index that sessions need.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) name: &'static str,
+    /// Fields, and 1 or -1.
+    pub(super) keys: &'static [(&'static str, i32)],
+    /// For an index by which the server removes documents.
+    pub(super) expire_after_seconds: Option<u64>,
+}
+
+/// The server removes a session 60 s late at the earliest, so that its clock, ahead of ours, ends none early.
+pub(super) const WANTED: [Wanted; 2] = [
+    Wanted { name: "session_ttl", keys: &[("expires_at", 1)], expire_after_seconds: Some(60) },
+    Wanted { name: "session_user", keys: &[("user_id", 1), ("created_at", -1)], expire_after_seconds: None },
+];
+
+/// An index of the collection, as the server describes it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Existing {
+    name: String,
+    keys: Document,
+    /// All the rest that makes a difference.
+    options: Document,
+}
+
+/// How the indexes that there are suit one that is wanted.
+#[derive(Debug, PartialEq)]
+pub(super) enum Fitness<'a> {
+    /// One is as it should be, whatever its name.
+    There,
+    /// None is, and none is in the way.
+    Missing,
+    /// This one has the name, or the keys, and is another.
+    InTheWay(&'a Existing),
+}
+
+impl Existing {
+    /// Reads the server's description; `None` for one without name or keys.
+    pub(super) fn read(description: &RawDocument) -> Option<Self> {
+        let mut options = Document::try_from(description).ok()?;
+        let Some(Bson::String(name)) = options.remove("name") else { return None };
+        let Some(Bson::Document(keys)) = options.remove("key") else { return None };
+        // The format's version, the collection's name and an option of old that is ignored.
+        for field in ["v", "ns", "background"] {
+            options.remove(field);
+        }
+        // Off is the same as not there.
+        let options = options.into_iter().filter(|(_, value)| *value != Bson::Boolean(false)).collect();
+        Some(Self { name, keys, options })
+    }
+
+    fn expire_after_seconds(&self) -> Option<f64> {
+        self.options.get("expireAfterSeconds").and_then(number)
+    }
+
+    /// Whether nothing but the time of expiry sets it apart from a plain index.
+    fn is_plain(&self) -> bool {
+        self.options.keys().all(|option| option == "expireAfterSeconds")
+    }
+}
+
+impl fmt::Display for Existing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.name, self.keys)?;
+        if self.options.is_empty() { Ok(()) } else { write!(f, " with {}", self.options) }
+    }
+}
+
+impl Wanted {
+    /// The keys as the server takes them.
+    pub(super) fn key_document(&self) -> Document {
+        self.keys.iter().map(|(field, direction)| ((*field).to_owned(), Bson::Int32(*direction))).collect()
+    }
+
+    /// Looks for it among `indexes`.
+    pub(super) fn among<'a>(&self, indexes: &'a [Existing]) -> Fitness<'a> {
+        if indexes.iter().any(|index| self.has_the_keys_of(index) && self.has_the_options_of(index)) {
+            return Fitness::There;
+        }
+        // First one with the same keys: that one the server refuses whatever ours is called, and mending it may leave
+        // nothing else in the way.
+        let by_keys = indexes.iter().find(|index| self.has_the_keys_of(index) && index.collides());
+        by_keys
+            .or_else(|| indexes.iter().find(|index| index.name == self.name))
+            .map_or(Fitness::Missing, Fitness::InTheWay)
+    }
+
+    fn has_the_keys_of(&self, index: &Existing) -> bool {
+        index.keys.len() == self.keys.len()
+            && index.keys.iter().zip(self.keys).all(
+                |((field, direction), (wanted_field, wanted_direction))| {
+                    field == wanted_field && number(direction) == Some(f64::from(*wanted_direction))
+                },
+            )
+    }
+
+    fn has_the_options_of(&self, index: &Existing) -> bool {
+        // Seconds are far below where an f64 rounds.
+        index.is_plain()
+            && index.expire_after_seconds() == self.expire_after_seconds.map(|seconds| seconds as f64)
+    }
+
+    /// The command for mongosh that puts the wanted index in the place of `found`, in the collection of `names`
+    /// (database, collection).
+    pub(super) fn mend(&self, found: &Existing, names: (&str, &str)) -> String {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let database = format!("db.getSiblingDB({})", quoted(names.0));
+        let (collection, keys) = (quoted(names.1), self.shell_keys());
+        if let (true, true, Some(seconds), Some(_)) = (
+            self.has_the_keys_of(found),
+            found.is_plain(),
+            self.expire_after_seconds,
+            found.expire_after_seconds(),
+        ) {
+            // In place, without building anything.
+            return format!(
+                "{database}.runCommand({{collMod: {collection}, index: {{keyPattern: {keys}, \
+                 expireAfterSeconds: {seconds}}}}})"
+            );
+        }
+        let expiry = self
+            .expire_after_seconds
+            .map_or_else(String::new, |seconds| format!(", expireAfterSeconds: {seconds}"));
+        let collection = format!("{database}.getCollection({collection})");
+        format!(
+            "{collection}.dropIndex({}); {collection}.createIndex({keys}, {{name: {}{expiry}}})",
+            quoted(&found.name),
+            quoted(self.name)
+        )
+    }
+
+    fn shell_keys(&self) -> String {
+        let keys: Vec<_> =
+            self.keys.iter().map(|(field, direction)| format!("{field}: {direction}")).collect();
+        format!("{{{}}}", keys.join(", "))
+    }
+}
+
+impl Existing {
+    /// Whether the server refuses a second index with these keys beside it: since MongoDB 5.0 those with another
+    /// filter, collation or `sparse` and `unique` are different indexes, before they are not. A plain one, and one
+    /// that merely hides or expires, always is.
+    fn collides(&self) -> bool {
+        !self.options.contains_key("partialFilterExpression") && !self.options.contains_key("collation")
+    }
+}
+
+/// A shell writes 1 as a double, an operator's script as an integer of any size.
+fn number(value: &Bson) -> Option<f64> {
+    match value {
+        Bson::Int32(number) => Some(f64::from(*number)),
+        Bson::Int64(number) => Some(*number as f64),
+        Bson::Double(number) => Some(*number),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::{RawDocumentBuf, doc};
+
+    use super::*;
+
+    const TTL: &Wanted = &WANTED[0];
+    const USER: &Wanted = &WANTED[1];
+
+    fn existing(description: Document) -> Existing {
+        Existing::read(&RawDocumentBuf::try_from(&description).unwrap()).unwrap()
+    }
+
+    fn id() -> Existing {
+        existing(doc! { "v": 2, "key": { "_id": 1 }, "name": "_id_" })
+    }
+
+    fn ttl(name: &str, seconds: impl Into<Bson>) -> Existing {
+        existing(doc! { "v": 2, "key": { "expires_at": 1 }, "name": name, "expireAfterSeconds": seconds })
+    }
+
+    #[test]
+    fn the_wanted_index_is_recognised_in_every_spelling() {
+        let spellings = [
+            ttl("session_ttl", 60),
+            ttl("session_ttl", 60_i64),
+            ttl("session_ttl", 60.0),
+            ttl("expires_at_1", 60),
+            existing(doc! {
+                "v": 2, "key": { "expires_at": 1.0 }, "name": "session_ttl", "ns": "sessman.sessions",
+                "background": true, "unique": false, "sparse": false, "expireAfterSeconds": 60,
+            }),
+        ];
+        for spelling in spellings {
+            assert_eq!(TTL.among(&[id(), spelling]), Fitness::There);
+        }
+        let user = doc! { "v": 2, "key": { "user_id": 1, "created_at": -1 }, "name": "session_user" };
+        assert_eq!(USER.among(&[id(), existing(user)]), Fitness::There);
+    }
+
+    #[test]
+    fn an_index_beside_ours_is_not_in_the_way() {
+        let others = [
+            id(),
+            existing(doc! { "key": { "expires_at": 1, "user_id": 1 }, "name": "a" }),
+            existing(doc! { "key": { "expires_at": -1 }, "name": "b" }),
+            existing(doc! { "key": { "expires_at": "hashed" }, "name": "c" }),
+            existing(doc! { "key": { "expires_at": 1 }, "name": "d", "partialFilterExpression": { "n": 1 } }),
+        ];
+        assert_eq!(TTL.among(&others), Fitness::Missing);
+        assert_eq!(TTL.among(&[]), Fitness::Missing);
+        let turned = existing(doc! { "key": { "created_at": -1, "user_id": 1 }, "name": "e" });
+        assert_eq!(USER.among(&[turned]), Fitness::Missing);
+    }
+
+    #[test]
+    fn another_time_of_expiry_is_changed_in_place() {
+        let found = ttl("session_ttl", 0);
+        assert_eq!(TTL.among(std::slice::from_ref(&found)), Fitness::InTheWay(&found));
+        assert_eq!(
+            found.to_string(),
+            r#"session_ttl on { "expires_at": 1 } with { "expireAfterSeconds": 0 }"#
+        );
+        assert_eq!(
+            TTL.mend(&found, ("sessman", "sessions")),
+            "db.getSiblingDB(\"sessman\").runCommand({collMod: \"sessions\", index: {keyPattern: {expires_at: 1}, \
+             expireAfterSeconds: 60}})"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_changed_is_dropped_by_its_name_and_made_anew() {
+        let cases = [
+            existing(doc! { "key": { "expires_at": 1 }, "name": "it's" }),
+            existing(
+                doc! { "key": { "expires_at": 1 }, "name": "it's", "unique": true, "expireAfterSeconds": 60 },
+            ),
+        ];
+        for found in cases {
+            assert_eq!(TTL.among(&[id(), found.clone()]), Fitness::InTheWay(&found));
+            assert_eq!(
+                TTL.mend(&found, ("a-b", "s.t")),
+                "db.getSiblingDB(\"a-b\").getCollection(\"s.t\").dropIndex(\"it's\"); \
+                 db.getSiblingDB(\"a-b\").getCollection(\"s.t\").createIndex({expires_at: 1}, \
+                 {name: \"session_ttl\", expireAfterSeconds: 60})"
+            );
+        }
+        let same_name = existing(doc! { "key": { "user_id": 1 }, "name": "session_user" });
+        assert_eq!(USER.among(std::slice::from_ref(&same_name)), Fitness::InTheWay(&same_name));
+        let mend = USER.mend(&same_name, ("sessman", "sessions"));
+        assert!(
+            mend.ends_with(r#".createIndex({user_id: 1, created_at: -1}, {name: "session_user"})"#),
+            "{mend}"
+        );
+    }
+
+    #[test]
+    fn descriptions_that_are_none_are_passed_over() {
+        for description in [doc! {}, doc! { "name": "a" }, doc! { "name": 1, "key": {} }] {
+            assert_eq!(Existing::read(&RawDocumentBuf::try_from(&description).unwrap()), None);
+        }
+    }
+}

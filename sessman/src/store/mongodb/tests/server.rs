@@ -1,0 +1,164 @@
+//! What the server does of its own: indexes, and what only a real one shows.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mongodb::IndexModel;
+use mongodb::bson::doc;
+use mongodb::options::IndexOptions;
+
+use super::*;
+use crate::data::Data;
+use crate::id::{Handle, SecretHash};
+use crate::record::Record;
+use crate::store::{Store, StoreError};
+use crate::time::Timestamp;
+
+pub(super) async fn index_names(documents: &Documents) -> Vec<String> {
+    let mut names = Vec::new();
+    let Ok(mut cursor) = documents.list_indexes().await else { return names };
+    while cursor.advance().await.unwrap() {
+        names.push(cursor.current().get_str("name").unwrap().to_owned());
+    }
+    names.sort();
+    names
+}
+
+async fn put_in_the_way(database: &Database, name: &str, seconds: Option<u64>) {
+    let mut options = IndexOptions::default();
+    options.name = Some(name.into());
+    options.expire_after = seconds.map(Duration::from_secs);
+    let index = IndexModel::builder().keys(doc! { "expires_at": 1 }).options(options).build();
+    database.documents().await.create_index(index).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_nodes_make_the_same_indexes_at_once() {
+    let Some(database) = Database::new() else { return };
+    let (a, b, c, d) = tokio::join!(
+        database.make_indexes(),
+        database.make_indexes(),
+        database.make_indexes(),
+        database.make_indexes()
+    );
+    for made in [a, b, c, d, database.make_indexes().await] {
+        assert_eq!(made.unwrap(), []);
+    }
+    assert_eq!(index_names(&database.documents().await).await, ["_id_", "session_ttl", "session_user"]);
+}
+
+#[tokio::test]
+async fn an_index_in_the_way_is_reported_and_left_alone() {
+    let Some(database) = Database::new() else { return };
+    put_in_the_way(&database, "theirs", Some(3_600)).await;
+    let obstacles = database.make_indexes().await.unwrap();
+    let [obstacle] = &obstacles[..] else { panic!("{obstacles:?}") };
+    assert_eq!(obstacle.wanted, "session_ttl");
+    assert!(
+        obstacle.found.starts_with("theirs on ") && obstacle.found.contains("3600"),
+        "{}",
+        obstacle.found
+    );
+    assert!(obstacle.mend.contains("collMod") && obstacle.mend.contains(&database.config.database));
+    // The other one was made all the same.
+    assert_eq!(index_names(&database.documents().await).await, ["_id_", "session_user", "theirs"]);
+}
+
+#[tokio::test]
+async fn a_real_server_refuses_a_conflicting_index_and_takes_the_mending_command() {
+    let Some(database) = Database::real("the stand-in accepts conflicting indexes and has no collMod") else {
+        return;
+    };
+    put_in_the_way(&database, "session_ttl", Some(1)).await;
+    let obstacles = database.make_indexes().await.unwrap();
+    assert_eq!(obstacles.len(), 1, "{obstacles:?}");
+    let mend = doc! {
+        "collMod": "sessions",
+        "index": { "keyPattern": { "expires_at": 1 }, "expireAfterSeconds": 60 },
+    };
+    database.documents().await.client().database(&database.config.database).run_command(mend).await.unwrap();
+    assert_eq!(database.make_indexes().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_server_removes_what_expired() {
+    let Some(database) = Database::real("the stand-in keeps a TTL index but expires nothing by it") else {
+        return;
+    };
+    let store = database.open().await;
+    let now = Timestamp::from_millis(mongodb::bson::DateTime::now().timestamp_millis());
+    // Past the 60 s that the index adds.
+    let past = Timestamp::from_millis(now.as_millis() - 120_000);
+    let record = record(past);
+    store.create(Arc::new(record), past).await.unwrap();
+    // The server looks once a minute.
+    let started = Instant::now();
+    while store.counts(now).await.unwrap().expired > 0 {
+        assert!(started.elapsed() < Duration::from_secs(150), "the server removed nothing");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_server_refuses_a_wrong_password() {
+    let Some(database) = Database::real("the stand-in has no authentication") else { return };
+    let config = MongoConfig {
+        username: Some("nobody@ße:/%".into()),
+        password: Some(Secret::new("hidden@:/?#%")),
+        ..database.config.clone()
+    };
+    let store = MongoStore::open(config).unwrap();
+    let error = store.ping().await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)));
+    assert!(!format!("{error:?}").contains("hidden"), "{error:?}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_document_that_a_server_refuses_is_not_called_an_outage() {
+    let Some(database) = Database::new() else { return };
+    let store = database.open().await;
+    let start = Timestamp::from_millis(4_102_444_800_000);
+    let too_large = Data::parse(&format!("\"{}\"", "x".repeat(17 << 20))).unwrap();
+    let record = Record { data: too_large, ..record(start) };
+    let error = store.create(Arc::new(record), start).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
+    store.ping().await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn another_unique_index_is_not_taken_for_a_collision() {
+    let Some(database) = Database::new() else { return };
+    let (store, documents) = (database.open().await, database.documents().await);
+    let mut options = IndexOptions::default();
+    options.unique = Some(true);
+    documents
+        .create_index(IndexModel::builder().keys(doc! { "version": 1 }).options(options).build())
+        .await
+        .unwrap();
+    let start = Timestamp::from_millis(4_102_444_800_000);
+    store.create(Arc::new(record(start)), start).await.unwrap();
+    let second = Record { handle: Handle::from([2; 12]), ..record(start) };
+    let error = store.create(Arc::new(second), start).await.unwrap_err();
+    assert!(error.to_string().contains("unique index"), "{error}");
+    store.close().await;
+}
+
+fn record(start: Timestamp) -> Record {
+    Record {
+        handle: Handle::from([1; 12]),
+        secret_hash: SecretHash::from([1; 32]),
+        user_id: None,
+        data: Data::empty(),
+        metadata: Data::empty(),
+        created_at: start,
+        updated_at: start,
+        reset_at: start,
+        last_activity: start,
+        ttl: Duration::from_millis(1),
+        expires_at: start.after(Duration::from_millis(1)),
+        version: 1,
+    }
+}
