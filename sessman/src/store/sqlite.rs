@@ -129,24 +129,20 @@ impl SqliteStore {
             SchemaError::Store(error) => error,
         })?;
 
-        let queries = Arc::new(Queue::new(MAX_WAITING));
-        let mut readers = Vec::with_capacity(READERS);
-        for number in 1..=READERS {
-            let connection = reader::connect(&path).map_err(sqlite_error)?;
-            let queries = queries.clone();
-            readers.push(spawn(format!("sqlite-read-{number}"), move || reader::run(&connection, &queries))?);
-        }
-        let (jobs, counters) = (Arc::new(Queue::new(MAX_WAITING)), Arc::new(Counters::default()));
-        let writer = Writer {
-            connection,
-            file,
-            jobs: jobs.clone(),
-            counters: counters.clone(),
-            suspect: false,
-            queries: queries.clone(),
-            readers,
-        };
-        let writer = spawn("sqlite-write".into(), move || writer.run())?;
+        let connections = (0..READERS)
+            .map(|_| reader::connect(&path))
+            .collect::<rusqlite::Result<Vec<_>>>()
+            .map_err(sqlite_error)?;
+        let (jobs, queries) = (Arc::new(Queue::new(MAX_WAITING)), Arc::new(Queue::new(MAX_WAITING)));
+        let counters = Arc::new(Counters::default());
+        let threads = start(connections, &queries).and_then(|readers| {
+            let (jobs, queries) = (jobs.clone(), queries.clone());
+            let counters = counters.clone();
+            let writer = Writer { connection, file, jobs, counters, suspect: false, queries, readers };
+            spawn("sqlite-write", move || writer.run())
+        });
+        // Those that were started already end when one of the others cannot be.
+        let writer = threads.inspect_err(|_| queries.close())?;
         Ok(Self { path, jobs, queries, counters, writer: tokio::sync::Mutex::new(Some(writer)) })
     }
 
@@ -179,9 +175,20 @@ impl SqliteStore {
     }
 }
 
-fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+/// Starts a reading thread on each of the connections.
+fn start(connections: Vec<Connection>, queries: &Arc<Queue<Query>>) -> Result<Vec<JoinHandle<()>>> {
+    connections
+        .into_iter()
+        .map(|connection| {
+            let queries = queries.clone();
+            spawn("sqlite-read", move || reader::run(&connection, &queries))
+        })
+        .collect()
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     std::thread::Builder::new()
-        .name(name)
+        .name(name.into())
         .spawn(run)
         .map_err(|error| StoreError::Unavailable(Box::new(error)))
 }
