@@ -17,7 +17,7 @@ pub(super) struct Wanted {
 /// The server removes a session 60 s late at the earliest, so that its clock, ahead of ours, ends none early.
 pub(super) const WANTED: [Wanted; 2] = [
     Wanted { name: "session_ttl", keys: &[("expires_at", 1)], expire_after_seconds: Some(60) },
-    Wanted { name: "session_user", keys: &[("user_id", 1), ("created_at", -1)], expire_after_seconds: None },
+    Wanted { name: "user_sessions", keys: &[("user_id", 1), ("created_at", -1)], expire_after_seconds: None },
 ];
 
 /// An index of the collection, as the server describes it.
@@ -197,7 +197,7 @@ mod tests {
         for spelling in spellings {
             assert_eq!(TTL.among(&[id(), spelling]), Fitness::There);
         }
-        let user = doc! { "v": 2, "key": { "user_id": 1, "created_at": -1 }, "name": "session_user" };
+        let user = doc! { "v": 2, "key": { "user_id": 1, "created_at": -1 }, "name": "user_sessions" };
         assert_eq!(USER.among(&[id(), existing(user)]), Fitness::There);
     }
 
@@ -248,11 +248,11 @@ mod tests {
                  {name: \"session_ttl\", expireAfterSeconds: 60})"
             );
         }
-        let same_name = existing(doc! { "key": { "user_id": 1 }, "name": "session_user" });
+        let same_name = existing(doc! { "key": { "user_id": 1 }, "name": "user_sessions" });
         assert_eq!(USER.among(std::slice::from_ref(&same_name)), Fitness::InTheWay(&same_name));
         let mend = USER.mend(&same_name, ("sessman", "sessions"));
         assert!(
-            mend.ends_with(r#".createIndex({user_id: 1, created_at: -1}, {name: "session_user"})"#),
+            mend.ends_with(r#".createIndex({user_id: 1, created_at: -1}, {name: "user_sessions"})"#),
             "{mend}"
         );
     }

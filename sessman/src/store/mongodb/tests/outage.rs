@@ -123,7 +123,7 @@ async fn wait_for(store: &MongoStore) {
 /// Waits until the store has made its indexes, which nothing asks it for.
 async fn wait_for_indexes(config: &MongoConfig) {
     let started = Instant::now();
-    while server::index_names(&documents(config).await).await != ["_id_", "session_ttl", "session_user"] {
+    while server::index_names(&documents(config).await).await != ["_id_", "session_ttl", "user_sessions"] {
         assert!(started.elapsed() < Duration::from_secs(15), "no indexes");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -10,8 +10,8 @@ use mongodb::options::IndexOptions;
 use super::*;
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
-use crate::record::Record;
-use crate::store::{Store, StoreError};
+use crate::record::{Change, Record, Times};
+use crate::store::{Expected, Store, StoreError, Updated};
 use crate::time::Timestamp;
 
 pub(super) async fn index_names(documents: &Documents) -> Vec<String> {
@@ -44,7 +44,7 @@ async fn many_nodes_make_the_same_indexes_at_once() {
     for made in [a, b, c, d, database.make_indexes().await] {
         assert_eq!(made.unwrap(), []);
     }
-    assert_eq!(index_names(&database.documents().await).await, ["_id_", "session_ttl", "session_user"]);
+    assert_eq!(index_names(&database.documents().await).await, ["_id_", "session_ttl", "user_sessions"]);
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn an_index_in_the_way_is_reported_and_left_alone() {
     );
     assert!(obstacle.mend.contains("collMod") && obstacle.mend.contains(&database.config.database));
     // The other one was made all the same.
-    assert_eq!(index_names(&database.documents().await).await, ["_id_", "session_user", "theirs"]);
+    assert_eq!(index_names(&database.documents().await).await, ["_id_", "theirs", "user_sessions"]);
 }
 
 #[tokio::test]
@@ -97,6 +97,34 @@ async fn a_real_server_removes_what_expired() {
         assert!(started.elapsed() < Duration::from_secs(150), "the server removed nothing");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_replica_set_makes_a_write_once_although_its_connection_broke() {
+    let Some(database) = Database::real("the stand-in has no retryable writes") else { return };
+    let store = database.open().await;
+    let start = Timestamp::from_millis(4_102_444_800_000);
+    let first = Record { expires_at: start.after(Duration::from_secs(60)), ..record(start) };
+    store.create(Arc::new(first.clone()), start).await.unwrap();
+
+    let documents = database.documents().await;
+    let admin = documents.client().database("admin");
+    let hello = admin.run_command(doc! { "hello": 1 }).await.unwrap();
+    let break_once = doc! {
+        "configureFailPoint": "failCommand",
+        "mode": { "times": 1 },
+        "data": { "failCommands": ["findAndModify"], "closeConnection": true },
+    };
+    if !hello.contains_key("setName") || admin.run_command(break_once).await.is_err() {
+        skip("retryable writes need a replica set, and this test one with enableTestCommands=1");
+        return;
+    }
+    let times = Times { reset_at: start, last_activity: start, expires_at: first.expires_at };
+    let change = Change { data: Some(Data::empty()), ..Change::touch(start, times) };
+    let expected = Expected { secret_hash: first.secret_hash, version: Some(1) };
+    let updated = store.update(first.handle, expected, &change).await.unwrap();
+    assert_eq!(updated, Updated::Done(Arc::new(change.applied_to(&first))));
     store.close().await;
 }
 
