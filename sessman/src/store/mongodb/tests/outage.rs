@@ -47,6 +47,15 @@ impl StandIn {
     fn freeze(&self) {
         let frozen = Command::new("kill").args(["-STOP", &self.child.id().to_string()]).status().unwrap();
         assert!(frozen.success());
+        // The signal is under way to each of its threads; until it is there, one may still answer.
+        let stopped = |thread: std::fs::DirEntry| {
+            let state = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            state.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 't', 'Z', 'X']))
+        };
+        let threads = format!("/proc/{}/task", self.child.id());
+        while !std::fs::read_dir(&threads).unwrap().flatten().all(stopped) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn thaw(&self) {
@@ -97,7 +106,11 @@ async fn assert_unavailable(store: &MongoStore) {
         let started = Instant::now();
         let result = call.await;
         assert!(started.elapsed() < LIMIT, "took {:?}", started.elapsed());
-        assert!(matches!(result, Err(StoreError::Unavailable(_))));
+        match result {
+            Err(StoreError::Unavailable(_)) => {}
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => panic!("answered by a server that is away"),
+        }
     }
     tokio::join!(
         in_time(store.create(Arc::clone(&record), now)),
