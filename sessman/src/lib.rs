@@ -1,11 +1,14 @@
 //! The session engine: ids, records, rules and stores. It knows neither HTTP nor the plugin ABI.
 //!
+//! - [`sessions`]: what can be done with sessions; [`rules`]: what they follow; [`error`]: why not
+//! - [`config`]: `sessman.json`; [`secret`]: text that must not be shown
 //! - [`id`]: what a client holds, and what a store keeps of it
 //! - [`data`]: JSON that every store can hold exactly
 //! - [`record`]: a session as it is stored, and a change to it
 //! - [`time`]: moments and the engine's clock
 //! - [`store`]: the contract of a store, and the stores
 
+pub mod config;
 pub mod data;
 pub mod error;
 pub mod id;

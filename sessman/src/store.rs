@@ -1,7 +1,7 @@
 //! The store contract: what the engine asks of a place that keeps sessions.
 //!
 //! A store knows nothing of rules. It keeps records, answers only with live ones, and makes each call one atomic
-//! step. [`conformance`] says what that means, case by case, and runs for every store.
+//! step. The module `conformance` says what that means, case by case, and runs for every store.
 
 #[cfg(test)]
 pub mod conformance;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::config::StoreConfig;
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
 use crate::time::Timestamp;
@@ -129,4 +130,18 @@ pub trait Store: Send + Sync {
 
     /// Lets go of files, locks and connections, after everything that was asked before is done.
     async fn close(&self);
+}
+
+/// Opens the store that is configured. It may block on files; a server is not waited for.
+///
+/// Must be called in a tokio runtime, which the store then does its work on.
+///
+/// # Errors
+/// What is wrong and what to do about it.
+pub fn open(config: &StoreConfig) -> Result<Arc<dyn Store>> {
+    Ok(match config {
+        StoreConfig::Memory(config) => Arc::new(memory::MemoryStore::new(config.clone())),
+        StoreConfig::Sqlite(config) => Arc::new(sqlite::SqliteStore::open(config.clone())?),
+        StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open(config.clone())?),
+    })
 }

@@ -19,6 +19,9 @@ public final class StandIn {
     };
 
     public static void main(String[] arguments) {
+        // The library writes its answers from the live documents, after it has let go of the lock, and locks no inserts
+        // out while it makes an index: with more threads than one, an answer shows what a later update did.
+        System.setProperty("io.netty.eventLoopThreads", "1");
         int port = Integer.parseInt(arguments[0]);
         MongoServer server = new MongoServer(new MemoryBackend().version(VERSION));
         try {

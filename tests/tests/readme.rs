@@ -26,7 +26,11 @@ fn the_commands_of_the_readme_work_with_the_shipped_configuration() {
     for line in block.replace("localhost:6123", pserve.address()).lines() {
         let line = line.replace("curl ", "curl -sS --fail-with-body ");
         // Each answer on a line of its own.
-        script.push_str(&if line.starts_with("curl") { format!("{line}; echo\n") } else { format!("{line}\n") });
+        script.push_str(&if line.starts_with("curl") {
+            format!("{line}; echo\n")
+        } else {
+            format!("{line}\n")
+        });
         commands += usize::from(line.contains("curl"));
     }
     let output = Command::new("bash").args(["-c", &script]).output().unwrap();

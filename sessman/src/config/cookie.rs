@@ -43,7 +43,11 @@ struct RawCookie {
 }
 
 /// Reads the key `cookie`.
-pub(super) fn read(value: Option<&Value>, instance: &str, problems: &mut Vec<Problem>) -> Option<CookieConfig> {
+pub(super) fn read(
+    value: Option<&Value>,
+    instance: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<CookieConfig> {
     let raw = match value {
         None | Some(Value::Null | Value::Bool(true)) => RawCookie::default(),
         Some(Value::Bool(false)) => return None,
@@ -56,7 +60,8 @@ pub(super) fn read(value: Option<&Value>, instance: &str, problems: &mut Vec<Pro
             }
         },
         Some(_) => {
-            problems.push(problem("cookie", "expected false, or an object with name, path, domain, same_site"));
+            problems
+                .push(problem("cookie", "expected false, or an object with name, path, domain, same_site"));
             return None;
         }
     };

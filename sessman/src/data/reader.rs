@@ -10,7 +10,7 @@ use super::{DataError, MAX_NESTING, place};
 
 const INTEGER_RANGE: &str = "an integer outside the range of 64 bits with a sign";
 const FLOAT_RANGE: &str = "a number outside the range of a 64 bit float";
-const TOO_DEEP: &str = "nested deeper than 100 levels";
+const TOO_DEEP: &str = "nested deeper than 99 levels";
 const NUL_IN_KEY: &str = "a NUL character in a key";
 const DUPLICATE_KEY: &str = "a key that comes twice in one object";
 

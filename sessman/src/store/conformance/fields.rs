@@ -1,6 +1,7 @@
 //! Every field comes back exactly as it went in, whatever the store turns it into.
 
 use super::*;
+use crate::data::MAX_NESTING;
 
 /// Stores `stored`, and wants it back from each way of reading.
 async fn comes_back(store: &dyn Store, stored: Record) {
@@ -132,8 +133,8 @@ pub(crate) async fn the_largest_document_comes_back(store: Arc<dyn Store>) {
 }
 
 pub(crate) async fn the_deepest_document_comes_back(store: Arc<dyn Store>) {
-    let arrays = format!("{}{}", "[".repeat(100), "]".repeat(100));
-    let objects = format!("{}1{}", r#"{"a":"#.repeat(100), "}".repeat(100));
+    let arrays = format!("{}{}", "[".repeat(MAX_NESTING), "]".repeat(MAX_NESTING));
+    let objects = format!("{}1{}", r#"{"a":"#.repeat(MAX_NESTING), "}".repeat(MAX_NESTING));
     let both = format!("{}null{}", r#"[{"b":"#.repeat(50), "}]".repeat(50));
     data_comes_back(&*store, &[&arrays, &objects, &both]).await;
 }
