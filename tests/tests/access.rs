@@ -49,9 +49,8 @@ fn the_key_is_taken_in_every_documented_form() {
     client.with("Authorization", "Bearer a secret/key+1").get("/plugins").expect(200);
     assert!(!pserve.log().contains("a secret/key"));
 
+    drop(pserve);
     site.ini(&format!("[auth]\napikey=a secret/key+1\nallow_query_key=true\n{LINE}"));
-    let client = site.start().client();
-    drop(client);
     let pserve = site.start();
     pserve.client().post("/sessman/new?apikey=a%20secret/key%2B1", json!({})).expect(201);
 }

@@ -38,9 +38,9 @@ pub(crate) const STAGES: &[Stage] = &[
     stage("clippy", "lints, warnings denied", None, clippy),
     stage("docs", "the documentation builds without a warning", None, docs),
     stage("build", "what ships, and the plugins that only tests load, in the release profile", None, build),
-    stage("unit", "tests inside the crates", None, unit),
+    stage("unit", "tests inside the crates, the conformance of every store among them", None, unit),
     stage("doctest", "examples in the documentation", None, doctest),
-    stage("e2e", "conformance of the stores, and the shipped files end to end", Some("build"), end_to_end),
+    stage("e2e", "the shipped files end to end", Some("build"), end_to_end),
 ];
 
 /// What a stage found besides passing or failing.
