@@ -1,7 +1,7 @@
 //! The session service as a `pserve` plugin: routes, in front of the engine in `sessman`.
 //!
-//! A request comes in through [`plugin`], is read by [`parameters`], answered by one of the files in [`routes`], and
-//! goes out through [`render`]. Rules and stores are the engine's; nothing here decides about them.
+//! A request comes in through `plugin`, is read by `parameters`, answered by one of the files in `routes`, and
+//! goes out through `render`. Rules and stores are the engine's; nothing here decides about them.
 
 mod cookie;
 mod etag;

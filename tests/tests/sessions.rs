@@ -66,6 +66,7 @@ fn a_session_is_created_read_changed_and_ended(_: Store, config: Value) {
     assert_eq!(updated.json()["version"], 2);
     assert!(updated.member("expires_at") > created.member("expires_at"));
 
+    tick();
     let touched = client.post("/sessman/touch", json!({ "session_id": id })).expect(200);
     assert_eq!(touched.json()["version"], 2);
     assert!(touched.member("expires_at") > updated.member("expires_at"));

@@ -135,7 +135,7 @@ pub(crate) async fn the_largest_document_comes_back(store: Arc<dyn Store>) {
 pub(crate) async fn the_deepest_document_comes_back(store: Arc<dyn Store>) {
     let arrays = format!("{}{}", "[".repeat(MAX_NESTING), "]".repeat(MAX_NESTING));
     let objects = format!("{}1{}", r#"{"a":"#.repeat(MAX_NESTING), "}".repeat(MAX_NESTING));
-    let both = format!("{}null{}", r#"[{"b":"#.repeat(50), "}]".repeat(50));
+    let both = format!("{}null{}", r#"[{"b":"#.repeat(MAX_NESTING / 2), "}]".repeat(MAX_NESTING / 2));
     data_comes_back(&*store, &[&arrays, &objects, &both]).await;
 }
 
