@@ -60,6 +60,9 @@ fn a_session_is_created_read_changed_and_ended(_: Store, config: Value) {
     let read = client.get(&format!("/sessman/get?session_id={id}")).expect(200);
     assert_eq!(read.json(), session);
 
+    // Times are in milliseconds: two calls in one of them would have the same.
+    let tick = || std::thread::sleep(std::time::Duration::from_millis(2));
+    tick();
     let updated =
         client.post("/sessman/update", json!({ "session_id": id, "data": { "cart": [] } })).expect(200);
     assert_eq!(updated.json()["data"], json!({ "cart": [] }));
