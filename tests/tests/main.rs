@@ -4,6 +4,7 @@
 mod access;
 mod configuration;
 mod durability;
+mod hostile;
 mod outage;
 mod plugins;
 mod readme;
