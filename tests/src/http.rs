@@ -1,5 +1,7 @@
 //! An HTTP client that reports whatever comes, errors included.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -124,4 +126,23 @@ impl Answer {
         }
         self
     }
+}
+
+/// Sends bytes as they are on a new connection, says that no more come, and returns what comes back until it is closed.
+///
+/// # Panics
+/// When there is no connection.
+pub fn exchange(address: &str, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+    // The other side may have answered and closed before everything is sent.
+    let _ = stream.write_all(request).and_then(|()| stream.shutdown(Shutdown::Write));
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The status that an answer begins with.
+pub fn status(answer: &str) -> Option<u16> {
+    answer.strip_prefix("HTTP/1.1 ").or_else(|| answer.strip_prefix("HTTP/1.0 "))?.get(..3)?.parse().ok()
 }

@@ -14,6 +14,7 @@ mod process;
 mod report;
 mod run;
 mod rundir;
+mod soak;
 mod stages;
 mod standin;
 mod test;
@@ -36,6 +37,8 @@ struct Cli {
 enum Command {
     /// Builds the release profile, lays out `target/run` and starts pserve there; what is edited or stored there stays.
     Run(run::Options),
+    /// Runs a long demonstration.
+    Soak(soak::Options),
     /// Runs every check and test, or the stages that are named; installs what they need.
     Test(test::Options),
 }
@@ -43,6 +46,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(options) => run::run(&options),
+        Command::Soak(options) => soak::run(&options),
         Command::Test(options) => test::run(&options),
     };
     outcome.unwrap_or_else(|error| {

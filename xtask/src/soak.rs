@@ -1,0 +1,28 @@
+//! `cargo xtask soak`: long demonstrations, against the files that ship.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::artifacts;
+use crate::process::succeed;
+use crate::workspace::Workspace;
+
+/// `cargo xtask soak [NAME]`
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// `hostile`: 100,000 hostile requests at one process.
+    #[arg(default_value = "hostile")]
+    name: String,
+}
+
+/// Builds what ships and lets the demonstration loose on it.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    artifacts::build_shipped(&workspace)?;
+    let mut cargo = workspace.cargo();
+    cargo.args(["run", "--package", "e2e", "--bin", "soak", "--", &options.name]);
+    cargo.env("E2E_ARTIFACTS", workspace.release());
+    succeed(&mut cargo)?;
+    Ok(ExitCode::SUCCESS)
+}
