@@ -46,6 +46,7 @@ fn a_plugin_that_panics_answers_500_and_the_others_go_on() {
 fn a_plugin_that_panics_or_dies_at_the_start_is_reported() {
     for (parameters, said) in [
         ("do=panic-in-prepare", "this plugin panics in prepare"),
+        ("do=payload-in-prepare", "panicked: (no message)"),
         ("do=abort-in-prepare", "signal"),
         ("do=refuse", "this plugin refuses its configuration"),
     ] {
@@ -66,6 +67,30 @@ fn a_plugin_that_panics_at_the_end_does_not_spoil_the_stop() {
     let pserve = site.start();
     pserve.client().get("/misbehaves/fine").expect(200);
     assert!(pserve.stop().success());
+}
+
+#[test]
+fn a_plugin_of_another_layout_is_told_in_one_line_and_the_others_serve() {
+    let site = site();
+    site.plugin("libother_layout.so");
+    site.ini("[plugin_parms]\nsessman=json=sessman.json");
+    let pserve = site.start();
+    pserve.client().post("/sessman/new", json!({})).expect(201);
+    pserve.client().get("/misbehaves/fine").expect(200);
+    pserve.client().get("/readyz").expect(503);
+    let log = pserve.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("other_layout")).collect();
+    let [line] = lines[..] else { panic!("one line about it: {log}") };
+    for said in [
+        "ERROR",
+        "built with plugin-api 1.0.0",
+        "this host has 1.0.0",
+        "expected 3, found 4",
+        "`prepare.summary`",
+    ] {
+        assert!(line.contains(said), "{said:?}: {line}");
+    }
+    assert!(line.len() < 400, "{line}");
 }
 
 #[test]

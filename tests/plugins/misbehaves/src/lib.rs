@@ -1,6 +1,7 @@
 //! A plugin that does everything wrong that a plugin can do. Its configuration and its routes say what.
 
 use std::future::{pending, poll_fn};
+use std::time::Duration;
 
 use futures_util::stream;
 use plugin_api::{Class, Host, Plugin, Request, Response, Route, export_plugin};
@@ -28,6 +29,9 @@ impl Plugin for Misbehaves {
         if is_asked("panic-in-prepare") {
             panic!("this plugin panics in prepare");
         }
+        if is_asked("payload-in-prepare") {
+            std::panic::panic_any(Bomb);
+        }
         if is_asked("abort-in-prepare") {
             std::process::abort();
         }
@@ -39,9 +43,20 @@ impl Plugin for Misbehaves {
 
     fn routes(&self) -> Vec<Route> {
         const GET: &[&str] = &["GET"];
-        ["handle", "poll", "drop", "payload", "later-drop", "stream", "status", "header", "never", "fine"]
-            .map(|path| Route::new(path, GET, Class::Public))
-            .into()
+        const PATHS: [&str; 11] = [
+            "handle",
+            "poll",
+            "drop",
+            "payload",
+            "later-drop",
+            "stream",
+            "status",
+            "header",
+            "never",
+            "block",
+            "fine",
+        ];
+        PATHS.map(|path| Route::new(path, GET, Class::Public)).into()
     }
 
     async fn activate(&self) -> Result<(), String> {
@@ -54,6 +69,9 @@ impl Plugin for Misbehaves {
         let path = request.path_below_mount().to_owned();
         if path == "handle" {
             panic!("this plugin panics in handle");
+        }
+        if path == "block" {
+            std::thread::sleep(Duration::from_secs(2));
         }
         async move {
             match path.as_str() {

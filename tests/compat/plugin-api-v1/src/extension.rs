@@ -1,0 +1,63 @@
+//! How the ABI grows without a new version.
+//!
+//! A field more in a type of version 1 would shut out every plugin built before it. An ability that version 1 does
+//! not have is therefore an extension: a type of its own, asked for by name and version, whose layout is checked
+//! when it is asked for. A side that does not know it answers with none, and the other goes on without.
+
+#![allow(unsafe_code, reason = "a checked downcast across the boundary")]
+
+use abi_stable::StableAbi;
+use abi_stable::abi_stability::abi_checking::check_layout_compatibility;
+use abi_stable::pointer_trait::TransmuteElement;
+use abi_stable::std_types::RBox;
+use abi_stable::type_layout::TypeLayout;
+
+/// A value of a type that only the two who agreed on it know, with the layout it was made with.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct RawExtension {
+    layout: &'static TypeLayout,
+    value: RBox<()>,
+}
+
+// SAFETY: `new` takes only values that are Send and Sync, and nothing else makes one.
+unsafe impl Send for RawExtension {}
+// SAFETY: as above.
+unsafe impl Sync for RawExtension {}
+
+impl RawExtension {
+    /// Wraps `value`, usually an object type made by `#[sabi_trait]`.
+    pub fn new<E: StableAbi + Send + Sync + 'static>(value: E) -> Self {
+        // SAFETY: nobody reaches the value as `()`; `downcast` undoes this, and the box knows how to drop it.
+        let value = unsafe { RBox::new(value).transmute_element::<()>() };
+        Self { layout: E::LAYOUT, value }
+    }
+
+    /// The value, if it is an `E` as this side knows it.
+    ///
+    /// # Errors
+    /// One line that says how the layouts differ.
+    pub fn downcast<E: StableAbi + Send + Sync + 'static>(self) -> Result<E, String> {
+        check_layout_compatibility(E::LAYOUT, self.layout).map_err(|error| first_line(&error.to_string()))?;
+        // SAFETY: the layouts are the same, and `new` put a value of that layout in.
+        Ok(RBox::into_inner(unsafe { self.value.transmute_element::<E>() }))
+    }
+}
+
+fn first_line(error: &str) -> String {
+    let line = error.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no detail");
+    format!("the extension has another layout: {line}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use abi_stable::std_types::RString;
+
+    #[test]
+    fn a_value_comes_back_only_as_what_it_is() {
+        let text = || RawExtension::new(RString::from("here"));
+        assert_eq!(text().downcast::<RString>().unwrap(), "here");
+        assert!(text().downcast::<u64>().unwrap_err().starts_with("the extension has another layout"));
+    }
+}

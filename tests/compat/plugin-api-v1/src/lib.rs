@@ -1,0 +1,40 @@
+//! The stable ABI between `pserve` and its plugins, and the safe SDK to write a plugin with.
+//!
+//! A plugin is a `cdylib` crate with `plugin-api` and `abi_stable` as dependencies, a type that implements
+//! [`Plugin`], and one line: `plugin_api::export_plugin!(Type);`. Nothing in it needs `unsafe`.
+//!
+//! - [`abi`]: the types that cross the boundary; the host speaks them, plugins need not look at them
+//! - [`sdk`]: [`Plugin`], [`Request`], [`Response`], [`Host`], [`Route`]; re-exported here
+//! - [`extension`]: how the ABI grows without a new version
+//! - [`guard`]: keeps a panic from crossing the boundary
+//! - [`settings`]: typed reading of a plugin's configuration
+
+pub mod abi;
+pub mod extension;
+pub mod guard;
+pub mod sdk;
+
+pub use sdk::host::{Host, Level};
+pub use sdk::plugin::{Health, Plugin, Unavailable};
+pub use sdk::request::{Caller, Principal, Request};
+pub use sdk::response::Response;
+pub use sdk::route::{Class, Route};
+pub use settings;
+
+/// Makes a type that implements [`Plugin`] the plugin of this library. Once a crate.
+///
+/// The crate needs `abi_stable` among its own dependencies.
+#[macro_export]
+macro_rules! export_plugin {
+    ($plugin:ty) => {
+        #[allow(unsafe_code, reason = "the exported symbol that the host looks for")]
+        mod pserve_plugin_export {
+            use super::*;
+
+            #[::abi_stable::export_root_module]
+            fn root_module() -> $crate::abi::module::PluginModule_Ref {
+                $crate::sdk::export::root_module::<$plugin>()
+            }
+        }
+    };
+}

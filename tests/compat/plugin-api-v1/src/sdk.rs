@@ -1,0 +1,9 @@
+//! The safe side: what a plugin's author writes against.
+
+pub(crate) mod adapter;
+pub mod export;
+pub mod host;
+pub mod plugin;
+pub mod request;
+pub mod response;
+pub mod route;

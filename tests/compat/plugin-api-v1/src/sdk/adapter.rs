@@ -1,0 +1,152 @@
+//! Puts a guard between the host's calls and a plugin's methods.
+
+use std::future::Future;
+use std::mem::ManuallyDrop;
+use std::pin::Pin;
+use std::task::Poll;
+
+use abi_stable::std_types::{ROption, RResult, RStr, RString, RVec};
+use async_ffi::{BorrowingFfiFuture, FfiContext, FfiPoll, FutureExt};
+use futures_core::Stream;
+
+use crate::abi::plugin::{RawAuthentication, RawHealth, RawPlugin, RawRoute};
+use crate::abi::request::RawRequestRef;
+use crate::abi::response::{RawResponse, RawStream, RawStreamItem};
+use crate::extension::RawExtension;
+use crate::guard::{GuardedFuture, GuardedStream, Panic, guard};
+use crate::{Plugin, Request};
+
+/// A plugin behind its guards.
+pub(crate) struct Adapter<P> {
+    /// Dropped by hand, so that a panic on the way is caught.
+    plugin: ManuallyDrop<P>,
+}
+
+impl<P> Adapter<P> {
+    pub(crate) fn new(plugin: P) -> Self {
+        Self { plugin: ManuallyDrop::new(plugin) }
+    }
+}
+
+impl<P> Drop for Adapter<P> {
+    fn drop(&mut self) {
+        let plugin = &mut self.plugin;
+        // SAFETY: this is the only place that drops it, and `drop` runs once.
+        #[allow(unsafe_code, reason = "ManuallyDrop has no safe way to drop in place")]
+        let _ = guard(|| unsafe { ManuallyDrop::drop(plugin) });
+    }
+}
+
+/// Calls `make` for a future and guards both the call and the future.
+fn guarded<'a, F, T, R>(
+    make: impl FnOnce() -> F,
+    convert: impl FnOnce(T) -> R + Send + 'a,
+) -> BorrowingFfiFuture<'a, RResult<R, RString>>
+where
+    F: Future<Output = T> + Send + 'a,
+    T: Send + 'a,
+    R: Send + 'a,
+{
+    match guard(make) {
+        Ok(future) => {
+            let future = GuardedFuture::new(future);
+            async move { future.await.map(convert).map_err(text).into() }.into_ffi()
+        }
+        Err(panic) => std::future::ready(RResult::RErr(text(panic))).into_ffi(),
+    }
+}
+
+fn text(panic: Panic) -> RString {
+    panic.to_string().into()
+}
+
+/// For calls whose own error is a line of text: one `RResult` instead of two.
+fn flatten<'a>(
+    future: BorrowingFfiFuture<'a, RResult<Result<(), String>, RString>>,
+) -> BorrowingFfiFuture<'a, RResult<(), RString>> {
+    async move {
+        match future.await {
+            RResult::ROk(result) => result.map_err(RString::from).into(),
+            RResult::RErr(panic) => RResult::RErr(panic),
+        }
+    }
+    .into_ffi()
+}
+
+impl<P: Plugin> RawPlugin for Adapter<P> {
+    fn routes(&self) -> RVec<RawRoute> {
+        guard(|| self.plugin.routes().into_iter().map(RawRoute::from).collect()).unwrap_or_default()
+    }
+
+    fn capabilities(&self) -> u64 {
+        P::CAPABILITIES
+    }
+
+    fn activate(&self) -> BorrowingFfiFuture<'_, RResult<(), RString>> {
+        flatten(guarded(|| self.plugin.activate(), |result| result))
+    }
+
+    fn deactivate(&self) -> BorrowingFfiFuture<'_, RResult<(), RString>> {
+        flatten(guarded(|| self.plugin.deactivate(), |result| result))
+    }
+
+    fn shutdown(&self) -> BorrowingFfiFuture<'_, RResult<(), RString>> {
+        guarded(|| self.plugin.shutdown(), |()| ())
+    }
+
+    fn handle<'a>(
+        &'a self,
+        request: RawRequestRef<'a>,
+    ) -> BorrowingFfiFuture<'a, RResult<RawResponse, RString>> {
+        guarded(|| self.plugin.handle(Request::new(request)), RawResponse::from)
+    }
+
+    fn authenticate<'a>(
+        &'a self,
+        request: RawRequestRef<'a>,
+    ) -> BorrowingFfiFuture<'a, RResult<RawAuthentication, RString>> {
+        guarded(|| self.plugin.authenticate(Request::new(request)), RawAuthentication::from)
+    }
+
+    fn health(&self) -> BorrowingFfiFuture<'_, RResult<RawHealth, RString>> {
+        guarded(|| self.plugin.health(), RawHealth::from)
+    }
+
+    fn metrics(&self) -> BorrowingFfiFuture<'_, RResult<RString, RString>> {
+        guarded(|| self.plugin.metrics(), RString::from)
+    }
+
+    fn openapi(&self) -> BorrowingFfiFuture<'_, RResult<ROption<RString>, RString>> {
+        guarded(|| self.plugin.openapi(), |document| document.map(RString::from).into())
+    }
+
+    fn extension(&self, id: RStr<'_>, version: u32) -> ROption<RawExtension> {
+        guard(|| self.plugin.extension(id.into(), version)).ok().flatten().into()
+    }
+}
+
+/// A plugin's stream behind its guards.
+pub(crate) struct StreamAdapter<S> {
+    stream: Pin<Box<GuardedStream<S>>>,
+}
+
+impl<S> StreamAdapter<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream: Box::pin(GuardedStream::new(stream)) }
+    }
+}
+
+impl<S: Stream<Item = Result<Vec<u8>, String>> + Send> RawStream for StreamAdapter<S> {
+    fn poll_next(&mut self, context: &mut FfiContext<'_>) -> FfiPoll<RawStreamItem> {
+        let polled = context.with_context(|context| self.stream.as_mut().poll_next(context));
+        match polled {
+            Poll::Pending => FfiPoll::Pending,
+            Poll::Ready(None) => FfiPoll::Ready(ROption::RNone),
+            Poll::Ready(Some(item)) => FfiPoll::Ready(ROption::RSome(match item {
+                Ok(Ok(piece)) => RResult::ROk(piece.into()),
+                Ok(Err(error)) => RResult::RErr(error.into()),
+                Err(panic) => RResult::RErr(text(panic)),
+            })),
+        }
+    }
+}

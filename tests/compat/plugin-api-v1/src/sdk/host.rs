@@ -1,0 +1,73 @@
+//! What the host offers an instance.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use abi_stable::std_types::RStr;
+
+use crate::abi::host::RawHostBox;
+use crate::extension::RawExtension;
+
+/// How much a log line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Level {
+    /// Something failed that should not.
+    Error = 1,
+    /// Something a person should look at.
+    Warn = 2,
+    /// A milestone.
+    Info = 3,
+    /// For the one who looks for a fault.
+    Debug = 4,
+    /// Every step.
+    Trace = 5,
+}
+
+/// What the host offers an instance, for the instance's whole life. Cheap to clone.
+#[derive(Clone)]
+pub struct Host(Arc<RawHostBox>);
+
+impl Host {
+    pub(crate) fn new(raw: RawHostBox) -> Self {
+        Self(Arc::new(raw))
+    }
+
+    /// The name of the instance: the key of its line in `[plugin_parms]`.
+    pub fn instance(&self) -> &str {
+        self.0.instance().into()
+    }
+
+    /// The instance's configuration: the text of a JSON object, without the keys that are the host's.
+    pub fn config(&self) -> &str {
+        self.0.config().into()
+    }
+
+    /// The folder for files of the instance's own. It exists from `activate` on.
+    pub fn state_folder(&self) -> &Path {
+        Path::new(<&str>::from(self.0.state_folder()))
+    }
+
+    /// Whether lines of this level are written.
+    pub fn log_enabled(&self, level: Level) -> bool {
+        self.0.log_enabled(level as u8)
+    }
+
+    /// Writes one line to the host's log, marked with the instance's name.
+    pub fn log(&self, level: Level, message: &str) {
+        self.0.log(level as u8, message.into());
+    }
+
+    /// An ability that version 1 of the ABI does not have; see [`crate::extension`].
+    pub fn extension(&self, id: &str, version: u32) -> Option<RawExtension> {
+        self.0.extension(RStr::from(id), version).into()
+    }
+}
+
+impl fmt::Debug for Host {
+    /// Not the configuration, which holds secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Host({})", self.instance())
+    }
+}

@@ -1,0 +1,183 @@
+//! A request as a plugin sees it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use abi_stable::std_types::RStr;
+
+use crate::abi::request::{RawAddress, RawRequestRef};
+use crate::extension::RawExtension;
+
+/// Who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// The instance has no key: anyone.
+    Open,
+    /// Someone with the instance's key.
+    Keyed,
+    /// Someone without it.
+    Unkeyed,
+}
+
+/// A user and the public name of the session that says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Principal {
+    /// The user of the session.
+    pub user_id: String,
+    /// The session's public name.
+    pub handle: String,
+}
+
+/// A request, borrowed from the host for the time it takes to answer it.
+pub struct Request<'a>(RawRequestRef<'a>);
+
+impl<'a> Request<'a> {
+    pub(crate) fn new(raw: RawRequestRef<'a>) -> Self {
+        Self(raw)
+    }
+
+    /// Index of the route that was asked for in [`Plugin::routes`](crate::Plugin::routes).
+    pub fn route(&self) -> usize {
+        self.0.route() as usize
+    }
+
+    /// As received, usually upper case.
+    pub fn method(&self) -> &str {
+        self.0.method().into()
+    }
+
+    /// The whole raw path, still percent-encoded.
+    pub fn path(&self) -> &str {
+        self.0.path().into()
+    }
+
+    /// What of the raw path is below the mount, without a leading slash.
+    pub fn path_below_mount(&self) -> &str {
+        self.0.path_below_mount().into()
+    }
+
+    /// The raw query without `?`; empty if there is none. `apikey` is not in it.
+    pub fn query(&self) -> &str {
+        self.0.query().into()
+    }
+
+    /// The first value of the header with this lower-case name.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.nth_header(name, 0)
+    }
+
+    /// All values of the header with this lower-case name.
+    pub fn header_all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s [u8]> {
+        (0..).map_while(move |nth| self.nth_header(name, nth))
+    }
+
+    /// All header lines, names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        (0..).map_while(|index| {
+            let header = self.0.header_at(index).into_option()?;
+            Some((header.name.into(), header.value.into()))
+        })
+    }
+
+    /// The whole body. A top-level `apikey` is not in it if it is JSON.
+    pub fn body(&self) -> &[u8] {
+        self.0.body().into()
+    }
+
+    /// Where the client is, as far as the host trusts what says so; `None` on a Unix socket.
+    pub fn client_address(&self) -> Option<IpAddr> {
+        self.0.client_address().into()
+    }
+
+    /// `http` or `https`, as the client used it.
+    pub fn scheme(&self) -> &str {
+        self.0.scheme().into()
+    }
+
+    /// Host and port as the client named them; empty if it did not.
+    pub fn host(&self) -> &str {
+        self.0.host().into()
+    }
+
+    /// Names the request in logs.
+    pub fn request_id(&self) -> &str {
+        self.0.request_id().into()
+    }
+
+    /// How long, from now, somebody still waits for the answer.
+    pub fn time_left(&self) -> Duration {
+        Duration::from_nanos(self.0.time_left())
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> Caller {
+        match self.0.caller() {
+            0 => Caller::Open,
+            1 => Caller::Keyed,
+            // A number from a later host must not open a door.
+            _ => Caller::Unkeyed,
+        }
+    }
+
+    /// The user that a session guard let in.
+    pub fn principal(&self) -> Option<Principal> {
+        let principal = self.0.principal().into_option()?;
+        Some(Principal { user_id: principal.user_id.into(), handle: principal.handle.into() })
+    }
+
+    /// Whether a page of another origin, one that CORS does not allow, made the browser send this.
+    pub fn is_cross_site(&self) -> bool {
+        self.0.cross_site()
+    }
+
+    /// An ability that version 1 of the ABI does not have; see [`crate::extension`].
+    pub fn extension(&self, id: &str, version: u32) -> Option<RawExtension> {
+        self.0.extension(RStr::from(id), version).into()
+    }
+
+    fn nth_header(&self, name: &str, nth: usize) -> Option<&[u8]> {
+        self.0.header(RStr::from(name), nth).into_option().map(Into::into)
+    }
+}
+
+impl From<Option<IpAddr>> for RawAddress {
+    fn from(address: Option<IpAddr>) -> Self {
+        let mut octets = [0; 16];
+        let family = match address {
+            None => 0,
+            Some(IpAddr::V4(address)) => {
+                octets[..4].copy_from_slice(&address.octets());
+                4
+            }
+            Some(IpAddr::V6(address)) => {
+                octets = address.octets();
+                6
+            }
+        };
+        Self { family, octets }
+    }
+}
+
+impl From<RawAddress> for Option<IpAddr> {
+    fn from(RawAddress { family, octets }: RawAddress) -> Self {
+        match family {
+            4 => Some(Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]).into()),
+            6 => Some(Ipv6Addr::from(octets).into()),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_survive_the_boundary() {
+        for text in ["127.0.0.1", "203.0.113.9", "::1", "2001:db8::7"] {
+            let address: Option<IpAddr> = text.parse().ok();
+            assert_eq!(Option::<IpAddr>::from(RawAddress::from(address)), address);
+        }
+        assert_eq!(Option::<IpAddr>::from(RawAddress::from(None)), None);
+    }
+}
