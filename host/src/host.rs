@@ -4,8 +4,11 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
@@ -17,6 +20,9 @@ use crate::plugin::{LoadError, Registry};
 
 /// For streams to end once their plugin has been told to stop, even when the grace is used up.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
+
+/// How long a plugin that blocks a thread may hold up the others.
+const WAKE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A host that cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +90,10 @@ impl Host {
             .thread_name("pserve")
             .build()
             .map_err(|source| HostError::System("cannot start threads", source))?;
+        let waker = Waker::start(runtime.handle().clone())
+            .map_err(|source| HostError::System("cannot start threads", source))?;
         let served = runtime.block_on(self.run());
+        drop(waker);
         // What has not ended by now has had its time.
         runtime.shutdown_background();
         served
@@ -116,6 +125,27 @@ impl Host {
         drain(draining, &app, config.limits.shutdown_grace).await;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Gives one of the runtime's threads something to do from time to time.
+///
+/// One thread waits for the network on behalf of all. When it gets a request for a plugin that blocks, the others
+/// sleep on, and nobody sees what comes meanwhile; the one that is woken takes its place.
+struct Waker {
+    /// The thread ends when this is dropped.
+    _stop: Sender<()>,
+}
+
+impl Waker {
+    fn start(runtime: Handle) -> io::Result<Self> {
+        let (stop, stopped) = channel();
+        thread::Builder::new().name("pserve-wake".to_owned()).spawn(move || {
+            while stopped.recv_timeout(WAKE_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                runtime.spawn(async {});
+            }
+        })?;
+        Ok(Self { _stop: stop })
     }
 }
 

@@ -1,7 +1,8 @@
 //! Plugins that misbehave, and files that are none.
 
 use std::fs;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use e2e::pserve::{Site, overwrite_in_place};
 use serde_json::json;
@@ -67,6 +68,40 @@ fn a_plugin_that_panics_at_the_end_does_not_spoil_the_stop() {
     let pserve = site.start();
     pserve.client().get("/misbehaves/fine").expect(200);
     assert!(pserve.stop().success());
+}
+
+#[test]
+fn a_plugin_that_blocks_its_thread_holds_up_nobody_else() {
+    let site = site();
+    site.ini("[network]\nport=0\nthreads=2\n[limits]\nrequest_timeout=1\n[plugin_parms]\nsessman=json=sessman.json");
+    let pserve = site.start();
+    let id = pserve.client().post("/sessman/new", json!({})).expect(201).member("session_id");
+    let is_blocked = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let block = scope.spawn(|| {
+            let answer = pserve.client().get("/misbehaves/block");
+            is_blocked.store(false, Ordering::Relaxed);
+            answer
+        });
+        let mut answered = 0;
+        while is_blocked.load(Ordering::Relaxed) {
+            let started = Instant::now();
+            // A client of its own each time: new connections are taken too.
+            pserve.client().get(&format!("/sessman/get?token={id}")).expect(200);
+            assert!(started.elapsed() < Duration::from_secs(1), "{:?} after {answered}", started.elapsed());
+            answered += 1;
+        }
+        assert!(answered > 20, "{answered} requests were answered meanwhile");
+        assert!(matches!(block.join().unwrap().status, 200 | 503 | 504));
+    });
+    // As many as there are threads: the host stands still, and then goes on.
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| pserve.client().get("/misbehaves/block"));
+        }
+    });
+    pserve.client().get(&format!("/sessman/get?token={id}")).expect(200);
+    assert_eq!(pserve.client().get("/misbehaves/fine").expect(200).text, "fine\n");
 }
 
 #[test]
