@@ -34,8 +34,19 @@ pub enum DataError {
     },
 }
 
+/// In one line: keys are the client's, and may hold line breaks.
 fn place(pointer: &str) -> String {
-    if pointer.is_empty() { "the value".into() } else { format!("the value at {pointer}") }
+    if pointer.is_empty() {
+        return "the value".into();
+    }
+    let mut text = "the value at ".to_owned();
+    for character in pointer.chars() {
+        match character.is_control() {
+            true => text.extend(character.escape_default()),
+            false => text.push(character),
+        }
+    }
+    text
 }
 
 impl Data {
@@ -173,6 +184,15 @@ mod tests {
         assert_eq!(
             not_storable(r#"[{},1e400]"#),
             ("/1".into(), "a number outside the range of a 64 bit float")
+        );
+    }
+
+    #[test]
+    fn a_key_with_control_characters_does_not_break_the_line_of_the_error() {
+        let error = Data::parse(r#"{"a\nb":{"\u0000ü":1}}"#).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            r"the value at /a\nb/\u{0}ü cannot be stored: a NUL character in a key"
         );
     }
 

@@ -1,5 +1,6 @@
 //! JSON text as BSON, and the same text out of it again.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use mongodb::bson::{Bson, Document, RawBsonRef};
@@ -17,6 +18,9 @@ pub(super) enum NotOurs {
     /// A key that is stored otherwise.
     #[error("a field name that no key is stored under")]
     Name,
+    /// Which of the two counts is anybody's guess.
+    #[error("a field name that comes twice in one document")]
+    Twice,
     /// Nothing of ours is nested so.
     #[error("nested deeper than {MAX_NESTING} levels")]
     TooDeep,
@@ -138,8 +142,12 @@ fn write(value: RawBsonRef<'_>, depth: usize, text: &mut Vec<u8>) -> Result<(), 
         }
         RawBsonRef::Document(members) => {
             text.push(b'{');
+            let mut names = HashSet::new();
             for (index, member) in members.iter().enumerate() {
                 let (name, value) = member.map_err(|_| NotOurs::Malformed)?;
+                if !names.insert(name.as_str()) {
+                    return Err(NotOurs::Twice);
+                }
                 if index > 0 {
                     text.push(b',');
                 }
@@ -224,6 +232,15 @@ mod tests {
         for (document, expected) in cases {
             assert_eq!(read(document).unwrap_err(), expected);
         }
+    }
+
+    #[test]
+    fn a_field_name_that_comes_twice_is_not_taken_for_data() {
+        let mut raw = RawDocumentBuf::try_from(&doc! { "data": { "a": 1, "b": 2 } }).unwrap().into_bytes();
+        let b = raw.iter().position(|byte| *byte == b'b').unwrap();
+        raw[b] = b'a';
+        let raw = RawDocumentBuf::from_bytes(raw).unwrap();
+        assert_eq!(from_bson(raw.get("data").unwrap().unwrap()), Err(NotOurs::Twice));
     }
 
     fn json() -> impl Strategy<Value = Value> {

@@ -32,6 +32,10 @@ pub(super) fn original(name: &str) -> Option<Cow<'_, str>> {
     if name == "%" {
         return Some(Cow::Borrowed(""));
     }
+    // Taken as they are, they would be a second name of one key.
+    if name.is_empty() || name.starts_with('$') || name.contains('.') {
+        return None;
+    }
     if !name.contains('%') {
         return Some(Cow::Borrowed(name));
     }
@@ -43,7 +47,7 @@ pub(super) fn original(name: &str) -> Option<Cow<'_, str>> {
         key.push(match code {
             "25" => '%',
             "2E" => '.',
-            "24" => '$',
+            "24" if key.is_empty() => '$',
             _ => return None,
         });
         key.push_str(rest);
@@ -80,7 +84,7 @@ mod tests {
 
     #[test]
     fn names_of_other_writers_are_told_from_ours() {
-        for name in ["100%", "%2", "%2e", "%41", "%ü", "%%"] {
+        for name in ["100%", "%2", "%2e", "%41", "%ü", "%%", "", "$set", "a.b", "a%24", "%25%24"] {
             assert_eq!(original(name), None, "{name}");
         }
     }
