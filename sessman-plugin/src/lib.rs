@@ -14,6 +14,6 @@ mod routes;
 mod runtime;
 mod service;
 
-use plugin::Sessman;
+pub use plugin::Sessman;
 
 plugin_api::export_plugin!(Sessman);

@@ -11,7 +11,7 @@ use crate::routes::{self, ROUTES};
 use crate::service::Service;
 
 /// One instance.
-pub(crate) struct Sessman {
+pub struct Sessman {
     host: Host,
     config: Config,
     /// There between `activate` and `deactivate`.

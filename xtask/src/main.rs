@@ -2,6 +2,7 @@
 //!
 //! - [`run`]: `cargo xtask run` builds what ships and starts it from `target/run`.
 //! - [`mod@test`]: `cargo xtask test` runs every check and every test, and installs what they need.
+//! - [`fuzz`]: `cargo xtask fuzz` tries the doors with inputs made up at random.
 //!
 //! What these share: [`workspace`] finds the project and speaks to cargo, [`artifacts`] builds the files that ship,
 //! [`process`] starts programs and stops servers, [`tools`] installs what is missing.
@@ -9,6 +10,7 @@
 
 mod artifacts;
 mod deny;
+mod fuzz;
 mod mongodb;
 mod process;
 mod report;
@@ -41,6 +43,8 @@ enum Command {
     Soak(soak::Options),
     /// Runs every check and test, or the stages that are named; installs what they need.
     Test(test::Options),
+    /// Tries what comes in from outside with a million inputs each, made up at random.
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Soak(options) => soak::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

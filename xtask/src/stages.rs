@@ -38,7 +38,12 @@ pub(crate) const STAGES: &[Stage] = &[
     stage("clippy", "lints, warnings denied", None, clippy),
     stage("docs", "the documentation builds without a warning", None, docs),
     stage("build", "what ships, and the plugins that only tests load, in the release profile", None, build),
-    stage("unit", "tests inside the crates, the conformance of every store among them", None, unit),
+    stage(
+        "unit",
+        "tests inside the crates, the conformance of every store and a short run of each fuzz target among them",
+        None,
+        unit,
+    ),
     stage("doctest", "examples in the documentation", None, doctest),
     stage("e2e", "the shipped files end to end", Some("build"), end_to_end),
 ];

@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tracing::Level;
 
 pub use self::ini::{Document, Entry, Section, SyntaxError, parse as parse_ini};
@@ -29,6 +30,8 @@ pub use self::plugin_parms::{AuthType, InstanceConfig, InstanceLine};
 pub use self::problem::{ConfigError, Problem};
 pub use self::secret::{ApiKey, ApiKeys, Parameters};
 
+use self::layers::{IniFile, IniFormat};
+use self::raw::{RawConfig, Resolver};
 use self::reader::Reader;
 
 /// A configuration in which nothing is wrong.
@@ -144,6 +147,21 @@ impl Config {
         })?;
         Reader::new(&name, text, environment, folder)?.config()
     }
+}
+
+/// Reads a plugin's JSON file, beside an INI file whose lines it may refer to.
+///
+/// # Errors
+/// One message for each thing that is wrong with the JSON file.
+pub fn parse_json(
+    json: &str,
+    ini: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Map<String, Value>, Vec<String>> {
+    let file = IniFile { name: "ini".into(), text: ini.into(), format: IniFormat::default() };
+    let merged = layers::merged(&[&file]).map_err(|error| vec![error.to_string()])?;
+    let raw = RawConfig::from_layers(merged, &file.name);
+    plugin_parms::json(json, &Resolver { raw: &raw, environment })
 }
 
 /// Reads the name of a log level.

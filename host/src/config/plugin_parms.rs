@@ -166,8 +166,7 @@ fn parameters(
     let Some(file) = line.file else { return Ok(line.parameters) };
     let (path, text) = read_file(&file, folders).map_err(|message| vec![Problem::at(place, message)])?;
     let name = path.display().to_string();
-    let mut object = json5::object(&text).map_err(|message| vec![Problem::at(&name, message)])?;
-    json5::replace_strings(&mut object, &|text| resolver.json_string(text)).map_err(|messages| {
+    let mut object = json(&text, resolver).map_err(|messages| {
         messages.into_iter().map(|message| Problem::at(&name, message)).collect::<Vec<_>>()
     })?;
     for (key, value) in line.parameters {
@@ -178,6 +177,16 @@ fn parameters(
             )]);
         }
     }
+    Ok(object)
+}
+
+/// What a JSON file of this text holds, its references replaced.
+///
+/// # Errors
+/// One message for each thing that is wrong.
+pub(crate) fn json(text: &str, resolver: &Resolver<'_>) -> Result<Map<String, Value>, Vec<String>> {
+    let mut object = json5::object(text).map_err(|message| vec![message])?;
+    json5::replace_strings(&mut object, &|text| resolver.json_string(text))?;
     Ok(object)
 }
 

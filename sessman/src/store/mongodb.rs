@@ -23,6 +23,8 @@ mod config;
 mod connection;
 mod connection_string;
 mod document;
+#[cfg(feature = "fuzzing")]
+pub mod documents;
 mod failure;
 mod indexes;
 mod json;

@@ -1,0 +1,221 @@
+//! Records as MongoDB documents, and documents of any kind as records.
+
+use std::time::Duration;
+
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Bson, DateTime, Document, RawBsonRef, RawDocument, RawDocumentBuf};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use sessman::data::Data;
+use sessman::id::{Handle, SecretHash};
+use sessman::record::Record;
+use sessman::store::mongodb::documents;
+use sessman::time::Timestamp;
+
+use crate::data::{TEXTS, any_text, is_canonical};
+use crate::pieces::{self, text};
+use crate::{Finding, Plan, run};
+
+/// Field names of a record, and ones that no key is stored under.
+const NAMES: &[&str] = &[
+    "_id",
+    "secret_hash",
+    "user_id",
+    "data",
+    "metadata",
+    "created_at",
+    "updated_at",
+    "reset_at",
+    "last_activity",
+    "ttl",
+    "expires_at",
+    "version",
+    "schema",
+    "$set",
+    "a.b",
+    "a%2Eb",
+    "a",
+    "%",
+    "%24x",
+    "100%",
+    "0",
+    "1",
+];
+
+fn data() -> impl Strategy<Value = Data> {
+    let any = any_text().prop_map(|text| Data::parse(&text).unwrap_or_else(|_| Data::empty()));
+    prop_oneof![any, object()]
+}
+
+fn object() -> impl Strategy<Value = Data> {
+    pieces::object(TEXTS, pieces::json(TEXTS)).prop_map(|object| {
+        Data::parse(&serde_json::Value::Object(object).to_string()).unwrap_or_else(|_| Data::empty())
+    })
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    let ids = (any::<[u8; 12]>(), any::<[u8; 32]>(), proptest::option::of(text(TEXTS, 4)));
+    let times = any::<[i64; 5]>();
+    let numbers = (0..=i64::MAX as u64, 0..=i64::MAX as u64);
+    (ids, data(), object(), times, numbers).prop_map(
+        |((handle, secret_hash, user_id), data, metadata, times, (ttl, version))| {
+            let [created_at, updated_at, reset_at, last_activity, expires_at] =
+                times.map(Timestamp::from_millis);
+            let (handle, secret_hash) = (Handle::from(handle), SecretHash::from(secret_hash));
+            let ttl = Duration::from_millis(ttl);
+            Record {
+                handle,
+                secret_hash,
+                user_id,
+                data,
+                metadata,
+                created_at,
+                updated_at,
+                reset_at,
+                last_activity,
+                ttl,
+                expires_at,
+                version,
+            }
+        },
+    )
+}
+
+/// A record comes back from its document, whatever it holds.
+pub(crate) fn written(plan: &Plan) -> Result<(), Finding> {
+    run::run(plan, &record(), |record| {
+        let Ok(bytes) = documents::write(&record) else { panic!("{record:?} cannot be written") };
+        match documents::read(&bytes) {
+            Ok(read) => {
+                assert_eq!(read.data.as_str(), record.data.as_str());
+                assert_eq!(read.metadata.as_str(), record.metadata.as_str());
+                assert!(read == record, "{read:?} was {record:?}");
+            }
+            Err(error) => panic!("what was written cannot be read: {error}"),
+        }
+    })
+}
+
+fn bson() -> impl Strategy<Value = Bson> {
+    let scalar = prop_oneof![
+        Just(Bson::Null),
+        any::<bool>().prop_map(Bson::Boolean),
+        any::<i32>().prop_map(Bson::Int32),
+        any::<i64>().prop_map(Bson::Int64),
+        prop_oneof![any::<f64>(), Just(f64::NAN), Just(f64::INFINITY)].prop_map(Bson::Double),
+        text(TEXTS, 3).prop_map(Bson::String),
+        any::<i64>().prop_map(|millis| Bson::DateTime(DateTime::from_millis(millis))),
+        binary(vec(any::<u8>(), 0..40)),
+        prop::sample::select(vec![Bson::Undefined, Bson::MinKey, Bson::MaxKey]),
+    ];
+    scalar.prop_recursive(3, 12, 3, |inner| {
+        let members = vec((prop::sample::select(NAMES), inner.clone()), 0..3);
+        prop_oneof![
+            vec(inner, 0..3).prop_map(Bson::Array),
+            members.prop_map(|members| Bson::Document(
+                members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Document>()
+            )),
+        ]
+    })
+}
+
+fn binary(bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Bson> {
+    let subtype =
+        prop::sample::select(vec![BinarySubtype::Generic, BinarySubtype::Uuid, BinarySubtype::Function]);
+    (subtype, bytes).prop_map(|(subtype, bytes)| Bson::Binary(Binary { subtype, bytes }))
+}
+
+/// What happens to the document of a record before it is read.
+#[derive(Debug, Clone)]
+enum Damage {
+    /// A field holds something else, or is there besides.
+    Field(&'static str, Bson),
+    /// A field is missing.
+    Missing(&'static str),
+    /// `data` holds something else.
+    Data(Bson),
+    /// The bytes of one name are those of another: the way to a name that comes twice.
+    Renamed(u8, u8),
+    /// One byte is another.
+    Byte(prop::sample::Index, u8),
+    /// The end is missing.
+    Cut(prop::sample::Index),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let letter = || prop::sample::select(b"ab%.$2E5".to_vec());
+    prop_oneof![
+        (prop::sample::select(NAMES), bson()).prop_map(|(name, value)| Damage::Field(name, value)),
+        prop::sample::select(NAMES).prop_map(Damage::Missing),
+        bson().prop_map(Damage::Data),
+        (letter(), letter()).prop_map(|(from, to)| Damage::Renamed(from, to)),
+        (any::<prop::sample::Index>(), any::<u8>()).prop_map(|(at, byte)| Damage::Byte(at, byte)),
+        any::<prop::sample::Index>().prop_map(Damage::Cut),
+    ]
+}
+
+fn damaged(record: &Record, damage: &[Damage]) -> Vec<u8> {
+    let Ok(mut bytes) = documents::write(record) else { panic!("{record:?} cannot be written") };
+    for damage in damage {
+        match damage {
+            Damage::Field(name, value) => edit(&mut bytes, |document| {
+                document.insert(*name, value.clone());
+            }),
+            Damage::Missing(name) => edit(&mut bytes, |document| {
+                document.remove(name);
+            }),
+            Damage::Data(value) => edit(&mut bytes, |document| {
+                document.insert("data", value.clone());
+            }),
+            Damage::Renamed(from, to) => {
+                bytes.iter_mut().filter(|byte| *byte == from).for_each(|byte| *byte = *to);
+            }
+            Damage::Byte(at, byte) if !bytes.is_empty() => {
+                let at = at.index(bytes.len());
+                bytes[at] = *byte;
+            }
+            Damage::Cut(at) if !bytes.is_empty() => bytes.truncate(at.index(bytes.len())),
+            Damage::Byte(..) | Damage::Cut(_) => {}
+        }
+    }
+    bytes
+}
+
+/// Bytes that are no document any more stay as they are.
+fn edit(bytes: &mut Vec<u8>, change: impl FnOnce(&mut Document)) {
+    let document = RawDocument::from_bytes(&*bytes).ok().and_then(|raw| Document::try_from(raw).ok());
+    if let Some(mut document) = document {
+        change(&mut document);
+        if let Ok(raw) = RawDocumentBuf::try_from(&document) {
+            *bytes = raw.into_bytes();
+        }
+    }
+}
+
+/// What is taken for a record is one: it holds what every store can hold, and is written as it was read.
+fn check(bytes: &[u8]) {
+    let Ok(record) = documents::read(bytes) else { return };
+    is_canonical(&record.data);
+    is_canonical(&record.metadata);
+    assert!(record.metadata.as_str().starts_with('{'), "metadata that is no object");
+    let Ok(written) = documents::write(&record) else { panic!("{record:?} cannot be written") };
+    assert_eq!(documents::read(&written).ok().as_ref(), Some(&record));
+    let of = |bytes, field| match RawDocument::from_bytes(bytes).ok().map(|document| document.get(field)) {
+        Some(Ok(Some(RawBsonRef::Document(value)))) => Some(names(value)),
+        _ => None,
+    };
+    for field in ["data", "metadata"] {
+        assert_eq!(of(bytes, field), of(&written, field), "names that no key is stored under");
+    }
+}
+
+fn names(document: &RawDocument) -> Vec<String> {
+    document.iter().flatten().map(|(name, _)| name.as_str().to_owned()).collect()
+}
+
+/// Documents that others wrote, or damaged.
+pub(crate) fn foreign(plan: &Plan) -> Result<(), Finding> {
+    let near = (record(), vec(damage(), 0..3)).prop_map(|(record, damage)| damaged(&record, &damage));
+    let input = prop_oneof![9 => near, 1 => vec(any::<u8>(), 0..200)];
+    run::run(plan, &input, |bytes| check(&bytes))
+}
