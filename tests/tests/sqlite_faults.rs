@@ -196,6 +196,7 @@ fn a_disk_that_is_full_at_the_start_is_named_and_the_next_start_finds_a_sound_fi
     while rest.write_all(&[1; 4_096]).is_ok() {}
     let pserve = site.start();
     is_refused(&pserve, "disk is full");
+    assert!(pserve.log().contains(file.to_str().unwrap()), "the log names the file:\n{}", pserve.log());
     assert!(pserve.stop().success());
     fs::remove_file(&ballast).unwrap();
     drop(rest);
@@ -235,6 +236,22 @@ fn a_file_that_may_not_be_written_to_is_named() {
     has_all(&site.start().client(), &ids);
 }
 
+#[test]
+fn a_folder_that_may_not_be_written_to_is_named() {
+    const TEST: &str = "a_folder_that_may_not_be_written_to_is_named";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sessions.db");
+    let site = site(&file);
+    let (ids, good) = stopped_with_sessions(&site, &file);
+    let Some(immutable) = Immutable::make(TEST, folder.path()) else { return };
+    let pserve = site.start();
+    is_refused(&pserve, "let this user read and write it and its folder");
+    drop(immutable);
+    assert!(pserve.stop().success());
+    assert!(fs::read(&file).unwrap() == good, "the file was changed");
+    has_all(&site.start().client(), &ids);
+}
+
 /// A small file system in memory, unmounted when this is dropped.
 struct Disk(tempfile::TempDir);
 
@@ -265,7 +282,7 @@ impl Drop for Disk {
     }
 }
 
-/// A file that nobody may write to until this is dropped.
+/// A file that nobody may write to, or a folder that nothing may be made in, until this is dropped.
 struct Immutable(PathBuf);
 
 impl Immutable {

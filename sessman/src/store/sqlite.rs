@@ -30,7 +30,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use self::failure::store_error;
+use self::failure::{opening_error, store_error};
 use self::file::OwnedFile;
 use self::operation::{Clear, Create, Delete, Operation, Ping, Sweep, Update};
 use self::queue::{Queue, Refused};
@@ -118,7 +118,7 @@ impl SqliteStore {
     pub fn open(config: SqliteConfig) -> Result<Self> {
         let file = OwnedFile::acquire(&config.path)?;
         let path = file.path().to_owned();
-        let sqlite_error = |error| store_error(&path, &Arc::new(error));
+        let sqlite_error = |error| opening_error(&path, error);
         let synchronous = match config.durability {
             Durability::Full => "FULL",
             Durability::Normal => "NORMAL",

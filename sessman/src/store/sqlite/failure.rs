@@ -1,6 +1,6 @@
 //! From SQLite's errors to the contract's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::ErrorCode;
@@ -28,6 +28,34 @@ pub(super) fn store_error(path: &Path, error: &Arc<rusqlite::Error>) -> StoreErr
         ));
     }
     StoreError::Unavailable(Box::new(error.clone()))
+}
+
+/// A file that could not be opened for a reason that may pass, such as a full disk.
+#[derive(Debug, thiserror::Error)]
+#[error("{} could not be opened", path.display())]
+struct NotOpened {
+    path: PathBuf,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// As [`store_error`], while the file is being opened: SQLite does not say which file it is about, and whoever starts
+/// the service has to know.
+pub(super) fn opening_error(path: &Path, error: rusqlite::Error) -> StoreError {
+    use ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
+    if let Some(CannotOpen | PermissionDenied | ReadOnly) = error.sqlite_error_code() {
+        // The file itself was opened before; what is left are those that SQLite keeps beside it.
+        return StoreError::Unusable(format!(
+            "{} or a file beside it cannot be opened ({error}); let this user read and write it and its folder, or set \
+             another `path`",
+            path.display()
+        ));
+    }
+    match store_error(path, &Arc::new(error)) {
+        StoreError::Unavailable(source) => {
+            StoreError::Unavailable(Box::new(NotOpened { path: path.to_owned(), source }))
+        }
+        other => other,
+    }
 }
 
 /// What to say of a file whose content is broken.
