@@ -8,7 +8,7 @@ use sessman::config::{Config, Surroundings};
 
 use crate::problem::Problem;
 use crate::routes::{self, ROUTES};
-use crate::service::Service;
+use crate::service::{Service, with_sources};
 
 /// One instance.
 pub struct Sessman {
@@ -77,7 +77,7 @@ impl Plugin for Sessman {
         };
         match service.run(service.sessions.ping()).await {
             Ok(()) => Health::Ready,
-            Err(error) => Health::NotReady(error.to_string()),
+            Err(error) => Health::NotReady(with_sources(&error)),
         }
     }
 }

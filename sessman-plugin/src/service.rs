@@ -114,7 +114,8 @@ async fn keep_time(clock: Arc<SystemClock>) {
     }
 }
 
-fn with_sources(error: &dyn std::error::Error) -> String {
+/// An error and its causes in one line.
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

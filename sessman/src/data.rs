@@ -3,6 +3,8 @@
 //! What BSON cannot hold is refused for every store alike, so that moving from one to another never fails. The text
 //! is kept in one canonical form (compact, members in the order they came in), and goes to the client as it is.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod place;
 mod reader;
 

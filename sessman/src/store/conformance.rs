@@ -67,6 +67,7 @@ macro_rules! conformance_tests {
             fields {
                 every_field_comes_back,
                 every_kind_of_data_comes_back,
+                generated_data_comes_back,
                 numbers_keep_their_kind,
                 members_keep_their_order,
                 keys_of_every_kind_come_back,

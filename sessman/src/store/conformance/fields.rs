@@ -1,7 +1,11 @@
 //! Every field comes back exactly as it went in, whatever the store turns it into.
 
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::TestRunner;
+
 use super::*;
 use crate::data::MAX_NESTING;
+use crate::data::arbitrary::arbitrary;
 
 /// Stores `stored`, and wants it back from each way of reading.
 async fn comes_back(store: &dyn Store, stored: Record) {
@@ -60,6 +64,15 @@ pub(crate) async fn every_kind_of_data_comes_back(store: Arc<dyn Store>) {
         "{\"text\":\"Grüße, 你好, مرحبا, 😀👩\u{200d}👩\u{200d}👧, e\u{301}é\"}",
     ];
     data_comes_back(&*store, &members).await;
+}
+
+pub(crate) async fn generated_data_comes_back(store: Arc<dyn Store>) {
+    let mut runner = TestRunner::deterministic();
+    let strategy = arbitrary();
+    for _ in 0..200 {
+        let data = strategy.new_tree(&mut runner).unwrap().current();
+        comes_back(&*store, Record { data, ..record(1) }).await;
+    }
 }
 
 pub(crate) async fn numbers_keep_their_kind(store: Arc<dyn Store>) {
