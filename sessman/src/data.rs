@@ -36,17 +36,23 @@ pub enum DataError {
     },
 }
 
+/// Characters of a place that are shown: enough for a person to find it.
+const MAX_PLACE: usize = 200;
+
 /// In one line: keys are the client's, and may hold line breaks.
 fn place(pointer: &str) -> String {
     if pointer.is_empty() {
         return "the value".into();
     }
     let mut text = "the value at ".to_owned();
-    for character in pointer.chars() {
+    for character in pointer.chars().take(MAX_PLACE) {
         match character.is_control() {
             true => text.extend(character.escape_default()),
             false => text.push(character),
         }
+    }
+    if pointer.chars().nth(MAX_PLACE).is_some() {
+        text.push_str("...");
     }
     text
 }
@@ -196,6 +202,12 @@ mod tests {
             error.to_string(),
             r"the value at /a\nb/\u{0}ü cannot be stored: a NUL character in a key"
         );
+    }
+
+    #[test]
+    fn a_long_place_is_cut() {
+        let error = Data::parse(&format!(r#"{{"{}":1e999}}"#, "k".repeat(100_000))).unwrap_err().to_string();
+        assert!(error.len() < 400 && error.contains("kkk... cannot be stored"), "{error}");
     }
 
     #[test]

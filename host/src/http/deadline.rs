@@ -52,6 +52,11 @@ impl Phase {
         self.0.phase.store(BUSY, Ordering::Release);
         RequestGuard(self.clone())
     }
+
+    /// Whether some bytes of a request are there, and not yet all of its headers.
+    pub(crate) fn is_reading_headers(&self) -> bool {
+        self.0.phase.load(Ordering::Acquire) == HEADERS
+    }
 }
 
 /// Lives as long as a request is being answered.

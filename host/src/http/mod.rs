@@ -1,13 +1,14 @@
 //! HTTP: connections, requests, routes, access, answers.
 //!
-//! `server` (connections, limits, drain) -> `app` (what a request leads to) -> `body` and `access` (what may come
-//! in) -> `request` (as the plugin sees it) -> the plugin -> `response`.
+//! `server` (connections, limits, drain; below hyper `deadline` and `refusal`) -> `app` (what a request leads to) ->
+//! `body` and `access` (what may come in) -> `request` (as the plugin sees it) -> the plugin -> `response`.
 
 pub(crate) mod access;
 mod app;
 mod body;
 mod control;
 mod deadline;
+mod refusal;
 mod request;
 mod response;
 pub(crate) mod router;

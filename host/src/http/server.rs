@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::app::App;
 use super::deadline::{DeadlineStream, Deadlines, Phase};
+use super::refusal::RefusalStream;
 use crate::config::Limits;
 
 /// Bytes of a request's line and headers together.
@@ -159,7 +160,8 @@ async fn serve(
     // Answers are written whole, so there is nothing to wait for before sending. It fails only on a dead socket.
     let _ = stream.set_nodelay(true);
     let phase = Phase::default();
-    let io = TokioIo::new(DeadlineStream::new(stream, phase.clone(), deadlines));
+    let stream = DeadlineStream::new(stream, phase.clone(), deadlines);
+    let io = TokioIo::new(RefusalStream::new(stream, phase.clone()));
     let service = service_fn(move |request| {
         let guard = phase.request();
         let app = Arc::clone(&app);
