@@ -20,7 +20,7 @@ pub fn write(record: &Record) -> Result<Vec<u8>, StoreError> {
 /// The record that a document holds.
 ///
 /// # Errors
-/// [`StoreError::Unusable`] with the field that is not as [`write`] writes it.
+/// [`StoreError::Unusable`] with the field that is not as [`write()`] writes it.
 pub fn read(bytes: &[u8]) -> Result<Record, StoreError> {
     let document = RawDocument::from_bytes(bytes).map_err(|error| StoreError::Unusable(error.to_string()))?;
     Ok(document::to_record(document)?)
