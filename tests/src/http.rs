@@ -128,15 +128,19 @@ impl Answer {
     }
 }
 
-/// Sends bytes as they are on a new connection, says that no more come, and returns what comes back until it is closed.
+/// Sends bytes as they are on a new connection and returns what comes back until it is closed. With `end` it says
+/// that no more come, which the host may take for a client that has gone away.
 ///
 /// # Panics
 /// When there is no connection.
-pub fn exchange(address: &str, request: &[u8]) -> String {
+pub fn exchange(address: &str, request: &[u8], end: bool) -> String {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
     // The other side may have answered and closed before everything is sent.
-    let _ = stream.write_all(request).and_then(|()| stream.shutdown(Shutdown::Write));
+    let sent = stream.write_all(request);
+    if sent.is_ok() && end {
+        let _ = stream.shutdown(Shutdown::Write);
+    }
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()

@@ -38,7 +38,7 @@ impl Target {
 fn every_hostile_request_has_one_clear_answer() {
     let target = Target::new();
     for case in cases(&target.id) {
-        let answer = exchange(target.pserve.address(), &case.request);
+        let answer = exchange(target.pserve.address(), &case.request, case.may_close);
         assert!(!answer.contains("\"ended\":true"), "{}: {answer}", case.name);
         if answer.is_empty() {
             assert!(case.may_close, "{}: closed without an answer", case.name);

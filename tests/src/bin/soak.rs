@@ -100,7 +100,7 @@ fn send(
                     if number >= cases.len() {
                         damage(&mut request, number as u64);
                     }
-                    let status = status(&exchange(pserve.address(), &request));
+                    let status = status(&exchange(pserve.address(), &request, true));
                     *answers.lock().expect("no client panicked").entry(status).or_default() += 1;
                 }
             });
