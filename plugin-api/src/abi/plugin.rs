@@ -13,6 +13,9 @@ pub type RawPluginBox = RawPlugin_TO<RBox<()>>;
 
 /// In [`RawPlugin::capabilities`]: `authenticate` is answered from live sessions.
 pub const CAPABILITY_AUTHENTICATE: u64 = 1;
+/// In [`RawPlugin::capabilities`]: what `authenticate` says counts although the instance has no key, so that anybody
+/// may have made the session for any user.
+pub const CAPABILITY_AUTHENTICATE_UNKEYED: u64 = 2;
 
 /// One instance of a plugin.
 ///
@@ -23,7 +26,7 @@ pub const CAPABILITY_AUTHENTICATE: u64 = 1;
 pub trait RawPlugin: Send + Sync + 'static {
     /// The routes, the same at every call. `RawRequest::route` is an index into them.
     fn routes(&self) -> RVec<RawRoute>;
-    /// Bits: `CAPABILITY_*`. Unknown ones mean nothing.
+    /// Bits: `CAPABILITY_*`, the same at every call. Unknown ones mean nothing.
     fn capabilities(&self) -> u64;
     /// Takes what it needs to serve: files, locks, connections, threads.
     fn activate(&self) -> BorrowingFfiFuture<'_, RResult<(), RString>>;

@@ -79,7 +79,7 @@ impl<P: Plugin> RawPlugin for Adapter<P> {
     }
 
     fn capabilities(&self) -> u64 {
-        P::CAPABILITIES
+        guard(|| self.plugin.capabilities()).unwrap_or_default()
     }
 
     fn activate(&self) -> BorrowingFfiFuture<'_, RResult<(), RString>> {

@@ -39,8 +39,6 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     const NAME: &'static str;
     /// The plugin's own version, for people; usually `env!("CARGO_PKG_VERSION")`.
     const VERSION: &'static str;
-    /// Bits `abi::plugin::CAPABILITY_*`.
-    const CAPABILITIES: u64 = 0;
 
     /// Makes an instance and checks its configuration. It takes no lock, opens no file and reaches no server: it
     /// is also called only to see whether a configuration is good.
@@ -51,6 +49,11 @@ pub trait Plugin: Sized + Send + Sync + 'static {
 
     /// The routes, the same at every call.
     fn routes(&self) -> Vec<Route>;
+
+    /// Bits `abi::plugin::CAPABILITY_*`, the same at every call.
+    fn capabilities(&self) -> u64 {
+        0
+    }
 
     /// Takes what it needs to serve: files, locks, connections, threads. A server that is away is no error: say so
     /// in [`health`](Self::health) and go on trying.
