@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::config::{Config, Paths};
-use crate::http::App;
-use crate::http::access::{self, ExposureError};
+use crate::config::Config;
+use crate::http::access::ExposureError;
 use crate::http::server::{Bound, Draining, Server};
-use crate::plugin::{LoadError, Registry};
-
-/// For streams to end once their plugin has been told to stop, even when the grace is used up.
-const LAST_MOMENT: Duration = Duration::from_millis(500);
+use crate::http::{App, Snapshot};
+use crate::lifecycle::{self, LAST_MOMENT, Lifecycle, Order, Task, make_state_folder};
+use crate::plugin::{LoadError, Loader};
 
 /// How long a plugin that blocks a thread may hold up the others.
 const WAKE_INTERVAL: Duration = Duration::from_millis(100);
@@ -58,22 +58,25 @@ pub enum HostError {
 
 /// Plugins that are loaded and prepared, but hold nothing yet.
 pub struct Host {
-    config: Config,
-    app: App,
+    snapshot: Snapshot,
+    loader: Loader,
+    /// Absolute, for reloads.
+    ini_file: PathBuf,
 }
 
 impl Host {
-    /// Loads the plugins and prepares their instances.
+    /// Loads the plugins and prepares their instances. `config` came from `ini_file`, which is read again when the
+    /// host is told to reload.
     ///
     /// # Errors
-    /// The plugin directory cannot be read, or instances would be open to the network without a word about it.
+    /// The plugin directory cannot be used, or instances would be open to the network without a word about it.
     /// A plugin or an instance that fails is logged, and the others go on.
-    pub fn load(config: Config) -> Result<Self, HostError> {
-        let registry = Registry::load(&config).map_err(HostError::Plugins)?;
-        let app = App::new(&config, registry);
-        let access = app.instances().iter().map(|instance| (instance.name.as_str(), &instance.access));
-        access::check_exposure(config.network.address, access)?;
-        Ok(Self { config, app })
+    pub fn load(config: Config, ini_file: &Path) -> Result<Self, HostError> {
+        let ini_file = std::path::absolute(ini_file)
+            .map_err(|source| HostError::System("cannot tell the current folder", source))?;
+        let loader = Loader::default();
+        let snapshot = lifecycle::load(&loader, config)?;
+        Ok(Self { snapshot, loader, ini_file })
     }
 
     /// Serves until SIGTERM or SIGINT, then lets what is under way end. A second signal ends the process at once.
@@ -82,7 +85,7 @@ impl Host {
     /// The host cannot begin to serve.
     pub fn serve(self) -> Result<(), HostError> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        if let Some(threads) = self.config.network.threads {
+        if let Some(threads) = self.snapshot.config.network.threads {
             builder.worker_threads(threads);
         }
         let runtime = builder
@@ -100,7 +103,8 @@ impl Host {
     }
 
     async fn run(self) -> Result<(), HostError> {
-        let Self { config, app } = self;
+        let Self { snapshot, loader, ini_file } = self;
+        let config = Arc::clone(&snapshot.config);
         let mut signals =
             Signals::new().map_err(|source| HostError::System("cannot catch signals", source))?;
         make_state_folder(&config.paths);
@@ -108,21 +112,22 @@ impl Host {
         let bind_failed = |source| HostError::Bind { address, source };
         let bound = Server::bind(address, &config.limits).await.map_err(bind_failed)?;
         let _pidfile = config.paths.pidfile.as_deref().map(Pidfile::write).transpose()?;
-        for instance in app.instances() {
-            if let Err(error) = instance.activate().await {
-                tracing::error!(instance = instance.name, reason = error.line(), "not active");
-            }
-        }
-        let app = Arc::new(app);
+        let (orders, ordered) = unbounded_channel();
+        let app = Arc::new(App::new(snapshot, orders.clone()));
+        let lifecycle = Lifecycle::new(Arc::clone(&app), Arc::new(loader), ini_file);
+        lifecycle.activate().await;
+        let lifecycle = tokio::spawn(lifecycle.run(ordered));
         announce(&bound, &app).map_err(bind_failed)?;
-        let draining = bound.serve(Arc::clone(&app)).run(signals.next()).await;
+        let draining = bound.serve(Arc::clone(&app)).run(signals.stop(&orders)).await;
         tracing::info!("stopping: requests under way may end");
+        let second = orders.clone();
         tokio::spawn(async move {
-            signals.next().await;
+            signals.stop(&second).await;
             tracing::warn!("stopped at once by a second signal");
             std::process::exit(1);
         });
-        drain(draining, &app, config.limits.shutdown_grace).await;
+        let grace = app.snapshot().config.limits.shutdown_grace;
+        drain(draining, &orders, lifecycle, grace).await;
         tracing::info!("stopped");
         Ok(())
     }
@@ -152,9 +157,9 @@ impl Waker {
 /// Says where the host listens, in the log and as the one line on standard output, which scripts wait for.
 fn announce(bound: &Bound, app: &App) -> io::Result<()> {
     let address = bound.address()?;
-    for instance in app.instances() {
-        let (plugin, state) = (&instance.plugin, instance.state().name());
-        tracing::info!(instance = instance.name, plugin, mount = instance.mount, state, "mounted");
+    for instance in app.snapshot().instances() {
+        let (plugin, mount, state) = (&instance.library.name, instance.mount(), instance.state().name());
+        tracing::info!(instance = instance.name, plugin, mount, state, "mounted");
     }
     tracing::info!("listening on http://{address}");
     let mut output = io::stdout().lock();
@@ -164,45 +169,53 @@ fn announce(bound: &Bound, app: &App) -> io::Result<()> {
 }
 
 /// Requests first, then the plugins with their streams, then what is left of the connections.
-async fn drain(mut draining: Draining, app: &App, grace: Duration) {
+async fn drain(
+    mut draining: Draining,
+    orders: &UnboundedSender<Order>,
+    lifecycle: JoinHandle<()>,
+    grace: Duration,
+) {
     let deadline = Instant::now() + grace;
     if let Err(left) = draining.requests(deadline).await {
         tracing::warn!(requests = left, "not answered within shutdown_grace");
     }
-    for instance in app.instances() {
-        let left = deadline.saturating_duration_since(Instant::now()).max(LAST_MOMENT);
-        if let Err(reason) = instance.stop(left).await {
-            tracing::warn!(instance = instance.name, reason, "did not stop in order");
-        }
-    }
+    // It is gone only if it panicked, and then the panic is in the log.
+    let _ = orders.send(Order { task: Task::Stop(deadline), reply: None });
+    let _ = lifecycle.await;
     if !draining.connections(deadline.max(Instant::now() + LAST_MOMENT)).await {
         tracing::warn!("connections were still open after shutdown_grace");
     }
 }
 
-/// Not an error of the host: on a read-only disk a plugin that keeps nothing in files serves all the same, and one
-/// that does says so itself.
-fn make_state_folder(paths: &Paths) {
-    if let Err(error) = std::fs::create_dir_all(&paths.state) {
-        tracing::warn!(folder = %paths.state.display(), %error, "cannot make the state folder ([paths] state)");
-    }
-}
-
-/// SIGTERM and SIGINT.
+/// The signals that the host acts on.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+    user1: Signal,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+        })
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    /// Waits for SIGTERM or SIGINT; passes SIGHUP and SIGUSR1 on as orders to reload.
+    async fn stop(&mut self, orders: &UnboundedSender<Order>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => {}
+                _ = self.user1.recv() => {}
+            }
+            // Nobody takes orders any more once the host stops.
+            let _ = orders.send(Order { task: Task::ReloadAll, reply: None });
         }
     }
 }

@@ -4,13 +4,16 @@
 //! - [`config`]: from an INI file and the environment to a checked configuration
 //! - `plugin`: from files in a directory to instances
 //! - `http`: connections, routes, access, answers
+//! - `lifecycle`: reload, load, unload while requests go on
 //! - [`log`]: where log lines go
 //! - [`host`]: the life of the process, in which all of them meet
 
 pub mod cli;
 pub mod config;
+mod error;
 pub mod host;
 mod http;
+mod lifecycle;
 pub mod log;
 mod plugin;
 

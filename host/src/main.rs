@@ -25,6 +25,6 @@ fn run(cli: &Cli) -> Result<()> {
     }
     let config = Config::load(&cli.ini_file)?;
     log::begin(&config.log, cli.level())?;
-    Host::load(config)?.serve()?;
+    Host::load(config, &cli.ini_file)?.serve()?;
     Ok(())
 }

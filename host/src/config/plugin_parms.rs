@@ -16,7 +16,7 @@ use super::sections::{HostKeys, PLUGIN_PARMS};
 use super::values;
 
 /// What a plugin's parameters say to the host, and the rest for the plugin.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceConfig {
     /// The instance's name, in lower case.
     pub name: String,
@@ -28,12 +28,14 @@ pub struct InstanceConfig {
     pub mount: String,
     /// Who may call it.
     pub auth: AuthType,
+    /// SHA-256 that the plugin's file must have, in lower-case hexadecimal.
+    pub sha256: Option<String>,
     /// What the plugin gets.
     pub parameters: Parameters,
 }
 
 /// Who may call an instance, as far as its own parameters say.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthType {
     /// Nothing is written: the `[auth]` key if there is one.
     Default,
@@ -41,6 +43,8 @@ pub enum AuthType {
     Global,
     /// Its own keys.
     Plugin(ApiKeys),
+    /// Who has a live session of this instance; of the only one that keeps sessions if none is named.
+    Session(Option<String>),
     /// Everybody.
     None,
 }
@@ -68,6 +72,7 @@ pub(crate) fn without_line(plugin: &str) -> InstanceConfig {
         place: format!("plugin {plugin}"),
         plugin: plugin.to_owned(),
         auth: AuthType::Default,
+        sha256: None,
         parameters: Parameters::new(&Map::new()),
         name,
     }
@@ -217,6 +222,7 @@ fn instance(
     let (own, rest): (Map<_, _>, Map<_, _>) = parameters.into_iter().partition(|(key, _)| is_host_key(key));
     let own = settings::read::<HostKeys>(&own)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+    let auth = auth_type(&own, has_global_key)?;
     Ok(InstanceConfig {
         name: entry.key.clone(),
         place: entry.place.clone(),
@@ -225,19 +231,16 @@ fn instance(
             Some(path) => mount(&path)?,
             None => format!("/{}", entry.key),
         },
-        auth: auth_type(own.auth_type.as_deref(), own.apikey.map(|keys| keys.0), has_global_key)?,
+        auth,
+        sha256: own.sha256.as_deref().map(sha256).transpose()?,
         parameters: Parameters::new(&rest),
     })
 }
 
-fn auth_type(
-    written: Option<&str>,
-    keys: Option<Vec<String>>,
-    has_global_key: bool,
-) -> Result<AuthType, String> {
-    let keys =
-        keys.map(|keys| api_keys(&keys)).transpose().map_err(|message| format!("apikey: {message}"))?;
-    let auth = match (written.map(str::to_ascii_lowercase).as_deref(), &keys) {
+fn auth_type(own: &HostKeys, has_global_key: bool) -> Result<AuthType, String> {
+    let keys = own.apikey.as_ref().map(|keys| api_keys(&keys.0)).transpose();
+    let keys = keys.map_err(|message| format!("apikey: {message}"))?;
+    let auth = match (own.auth_type.as_deref().map(str::to_ascii_lowercase).as_deref(), &keys) {
         (None, None) => AuthType::Default,
         // A key that nobody asks for would be a door that looks locked.
         (None | Some("plugin"), Some(keys)) => AuthType::Plugin(keys.clone()),
@@ -247,13 +250,22 @@ fn auth_type(
         }
         (Some("global"), _) => AuthType::Global,
         (Some("none"), _) => AuthType::None,
-        (Some("session"), _) => return Err("auth_type=session is not known to this version".into()),
-        (Some(_), _) => return Err("auth_type: expected global, plugin or none".into()),
+        (Some("session"), _) => AuthType::Session(own.session_plugin.as_deref().map(str::to_lowercase)),
+        (Some(_), _) => return Err("auth_type: expected global, plugin, session or none".into()),
     };
     if keys.is_some() && !matches!(auth, AuthType::Plugin(_)) {
         return Err("`apikey` counts only with auth_type=plugin".into());
     }
+    if own.session_plugin.is_some() && !matches!(auth, AuthType::Session(_)) {
+        return Err("`session_plugin` counts only with auth_type=session".into());
+    }
     Ok(auth)
+}
+
+fn sha256(written: &str) -> Result<String, String> {
+    let written = written.trim().to_ascii_lowercase();
+    let is_digest = written.len() == 64 && written.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_digest.then_some(written).ok_or_else(|| "sha256: expected 64 hexadecimal digits".into())
 }
 
 /// Takes written keys in.

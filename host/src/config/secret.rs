@@ -6,8 +6,9 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 /// An API key. Only its SHA-256 is kept: comparison takes the same time whatever the candidate's length, and the
-/// key itself is gone from memory once the configuration is read.
-#[derive(Clone)]
+/// key itself is gone from memory once the configuration is read. `==` is for comparing configurations; what a client
+/// sends is compared by [`ApiKeys::accept`].
+#[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey([u8; 32]);
 
 impl ApiKey {
@@ -24,7 +25,7 @@ impl fmt::Debug for ApiKey {
 }
 
 /// The keys that open one thing; several while a key is being replaced.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApiKeys(pub Vec<ApiKey>);
 
 impl ApiKeys {

@@ -99,7 +99,7 @@ pub(crate) struct LogSection {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct HostKeys {
-    /// `global`, `plugin` or `none`.
+    /// `global`, `plugin`, `session` or `none`.
     #[serde(deserialize_with = "option")]
     pub(crate) auth_type: Option<String>,
     /// The instance's own key, or several.
@@ -110,4 +110,10 @@ pub(crate) struct HostKeys {
     /// The plugin to make an instance of, instead of the one with the instance's name.
     #[serde(deserialize_with = "option")]
     pub(crate) plugin: Option<String>,
+    /// With `auth_type=session`: the instance whose sessions count.
+    #[serde(deserialize_with = "option")]
+    pub(crate) session_plugin: Option<String>,
+    /// SHA-256 that the plugin's file must have.
+    #[serde(deserialize_with = "option")]
+    pub(crate) sha256: Option<String>,
 }

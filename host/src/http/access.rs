@@ -20,17 +20,24 @@ pub(crate) enum Access {
     OpenByDefault,
     /// Who has one of the keys.
     Keyed(ApiKeys),
+    /// Who has a live session of the instance with this name.
+    Session(String),
 }
 
 impl Access {
-    /// What an instance's own parameters and `[auth]` come to.
-    pub(crate) fn new(auth_type: &AuthType, auth: &Auth) -> Self {
-        match auth_type {
+    /// What an instance's own parameters and `[auth]` come to; `keeper` finds the instance that keeps the sessions.
+    pub(crate) fn new(
+        auth_type: &AuthType,
+        auth: &Auth,
+        keeper: impl FnOnce(Option<&str>) -> Result<String, String>,
+    ) -> Result<Self, String> {
+        Ok(match auth_type {
             AuthType::None => Self::Open,
             AuthType::Plugin(keys) => Self::Keyed(keys.clone()),
             AuthType::Default if auth.keys.is_empty() => Self::OpenByDefault,
             AuthType::Default | AuthType::Global => Self::Keyed(auth.keys.clone()),
-        }
+            AuthType::Session(named) => Self::Session(keeper(named.as_deref())?),
+        })
     }
 }
 
@@ -347,13 +354,20 @@ mod tests {
     #[test]
     fn access_comes_from_both_places() {
         let auth = |list: &[&str]| Auth { keys: keys(list), allow_query_key: false };
-        assert!(matches!(Access::new(&AuthType::Default, &auth(&[])), Access::OpenByDefault));
-        assert!(matches!(Access::new(&AuthType::None, &auth(&["k"])), Access::Open));
-        assert!(
-            matches!(Access::new(&AuthType::Default, &auth(&["k"])), Access::Keyed(keys) if keys.accept(b"k"))
-        );
+        let access = |auth_type: &AuthType, list: &[&str]| {
+            Access::new(auth_type, &auth(list), |named| {
+                named.map(str::to_owned).ok_or_else(|| "none".to_owned())
+            })
+        };
+        assert!(matches!(access(&AuthType::Default, &[]), Ok(Access::OpenByDefault)));
+        assert!(matches!(access(&AuthType::None, &["k"]), Ok(Access::Open)));
+        assert!(matches!(access(&AuthType::Default, &["k"]), Ok(Access::Keyed(keys)) if keys.accept(b"k")));
         let own = AuthType::Plugin(keys(&["own"]));
-        assert!(matches!(Access::new(&own, &auth(&["k"])), Access::Keyed(keys) if !keys.accept(b"k")));
+        assert!(matches!(access(&own, &["k"]), Ok(Access::Keyed(keys)) if !keys.accept(b"k")));
+        assert!(
+            matches!(access(&AuthType::Session(Some("s".into())), &[]), Ok(Access::Session(name)) if name == "s")
+        );
+        assert!(access(&AuthType::Session(None), &[]).is_err());
     }
 
     #[test]

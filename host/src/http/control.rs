@@ -1,4 +1,4 @@
-//! The host's own routes: `/healthz`, `/readyz`, `/plugins`.
+//! The host's own routes: `/healthz`, `/readyz`, `/plugins`, and those that change what is loaded.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,79 +7,117 @@ use futures_util::future::join_all;
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 
 use super::access::{self, Access};
-use super::app::App;
+use super::app::busy;
 use super::response::{self, AnswerBody, problem, problem_with};
-use crate::config::ApiKeys;
-use crate::plugin::{Instance, Registry};
+use super::snapshot::{Mount, Snapshot};
+use crate::lifecycle::{Order, Refusal, Task};
 
 /// How long an answer to `/readyz` stands: it is open to everybody and asks the plugins, which ask their servers.
 const READINESS_AGE: Duration = Duration::from_millis(250);
-const ALLOW: &str = "GET, HEAD, OPTIONS";
+const READ: &str = "GET, HEAD, OPTIONS";
+const CHANGE: &str = "POST, OPTIONS";
 
 /// The host's own routes.
 pub(crate) struct Control {
-    keys: ApiKeys,
-    /// What `/plugins` says about the loaded files; it does not change.
-    plugins: Value,
+    orders: UnboundedSender<Order>,
     readiness: Mutex<Option<(Instant, bool)>>,
 }
 
 impl Control {
-    pub(crate) fn new(keys: ApiKeys, registry: &Registry) -> Self {
-        let plugins = registry
-            .libraries
-            .iter()
-            .map(|(path, library)| {
-                json!({
-                    "name": library.name,
-                    "version": library.version,
-                    "plugin_api": library.api_version,
-                    "file": path.file_name().unwrap_or(path.as_os_str()).to_string_lossy(),
-                    "sha256": library.sha256,
-                })
-            })
-            .collect();
-        Self { keys, plugins, readiness: Mutex::new(None) }
+    /// What is to be changed goes to `orders`.
+    pub(crate) fn new(orders: UnboundedSender<Order>) -> Self {
+        Self { orders, readiness: Mutex::new(None) }
     }
 
     /// The route that a path is, if it is one of the host's own.
     pub(crate) fn route(path: &str) -> Option<&'static str> {
-        ["/healthz", "/readyz", "/plugins"].into_iter().find(|route| *route == path)
+        let exact = ["/healthz", "/readyz", "/plugins"].into_iter().find(|route| *route == path);
+        exact.or_else(|| {
+            let (first, name) = path.strip_prefix('/')?.split_once('/')?;
+            // A name that could be none is no route of the host's, and so nobody's.
+            let is_name = !name.is_empty() && !name.contains('/');
+            match first {
+                "reload" if is_name => Some("/reload/*"),
+                "load" if is_name => Some("/load/*"),
+                "unload" if is_name => Some("/unload/*"),
+                _ => None,
+            }
+        })
     }
 
     /// Answers a request for one of the host's own routes.
-    pub(crate) async fn answer(&self, app: &App, route: &str, parts: &Parts) -> Response<AnswerBody> {
-        match parts.method {
-            Method::GET | Method::HEAD => match route {
-                "/healthz" => response::json(StatusCode::OK, &json!({ "status": "ok" })),
-                "/readyz" => self.readyz(app).await,
-                _ => self.plugins(app, parts),
-            },
-            Method::OPTIONS => {
-                let mut response = response::empty(StatusCode::NO_CONTENT);
-                response::allow(&mut response, ALLOW);
-                response
-            }
-            _ => {
-                let detail = format!("{route} takes {ALLOW}");
-                problem_with(StatusCode::METHOD_NOT_ALLOWED, &detail, "allow", ALLOW)
-            }
+    pub(crate) async fn answer(
+        &self,
+        snapshot: &Snapshot,
+        route: &str,
+        parts: &Parts,
+    ) -> Response<AnswerBody> {
+        let allow = if route.ends_with('*') { CHANGE } else { READ };
+        let method = match &parts.method {
+            &Method::HEAD => Method::GET,
+            method => method.clone(),
+        };
+        if method == Method::OPTIONS {
+            let mut response = response::empty(StatusCode::NO_CONTENT);
+            response::allow(&mut response, allow);
+            return response;
+        }
+        if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
+            let detail = format!("{route} takes {allow}");
+            return problem_with(StatusCode::METHOD_NOT_ALLOWED, &detail, "allow", allow);
+        }
+        match route {
+            "/healthz" => return response::json(StatusCode::OK, &json!({ "status": "ok" })),
+            "/readyz" => return self.readyz(snapshot).await,
+            _ => {}
+        }
+        if let Err(refused) = check_key(snapshot, route, parts) {
+            return *refused;
+        }
+        let name = parts.uri.path().rsplit('/').next().unwrap_or_default().to_lowercase();
+        match route {
+            "/reload/*" if name == "all" => self.change(Task::ReloadAll).await,
+            "/reload/*" => self.change(Task::Reload(name)).await,
+            "/load/*" => self.change(Task::Load(name)).await,
+            "/unload/*" => self.change(Task::Unload(name)).await,
+            _ => response::json(StatusCode::OK, &plugins(snapshot)),
         }
     }
 
-    async fn readyz(&self, app: &App) -> Response<AnswerBody> {
-        if self.is_ready(app).await {
+    /// It is carried out whether or not the client waits for the answer.
+    async fn change(&self, task: Task) -> Response<AnswerBody> {
+        let (reply, done) = oneshot::channel();
+        if self.orders.send(Order { task, reply: Some(reply) }).is_err() {
+            return busy("the host is stopping");
+        }
+        match done.await {
+            Ok(Ok(report)) => response::json(StatusCode::OK, &report.to_json()),
+            Ok(Err(refusal)) => {
+                let status = match refusal {
+                    Refusal::Unknown(_) => StatusCode::NOT_FOUND,
+                    Refusal::State(_) => StatusCode::CONFLICT,
+                    Refusal::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                };
+                problem(status, &refusal.to_string())
+            }
+            Err(_) => busy("the host is stopping"),
+        }
+    }
+
+    async fn readyz(&self, snapshot: &Snapshot) -> Response<AnswerBody> {
+        if self.is_ready(snapshot).await {
             response::json(StatusCode::OK, &json!({ "status": "ready" }))
         } else {
             problem_with(StatusCode::SERVICE_UNAVAILABLE, "not ready; the log says why", "retry-after", "1")
         }
     }
 
-    async fn is_ready(&self, app: &App) -> bool {
+    async fn is_ready(&self, snapshot: &Snapshot) -> bool {
         // Held while the plugins are asked, so that those who come meanwhile wait for that answer.
         let mut known = self.readiness.lock().await;
         if let Some((when, ready)) = *known
@@ -88,9 +126,9 @@ impl Control {
             return ready;
         }
         let before = known.map(|(_, ready)| ready);
-        let health = join_all(app.instances().iter().map(|instance| instance.health())).await;
-        let mut ready = app.failures().is_empty();
-        for (instance, health) in app.instances().iter().zip(health) {
+        let health = join_all(snapshot.instances().map(|instance| instance.health())).await;
+        let mut ready = snapshot.failures.is_empty();
+        for (instance, health) in snapshot.instances().zip(health) {
             if let Err(reason) = health {
                 ready = false;
                 // Once per change: probes come every few seconds.
@@ -105,34 +143,54 @@ impl Control {
         *known = Some((Instant::now(), ready));
         ready
     }
-
-    fn plugins(&self, app: &App, parts: &Parts) -> Response<AnswerBody> {
-        if self.keys.is_empty() {
-            return problem(
-                StatusCode::FORBIDDEN,
-                "/plugins needs the key of [auth], and none is configured",
-            );
-        }
-        if !access::header_key(&self.keys, &parts.headers, false) {
-            return problem_with(
-                StatusCode::UNAUTHORIZED,
-                "the key of [auth] is needed: as `Authorization: Bearer` or `X-Custom-Auth`",
-                "www-authenticate",
-                "Bearer realm=\"pserve\"",
-            );
-        }
-        let instances: Vec<Value> = app.instances().iter().map(|instance| describe(instance)).collect();
-        let failures: Vec<Value> = app
-            .failures()
-            .iter()
-            .map(|failure| json!({ "name": failure.name, "state": "failed", "reason": failure.reason }))
-            .collect();
-        let body = json!({ "plugins": self.plugins, "instances": instances, "failures": failures });
-        response::json(StatusCode::OK, &body)
-    }
 }
 
-fn describe(instance: &Instance) -> Value {
+fn check_key(snapshot: &Snapshot, route: &str, parts: &Parts) -> Result<(), Box<Response<AnswerBody>>> {
+    let keys = &snapshot.config.auth.keys;
+    if keys.is_empty() {
+        let detail = format!("{route} needs the key of [auth], and none is configured");
+        return Err(Box::new(problem(StatusCode::FORBIDDEN, &detail)));
+    }
+    if !access::header_key(keys, &parts.headers, false) {
+        return Err(Box::new(problem_with(
+            StatusCode::UNAUTHORIZED,
+            "the key of [auth] is needed: as `Authorization: Bearer` or `X-Custom-Auth`",
+            "www-authenticate",
+            "Bearer realm=\"pserve\"",
+        )));
+    }
+    Ok(())
+}
+
+fn plugins(snapshot: &Snapshot) -> Value {
+    let plugins: Vec<Value> = snapshot
+        .files
+        .iter()
+        .map(|(file, library)| {
+            json!({
+                "name": library.name,
+                "version": library.version,
+                "plugin_api": library.api_version,
+                "file": file,
+                "sha256": library.sha256,
+            })
+        })
+        .collect();
+    let unloaded = snapshot
+        .unloaded
+        .iter()
+        .map(|unloaded| json!({ "name": unloaded.name, "state": "unloaded", "mount": unloaded.mount }));
+    let instances: Vec<Value> = snapshot.mounts.iter().map(describe).chain(unloaded).collect();
+    let failures: Vec<Value> = snapshot
+        .failures
+        .iter()
+        .map(|failure| json!({ "name": failure.name, "state": "failed", "reason": failure.reason }))
+        .collect();
+    json!({ "plugins": plugins, "instances": instances, "failures": failures })
+}
+
+fn describe(mount: &Mount) -> Value {
+    let Mount { instance, access } = mount;
     let routes: Vec<Value> = instance
         .routes
         .iter()
@@ -141,18 +199,25 @@ fn describe(instance: &Instance) -> Value {
             json!({ "path": route.path, "methods": route.methods, "class": class })
         })
         .collect();
-    let access = match instance.access {
+    let access = match access {
         Access::Open | Access::OpenByDefault => "none",
         Access::Keyed(_) => "key",
+        Access::Session(_) => "session",
     };
-    json!({
+    let mut description = json!({
         "name": instance.name,
-        "plugin": instance.plugin,
-        "version": instance.version,
+        "plugin": instance.library.name,
+        "version": instance.library.version,
+        "plugin_api": instance.library.api_version,
+        "sha256": instance.library.sha256,
         "state": instance.state().name(),
-        "mount": instance.mount,
+        "mount": instance.mount(),
         "access": access,
         "requests": instance.requests.load(Ordering::Relaxed),
         "routes": routes,
-    })
+    });
+    if let Some(reason) = instance.failure() {
+        description["reason"] = reason.into();
+    }
+    description
 }

@@ -1,11 +1,12 @@
 //! HTTP: connections, requests, routes, access, answers.
 //!
-//! `server` (connections, limits, drain; below hyper `deadline` and `refusal`) -> `app` (what a request leads to) ->
-//! `body` and `access` (what may come in) -> `request` (as the plugin sees it) -> the plugin -> `response`.
+//! `server` (connections, limits, drain; below hyper `deadline` and `refusal`) -> `app` (what a request leads to,
+//! by the `snapshot` of the moment) -> `call` with `body` and `access` (what may come in) -> `request` (as the plugin sees it) -> the plugin -> `response`.
 
 pub(crate) mod access;
 mod app;
 mod body;
+mod call;
 mod control;
 mod deadline;
 mod refusal;
@@ -13,5 +14,7 @@ mod request;
 mod response;
 pub(crate) mod router;
 pub(crate) mod server;
+mod snapshot;
 
 pub(crate) use self::app::App;
+pub(crate) use self::snapshot::{Snapshot, Unloaded};

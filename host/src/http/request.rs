@@ -10,11 +10,11 @@ use abi_stable::std_types::{ROption, RSlice, RStr};
 use bytes::Bytes;
 use hyper::header::{HOST, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
-use plugin_api::Caller;
 use plugin_api::abi::request::{
     RawAddress, RawHeaderRef, RawPrincipalRef, RawRequest, RawRequest_TO, RawRequestRef,
 };
 use plugin_api::extension::RawExtension;
+use plugin_api::{Caller, Principal};
 use tokio::time::Instant;
 
 /// A request as a plugin sees it: hyper's parts and what the host found out about them.
@@ -31,6 +31,8 @@ pub(crate) struct HostRequest<'a> {
     pub(crate) client: IpAddr,
     pub(crate) host: &'a str,
     pub(crate) caller: Caller,
+    /// The user that a session guard let in.
+    pub(crate) principal: Option<&'a Principal>,
     pub(crate) deadline: Instant,
     /// Made when somebody asks for it.
     pub(crate) id: &'a RequestId,
@@ -118,7 +120,8 @@ impl RawRequest for HostRequest<'_> {
     }
 
     fn principal(&self) -> ROption<RawPrincipalRef<'_>> {
-        ROption::RNone
+        let Some(Principal { user_id, handle }) = self.principal else { return ROption::RNone };
+        ROption::RSome(RawPrincipalRef { user_id: user_id.as_str().into(), handle: handle.as_str().into() })
     }
 
     fn cross_site(&self) -> bool {
@@ -131,7 +134,7 @@ impl RawRequest for HostRequest<'_> {
 }
 
 /// Whether a page of another origin made the browser send this.
-fn is_cross_site(parts: &Parts, host: &str) -> bool {
+pub(crate) fn is_cross_site(parts: &Parts, host: &str) -> bool {
     let site = parts.headers.get("sec-fetch-site").map(|value| value.as_bytes());
     if matches!(site, Some(b"cross-site" | b"same-site")) {
         return true;

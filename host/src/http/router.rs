@@ -71,6 +71,11 @@ impl<T> Router<T> {
     }
 }
 
+/// Names for people: `a, b, c`.
+pub(crate) fn join_names<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}
+
 /// The full path of a plugin's route.
 pub(crate) fn join(mount: &str, route: &str) -> String {
     match route.trim_start_matches('/') {

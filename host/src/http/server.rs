@@ -35,13 +35,11 @@ pub(crate) struct Server {
 struct Settings {
     deadlines: Deadlines,
     max_connections: usize,
-    max_in_flight: usize,
 }
 
 /// Connections that may still be open after the server has stopped taking new ones.
 pub(crate) struct Draining {
     app: Arc<App>,
-    max_in_flight: usize,
     /// Ends when the last connection is closed.
     closed: mpsc::Receiver<Infallible>,
 }
@@ -55,11 +53,7 @@ impl Server {
             keepalive: limits.keepalive_timeout,
             write: limits.request_timeout,
         };
-        let settings = Settings {
-            deadlines,
-            max_connections: limits.max_connections,
-            max_in_flight: limits.max_in_flight,
-        };
+        let settings = Settings { deadlines, max_connections: limits.max_connections };
         Ok(Bound { listener, settings })
     }
 
@@ -86,7 +80,7 @@ impl Server {
         // A closed queue tells clients to go elsewhere, at once.
         drop(listener);
         drop(stopping);
-        Draining { app, max_in_flight: settings.max_in_flight, closed }
+        Draining { app, closed }
     }
 }
 
@@ -112,7 +106,7 @@ impl Draining {
     /// Waits until no request is being answered any more. Streams do not count: they end with their plugin.
     pub(crate) async fn requests(&self, deadline: Instant) -> Result<(), usize> {
         loop {
-            match self.app.in_flight(self.max_in_flight) {
+            match self.app.in_flight() {
                 0 => return Ok(()),
                 left if Instant::now() >= deadline => return Err(left),
                 _ => tokio::time::sleep(Duration::from_millis(5)).await,

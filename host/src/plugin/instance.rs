@@ -1,42 +1,49 @@
-//! One instance of a plugin: its name, its mount, who may call it, its routes.
+//! One instance of a plugin: what it was made from, its routes, and where in its life it is.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use abi_stable::std_types::{RResult, RString};
 use async_ffi::BorrowingFfiFuture;
-use plugin_api::Class;
-use plugin_api::abi::plugin::{RawHealth, RawPluginBox};
+use plugin_api::abi::plugin::{RawAuthentication, RawHealth, RawPluginBox};
 use plugin_api::abi::request::RawRequestRef;
 use plugin_api::abi::response::RawResponse;
 use plugin_api::guard::{GuardedFuture, guard};
+use plugin_api::{Class, Principal};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::LoadError;
 use super::library::Library;
 use super::services::Services;
 use crate::config::InstanceConfig;
-use crate::http::access::Access;
 use crate::http::router;
 
 /// For `activate`: it opens files, but does not wait for servers.
 const ACTIVATE_LIMIT: Duration = Duration::from_secs(30);
 /// For `health`.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
+/// Between two looks at whether the calls under way have ended.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// One instance of a plugin.
 pub(crate) struct Instance {
     pub(crate) name: String,
-    /// The plugin's name.
-    pub(crate) plugin: String,
-    /// The plugin's version.
-    pub(crate) version: String,
-    /// Begins with `/`, does not end with it; empty is the root.
-    pub(crate) mount: String,
-    pub(crate) access: Access,
+    pub(crate) config: InstanceConfig,
+    pub(crate) library: Arc<Library>,
+    /// The folder that it was told to keep its files in.
+    pub(crate) state_folder: String,
     pub(crate) routes: Vec<Route>,
-    /// Requests that reached the plugin.
+    /// Requests that reached the plugin, those of the instance that this one replaced included.
     pub(crate) requests: AtomicU64,
     state: AtomicU8,
+    /// Calls under way; streamed answers are none.
+    calls: AtomicUsize,
+    /// Tells those who wait that [`State::HandingOver`] is over.
+    changed: Notify,
+    /// Why the last activation failed.
+    failure: Mutex<Option<String>>,
     raw: RawPluginBox,
 }
 
@@ -73,8 +80,12 @@ pub(crate) enum State {
     Ready = 1,
     /// It could not be activated.
     Failed = 2,
-    /// It is being stopped.
+    /// The host stops, and this is being stopped.
     Draining = 3,
+    /// It may be replaced; whoever wants it waits.
+    HandingOver = 4,
+    /// It was replaced or unloaded; whoever wants it looks again.
+    Retired = 5,
 }
 
 impl State {
@@ -84,17 +95,36 @@ impl State {
             Self::Prepared => "loading",
             Self::Ready => "ready",
             Self::Failed => "failed",
-            Self::Draining => "draining",
+            Self::Draining | Self::HandingOver | Self::Retired => "draining",
         }
     }
+}
+
+/// A call under way; the instance is not taken away meanwhile.
+#[must_use]
+pub(crate) struct Entered<'a>(&'a Instance);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What `authenticate` found.
+pub(crate) enum Authentication {
+    /// No live session.
+    None,
+    /// One, of this user.
+    Live(Principal),
+    /// It cannot be said now.
+    Unavailable,
 }
 
 impl Instance {
     /// Prepares an instance of `library`.
     pub(crate) fn prepare(
-        library: &Library,
+        library: &Arc<Library>,
         config: &InstanceConfig,
-        access: Access,
         state_folder: &str,
     ) -> Result<Self, LoadError> {
         let services = Services {
@@ -106,74 +136,183 @@ impl Instance {
         let routes = routes(&raw, &config.mount)?;
         Ok(Self {
             name: config.name.clone(),
-            plugin: library.name.clone(),
-            version: library.version.clone(),
-            mount: config.mount.clone(),
-            access,
+            config: config.clone(),
+            library: Arc::clone(library),
+            state_folder: state_folder.to_owned(),
             routes,
             requests: AtomicU64::new(0),
             state: AtomicU8::new(State::Prepared as u8),
+            calls: AtomicUsize::new(0),
+            changed: Notify::new(),
+            failure: Mutex::new(None),
             raw,
         })
     }
 
+    /// Where its routes are mounted: begins with `/`, does not end with it; empty is the root.
+    pub(crate) fn mount(&self) -> &str {
+        &self.config.mount
+    }
+
+    /// Bits: `plugin_api::abi::plugin::CAPABILITY_*`.
+    pub(crate) fn capabilities(&self) -> u64 {
+        guard(|| self.raw.capabilities()).unwrap_or_default()
+    }
+
     /// Where in its life it is.
     pub(crate) fn state(&self) -> State {
-        match self.state.load(Ordering::Acquire) {
+        match self.state.load(Ordering::SeqCst) {
             0 => State::Prepared,
             1 => State::Ready,
             3 => State::Draining,
+            4 => State::HandingOver,
+            5 => State::Retired,
             _ => State::Failed,
         }
     }
 
-    fn enter(&self, state: State) {
-        self.state.store(state as u8, Ordering::Release);
+    /// Why it could not be activated.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn enter_state(&self, state: State) {
+        self.state.store(state as u8, Ordering::SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    /// Begins a call, if it serves now.
+    ///
+    /// # Errors
+    /// Its state, if it does not.
+    pub(crate) fn enter(&self) -> Result<Entered<'_>, State> {
+        // Counted before the state is read: whoever changes the state and then sees no call can be sure of it.
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let entered = Entered(self);
+        match self.state() {
+            State::Ready => Ok(entered),
+            state => Err(state),
+        }
+    }
+
+    /// Waits until it is known whether it is replaced.
+    pub(crate) async fn settled(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.state() != State::HandingOver {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Lets nobody in any more until [`resume`](Self::resume) or [`retire`](Self::retire).
+    pub(crate) fn suspend(&self) {
+        self.enter_state(State::HandingOver);
+    }
+
+    /// Waits until no call is under way; says whether that came to be.
+    pub(crate) async fn drained(&self, deadline: Instant) -> bool {
+        while self.calls.load(Ordering::SeqCst) > 0 {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(DRAIN_INTERVAL).await;
+        }
+        true
+    }
+
+    /// Lets calls in again, after [`suspend`](Self::suspend) alone.
+    pub(crate) fn resume(&self) {
+        self.enter_state(State::Ready);
+    }
+
+    /// Sends those who wait to whatever took its place.
+    pub(crate) fn retire(&self) {
+        self.enter_state(State::Retired);
     }
 
     /// Takes what it needs to serve. An instance that cannot is in [`State::Failed`] then.
     pub(crate) async fn activate(&self) -> Result<(), LoadError> {
         let activated = call(|| self.raw.activate(), ACTIVATE_LIMIT).await;
-        self.enter(if activated.is_ok() { State::Ready } else { State::Failed });
-        activated.map_err(|message| LoadError::Refused(format!("it cannot be activated: {message}")))
+        let activated = activated.map_err(|message| format!("it cannot be activated: {message}"));
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = activated.clone().err();
+        self.enter_state(if activated.is_ok() { State::Ready } else { State::Failed });
+        activated.map_err(LoadError::Refused)
     }
 
-    /// Ends its streams, drains, lets go of what is exclusive; then it is shut down. Within `limit` each.
+    /// Ends its streams, drains, lets go of what is exclusive; it may be activated again.
+    pub(crate) async fn deactivate(&self, limit: Duration) -> Result<(), String> {
+        call(|| self.raw.deactivate(), limit).await
+    }
+
+    /// The last call before it is dropped.
+    pub(crate) async fn shut_down(&self, limit: Duration) -> Result<(), String> {
+        call(|| self.raw.shutdown(), limit).await
+    }
+
+    /// Deactivates it if it serves, and shuts it down, because the host stops. Within `limit` each.
     pub(crate) async fn stop(&self, limit: Duration) -> Result<(), String> {
         let was = self.state();
-        self.enter(State::Draining);
-        let deactivated =
-            if was == State::Ready { call(|| self.raw.deactivate(), limit).await } else { Ok(()) };
-        let down = call(|| self.raw.shutdown(), limit).await;
-        deactivated.and(down)
+        self.enter_state(State::Draining);
+        let deactivated = if was == State::Ready { self.deactivate(limit).await } else { Ok(()) };
+        deactivated.and(self.shut_down(limit).await)
     }
 
-    /// Whether it can serve now, and why not.
+    /// Whether it can serve now, and why not. One that is being replaced can: requests wait for it.
     pub(crate) async fn health(&self) -> Result<(), String> {
-        if self.state() != State::Ready {
-            return Err(format!("it is {}", self.state().name()));
-        }
-        match call(|| self.raw.health(), HEALTH_LIMIT).await? {
-            RawHealth { ready: true, .. } => Ok(()),
-            RawHealth { detail, .. } => Err(detail.into_string()),
+        match self.enter() {
+            Err(State::HandingOver | State::Retired) => Ok(()),
+            Err(state) => Err(self.failure().unwrap_or_else(|| format!("it is {}", state.name()))),
+            Ok(_entered) => match call(|| self.raw.health(), HEALTH_LIMIT).await? {
+                RawHealth { ready: true, .. } => Ok(()),
+                RawHealth { detail, .. } => Err(detail.into_string()),
+            },
         }
     }
 
     /// Answers a request. The error is a panic of the plugin, in one line.
-    pub(crate) async fn handle<'a>(&'a self, request: RawRequestRef<'a>) -> Result<RawResponse, String> {
+    pub(crate) async fn handle<'a>(
+        &'a self,
+        _entered: &Entered<'a>,
+        request: RawRequestRef<'a>,
+    ) -> Result<RawResponse, String> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let future = guard(|| self.raw.handle(request)).map_err(|panic| panic.to_string())?;
-        match GuardedFuture::new(future).await {
-            Ok(RResult::ROk(response)) => Ok(response),
-            Ok(RResult::RErr(message)) => Err(message.into_string()),
-            Err(panic) => Err(panic.to_string()),
-        }
+        asked(|| self.raw.handle(request)).await
+    }
+
+    /// Says whose live session a request carries. The error is a panic of the plugin, in one line.
+    pub(crate) async fn authenticate<'a>(
+        &'a self,
+        _entered: &Entered<'a>,
+        request: RawRequestRef<'a>,
+    ) -> Result<Authentication, String> {
+        let RawAuthentication { outcome, user_id, handle } = asked(|| self.raw.authenticate(request)).await?;
+        Ok(match outcome {
+            0 => Authentication::None,
+            // A session of nobody lets nobody in.
+            1 if user_id.is_empty() => Authentication::None,
+            1 => Authentication::Live(Principal { user_id: user_id.into(), handle: handle.into() }),
+            _ => Authentication::Unavailable,
+        })
+    }
+}
+
+/// A call for a request, guarded. The error is a panic, in one line.
+async fn asked<'a, T: 'a>(
+    make: impl FnOnce() -> BorrowingFfiFuture<'a, RResult<T, RString>>,
+) -> Result<T, String> {
+    let future = guard(make).map_err(|panic| panic.to_string())?;
+    match GuardedFuture::new(future).await {
+        Ok(RResult::ROk(value)) => Ok(value),
+        Ok(RResult::RErr(message)) => Err(message.into_string()),
+        Err(panic) => Err(panic.to_string()),
     }
 }
 
 impl std::fmt::Debug for Instance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Instance({} of {}, {})", self.name, self.plugin, self.state().name())
+        write!(f, "Instance({} of {}, {})", self.name, self.library.name, self.state().name())
     }
 }
 
@@ -182,13 +321,8 @@ async fn call<'a, T: 'a>(
     make: impl FnOnce() -> BorrowingFfiFuture<'a, RResult<T, RString>>,
     limit: Duration,
 ) -> Result<T, String> {
-    let future = guard(make).map_err(|panic| panic.to_string())?;
-    match tokio::time::timeout(limit, GuardedFuture::new(future)).await {
-        Ok(Ok(RResult::ROk(value))) => Ok(value),
-        Ok(Ok(RResult::RErr(message))) => Err(message.into_string()),
-        Ok(Err(panic)) => Err(panic.to_string()),
-        Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
-    }
+    let limited = tokio::time::timeout(limit, asked(make)).await;
+    limited.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs())))
 }
 
 fn routes(raw: &RawPluginBox, mount: &str) -> Result<Vec<Route>, LoadError> {

@@ -2,26 +2,26 @@
 //!
 //! `copy` (the file's bytes, out of reach of who overwrites the file) -> `probe` (a child tries it first) ->
 //! `library` (opened here, for the life of the process) -> `instance` (prepared with its parameters) ->
-//! `registry` (all of it, with what failed and why). Only this module holds `unsafe` code.
+//! `loader` (all of it, with what failed and why). Only this module holds `unsafe` code.
 
 mod copy;
 mod instance;
 mod library;
+mod loader;
 mod probe;
-mod registry;
 mod services;
+mod trust;
 
-pub(crate) use self::instance::{Instance, Route, State};
-#[cfg(test)]
+pub(crate) use self::instance::{Authentication, Entered, Instance, Route, State};
 pub(crate) use self::library::Library;
+pub(crate) use self::loader::{Failure, Loaded, Loader, Want};
 pub use self::probe::child as probe_child;
-pub(crate) use self::registry::{Failure, Registry};
 
 /// Why a plugin or an instance does not serve. Its text is for people: one line, without secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The plugin directory cannot be read.
-    #[error("cannot read the plugin directory {} ([paths] plugins)", path.display())]
+    #[error("cannot use the plugin directory {} ([paths] plugins)", path.display())]
     Directory {
         /// The directory.
         path: std::path::PathBuf,
@@ -29,8 +29,8 @@ pub enum LoadError {
         #[source]
         source: std::io::Error,
     },
-    /// The plugin file cannot be copied into memory.
-    #[error("cannot copy the plugin file")]
+    /// The plugin file cannot be read, or others may write to it.
+    #[error("cannot take the plugin file")]
     Copy(#[source] std::io::Error),
     /// The child that tries a plugin cannot be started or spoken to.
     #[error("cannot try the plugin in a child process")]
@@ -49,13 +49,6 @@ pub enum LoadError {
 impl LoadError {
     /// The error and what it comes from, in one line.
     pub(crate) fn line(&self) -> String {
-        let mut line = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            line.push_str(": ");
-            line.push_str(&error.to_string());
-            source = error.source();
-        }
-        line
+        crate::error::one_line(self)
     }
 }

@@ -1,12 +1,14 @@
 //! Requests to a plugin that is part of the test.
 
 use http_body_util::{BodyExt, Full};
-use plugin_api::{Host, Plugin};
+use plugin_api::abi::plugin::{CAPABILITY_AUTHENTICATE, CAPABILITY_AUTHENTICATE_UNKEYED};
+use plugin_api::{Class, Host, Plugin};
 use serde_json::Value;
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
-use crate::config::{InstanceConfig, instance_without_line};
-use crate::plugin::Library;
+use crate::config::{Config, InstanceConfig, instance_without_line};
+use crate::plugin::{Failure, Instance, Library, Loaded};
 
 struct Probe;
 
@@ -41,8 +43,53 @@ impl Plugin for Probe {
             _ => {
                 let (method, below, query) = (request.method(), request.path_below_mount(), request.query());
                 let (caller, body) = (request.caller(), String::from_utf8_lossy(request.body()));
-                plugin_api::Response::text(200, format!("{method} {below}?{query} {caller:?} {body}"))
+                let user = request.principal().map(|principal| format!(" for {}", principal.user_id));
+                let user = user.unwrap_or_default();
+                plugin_api::Response::text(200, format!("{method} {below}?{query} {caller:?} {body}{user}"))
             }
+        }
+    }
+}
+
+/// Keeps sessions: the one with the id `live` is Ann's.
+struct Keeper {
+    capabilities: u64,
+}
+
+impl Plugin for Keeper {
+    const NAME: &'static str = "keeper";
+    const VERSION: &'static str = "1";
+
+    fn prepare(host: Host) -> Result<Self, String> {
+        let is_open = host.config().contains("open");
+        Ok(Self {
+            capabilities: CAPABILITY_AUTHENTICATE | if is_open { CAPABILITY_AUTHENTICATE_UNKEYED } else { 0 },
+        })
+    }
+
+    fn routes(&self) -> Vec<plugin_api::Route> {
+        vec![plugin_api::Route::new("", &["GET"], Class::Public)]
+    }
+
+    fn capabilities(&self) -> u64 {
+        self.capabilities
+    }
+
+    async fn handle(&self, _: plugin_api::Request<'_>) -> plugin_api::Response {
+        plugin_api::Response::new(204)
+    }
+
+    async fn authenticate(
+        &self,
+        request: plugin_api::Request<'_>,
+    ) -> Result<Option<plugin_api::Principal>, plugin_api::Unavailable> {
+        let ann = || plugin_api::Principal { user_id: "ann".into(), handle: "h1".into() };
+        match request.header("x-session-id").or(request.header("cookie")) {
+            Some(b"live") => Ok(Some(ann())),
+            Some(b"nobody's") => Ok(Some(plugin_api::Principal::default())),
+            Some(b"away") => Err(plugin_api::Unavailable),
+            Some(b"panic") => panic!("on purpose"),
+            _ => Ok(None),
         }
     }
 }
@@ -54,22 +101,31 @@ fn config(ini: &str) -> Config {
     Config::load_with(&path, Vec::new()).unwrap()
 }
 
-/// An app with one instance, or those of the INI text.
-async fn app(ini: &str) -> App {
+/// What serves one instance, or those of the INI text.
+fn snapshot(ini: &str, failures: Vec<Failure>) -> Snapshot {
     let config = config(ini);
     let lines: Vec<InstanceConfig> =
         config.instances.iter().filter_map(|line| line.config.clone().ok()).collect();
     let lines = if lines.is_empty() { vec![instance_without_line("probe")] } else { lines };
-    let library = Library::of_type::<Probe>();
+    let libraries = [Arc::new(Library::of_type::<Probe>()), Arc::new(Library::of_type::<Keeper>())];
     let prepare = |line: &InstanceConfig| {
-        Instance::prepare(&library, line, Access::new(&line.auth, &config.auth), "/").unwrap()
+        let library = libraries.iter().find(|library| library.name == line.plugin).unwrap();
+        Arc::new(Instance::prepare(library, line, "/").unwrap())
     };
     let instances = lines.iter().map(prepare).collect();
-    let app = App::new(&config, Registry { instances, ..Registry::default() });
-    for instance in app.instances() {
+    Snapshot::new(Arc::new(config), Loaded { instances, failures, files: Vec::new() }, Vec::new())
+}
+
+async fn serve(snapshot: Snapshot) -> App {
+    let app = App::new(snapshot, unbounded_channel().0);
+    for instance in app.snapshot().instances() {
         instance.activate().await.unwrap();
     }
     app
+}
+
+async fn app(ini: &str) -> App {
+    serve(snapshot(ini, Vec::new())).await
 }
 
 struct Reply {
@@ -205,17 +261,16 @@ async fn unknown_routes_name_the_known_ones() {
 #[tokio::test]
 async fn instances_that_want_the_same_path() {
     let app = app("[plugin_parms]\none=plugin=probe&route_path=/x\ntwo=plugin=probe&route_path=/x\n").await;
-    assert_eq!((app.instances().len(), app.failures().len()), (1, 1));
-    assert!(app.failures()[0].reason.contains("route_path"), "{}", app.failures()[0].reason);
+    let snapshot = app.snapshot();
+    assert_eq!((snapshot.mounts.len(), snapshot.failures.len()), (1, 1));
+    assert!(snapshot.failures[0].reason.contains("route_path"), "{}", snapshot.failures[0].reason);
     assert_eq!(send(&app, "GET /x/open", &[], "").await.status, 200);
     assert_eq!(send(&app, "GET /readyz", &[], "").await.status, 503);
 }
 
 #[tokio::test]
 async fn what_failed_is_unavailable_and_not_unknown() {
-    let config = config("");
-    let failures = vec![Failure::of_instance("gone", "/gone", "a reason".into())];
-    let app = App::new(&config, Registry { failures, ..Registry::default() });
+    let app = serve(snapshot("", vec![Failure::of_instance("gone", "/gone", "a reason".into())])).await;
     let refused = send(&app, "GET /gone/new", &[], "").await;
     assert_eq!((refused.status, &refused.headers["retry-after"]), (503, &"1".parse().unwrap()));
     assert_eq!(send(&app, "GET /gone2", &[], "").await.status, 404);
@@ -269,4 +324,88 @@ async fn a_request_names_one_host() {
         send(&app, "GET /probe/open", &[("host", "localhost"), ("host", "localhost")], "").await.status,
         400
     );
+}
+
+const GUARDED: &str = "[auth]\napikey=k1\n[plugin_parms]\nprobe=auth_type=session\nkeeper=auth_type=global\n";
+
+#[tokio::test]
+async fn a_guarded_plugin_is_for_live_sessions_whatever_the_route_and_the_key() {
+    let app = app(GUARDED).await;
+    for path in ["open", "service", "session", "guard", "below/x"] {
+        let line =
+            if path == "session" { "POST /probe/session".to_owned() } else { format!("GET /probe/{path}") };
+        for headers in [&[][..], &[BEARER], &[("x-session-id", "dead")], &[("x-session-id", "nobody's")]] {
+            let refused = send(&app, &line, headers, "").await;
+            assert_eq!(refused.status, 401, "{line} {headers:?}");
+            assert!(refused.headers.contains_key("www-authenticate"));
+        }
+        let forged = [("x-session-id", "live"), ("x-session-user", "bob"), ("x-user-id", "bob")];
+        let answer = send(&app, &line, &forged, "").await;
+        assert!(answer.status == 200 && answer.text.ends_with(" for ann"), "{line}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_guard_that_cannot_say_lets_nobody_in() {
+    let app = app(GUARDED).await;
+    let away = send(&app, "GET /probe/open", &[("x-session-id", "away")], "").await;
+    assert_eq!((away.status, &away.headers["retry-after"]), (503, &"1".parse().unwrap()));
+    assert_eq!(send(&app, "GET /probe/open", &[("x-session-id", "panic")], "").await.status, 500);
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_cannot_use_the_cookie_on_a_guarded_plugin() {
+    let app = app(GUARDED).await;
+    let (cookie, cross) = (("cookie", "live"), ("sec-fetch-site", "cross-site"));
+    assert_eq!(send(&app, "POST /probe/open", &[cookie], "").await.status, 200);
+    assert_eq!(send(&app, "POST /probe/open", &[cookie, cross], "").await.status, 403);
+    assert_eq!(send(&app, "GET /probe/open", &[cookie, cross], "").await.status, 200);
+    assert_eq!(send(&app, "POST /probe/open", &[("x-session-id", "live"), cross], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_guard_must_be_there_and_must_be_one_that_can_be_trusted() {
+    for (ini, reason) in [
+        ("[plugin_parms]\nprobe=auth_type=session\n", "no instance that keeps sessions"),
+        ("[plugin_parms]\nkeeper=auth_type=session\n", "cannot guard what keeps the sessions"),
+        ("[plugin_parms]\nprobe=auth_type=session\nkeeper=auth_type=none\n", "allow_open_login=true"),
+        ("[plugin_parms]\nprobe=auth_type=session\nkeeper=\n", "allow_open_login=true"),
+        (
+            "[plugin_parms]\nprobe=auth_type=session\na=plugin=keeper&apikey=k\nb=plugin=keeper&apikey=k\n",
+            "session_plugin=a, b",
+        ),
+        (
+            "[plugin_parms]\nprobe=auth_type=session&session_plugin=c\na=plugin=keeper&apikey=k\n",
+            "`c` is not an instance that keeps sessions; a do",
+        ),
+    ] {
+        let snapshot = snapshot(ini, Vec::new());
+        let failures: Vec<&str> = snapshot.failures.iter().map(|failure| failure.reason.as_str()).collect();
+        assert!(failures.len() == 1 && failures[0].contains(reason), "{ini}: {failures:?}");
+    }
+    let open = "[plugin_parms]\nprobe=auth_type=session\nkeeper=auth_type=none&mode=open\n";
+    let app = app(open).await;
+    assert_eq!(send(&app, "GET /probe/open", &[("x-session-id", "live")], "").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_while_an_instance_is_replaced() {
+    let app = app("[limits]\nrequest_timeout=3\n").await;
+    let old = Arc::clone(app.snapshot().instances().next().unwrap());
+    old.suspend();
+    let mut waiting = Box::pin(send(&app, "POST /probe/open", &[], "body"));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    let new = snapshot("[limits]\nrequest_timeout=3\n", Vec::new());
+    new.instances().next().unwrap().activate().await.unwrap();
+    app.serve(new);
+    old.retire();
+    assert_eq!(waiting.await.text, "POST open? Open body");
+    assert_eq!(old.requests.load(Ordering::Relaxed), 0);
+    let current = Arc::clone(app.snapshot().instances().next().unwrap());
+    current.suspend();
+    assert_eq!(send(&app, "GET /readyz", &[], "").await.status, 200, "it is not away");
+    let late = send(&app, "GET /probe/open", &[], "").await;
+    assert_eq!((late.status, &late.headers["retry-after"]), (503, &"1".parse().unwrap()));
+    current.resume();
+    assert_eq!(send(&app, "GET /probe/open", &[], "").await.status, 200);
 }

@@ -1,0 +1,301 @@
+//! A request on its way to an instance: who may come in, and what the plugin makes of it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::body::Body;
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
+use plugin_api::{Caller, Class, Principal};
+use tokio::time::Instant;
+
+use super::access::{self, Access};
+use super::app::busy;
+use super::body;
+use super::request::{self, HostRequest, RequestId};
+use super::response::{self, AnswerBody, problem, problem_with};
+use super::snapshot::{Mount, Snapshot, Target};
+use crate::plugin::{Authentication, Entered, Instance, Route, State};
+
+/// What is known about a request before anybody is asked.
+pub(crate) struct Received<'a> {
+    pub(crate) parts: &'a Parts,
+    pub(crate) client: IpAddr,
+    pub(crate) host: &'a str,
+    pub(crate) id: &'a RequestId,
+    pub(crate) deadline: Instant,
+}
+
+/// A request's body: read once, however often the request is tried.
+pub(crate) enum Incoming<B> {
+    Unread(B),
+    Read(Bytes),
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Incoming<B> {
+    async fn read(&mut self, limit: usize, deadline: Instant) -> Result<Bytes, Step> {
+        let body = match self {
+            Self::Unread(body) => body::read(body, limit, deadline).await,
+            Self::Read(bytes) => return Ok(bytes.clone()),
+        };
+        let bytes = body.map_err(|error| Step::refuse(error.response()))?;
+        *self = Self::Read(bytes.clone());
+        Ok(bytes)
+    }
+}
+
+/// Something else than the plugin's answer.
+pub(crate) enum Step {
+    /// The host's answer. Boxed, because the way on is the usual one.
+    Refused(Box<Response<AnswerBody>>),
+    /// This instance is being replaced, and the request has not reached it.
+    Moved(Arc<Instance>),
+}
+
+impl Step {
+    fn refuse(response: Response<AnswerBody>) -> Self {
+        Self::Refused(Box::new(response))
+    }
+}
+
+/// A request on its way to an instance.
+pub(crate) struct Call<'a> {
+    snapshot: &'a Snapshot,
+    mount: &'a Mount,
+    route: &'a Route,
+    index: u32,
+    received: &'a Received<'a>,
+}
+
+impl<'a> Call<'a> {
+    /// The way to `target`, which is one of `snapshot`.
+    pub(crate) fn new(snapshot: &'a Snapshot, target: Target, received: &'a Received<'a>) -> Option<Self> {
+        let (mount, route) = snapshot.target(target)?;
+        Some(Self { snapshot, mount, route, index: target.route(), received })
+    }
+
+    /// The plugin's answer.
+    pub(crate) async fn answer<B>(&self, incoming: &mut Incoming<B>) -> Result<Response<AnswerBody>, Step>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let Received { parts, client, host, id, deadline } = *self.received;
+        self.check_local()?;
+        let method = self.method()?;
+        let instance = &self.mount.instance;
+        if !matches!(instance.state(), State::Ready | State::HandingOver | State::Retired) {
+            return Err(not_serving(instance, instance.state()));
+        }
+        let query = parts.uri.query().unwrap_or_default();
+        let taken_query = access::take_query_key(query);
+        let mut keyed = self.keyed_by_headers()
+            || taken_query.as_ref().is_some_and(|taken| self.keyed_by_query(&taken.keys));
+        let mut body = incoming.read(self.snapshot.config.limits.max_body, deadline).await?;
+        if parts.method != Method::PATCH
+            && let Some(taken) = access::take_body_key(&body)
+        {
+            body = taken.rest;
+            keyed = keyed || taken.keys.iter().any(|key| self.keyed_by_caller(key.as_bytes()));
+        }
+        let caller = self.caller(keyed)?;
+        let principal = self.principal().await?;
+        let request = HostRequest {
+            parts,
+            method,
+            route: self.index,
+            below_mount: self.below_mount(),
+            query: taken_query.as_ref().map_or(query, |taken| taken.rest.as_str()),
+            body,
+            client,
+            host,
+            caller,
+            principal: principal.as_ref(),
+            deadline,
+            id,
+        };
+        let entered = enter(instance)?;
+        self.ask(&entered, &request).await
+    }
+
+    async fn ask(
+        &self,
+        entered: &Entered<'_>,
+        request: &HostRequest<'_>,
+    ) -> Result<Response<AnswerBody>, Step> {
+        let instance = &self.mount.instance;
+        let answer = instance.handle(entered, request.raw());
+        match tokio::time::timeout_at(request.deadline, answer).await {
+            Ok(Ok(raw)) => Ok(response::from_plugin(raw, instance)),
+            Ok(Err(reason)) => Err(Step::refuse(self.failed(instance, &reason))),
+            Err(_) => Err(Step::refuse(self.late(instance))),
+        }
+    }
+
+    fn failed(&self, instance: &Instance, reason: &str) -> Response<AnswerBody> {
+        let (route, request) = (&self.route.path, self.received.id.text());
+        tracing::error!(instance = instance.name, route, request, reason, "the plugin failed");
+        let detail = format!("`{}` failed; the log says why, under request {request}", instance.name);
+        problem(StatusCode::INTERNAL_SERVER_ERROR, &detail)
+    }
+
+    fn late(&self, instance: &Instance) -> Response<AnswerBody> {
+        let (route, request) = (&self.route.path, self.received.id.text());
+        tracing::warn!(instance = instance.name, route, request, "no answer within request_timeout");
+        let detail = format!("`{}` did not answer in time ([limits] request_timeout)", instance.name);
+        problem(StatusCode::GATEWAY_TIMEOUT, &detail)
+    }
+
+    /// The user whose live session lets the request in, if the instance is guarded by sessions.
+    async fn principal(&self) -> Result<Option<Principal>, Step> {
+        let Access::Session(keeper) = &self.mount.access else { return Ok(None) };
+        let Received { parts, client, host, id, deadline } = *self.received;
+        self.check_cross_site()?;
+        // A snapshot holds a guarded instance only together with its guard; without it nobody comes in.
+        let Some(Mount { instance: keeper, access }) = self.snapshot.mount(keeper) else {
+            return Err(Step::refuse(busy("the session plugin is not there")));
+        };
+        let request = HostRequest {
+            parts,
+            method: parts.method.as_str(),
+            route: u32::MAX,
+            below_mount: "",
+            query: "",
+            body: Bytes::new(),
+            client,
+            host,
+            caller: match access {
+                Access::Keyed(_) => Caller::Unkeyed,
+                Access::Open | Access::OpenByDefault | Access::Session(_) => Caller::Open,
+            },
+            principal: None,
+            deadline,
+            id,
+        };
+        let entered = enter(keeper)?;
+        let found = keeper.authenticate(&entered, request.raw());
+        match tokio::time::timeout_at(deadline, found).await {
+            Ok(Ok(Authentication::Live(principal))) => Ok(Some(principal)),
+            Ok(Ok(Authentication::None)) => Err(Step::refuse(problem_with(
+                StatusCode::UNAUTHORIZED,
+                "a live session is needed: log in, and send its id as X-Session-Id or in the cookie",
+                "www-authenticate",
+                "Session realm=\"pserve\"",
+            ))),
+            Ok(Ok(Authentication::Unavailable)) => Err(Step::refuse(busy(&format!(
+                "`{}` cannot say now whether the session lives",
+                keeper.name
+            )))),
+            Ok(Err(reason)) => Err(Step::refuse(self.failed(keeper, &reason))),
+            Err(_) => Err(Step::refuse(self.late(keeper))),
+        }
+    }
+
+    /// A page of another origin must not act with a visitor's cookie. It cannot send `X-Session-Id` unless CORS lets
+    /// it, so a request with that header is its sender's own.
+    fn check_cross_site(&self) -> Result<(), Step> {
+        let Received { parts, host, .. } = self.received;
+        let is_safe = matches!(parts.method, Method::GET | Method::HEAD);
+        if is_safe || parts.headers.contains_key("x-session-id") || !request::is_cross_site(parts, host) {
+            return Ok(());
+        }
+        Err(Step::refuse(problem(
+            StatusCode::FORBIDDEN,
+            "a page of another origin may not use the session cookie; send the id as X-Session-Id",
+        )))
+    }
+
+    /// The method that the plugin sees.
+    fn method(&self) -> Result<&'a str, Step> {
+        let method = self.received.parts.method.as_str();
+        let has = |wanted: &str| self.route.methods.iter().any(|method| method == wanted);
+        if has(method) {
+            return Ok(method);
+        }
+        match method {
+            "HEAD" if has("GET") => Ok("GET"),
+            "OPTIONS" => {
+                let mut response = response::empty(StatusCode::NO_CONTENT);
+                response::allow(&mut response, &self.route.allow);
+                Err(Step::refuse(response))
+            }
+            _ => {
+                let detail = format!("{} takes {}", self.route.path, self.route.allow);
+                let allow = self.route.allow.clone();
+                Err(Step::refuse(problem_with(StatusCode::METHOD_NOT_ALLOWED, &detail, "allow", allow)))
+            }
+        }
+    }
+
+    /// An instance that is open because nothing was written answers this machine alone.
+    fn check_local(&self) -> Result<(), Step> {
+        let Received { parts, host, .. } = self.received;
+        if !matches!(self.mount.access, Access::OpenByDefault) || access::is_local(host, &parts.headers) {
+            return Ok(());
+        }
+        let name = &self.mount.instance.name;
+        let detail = format!(
+            "`{name}` has no key, so it answers only requests to localhost that no proxy passed on: write `apikey` \
+             in [auth], or `auth_type=none` in the parameters of `{name}`"
+        );
+        Err(Step::refuse(problem(StatusCode::FORBIDDEN, &detail)))
+    }
+
+    fn keyed_by_headers(&self) -> bool {
+        match &self.mount.access {
+            Access::Keyed(keys) => {
+                access::header_key(keys, &self.received.parts.headers, self.route.class == Class::ForwardAuth)
+            }
+            Access::Open | Access::OpenByDefault | Access::Session(_) => false,
+        }
+    }
+
+    fn keyed_by_query(&self, candidates: &[Vec<u8>]) -> bool {
+        self.snapshot.config.auth.allow_query_key
+            && candidates.iter().any(|candidate| self.keyed_by_caller(candidate))
+    }
+
+    /// A key that the client itself put into query or body: on a forward-auth route that is not the caller.
+    fn keyed_by_caller(&self, candidate: &[u8]) -> bool {
+        match &self.mount.access {
+            Access::Keyed(keys) => self.route.class != Class::ForwardAuth && keys.accept(candidate),
+            Access::Open | Access::OpenByDefault | Access::Session(_) => false,
+        }
+    }
+
+    fn caller(&self, keyed: bool) -> Result<Caller, Step> {
+        let caller = match &self.mount.access {
+            Access::Open | Access::OpenByDefault | Access::Session(_) => Caller::Open,
+            Access::Keyed(_) if keyed => Caller::Keyed,
+            Access::Keyed(_) => Caller::Unkeyed,
+        };
+        if caller == Caller::Unkeyed && self.route.class == Class::Service {
+            return Err(Step::refuse(unauthorized(self.snapshot.config.auth.allow_query_key)));
+        }
+        Ok(caller)
+    }
+
+    fn below_mount(&self) -> &'a str {
+        let path = self.received.parts.uri.path();
+        path.strip_prefix(self.mount.instance.mount()).unwrap_or(path).trim_start_matches('/')
+    }
+}
+
+fn enter(instance: &Arc<Instance>) -> Result<Entered<'_>, Step> {
+    instance.enter().map_err(|state| match state {
+        State::HandingOver | State::Retired => Step::Moved(Arc::clone(instance)),
+        state => not_serving(instance, state),
+    })
+}
+
+fn not_serving(instance: &Instance, state: State) -> Step {
+    Step::refuse(busy(&format!("`{}` is {}; try again", instance.name, state.name())))
+}
+
+fn unauthorized(allow_query_key: bool) -> Response<AnswerBody> {
+    let query = if allow_query_key { ", `?apikey=`" } else { "" };
+    let detail = format!(
+        "a valid API key is needed: as `Authorization: Bearer`, `X-Custom-Auth`{query} or `apikey` in a JSON body"
+    );
+    problem_with(StatusCode::UNAUTHORIZED, &detail, "www-authenticate", "Bearer realm=\"pserve\"")
+}

@@ -1,0 +1,489 @@
+//! Changing what is loaded while requests go on: reload, load, unload.
+//!
+//! Everything that can fail is done while the old instances serve: files are read, plugins tried in a child, new
+//! instances prepared. Then new requests wait, those under way end, the old instances let go of what is exclusive,
+//! the new ones take it, and those who waited go to them. Whatever fails on the way leaves the old ones serving.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::config::{Config, Paths};
+use crate::error::one_line;
+use crate::host::HostError;
+use crate::http::access;
+use crate::http::{App, Snapshot, Unloaded};
+use crate::plugin::{Failure, Instance, Loaded, Loader, State, Want};
+
+/// Between two attempts to activate an instance that could not be.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// For streams to end once their plugin has been told to stop, even when the grace is used up.
+pub(crate) const LAST_MOMENT: Duration = Duration::from_millis(500);
+
+/// Something to do, and who waits for it.
+pub(crate) struct Order {
+    pub(crate) task: Task,
+    pub(crate) reply: Option<oneshot::Sender<Result<Report, Refusal>>>,
+}
+
+/// What can be done.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// Read everything again; what has not changed goes on.
+    ReloadAll,
+    /// A new instance in the place of this one.
+    Reload(String),
+    /// An instance that is not loaded.
+    Load(String),
+    /// No instance of this name.
+    Unload(String),
+    /// The end: stop all instances until the deadline.
+    Stop(Instant),
+}
+
+/// What was done, by the names of instances.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    reloaded: Vec<String>,
+    loaded: Vec<String>,
+    unloaded: Vec<String>,
+    kept: Vec<String>,
+    failed: Vec<Failure>,
+    /// Settings that count from the next start only.
+    notes: Vec<String>,
+}
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// There is nothing of this name.
+    #[error("{0}")]
+    Unknown(String),
+    /// It is not possible now.
+    #[error("{0}; nothing was changed")]
+    State(String),
+    /// The configuration, a plugin or an instance is bad.
+    #[error("{0}; nothing was changed")]
+    Invalid(String),
+}
+
+impl Report {
+    /// For the one who asked.
+    pub(crate) fn to_json(&self) -> Value {
+        let failed: Vec<Value> = self
+            .failed
+            .iter()
+            .map(|failure| json!({ "name": failure.name, "reason": failure.reason }))
+            .collect();
+        json!({
+            "reloaded": self.reloaded,
+            "loaded": self.loaded,
+            "unloaded": self.unloaded,
+            "kept": self.kept,
+            "failed": failed,
+            "notes": self.notes,
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (reloaded, loaded, unloaded) = (&self.reloaded, &self.loaded, &self.unloaded);
+        write!(f, "reloaded {reloaded:?}, loaded {loaded:?}, unloaded {unloaded:?}, kept {:?}", self.kept)
+    }
+}
+
+/// Carries orders out, one after the other.
+pub(crate) struct Lifecycle {
+    app: Arc<App>,
+    loader: Arc<Loader>,
+    ini_file: PathBuf,
+}
+
+/// Loads the plugins and prepares their instances.
+pub(crate) fn load(loader: &Loader, config: Config) -> Result<Snapshot, HostError> {
+    let loaded = loader.load(&config, Want::All(&[])).map_err(HostError::Plugins)?;
+    let snapshot = Snapshot::new(Arc::new(config), loaded, Vec::new());
+    check_exposure(&snapshot)?;
+    Ok(snapshot)
+}
+
+fn check_exposure(snapshot: &Snapshot) -> Result<(), access::ExposureError> {
+    let access = snapshot.mounts.iter().map(|mount| (mount.instance.name.as_str(), &mount.access));
+    access::check_exposure(snapshot.config.network.address, access)
+}
+
+impl Lifecycle {
+    /// For what `app` serves, which came from `ini_file` by `loader`.
+    pub(crate) fn new(app: Arc<App>, loader: Arc<Loader>, ini_file: PathBuf) -> Self {
+        Self { app, loader, ini_file }
+    }
+
+    /// Activates what is prepared. What cannot be is tried again later.
+    pub(crate) async fn activate(&self) {
+        for instance in self.app.snapshot().instances() {
+            if let Err(error) = instance.activate().await {
+                tracing::error!(
+                    instance = instance.name,
+                    reason = error.line(),
+                    "not active; it is tried again"
+                );
+            }
+        }
+    }
+
+    /// Carries orders out until there is one to stop.
+    pub(crate) async fn run(self, mut orders: UnboundedReceiver<Order>) {
+        let mut retry = interval(RETRY_INTERVAL);
+        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let order = tokio::select! {
+                order = orders.recv() => order,
+                _ = retry.tick() => {
+                    self.retry().await;
+                    continue;
+                }
+            };
+            let Some(Order { task, reply }) = order else { return };
+            let described = format!("{task:?}");
+            let done = match task {
+                Task::Stop(deadline) => {
+                    self.stop(deadline).await;
+                    return;
+                }
+                Task::ReloadAll => self.reload_all().await,
+                Task::Reload(name) => self.reload(&name).await,
+                Task::Load(name) => self.load(&name).await,
+                Task::Unload(name) => self.unload(&name).await,
+            };
+            match &done {
+                Ok(report) => tracing::info!(task = described, "{report}"),
+                Err(refusal) => tracing::error!(task = described, reason = %refusal, "refused"),
+            }
+            if let Some(reply) = reply {
+                // Whoever asked may have gone.
+                let _ = reply.send(done);
+            }
+        }
+    }
+
+    /// Disks get room again, and locks are let go of.
+    async fn retry(&self) {
+        for instance in self.app.snapshot().instances() {
+            if instance.state() != State::Failed {
+                continue;
+            }
+            let before = instance.failure();
+            match instance.activate().await {
+                Ok(()) => tracing::info!(instance = instance.name, "active now"),
+                Err(error) if instance.failure() != before => {
+                    tracing::error!(instance = instance.name, reason = error.line(), "still not active");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn stop(&self, deadline: Instant) {
+        for instance in self.app.snapshot().instances() {
+            let left = deadline.saturating_duration_since(Instant::now()).max(LAST_MOMENT);
+            if let Err(reason) = instance.stop(left).await {
+                tracing::warn!(instance = instance.name, reason, "did not stop in order");
+            }
+        }
+    }
+
+    async fn reload_all(&self) -> Result<Report, Refusal> {
+        let old = self.app.snapshot();
+        let config = self.read_config().await?;
+        let notes = restart_notes(&old.config, &config);
+        let running: Vec<Arc<Instance>> = old.instances().cloned().collect();
+        let (config, loaded) = self.prepare(config, Wanted::All(running)).await?;
+        let new = Snapshot::new(Arc::new(config), loaded, Vec::new());
+        let report = self.change(&old, new).await?;
+        Ok(Report { notes, ..report })
+    }
+
+    async fn reload(&self, name: &str) -> Result<Report, Refusal> {
+        let old = self.app.snapshot();
+        if old.mount(name).is_none() {
+            return Err(match is_absent(&old, name) {
+                true => Refusal::State(format!("`{name}` is not loaded; POST /load/{name}")),
+                false => unknown(&old, name),
+            });
+        }
+        self.replace(&old, name).await
+    }
+
+    async fn load(&self, name: &str) -> Result<Report, Refusal> {
+        let old = self.app.snapshot();
+        if old.mount(name).is_some() {
+            return Err(Refusal::State(format!("`{name}` is loaded; POST /reload/{name}")));
+        }
+        self.replace(&old, name).await
+    }
+
+    /// Puts a new instance of this name in; everything else stays as it is, the host's own settings included.
+    async fn replace(&self, old: &Snapshot, name: &str) -> Result<Report, Refusal> {
+        let config = self.read_config().await?;
+        let (_, loaded) = self.prepare(config, Wanted::One(name.to_owned())).await?;
+        if loaded.instances.is_empty() {
+            return Err(match loaded.failures.first() {
+                Some(failure) => Refusal::Invalid(failure.reason.clone()),
+                None => unknown(old, name),
+            });
+        }
+        let others = |other: &str| other != name;
+        let mut files = old.files.clone();
+        for (file, library) in loaded.files {
+            files.retain(|(other, _)| *other != file);
+            files.push((file, library));
+        }
+        files.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut instances: Vec<_> = old.instances().cloned().collect();
+        for new in loaded.instances {
+            match instances.iter_mut().find(|instance| instance.name == name) {
+                Some(place) => *place = new,
+                None => instances.push(new),
+            }
+        }
+        let failures = old.failures.iter().filter(|failure| others(&failure.name)).cloned().collect();
+        let unloaded = old.unloaded.iter().filter(|unloaded| others(&unloaded.name)).cloned().collect();
+        let new = Snapshot::new(Arc::clone(&old.config), Loaded { instances, failures, files }, unloaded);
+        if new.mount(name).is_none() {
+            let reason = new.failures.iter().find(|failure| failure.name == name);
+            return Err(Refusal::Invalid(reason.map_or_else(String::new, |failure| failure.reason.clone())));
+        }
+        self.change(old, new).await
+    }
+
+    async fn unload(&self, name: &str) -> Result<Report, Refusal> {
+        let old = self.app.snapshot();
+        let Some(mount) = old.mount(name) else {
+            return Err(match is_absent(&old, name) {
+                true => Refusal::State(format!("`{name}` is not loaded")),
+                false => unknown(&old, name),
+            });
+        };
+        let mut unloaded = old.unloaded.clone();
+        unloaded.push(Unloaded { name: name.to_owned(), mount: mount.instance.mount().to_owned() });
+        let instances = old.instances().filter(|instance| instance.name != name).cloned().collect();
+        let loaded = Loaded { instances, failures: old.failures.clone(), files: old.files.clone() };
+        let new = Snapshot::new(Arc::clone(&old.config), loaded, unloaded);
+        self.change(&old, new).await
+    }
+
+    async fn read_config(&self) -> Result<Config, Refusal> {
+        let path = self.ini_file.clone();
+        blocking(move || Config::load(&path).map_err(|error| Refusal::Invalid(one_line(&error)))).await
+    }
+
+    async fn prepare(&self, config: Config, want: Wanted) -> Result<(Config, Loaded), Refusal> {
+        let loader = Arc::clone(&self.loader);
+        blocking(move || {
+            let loaded = match &want {
+                Wanted::All(running) => loader.load(&config, Want::All(running)),
+                Wanted::One(name) => loader.load(&config, Want::One(name)),
+            };
+            let loaded = loaded.map_err(|error| Refusal::Invalid(error.line()))?;
+            Ok((config, loaded))
+        })
+        .await
+    }
+
+    /// Serves `new` instead of `old`.
+    async fn change(&self, old: &Snapshot, new: Snapshot) -> Result<Report, Refusal> {
+        check_exposure(&new).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        check_nothing_is_lost(old, &new)?;
+        make_state_folder(&new.config.paths);
+        let is_in = |snapshot: &Snapshot, instance: &Arc<Instance>| {
+            snapshot.instances().any(|other| Arc::ptr_eq(other, instance))
+        };
+        let leaving: Vec<_> = old.instances().filter(|instance| !is_in(&new, instance)).cloned().collect();
+        let coming: Vec<_> = new.instances().filter(|instance| !is_in(old, instance)).cloned().collect();
+        let mut report = Report { failed: new.failures.clone(), ..Report::default() };
+        for instance in new.instances() {
+            let list = match (is_in(old, instance), old.mount(&instance.name)) {
+                (true, _) => &mut report.kept,
+                (false, Some(_)) => &mut report.reloaded,
+                (false, None) => &mut report.loaded,
+            };
+            list.push(instance.name.clone());
+        }
+        let gone = leaving.iter().filter(|instance| new.mount(&instance.name).is_none());
+        report.unloaded = gone.map(|instance| instance.name.clone()).collect();
+        let limits = &old.config.limits;
+        // Those who wait must still have time for their answer.
+        let patience = limits.shutdown_grace.min(limits.request_timeout / 2);
+        HandOver { leaving: &leaving, coming: &coming, grace: limits.shutdown_grace }.run(patience).await?;
+        for instance in &coming {
+            if let Some(before) = leaving.iter().find(|before| before.name == instance.name) {
+                instance.requests.store(before.requests.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+            if let Some(reason) = instance.failure() {
+                report.failed.push(Failure { name: instance.name.clone(), mount: None, reason });
+            }
+        }
+        // In this order: whoever waits for an instance looks for another one once it is retired.
+        self.app.serve(new);
+        for instance in leaving {
+            instance.retire();
+            tokio::spawn(async move {
+                if let Err(reason) = instance.shut_down(LAST_MOMENT).await {
+                    tracing::warn!(instance = instance.name, reason, "did not shut down in order");
+                }
+            });
+        }
+        Ok(report)
+    }
+}
+
+/// What to load, owned, for another thread.
+enum Wanted {
+    All(Vec<Arc<Instance>>),
+    One(String),
+}
+
+/// Instances that go, and instances that come.
+struct HandOver<'a> {
+    leaving: &'a [Arc<Instance>],
+    coming: &'a [Arc<Instance>],
+    /// For an instance to let go.
+    grace: Duration,
+}
+
+impl HandOver<'_> {
+    /// Takes from the leaving what the coming need. If that fails, the leaving serve as before.
+    async fn run(&self, patience: Duration) -> Result<(), Refusal> {
+        let serving: Vec<&Arc<Instance>> =
+            self.leaving.iter().filter(|instance| instance.state() == State::Ready).collect();
+        let deadline = Instant::now() + patience;
+        for instance in &serving {
+            instance.suspend();
+        }
+        let drained = join_all(serving.iter().map(|instance| instance.drained(deadline))).await;
+        let busy: Vec<&str> = serving
+            .iter()
+            .zip(drained)
+            .filter(|(_, drained)| !drained)
+            .map(|(instance, _)| instance.name.as_str())
+            .collect();
+        if !busy.is_empty() {
+            for instance in &serving {
+                instance.resume();
+            }
+            self.discard().await;
+            let reason = format!(
+                "{} still answered requests after {} ms (the shorter of [limits] shutdown_grace and half of \
+                 request_timeout)",
+                busy.join(", "),
+                patience.as_millis()
+            );
+            return Err(Refusal::State(reason));
+        }
+        match self.exchange(&serving).await {
+            Ok(()) => Ok(()),
+            Err(reason) => {
+                for instance in self.coming.iter().filter(|instance| instance.state() == State::Ready) {
+                    let _ = instance.deactivate(self.grace).await;
+                }
+                self.discard().await;
+                for instance in &serving {
+                    if let Err(error) = instance.activate().await {
+                        let reason = error.line();
+                        tracing::error!(
+                            instance = instance.name,
+                            reason,
+                            "not active again; it is tried again"
+                        );
+                    }
+                }
+                Err(Refusal::Invalid(reason))
+            }
+        }
+    }
+
+    async fn exchange(&self, serving: &[&Arc<Instance>]) -> Result<(), String> {
+        let let_go = join_all(serving.iter().map(|instance| instance.deactivate(self.grace))).await;
+        for (instance, result) in serving.iter().zip(let_go) {
+            result.map_err(|reason| format!("`{}` did not let go: {reason}", instance.name))?;
+        }
+        for instance in self.coming {
+            if let Err(error) = instance.activate().await {
+                if serving.iter().any(|before| before.name == instance.name) {
+                    return Err(format!("{}: {}", instance.name, error.line()));
+                }
+                tracing::error!(
+                    instance = instance.name,
+                    reason = error.line(),
+                    "not active; it is tried again"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    async fn discard(&self) {
+        for instance in self.coming {
+            let _ = instance.shut_down(LAST_MOMENT).await;
+        }
+    }
+}
+
+/// Refuses what would take an instance away that serves and is still wanted.
+fn check_nothing_is_lost(old: &Snapshot, new: &Snapshot) -> Result<(), Refusal> {
+    let instances = old.instances().map(|instance| &instance.name).filter(|name| new.mount(name).is_none());
+    let files = old.files.iter().map(|(file, _)| file);
+    let lost: Vec<String> = instances
+        .chain(files)
+        .filter_map(|name| new.failures.iter().find(|failure| failure.name == *name))
+        .filter(|failure| !old.failures.contains(failure))
+        .map(|failure| format!("{}: {}", failure.name, failure.reason))
+        .collect();
+    if lost.is_empty() { Ok(()) } else { Err(Refusal::Invalid(lost.join("; "))) }
+}
+
+fn is_absent(snapshot: &Snapshot, name: &str) -> bool {
+    snapshot.failures.iter().any(|failure| failure.name == name)
+        || snapshot.unloaded.iter().any(|unloaded| unloaded.name == name)
+}
+
+fn unknown(snapshot: &Snapshot, name: &str) -> Refusal {
+    let names: Vec<&str> = snapshot.instances().map(|instance| instance.name.as_str()).collect();
+    Refusal::Unknown(format!("no instance is called `{name}`; there are {}", names.join(", ")))
+}
+
+/// Settings that a running process cannot change.
+fn restart_notes(old: &Config, new: &Config) -> Vec<String> {
+    let changed = [
+        (old.network.threads != new.network.threads, "[network] threads"),
+        (old.paths.pidfile != new.paths.pidfile, "[paths] pidfile"),
+    ];
+    let changed = changed.into_iter().filter(|(changed, _)| *changed);
+    changed.map(|(_, setting)| format!("{setting} counts from the next start")).collect()
+}
+
+/// Not an error of the host: on a read-only disk a plugin that keeps nothing in files serves all the same, and one
+/// that does says so itself.
+pub(crate) fn make_state_folder(paths: &Paths) {
+    if let Err(error) = std::fs::create_dir_all(&paths.state) {
+        tracing::warn!(folder = %paths.state.display(), %error, "cannot make the state folder ([paths] state)");
+    }
+}
+
+/// Files and child processes are waited for on a thread that nobody else needs.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|panic| Err(Refusal::State(format!("the host failed: {panic}"))))
+}

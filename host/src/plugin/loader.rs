@@ -1,0 +1,346 @@
+//! From what the configuration wants and the plugin directory holds to prepared instances, with what failed and why.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::{self, Config, InstanceConfig, Problem};
+
+use super::LoadError;
+use super::copy::Copy;
+use super::instance::{Instance, State};
+use super::library::Library;
+use super::probe::{Probe, TrialInstance};
+use super::trust;
+
+/// Loads plugins; it remembers the libraries that it opened, because they are never closed.
+#[derive(Debug, Default)]
+pub(crate) struct Loader {
+    /// By SHA-256: a file with the same content is not opened a second time.
+    libraries: Mutex<HashMap<String, Arc<Library>>>,
+}
+
+/// What is to be loaded.
+#[derive(Clone, Copy)]
+pub(crate) enum Want<'a> {
+    /// Everything. Of these instances, those that serve and would be made again as they are, are kept.
+    All(&'a [Arc<Instance>]),
+    /// A new instance of this name, and nothing else.
+    One(&'a str),
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    /// Prepared ones and kept ones.
+    pub(crate) instances: Vec<Arc<Instance>>,
+    /// Each is in the log already.
+    pub(crate) failures: Vec<Failure>,
+    /// Every plugin file, by its name, with the library in it.
+    pub(crate) files: Vec<(String, Arc<Library>)>,
+}
+
+/// A plugin file or an instance that does not serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// The file's or the instance's name.
+    pub(crate) name: String,
+    /// Where the instance would be mounted; none for a file.
+    pub(crate) mount: Option<String>,
+    /// Why, in one line.
+    pub(crate) reason: String,
+}
+
+impl Failure {
+    /// Notes and logs that an instance does not serve.
+    pub(crate) fn of_instance(name: &str, mount: &str, reason: String) -> Self {
+        Self { name: name.to_owned(), mount: Some(mount.to_owned()), reason }.logged()
+    }
+
+    fn of_file(name: &str, reason: String) -> Self {
+        Self { name: name.to_owned(), mount: None, reason }.logged()
+    }
+
+    fn logged(self) -> Self {
+        tracing::error!(name = self.name, reason = self.reason, "not loaded");
+        self
+    }
+}
+
+impl Loader {
+    /// Loads the `*.so` of the plugin directory, in the order of their names, and prepares instances.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or others may write to it. Whatever is wrong with one plugin or instance is in
+    /// `failures` instead.
+    pub(crate) fn load(&self, config: &Config, want: Want<'_>) -> Result<Loaded, LoadError> {
+        let folder = &config.paths.plugins;
+        let unreadable = |source| LoadError::Directory { path: folder.clone(), source };
+        trust::check(folder).map_err(unreadable)?;
+        let mut loaded = Loaded::default();
+        let plan = Plan::new(config, want, &mut loaded.failures);
+        for path in files(folder).map_err(unreadable)? {
+            let file = file_name(&path);
+            if let Err(error) = self.load_file(&path, &file, &plan, &mut loaded)
+                && matches!(want, Want::All(_))
+            {
+                loaded.failures.push(Failure::of_file(&file, error.line()));
+            }
+        }
+        unknown_plugins(&plan, &mut loaded);
+        Ok(loaded)
+    }
+
+    fn load_file(
+        &self,
+        path: &Path,
+        file: &str,
+        plan: &Plan<'_>,
+        loaded: &mut Loaded,
+    ) -> Result<(), LoadError> {
+        trust::check(path).map_err(LoadError::Copy)?;
+        let copy = Copy::of(path).map_err(LoadError::Copy)?;
+        plan.check_pinned(&copy.sha256)?;
+        let known = self.opened(&copy.sha256);
+        let (name, probe) = match &known {
+            Some(library) => (library.name.clone(), None),
+            None => {
+                let probe = Probe::open(&copy)?;
+                (probe.name.clone(), Some(probe))
+            }
+        };
+        if let Some((other, _)) = loaded.files.iter().find(|(_, library)| library.name == name) {
+            return Err(LoadError::Refused(format!("the plugin `{name}` is loaded from {other} already")));
+        }
+        let wanted = plan.instances_of(&name);
+        if wanted.is_empty() {
+            if matches!(plan.want, Want::One(_)) {
+                return Ok(());
+            }
+            tracing::warn!(plugin = name, "no instance: the line of its name is broken or of another plugin");
+        }
+        let mut fresh = Vec::new();
+        for instance in wanted {
+            match plan.kept(&instance, &copy.sha256) {
+                Some(kept) => loaded.instances.push(kept),
+                None => fresh.push(instance),
+            }
+        }
+        let trial = fresh.iter().map(|instance| TrialInstance {
+            name: instance.name.clone(),
+            parameters: instance.parameters.json().to_owned(),
+            state_folder: plan.state_folder.clone(),
+        });
+        let refusals = match probe {
+            Some(probe) => probe.prepare(trial.collect())?,
+            None if fresh.is_empty() => Default::default(),
+            None => Probe::open(&copy)?.prepare(trial.collect())?,
+        };
+        let library = match known {
+            Some(library) => library,
+            None => self.open(copy, file)?,
+        };
+        for instance in fresh {
+            let prepared = match refusals.get(&instance.name) {
+                Some(reason) => Err(LoadError::Refused(reason.clone())),
+                None => pinned(&instance, &library)
+                    .and_then(|()| Instance::prepare(&library, &instance, &plan.state_folder)),
+            };
+            match prepared {
+                Ok(prepared) => loaded.instances.push(Arc::new(prepared)),
+                Err(error) => {
+                    let failure = Failure::of_instance(&instance.name, &instance.mount, error.line());
+                    loaded.failures.push(failure);
+                }
+            }
+        }
+        loaded.files.push((file.to_owned(), library));
+        Ok(())
+    }
+
+    fn opened(&self, sha256: &str) -> Option<Arc<Library>> {
+        self.libraries.lock().unwrap_or_else(PoisonError::into_inner).get(sha256).cloned()
+    }
+
+    fn open(&self, copy: Copy, file: &str) -> Result<Arc<Library>, LoadError> {
+        let library = Arc::new(Library::open(copy)?);
+        tracing::info!(plugin = library.name, version = library.version, file, "plugin loaded");
+        let mut libraries = self.libraries.lock().unwrap_or_else(PoisonError::into_inner);
+        libraries.insert(library.sha256.clone(), Arc::clone(&library));
+        Ok(library)
+    }
+}
+
+/// Lines that name no plugin of the directory.
+fn unknown_plugins(plan: &Plan<'_>, loaded: &mut Loaded) {
+    let known: Vec<String> = loaded.files.iter().map(|(_, library)| library.name.clone()).collect();
+    for instance in plan.lines.iter().filter(|instance| plan.wants(&instance.name)) {
+        if known.contains(&instance.plugin) {
+            continue;
+        }
+        let hint = match (plan.want, config::nearest(&instance.plugin, &known)) {
+            (Want::One(_), _) => "`pserve check` says what is wrong with which file".to_owned(),
+            (_, Some(near)) => format!("did you mean `{near}`?"),
+            (_, None) if known.is_empty() => "none is".to_owned(),
+            (_, None) => format!("loaded are {}", known.join(", ")),
+        };
+        let reason = format!("{}: no plugin called `{}` is loaded; {hint}", instance.place, instance.plugin);
+        loaded.failures.push(Failure::of_instance(&instance.name, &instance.mount, reason));
+    }
+}
+
+/// Whether the file is the one that the instance's line asks for.
+fn pinned(instance: &InstanceConfig, library: &Library) -> Result<(), LoadError> {
+    match &instance.sha256 {
+        Some(pin) if *pin != library.sha256 => Err(LoadError::Refused(format!(
+            "the plugin's file has sha256 {}, but its line in [plugin_parms] asks for {pin}",
+            library.sha256
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What the configuration wants.
+struct Plan<'a> {
+    want: Want<'a>,
+    lines: Vec<&'a InstanceConfig>,
+    /// The names of lines that cannot be used.
+    broken: Vec<&'a str>,
+    state_folder: String,
+}
+
+impl<'a> Plan<'a> {
+    fn new(config: &'a Config, want: Want<'a>, failures: &mut Vec<Failure>) -> Self {
+        let state_folder = config.paths.state.display().to_string();
+        let mut plan = Self { want, lines: Vec::new(), broken: Vec::new(), state_folder };
+        for line in &config.instances {
+            match &line.config {
+                Ok(instance) => plan.lines.push(instance),
+                Err(problems) => {
+                    plan.broken.push(&line.name);
+                    if plan.wants(&line.name) {
+                        let reason = problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ");
+                        failures.push(Failure::of_instance(&line.name, &format!("/{}", line.name), reason));
+                    }
+                }
+            }
+        }
+        plan
+    }
+
+    fn wants(&self, instance: &str) -> bool {
+        match self.want {
+            Want::All(_) => true,
+            Want::One(name) => name == instance,
+        }
+    }
+
+    /// The instances of a plugin: those of its lines, or one of its own name if no line names it.
+    fn instances_of(&self, plugin: &str) -> Vec<InstanceConfig> {
+        let named: Vec<InstanceConfig> =
+            self.lines.iter().filter(|line| line.plugin == plugin).map(|line| (*line).clone()).collect();
+        let all = if !named.is_empty() || self.broken.contains(&plugin) {
+            named
+        } else if self.lines.iter().any(|line| line.name == plugin) {
+            // The name is another plugin's instance; a second one of that name cannot be.
+            Vec::new()
+        } else {
+            vec![config::instance_without_line(plugin)]
+        };
+        all.into_iter().filter(|instance| self.wants(&instance.name)).collect()
+    }
+
+    /// The running instance that a new one would not differ from.
+    fn kept(&self, instance: &InstanceConfig, sha256: &str) -> Option<Arc<Instance>> {
+        let Want::All(running) = self.want else { return None };
+        let same = |running: &&Arc<Instance>| {
+            running.config == *instance
+                && running.library.sha256 == sha256
+                && running.state_folder == self.state_folder
+                && running.state() == State::Ready
+        };
+        running.iter().find(same).cloned()
+    }
+
+    /// Opening a library runs code in it, be it in a child. Once every line is pinned, a file with other content is
+    /// not even tried.
+    fn check_pinned(&self, sha256: &str) -> Result<(), LoadError> {
+        let mut pins = self.lines.iter().map(|line| line.sha256.as_deref());
+        let all_are_pinned =
+            !self.lines.is_empty() && self.broken.is_empty() && pins.clone().all(|pin| pin.is_some());
+        if all_are_pinned && !pins.any(|pin| pin == Some(sha256)) {
+            return Err(LoadError::Refused(format!(
+                "not opened: every line of [plugin_parms] has a `sha256`, and none is this file's, {sha256}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "so") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+pub(super) fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(parms: &str, plugin: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.ini");
+        std::fs::write(&path, format!("[plugin_parms]\n{parms}\n")).unwrap();
+        let config = Config::load_with(&path, Vec::new()).unwrap();
+        let mut failures = Vec::new();
+        Plan::new(&config, Want::All(&[]), &mut failures)
+            .instances_of(plugin)
+            .into_iter()
+            .map(|found| found.name)
+            .collect()
+    }
+
+    #[test]
+    fn a_plugin_without_a_line_has_an_instance_of_its_own_name() {
+        assert_eq!(names("", "hello"), ["hello"]);
+        assert_eq!(names("other=a=1", "hello"), ["hello"]);
+    }
+
+    #[test]
+    fn lines_that_name_a_plugin_are_its_instances_and_nothing_else_is() {
+        assert_eq!(names("hello=a=1", "hello"), ["hello"]);
+        assert_eq!(names("one=plugin=hello\ntwo=plugin=Hello", "hello"), ["one", "two"]);
+        assert_eq!(names("hello=\ntwo=plugin=hello", "hello"), ["hello", "two"]);
+    }
+
+    #[test]
+    fn a_broken_line_is_not_replaced_by_an_open_instance() {
+        assert_eq!(names("hello=json=missing.json", "hello"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_name_that_another_plugins_instance_has_is_not_taken_twice() {
+        assert_eq!(names("hello=plugin=other", "hello"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn only_shared_objects_are_plugins_and_their_names_give_the_order() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.so", "a.so", "readme.txt", "c.so.bak"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let found: Vec<String> = files(folder.path()).unwrap().iter().map(|path| file_name(path)).collect();
+        assert_eq!(found, ["a.so", "b.so"]);
+        assert!(files(&folder.path().join("none")).is_err());
+    }
+}
