@@ -8,6 +8,7 @@ mod etag;
 mod log;
 mod parameters;
 mod plugin;
+mod principal;
 mod problem;
 mod render;
 mod routes;

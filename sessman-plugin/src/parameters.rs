@@ -59,6 +59,28 @@ pub(crate) enum Presented {
     Nothing,
 }
 
+impl Presented {
+    /// The id that a request carries besides what it says: in `X-Session-Id` or the cookie. Query and body of a request
+    /// that somebody else answers are not ours to read.
+    pub(crate) fn carried(request: &Request<'_>, cookie_name: Option<&str>) -> Self {
+        match header_id(request) {
+            Some(text) => Self::Explicit(SessionId::parse(&text)),
+            None => Self::in_cookie(request, cookie_name),
+        }
+    }
+
+    fn in_cookie(request: &Request<'_>, cookie_name: Option<&str>) -> Self {
+        cookie_name
+            .and_then(|name| cookie::value(request, name))
+            .map_or(Self::Nothing, |text| Self::Cookie(SessionId::parse(&text)))
+    }
+}
+
+/// Bytes that are no text are no id, either.
+fn header_id(request: &Request<'_>) -> Option<String> {
+    request.header("x-session-id").map(|header| String::from_utf8_lossy(header).trim().to_owned())
+}
+
 /// What a request asks with.
 #[derive(Debug)]
 pub(crate) struct Parameters {
@@ -92,10 +114,9 @@ impl Parameters {
             found.json(known(name, accepted)?, value)?;
         }
         if accepted.contains(&Name::SessionId)
-            && let Some(header) = request.header("x-session-id")
+            && let Some(header) = header_id(request)
         {
-            // Bytes that are no text are no id, either.
-            found.text(Name::SessionId, String::from_utf8_lossy(header).trim().to_owned())?;
+            found.text(Name::SessionId, header)?;
         }
         if let Some(patch) = patch {
             found.data =
@@ -103,9 +124,7 @@ impl Parameters {
         }
         let session = match found.session_id {
             Some(text) => Presented::Explicit(SessionId::parse(&text)),
-            None => cookie_name
-                .and_then(|name| cookie::value(request, name))
-                .map_or(Presented::Nothing, |text| Presented::Cookie(SessionId::parse(&text))),
+            None => Presented::in_cookie(request, cookie_name),
         };
         Ok(Self {
             session,

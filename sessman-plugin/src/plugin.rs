@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use plugin_api::{Health, Host, Plugin, Request, Response, Route};
+use plugin_api::abi::plugin::{CAPABILITY_AUTHENTICATE, CAPABILITY_AUTHENTICATE_UNKEYED};
+use plugin_api::{Health, Host, Plugin, Principal, Request, Response, Route, Unavailable};
 use serde_json::{Map, Value};
 use sessman::config::{Config, Surroundings};
 
-use crate::problem::Problem;
+use crate::principal;
+use crate::problem::{self, Problem};
 use crate::routes::{self, ROUTES};
 use crate::service::{Service, with_sources};
 
@@ -50,6 +52,13 @@ impl Plugin for Sessman {
         ROUTES.iter().map(|spec| spec.route.clone()).collect()
     }
 
+    fn capabilities(&self) -> u64 {
+        match self.config.access.allow_open_login {
+            true => CAPABILITY_AUTHENTICATE | CAPABILITY_AUTHENTICATE_UNKEYED,
+            false => CAPABILITY_AUTHENTICATE,
+        }
+    }
+
     async fn activate(&self) -> Result<(), String> {
         let service = Service::start(&self.config, self.host.instance()).await?;
         self.replace_service(Some(Arc::new(service)));
@@ -69,6 +78,15 @@ impl Plugin for Sessman {
         };
         let answer = routes::answer(Arc::clone(&service), request);
         service.run(answer).await
+    }
+
+    async fn authenticate(&self, request: Request<'_>) -> Result<Option<Principal>, Unavailable> {
+        let service = self.service().ok_or(Unavailable)?;
+        service.run(principal::of(&service, &request)).await.map_err(|error| {
+            // Whoever asks gets no reason; the log has it.
+            problem::report(&error);
+            Unavailable
+        })
     }
 
     async fn health(&self) -> Health {

@@ -45,8 +45,22 @@ impl Problem {
     }
 }
 
+/// Logs what a client is not told.
+pub(crate) fn report(error: &Error) {
+    match error {
+        Error::Store(StoreError::Unavailable(source)) => {
+            tracing::debug!(%source, "the session store is not available");
+        }
+        Error::Store(StoreError::Unusable(reason)) => {
+            tracing::error!(reason, "the session store cannot be used");
+        }
+        _ => {}
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
+        report(&error);
         let detail = error.to_string();
         match error {
             Error::NotFound => Self::new(404, "no such session; create one with `new`"),
@@ -55,13 +69,11 @@ impl From<Error> for Problem {
             Error::Data(DataError::Malformed(_)) | Error::Invalid(_) => Self::malformed(detail),
             Error::Data(DataError::NotStorable { .. }) => Self::new(422, detail),
             Error::TooLarge { .. } => Self::new(413, detail),
-            Error::Store(StoreError::Unavailable(source)) => {
-                tracing::debug!(%source, "the session store is not available");
+            Error::Store(StoreError::Unavailable(_)) => {
                 Self::unavailable("the session store is not available; try again")
             }
             Error::Store(StoreError::Full) => Self::unavailable("the session store is full; try again later"),
-            Error::Store(StoreError::Unusable(reason)) => {
-                tracing::error!(reason, "the session store cannot be used");
+            Error::Store(StoreError::Unusable(_)) => {
                 Self::new(500, "the session store cannot be used; the log says why")
             }
         }

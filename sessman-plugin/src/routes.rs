@@ -6,12 +6,14 @@ mod new;
 mod touch;
 mod update;
 mod validate;
+mod verify;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use plugin_api::{Caller, Class, Request, Response, Route};
+use sessman::config::{AccessConfig, ClientAccess};
 use sessman::error::Error;
 use sessman::id::SessionId;
 
@@ -26,29 +28,33 @@ type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send 
 /// A route and what answers it.
 pub(crate) struct Spec {
     pub(crate) route: Route,
+    /// With so much of `client_access` a live session's id opens it without a key.
+    opened_by: Option<ClientAccess>,
     answer: for<'a> fn(Exchange<'a>) -> Answer<'a>,
 }
 
-const fn spec(
-    path: &'static str,
-    methods: &'static [&'static str],
-    class: Class,
-    answer: for<'a> fn(Exchange<'a>) -> Answer<'a>,
-) -> Spec {
-    Spec { route: Route::new(path, methods, class), answer }
+macro_rules! spec {
+    ($path:literal, [$($method:literal),*], $class:ident $(($opened_by:ident))?, $answer:ident) => {
+        Spec {
+            route: Route::new($path, &[$($method),*], Class::$class),
+            opened_by: [$(Some(ClientAccess::$opened_by),)? None][0],
+            answer: |exchange| Box::pin($answer::answer(exchange)),
+        }
+    };
 }
 
 /// Every route. `login`, `profile` and `logout` are other names for `new`, `get` and `end`.
-pub(crate) static ROUTES: [Spec; 9] = [
-    spec("new", &["POST"], Class::Service, |exchange| Box::pin(new::answer(exchange))),
-    spec("login", &["POST"], Class::Service, |exchange| Box::pin(new::answer(exchange))),
-    spec("get", &["GET", "POST"], Class::Session, |exchange| Box::pin(get::answer(exchange))),
-    spec("profile", &["GET", "POST"], Class::Session, |exchange| Box::pin(get::answer(exchange))),
-    spec("update", &["POST", "PATCH"], Class::Session, |exchange| Box::pin(update::answer(exchange))),
-    spec("touch", &["POST"], Class::Session, |exchange| Box::pin(touch::answer(exchange))),
-    spec("validate", &["GET", "POST"], Class::Session, |exchange| Box::pin(validate::answer(exchange))),
-    spec("end", &["POST", "DELETE"], Class::Session, |exchange| Box::pin(end::answer(exchange))),
-    spec("logout", &["POST", "DELETE"], Class::Session, |exchange| Box::pin(end::answer(exchange))),
+pub(crate) static ROUTES: [Spec; 10] = [
+    spec!("new", ["POST"], Service, new),
+    spec!("login", ["POST"], Service, new),
+    spec!("get", ["GET", "POST"], Session(Read), get),
+    spec!("profile", ["GET", "POST"], Session(Read), get),
+    spec!("update", ["POST", "PATCH"], Session(Write), update),
+    spec!("touch", ["POST"], Session(Read), touch),
+    spec!("validate", ["GET", "POST"], Session(Read), validate),
+    spec!("end", ["POST", "DELETE"], Session(Read), end),
+    spec!("logout", ["POST", "DELETE"], Session(Read), end),
+    spec!("verify", ["GET"], ForwardAuth(Read), verify),
 ];
 
 /// A request and the service that answers it.
@@ -62,17 +68,37 @@ pub(crate) async fn answer(service: Arc<Service>, request: Request<'_>) -> Respo
     let Some(spec) = ROUTES.get(request.route()) else {
         return Problem::new(404, "no such route").into();
     };
-    if spec.route.class == Class::Session && request.caller() == Caller::Unkeyed {
-        return Problem::unauthorized("this route needs the API key; send it as Authorization: Bearer")
-            .into();
+    if let Err(problem) = spec.admit(request.caller(), service.access) {
+        return problem.into();
     }
     (spec.answer)(Exchange { service, request }).await.unwrap_or_else(Response::from)
 }
 
+impl Spec {
+    /// Whether the caller may ask at all. The host has asked for the key where the class is `Service`.
+    fn admit(&self, caller: Caller, access: AccessConfig) -> Result<(), Problem> {
+        match (caller, self.opened_by) {
+            (Caller::Unkeyed, Some(needed)) if access.client_access < needed => {
+                Err(Problem::unauthorized(match self.route.class {
+                    Class::ForwardAuth => "this route needs the API key; send it as X-Custom-Auth",
+                    _ => "this route needs the API key; send it as Authorization: Bearer",
+                }))
+            }
+            // Whoever asks would take the user of such a session for someone who logged in.
+            (Caller::Open, _) if self.route.class == Class::ForwardAuth && !access.allow_open_login => {
+                Err(Problem::new(
+                    403,
+                    "there is no key, so anybody may create a session for any user: set a key, or allow_open_login",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Exchange<'_> {
     fn parameters(&self, accepted: &[crate::parameters::Name]) -> Result<Parameters, Problem> {
-        let cookie_name = self.service.cookie.as_ref().map(|cookie| cookie.name.as_str());
-        Parameters::read(&self.request, cookie_name, accepted)
+        Parameters::read(&self.request, self.service.cookie_name(), accepted)
     }
 
     /// A header with text in it.

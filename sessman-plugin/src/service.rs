@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sessman::config::{Config, CookieConfig, StoreConfig};
+use sessman::config::{AccessConfig, Config, CookieConfig, StoreConfig};
 use sessman::sessions::Sessions;
 use sessman::store::{self, Store};
 use sessman::time::SystemClock;
@@ -19,6 +19,7 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 /// What runs while an instance is active.
 pub(crate) struct Service {
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) access: AccessConfig,
     pub(crate) cookie: Option<CookieConfig>,
     runtime: Handle,
     /// Taken out by `stop`; a runtime must not be dropped on a thread of another one.
@@ -61,7 +62,13 @@ impl Service {
             tasks.spawn_on(async move { sessions.purge_regularly(interval).await }, &handle);
         }
         let owned = Mutex::new(Some((runtime, tasks)));
-        Ok(Self { sessions, cookie: config.cookie.clone(), runtime: handle, owned })
+        let (access, cookie) = (config.access, config.cookie.clone());
+        Ok(Self { sessions, access, cookie, runtime: handle, owned })
+    }
+
+    /// The name of the cookie that carries the id, where there is one.
+    pub(crate) fn cookie_name(&self) -> Option<&str> {
+        self.cookie.as_ref().map(|cookie| cookie.name.as_str())
     }
 
     /// Runs `future` on this thread, with the service's runtime around it.

@@ -1,5 +1,6 @@
 //! `sessman.json`: what is written in it, and what it comes to.
 
+mod access;
 mod cookie;
 mod raw;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 pub use settings::Problem;
 
+pub use access::{AccessConfig, ClientAccess};
 pub use cookie::{CookieConfig, SameSite};
 pub use raw::RawConfig;
 
@@ -25,6 +27,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The rules they follow.
     pub rules: Rules,
+    /// Who may do what with them.
+    pub access: AccessConfig,
     /// The cookie that carries the id; `None` when cookies are off.
     pub cookie: Option<CookieConfig>,
     /// How often expired records are removed, where the store does not do it by itself.
@@ -64,14 +68,18 @@ impl Config {
         let session_ttl = raw.seconds("session_ttl", raw.session_ttl, 86_400, &mut problems);
         let max_ttl = raw.seconds("max_ttl", raw.max_ttl, 30 * 86_400, &mut problems);
         let cleanup_interval = raw.seconds("cleanup_interval", raw.cleanup_interval, 300, &mut problems);
-        let update_mode = match raw.update_mode.as_deref() {
-            None | Some("replace") => UpdateMode::Replace,
-            Some("merge") => UpdateMode::Merge,
-            Some(_) => {
-                problems.push(problem("update_mode", "expected replace or merge"));
-                UpdateMode::Replace
-            }
-        };
+        let update_mode = choice(
+            "update_mode",
+            raw.update_mode.as_deref(),
+            &[("replace", UpdateMode::Replace), ("merge", UpdateMode::Merge)],
+            &mut problems,
+        );
+        let client_access = choice(
+            "client_access",
+            raw.client_access.as_deref(),
+            &[("none", ClientAccess::None), ("read", ClientAccess::Read), ("write", ClientAccess::Write)],
+            &mut problems,
+        );
         let max_data_bytes = raw.max_data_bytes.unwrap_or(262_144);
         if !(2..=MAX_DATA_BYTES).contains(&max_data_bytes) {
             problems.push(problem("max_data_bytes", &format!("expected 2 to {MAX_DATA_BYTES}")));
@@ -81,6 +89,10 @@ impl Config {
             Some(store) if problems.is_empty() => Ok(Self {
                 store,
                 rules: Rules { session_ttl, max_ttl, update_mode, max_data_bytes },
+                access: AccessConfig {
+                    client_access,
+                    allow_open_login: raw.allow_open_login.unwrap_or(false),
+                },
                 cookie,
                 cleanup_interval,
             }),
@@ -97,6 +109,19 @@ const MAX_SECONDS: u64 = 100 * 365 * 86_400;
 
 fn problem(key: &str, message: &str) -> Problem {
     Problem { key: key.to_owned(), message: message.to_owned() }
+}
+
+/// One of several words; the first where there is none.
+fn choice<T: Copy>(key: &str, text: Option<&str>, words: &[(&str, T)], problems: &mut Vec<Problem>) -> T {
+    let found = text.map_or(Some(words[0].1), |text| {
+        words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning)
+    });
+    found.unwrap_or_else(|| {
+        let (last, others) = words.split_last().expect("there is a choice");
+        let others: Vec<_> = others.iter().map(|(word, _)| *word).collect();
+        problems.push(problem(key, &format!("expected {} or {}", others.join(", "), last.0)));
+        words[0].1
+    })
 }
 
 impl RawConfig {
@@ -159,14 +184,12 @@ impl RawConfig {
     fn sqlite(&self, surroundings: &Surroundings<'_>, problems: &mut Vec<Problem>) -> SqliteConfig {
         let default = || format!("{}.db", surroundings.instance);
         let path = surroundings.state_folder.join(self.path.clone().unwrap_or_else(default));
-        let durability = match self.durability.as_deref() {
-            None | Some("full") => Durability::Full,
-            Some("normal") => Durability::Normal,
-            Some(_) => {
-                problems.push(problem("durability", "expected full or normal"));
-                Durability::Full
-            }
-        };
+        let durability = choice(
+            "durability",
+            self.durability.as_deref(),
+            &[("full", Durability::Full), ("normal", Durability::Normal)],
+            problems,
+        );
         SqliteConfig { path, durability }
     }
 

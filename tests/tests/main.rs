@@ -13,3 +13,4 @@ mod readme;
 mod s3_class;
 mod sessions;
 mod sqlite_faults;
+mod verify;

@@ -55,6 +55,13 @@ pub struct RawConfig {
     /// Seconds between two clean-ups, for stores that do not expire by themselves; 300.
     #[serde(deserialize_with = "settings::loose::option")]
     pub cleanup_interval: Option<u64>,
+    /// `none`, `read` or `write`: what a live session's id alone opens where there is a key; `none`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub client_access: Option<String>,
+    /// Whether a session says who its user is although there is no key, so that anybody may create one for any user;
+    /// `false`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub allow_open_login: Option<bool>,
     /// `false`, or an object with `name`, `path`, `domain`, `same_site`.
     pub cookie: Option<Value>,
 }

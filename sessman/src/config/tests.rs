@@ -82,6 +82,15 @@ fn every_problem_is_told_at_once_and_none_tells_a_secret() {
             "cookie.same_site: expected Strict, Lax or None",
         ]
     );
+    let choices = read(json!({ "client_access": "all", "allow_open_login": "maybe" })).unwrap_err();
+    assert_eq!(
+        choices,
+        [
+            "allow_open_login: expected true or false (also on/off, 1/0, enable/disable, enabled/disabled, yes/no)"
+        ]
+    );
+    let choices = read(json!({ "client_access": "all" })).unwrap_err();
+    assert_eq!(choices, ["client_access: expected none, read or write"]);
     let wrong_type = read(json!({ "password": 12345, "server_url": "h" })).unwrap_err();
     assert_eq!(wrong_type, ["password: expected text"]);
 }

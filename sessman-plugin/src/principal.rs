@@ -1,0 +1,33 @@
+//! Whose live session a request carries, for a guard or a reverse proxy that asks before somebody else answers.
+
+use plugin_api::{Principal, Request};
+use sessman::error::Error;
+
+use crate::parameters::Presented;
+use crate::service::Service;
+
+/// The user of the live session that `request` carries; `None` where there is none, or an anonymous one.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn of(service: &Service, request: &Request<'_>) -> Result<Option<Principal>, Error> {
+    let id = match Presented::carried(request, service.cookie_name()) {
+        Presented::Explicit(Some(id)) => id,
+        // A page of another origin must not act with a visitor's cookie.
+        Presented::Cookie(Some(id)) if is_safe(request.method()) || !request.is_cross_site() => id,
+        _ => return Ok(None),
+    };
+    match service.sessions.get(&id, None).await {
+        Ok(record) => Ok(record
+            .user_id
+            .as_ref()
+            .map(|user_id| Principal { user_id: user_id.clone(), handle: record.handle.to_string() })),
+        Err(Error::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the method asks for nothing to be changed (RFC 9110, section 9.2.1).
+fn is_safe(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
+}
