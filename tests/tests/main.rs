@@ -6,6 +6,7 @@ mod compat;
 mod configuration;
 mod durability;
 mod hostile;
+mod lifecycle;
 mod mongodb_faults;
 mod outage;
 mod plugins;

@@ -254,7 +254,9 @@ impl<'a> Plan<'a> {
     fn kept(&self, instance: &InstanceConfig, sha256: &str) -> Option<Arc<Instance>> {
         let Want::All(running) = self.want else { return None };
         let same = |running: &&Arc<Instance>| {
-            running.config == *instance
+            // Where it is written makes no difference.
+            let place = running.config.place.clone();
+            running.config == InstanceConfig { place, ..instance.clone() }
                 && running.library.sha256 == sha256
                 && running.state_folder == self.state_folder
                 && running.state() == State::Ready

@@ -1,4 +1,4 @@
-//! The smallest plugin: one public route that greets whoever calls it.
+//! The smallest plugin: one route that greets whoever calls it, by name where sessions guard it.
 
 use plugin_api::{Class, Host, Plugin, Request, Response, Route, export_plugin};
 
@@ -16,8 +16,10 @@ impl Plugin for Hello {
         vec![Route::new("", &["GET"], Class::Public)]
     }
 
-    async fn handle(&self, _request: Request<'_>) -> Response {
-        Response::text(200, format!("hello from {}\n", self.0.instance()))
+    async fn handle(&self, request: Request<'_>) -> Response {
+        // There is a principal where the instance is guarded by sessions, and no client can make one up.
+        let whom = request.principal().map(|principal| format!(" to {}", principal.user_id));
+        Response::text(200, format!("hello from {}{}\n", self.0.instance(), whom.unwrap_or_default()))
     }
 }
 
