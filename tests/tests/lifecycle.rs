@@ -24,8 +24,8 @@ fn keyed(pserve: &Pserve) -> Client {
 /// What `/plugins` says about an instance.
 fn instance(client: &Client, name: &str) -> Value {
     let plugins = client.get("/plugins").expect(200).json();
-    let instances = plugins["instances"].as_array().expect("instances").iter();
-    instances.cloned().find(|instance| instance["name"] == name).unwrap_or_default()
+    let mut instances = plugins["instances"].as_array().expect("instances").iter();
+    instances.find(|instance| instance["name"] == name).cloned().unwrap_or_default()
 }
 
 /// The name of the cookie that a new session sets: it tells which configuration is in effect.
@@ -307,7 +307,7 @@ fn a_plugin_file_is_the_one_that_was_pinned_and_nobody_else_may_write_to_it() {
     let file = site.path("plugins/libhello.so");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o646)).unwrap();
     let pserve = site.start();
-    pserve.client().get("/hello").expect(404);
+    pserve.client().get("/hello").expect(503);
     pserve.wait_for_log("everybody may write to it");
     keyed(&pserve).post("/sessman/new", json!({})).expect(201);
     drop(pserve);

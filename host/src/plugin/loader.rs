@@ -119,12 +119,20 @@ impl Loader {
             }
             tracing::warn!(plugin = name, "no instance: the line of its name is broken or of another plugin");
         }
+        let is_unused = wanted.is_empty();
         let mut fresh = Vec::new();
         for instance in wanted {
-            match plan.kept(&instance, &copy.sha256) {
-                Some(kept) => loaded.instances.push(kept),
-                None => fresh.push(instance),
+            if let Err(reason) = check_pin(&instance, &copy.sha256) {
+                loaded.failures.push(Failure::of_instance(&instance.name, &instance.mount, reason));
+            } else if let Some(kept) = plan.kept(&instance, &copy.sha256) {
+                loaded.instances.push(kept);
+            } else {
+                fresh.push(instance);
             }
+        }
+        if fresh.is_empty() && known.is_none() && !is_unused {
+            // Its lines ask for another file: what is in this one does not come into this process.
+            return Ok(());
         }
         let trial = fresh.iter().map(|instance| TrialInstance {
             name: instance.name.clone(),
@@ -143,8 +151,7 @@ impl Loader {
         for instance in fresh {
             let prepared = match refusals.get(&instance.name) {
                 Some(reason) => Err(LoadError::Refused(reason.clone())),
-                None => pinned(&instance, &library)
-                    .and_then(|()| Instance::prepare(&library, &instance, &plan.state_folder)),
+                None => Instance::prepare(&library, &instance, &plan.state_folder),
             };
             match prepared {
                 Ok(prepared) => loaded.instances.push(Arc::new(prepared)),
@@ -175,7 +182,8 @@ impl Loader {
 fn unknown_plugins(plan: &Plan<'_>, loaded: &mut Loaded) {
     let known: Vec<String> = loaded.files.iter().map(|(_, library)| library.name.clone()).collect();
     for instance in plan.lines.iter().filter(|instance| plan.wants(&instance.name)) {
-        if known.contains(&instance.plugin) {
+        let is_told = loaded.failures.iter().any(|failure| failure.name == instance.name);
+        if is_told || known.contains(&instance.plugin) {
             continue;
         }
         let hint = match (plan.want, config::nearest(&instance.plugin, &known)) {
@@ -190,12 +198,11 @@ fn unknown_plugins(plan: &Plan<'_>, loaded: &mut Loaded) {
 }
 
 /// Whether the file is the one that the instance's line asks for.
-fn pinned(instance: &InstanceConfig, library: &Library) -> Result<(), LoadError> {
+fn check_pin(instance: &InstanceConfig, sha256: &str) -> Result<(), String> {
     match &instance.sha256 {
-        Some(pin) if *pin != library.sha256 => Err(LoadError::Refused(format!(
-            "the plugin's file has sha256 {}, but its line in [plugin_parms] asks for {pin}",
-            library.sha256
-        ))),
+        Some(pin) if pin != sha256 => Err(format!(
+            "the plugin's file has sha256 {sha256}, but its line in [plugin_parms] asks for {pin}"
+        )),
         _ => Ok(()),
     }
 }
