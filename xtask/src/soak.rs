@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::artifacts;
+use crate::mongodb::MongoDb;
 use crate::process::succeed;
 use crate::workspace::Workspace;
 
-/// `cargo xtask soak [NAME]`
+/// `cargo xtask soak NAME`
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// `hostile`: 100,000 hostile requests at one process.
-    #[arg(default_value = "hostile")]
+    /// `hostile`: 100,000 hostile requests at one process. `reloads`: 200 reloads under load, on SQLite and MongoDB.
     name: String,
 }
 
@@ -23,6 +23,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut cargo = workspace.cargo();
     cargo.args(["run", "--package", "e2e", "--bin", "soak", "--", &options.name]);
     cargo.env("E2E_ARTIFACTS", workspace.release());
+    let mongodb = MongoDb::provide(&workspace);
+    for (name, reason) in &mongodb.missing {
+        println!("MISSING: {name}: {reason}");
+    }
+    mongodb.describe_to(&mut cargo);
     succeed(&mut cargo)?;
     Ok(ExitCode::SUCCESS)
 }

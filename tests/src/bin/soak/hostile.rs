@@ -1,5 +1,4 @@
-//! Long demonstrations, which `cargo xtask soak` starts: they take minutes, and print what they saw.
-#![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
+//! 100,000 hostile requests at one process.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -13,6 +12,8 @@ use e2e::http::{exchange, status};
 use e2e::pserve::{Pserve, Site};
 use serde_json::json;
 
+use crate::memory_kib;
+
 /// Hostile requests in all, and in the part that memory is compared with.
 const REQUESTS: usize = 100_000;
 const FIRST: usize = 10_000;
@@ -21,18 +22,8 @@ const CLIENTS: usize = 8;
 /// Memory after all requests may be so much of that after the first part.
 const MAX_GROWTH: f64 = 1.10;
 
-fn main() -> ExitCode {
-    match std::env::args().nth(1).as_deref() {
-        None | Some("hostile") => hostile(),
-        Some(other) => {
-            println!("there is no demonstration `{other}`; there is: hostile");
-            ExitCode::FAILURE
-        }
-    }
-}
-
 /// 100,000 hostile requests at one process: the cases of the tests, and the same cases damaged at random.
-fn hostile() -> ExitCode {
+pub(crate) fn run() -> ExitCode {
     let site = Site::new();
     // Some of the requests create sessions, which are not to count as growth: they are gone after two seconds.
     let sessman = json!({ "backend": "memory", "session_ttl": 1, "cleanup_interval": 1, "max_ttl": 86_400 });
@@ -131,11 +122,4 @@ fn damage(request: &mut Vec<u8>, number: u64) {
             _ => request.truncate(at),
         }
     }
-}
-
-/// What the process holds in memory.
-fn memory_kib(pserve: &Pserve) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", pserve.pid())).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
 }
