@@ -67,6 +67,7 @@ fn record() -> impl Strategy<Value = Record> {
                 handle,
                 secret_hash,
                 user_id,
+                auth_time: None,
                 data,
                 metadata,
                 created_at,

@@ -21,7 +21,7 @@ pub(crate) fn none_match(header: &str, tag: &str) -> Result<bool, Problem> {
 pub(crate) fn precondition(header: Option<&str>) -> Result<Precondition, Problem> {
     let Some(header) = header else { return Ok(Precondition::None) };
     // `*` is met by any session that exists, which a change needs anyway.
-    let Some(tags) = parse(header, "If-Match")? else { return Ok(Precondition::None) };
+    let Some(tags) = parse(header, "If-Match")? else { return Ok(Precondition::Any) };
     let version = |tag: &Tag<'_>| tag.opaque.trim_matches('"').split_once('-')?.0.parse().ok();
     Ok(Precondition::Versions(tags.iter().filter(|tag| !tag.weak).filter_map(version).collect()))
 }
@@ -65,7 +65,7 @@ mod tests {
     fn versions(header: &str) -> Vec<u64> {
         match precondition(Some(header)).unwrap() {
             Precondition::Versions(versions) => versions,
-            Precondition::None => panic!("{header}"),
+            Precondition::None | Precondition::Any => panic!("{header}"),
         }
     }
 
@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(versions("\"3-1700000000000\""), [3]);
         assert_eq!(versions("\"3-1\" , W/\"4-1\",\"5-1\""), [3, 5]);
         assert!(versions("\"other\"").is_empty());
-        assert_eq!(precondition(Some(" * ")).unwrap(), Precondition::None);
+        assert_eq!(precondition(Some(" * ")).unwrap(), Precondition::Any);
         assert_eq!(precondition(None).unwrap(), Precondition::None);
     }
 

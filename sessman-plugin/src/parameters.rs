@@ -2,19 +2,22 @@
 
 mod members;
 mod query;
+mod values;
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use plugin_api::{Request, settings};
 use serde_json::value::RawValue;
 use sessman::data::Data;
-use sessman::id::SessionId;
+use sessman::id::{Handle, SessionId};
 use sessman::rules::UpdateMode;
 
 use crate::cookie;
 use crate::problem::Problem;
 use members::Members;
+
+/// Sessions on a page unless the request says how many.
+const PAGE: usize = 100;
 
 /// What a parameter is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +28,17 @@ pub(crate) enum Name {
     Metadata,
     TtlSeconds,
     Mode,
+    ExternalId,
+    Handle,
+    Handles,
+    Others,
+    Cursor,
+    Limit,
+    Confirm,
 }
 
 /// Every name that a parameter may have; the first of each kind is the one in the documentation.
-const NAMES: [(&str, Name); 11] = [
+const NAMES: [(&str, Name); 18] = [
     ("session_id", Name::SessionId),
     ("sessionid", Name::SessionId),
     ("token", Name::SessionId),
@@ -40,6 +50,13 @@ const NAMES: [(&str, Name); 11] = [
     ("metadata", Name::Metadata),
     ("ttl_seconds", Name::TtlSeconds),
     ("mode", Name::Mode),
+    ("external_id", Name::ExternalId),
+    ("handle", Name::Handle),
+    ("handles", Name::Handles),
+    ("others", Name::Others),
+    ("cursor", Name::Cursor),
+    ("limit", Name::Limit),
+    ("confirm", Name::Confirm),
 ];
 
 impl Name {
@@ -49,7 +66,7 @@ impl Name {
 }
 
 /// The session id that a request presents.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Presented {
     /// As a parameter or in `X-Session-Id`; `None` if no session can have it.
     Explicit(Option<SessionId>),
@@ -64,7 +81,7 @@ impl Presented {
     /// that somebody else answers are not ours to read.
     pub(crate) fn carried(request: &Request<'_>, cookie_name: Option<&str>) -> Self {
         match header_id(request) {
-            Some(text) => Self::Explicit(SessionId::parse(&text)),
+            Some(text) => Self::Explicit(SessionId::read(&text)),
             None => Self::in_cookie(request, cookie_name),
         }
     }
@@ -72,7 +89,7 @@ impl Presented {
     fn in_cookie(request: &Request<'_>, cookie_name: Option<&str>) -> Self {
         cookie_name
             .and_then(|name| cookie::value(request, name))
-            .map_or(Self::Nothing, |text| Self::Cookie(SessionId::parse(&text)))
+            .map_or(Self::Nothing, |text| Self::Cookie(SessionId::read(&text)))
     }
 }
 
@@ -90,6 +107,17 @@ pub(crate) struct Parameters {
     pub(crate) metadata: Option<Data>,
     pub(crate) ttl: Option<Duration>,
     pub(crate) mode: Option<UpdateMode>,
+    /// An id that the caller chose.
+    pub(crate) external_id: Option<SessionId>,
+    /// `None` within for a text that no session has as its handle.
+    pub(crate) handle: Option<Option<Handle>>,
+    pub(crate) handles: Option<Vec<Handle>>,
+    pub(crate) others: bool,
+    /// Where a page begins.
+    pub(crate) cursor: Option<Handle>,
+    /// Sessions on a page.
+    pub(crate) limit: usize,
+    pub(crate) confirm: bool,
 }
 
 impl Parameters {
@@ -123,7 +151,7 @@ impl Parameters {
                 Some(Data::parse(patch).map_err(|error| Problem::from(sessman::error::Error::from(error)))?);
         }
         let session = match found.session_id {
-            Some(text) => Presented::Explicit(SessionId::parse(&text)),
+            Some(text) => Presented::Explicit(SessionId::read(&text)),
             None => Presented::in_cookie(request, cookie_name),
         };
         Ok(Self {
@@ -133,6 +161,13 @@ impl Parameters {
             metadata: found.metadata,
             ttl: found.ttl,
             mode: found.mode,
+            external_id: found.external_id,
+            handle: found.handle,
+            handles: found.handles,
+            others: found.others.unwrap_or(false),
+            cursor: found.cursor,
+            limit: found.limit.unwrap_or(PAGE),
+            confirm: found.confirm.unwrap_or(false),
         })
     }
 }
@@ -161,6 +196,7 @@ fn known(name: &str, accepted: &[Name]) -> Result<Name, Problem> {
             let shown: String = name.chars().take(64).collect();
             let hint = match settings::nearest(&shown, takes()) {
                 Some(near) => format!("did you mean `{near}`?"),
+                None if accepted.is_empty() => "this route takes none".to_owned(),
                 None => format!("this route takes {}", takes().collect::<Vec<_>>().join(", ")),
             };
             Problem::malformed(format!("unknown parameter {shown:?}; {hint}"))
@@ -176,6 +212,13 @@ struct Found {
     metadata: Option<Data>,
     ttl: Option<Duration>,
     mode: Option<UpdateMode>,
+    external_id: Option<SessionId>,
+    handle: Option<Option<Handle>>,
+    handles: Option<Vec<Handle>>,
+    others: Option<bool>,
+    cursor: Option<Handle>,
+    limit: Option<usize>,
+    confirm: Option<bool>,
 }
 
 impl Found {
@@ -183,8 +226,15 @@ impl Found {
         match name {
             Name::SessionId => once(&mut self.session_id, value, name),
             Name::UserId => once(&mut self.user_id, value, name),
-            Name::TtlSeconds => once(&mut self.ttl, seconds(value.parse().ok())?, name),
-            Name::Mode => once(&mut self.mode, mode(&value)?, name),
+            Name::TtlSeconds => once(&mut self.ttl, values::seconds(&value)?, name),
+            Name::Mode => once(&mut self.mode, values::mode(&value)?, name),
+            Name::ExternalId => once(&mut self.external_id, values::external_id(&value)?, name),
+            Name::Handle => once(&mut self.handle, Handle::parse(&value), name),
+            Name::Handles => once(&mut self.handles, values::handles(value.split(','))?, name),
+            Name::Others => once(&mut self.others, values::yes(&value, name)?, name),
+            Name::Cursor => once(&mut self.cursor, values::cursor(&value)?, name),
+            Name::Limit => once(&mut self.limit, values::limit(&value)?, name),
+            Name::Confirm => once(&mut self.confirm, values::yes(&value, name)?, name),
             Name::Data | Name::Metadata => Err(Problem::malformed(format!(
                 "{}: goes into the JSON body, not into the query",
                 name.text()
@@ -194,17 +244,23 @@ impl Found {
 
     fn json(&mut self, name: Name, value: &RawValue) -> Result<(), Problem> {
         let value = value.get();
-        if value == "null" && name != Name::Data {
-            return Ok(());
-        }
         match name {
-            Name::SessionId => once(&mut self.session_id, string(value, name)?.into_owned(), name),
-            Name::UserId => once(&mut self.user_id, string(value, name)?.into_owned(), name),
-            Name::Mode => once(&mut self.mode, mode(&string(value, name)?)?, name),
-            Name::TtlSeconds => once(&mut self.ttl, seconds(value.parse().ok())?, name),
-            Name::Data => once(&mut self.data, data(value, name)?, name),
-            Name::Metadata if value.starts_with('{') => once(&mut self.metadata, data(value, name)?, name),
+            Name::Data => once(&mut self.data, values::data(value, name)?, name),
+            _ if value == "null" => Ok(()),
+            Name::Metadata if value.starts_with('{') => {
+                once(&mut self.metadata, values::data(value, name)?, name)
+            }
             Name::Metadata => Err(Problem::malformed("metadata: expected a JSON object")),
+            Name::Handles => {
+                let texts: Vec<String> = serde_json::from_str(value)
+                    .map_err(|_| Problem::malformed("handles: expected a list of strings"))?;
+                once(&mut self.handles, values::handles(texts.iter().map(String::as_str))?, name)
+            }
+            // Numbers and booleans are written alike in both.
+            Name::TtlSeconds | Name::Limit | Name::Others | Name::Confirm if !value.starts_with('"') => {
+                self.text(name, value.to_owned())
+            }
+            _ => self.text(name, values::string(value, name)?),
         }
     }
 }
@@ -220,29 +276,4 @@ fn once<T: PartialEq>(place: &mut Option<T>, value: T, name: Name) -> Result<(),
             Ok(())
         }
     }
-}
-
-fn string(value: &str, name: Name) -> Result<Cow<'_, str>, Problem> {
-    serde_json::from_str(value).map_err(|_| Problem::malformed(format!("{}: expected a string", name.text())))
-}
-
-fn seconds(value: Option<u64>) -> Result<Duration, Problem> {
-    value
-        .map(Duration::from_secs)
-        .ok_or_else(|| Problem::malformed("ttl_seconds: expected a whole number of seconds"))
-}
-
-fn mode(value: &str) -> Result<UpdateMode, Problem> {
-    match value {
-        "replace" => Ok(UpdateMode::Replace),
-        "merge" => Ok(UpdateMode::Merge),
-        _ => Err(Problem::malformed("mode: expected replace or merge")),
-    }
-}
-
-fn data(value: &str, name: Name) -> Result<Data, Problem> {
-    Data::parse(value).map_err(|error| {
-        let problem = Problem::from(sessman::error::Error::from(error));
-        problem.about(name.text())
-    })
 }

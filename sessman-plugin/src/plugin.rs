@@ -60,7 +60,7 @@ impl Plugin for Sessman {
     }
 
     async fn activate(&self) -> Result<(), String> {
-        let service = Service::start(&self.config, self.host.instance()).await?;
+        let service = Service::start(&self.config, &self.host).await?;
         self.replace_service(Some(Arc::new(service)));
         Ok(())
     }
@@ -87,6 +87,10 @@ impl Plugin for Sessman {
             problem::report(&error);
             Unavailable
         })
+    }
+
+    async fn metrics(&self) -> String {
+        self.service().map(|service| service.metrics()).unwrap_or_default()
     }
 
     async fn health(&self) -> Health {

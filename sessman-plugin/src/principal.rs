@@ -2,6 +2,7 @@
 
 use plugin_api::{Principal, Request};
 use sessman::error::Error;
+use sessman::sessions::Credentials;
 
 use crate::parameters::Presented;
 use crate::service::Service;
@@ -17,7 +18,11 @@ pub(crate) async fn of(service: &Service, request: &Request<'_>) -> Result<Optio
         Presented::Cookie(Some(id)) if is_safe(request.method()) || !request.is_cross_site() => id,
         _ => return Ok(None),
     };
-    match service.sessions.get(&id, None).await {
+    match service
+        .sessions
+        .get(Credentials { id: &id, user_id: None, address: request.client_address() })
+        .await
+    {
         Ok(record) => Ok(record
             .user_id
             .as_ref()

@@ -15,7 +15,7 @@ const RETRY_AFTER: &str = "1";
 pub(crate) struct Problem {
     status: u16,
     detail: Cow<'static, str>,
-    header: Option<(&'static str, &'static str)>,
+    header: Option<(&'static str, Cow<'static, str>)>,
 }
 
 impl Problem {
@@ -31,7 +31,17 @@ impl Problem {
 
     /// 401: who calls has shown nothing that opens this.
     pub(crate) fn unauthorized(detail: &'static str) -> Self {
-        Self { header: Some(("www-authenticate", "Bearer realm=\"sessman\"")), ..Self::new(401, detail) }
+        Self::new(401, detail).with("www-authenticate", "Bearer realm=\"sessman\"")
+    }
+
+    /// 401: who calls has not shown the key of an administrator.
+    pub(crate) fn not_admin() -> Self {
+        Self::new(401, "this route needs the admin_key; send it as X-Admin-Key")
+            .with("www-authenticate", "X-Admin-Key realm=\"sessman\"")
+    }
+
+    fn with(self, header: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        Self { header: Some((header, value.into())), ..self }
     }
 
     /// Says which parameter it is about.
@@ -41,7 +51,7 @@ impl Problem {
 
     /// 503.
     pub(crate) fn unavailable(detail: &'static str) -> Self {
-        Self { header: Some(("retry-after", RETRY_AFTER)), ..Self::new(503, detail) }
+        Self::new(503, detail).with("retry-after", RETRY_AFTER)
     }
 }
 
@@ -65,7 +75,15 @@ impl From<Error> for Problem {
         match error {
             Error::NotFound => Self::new(404, "no such session; create one with `new`"),
             Error::Changed { .. } => Self::new(412, detail),
-            Error::Contended => Self::new(409, detail),
+            Error::VersionRequired => Self::new(428, detail),
+            Error::TooMany { retry_after } => {
+                Self::new(429, detail).with("retry-after", retry_after.to_string())
+            }
+            Error::LimitReached { .. }
+            | Error::OtherUser
+            | Error::Exists
+            | Error::External
+            | Error::Contended => Self::new(409, detail),
             Error::Data(DataError::Malformed(_)) | Error::Invalid(_) => Self::malformed(detail),
             Error::Data(DataError::NotStorable { .. }) => Self::new(422, detail),
             Error::TooLarge { .. } => Self::new(413, detail),

@@ -3,8 +3,10 @@
 use std::io::Write as _;
 
 use plugin_api::Response;
-use sessman::id::SessionId;
+use serde_json::Value;
+use sessman::id::{Handle, SessionId};
 use sessman::record::Record;
+use sessman::store::Page;
 
 use crate::etag;
 
@@ -16,8 +18,39 @@ pub(crate) fn session(status: u16, record: &Record, id: Option<&SessionId>) -> R
 }
 
 /// An answer about a session that does not show it.
-pub(crate) fn answer(value: &serde_json::Value) -> Response {
+pub(crate) fn answer(value: &Value) -> Response {
     Response::json(200, value.to_string()).with_header("cache-control", "no-store")
+}
+
+/// A page of sessions without their data; `current` is the one that asks, where one does.
+pub(crate) fn page(page: &Page, current: Option<Handle>) -> Response {
+    let mut out = Vec::with_capacity(64 + 512 * page.records.len());
+    out.extend_from_slice(b"{\"sessions\":[");
+    for (index, record) in page.records.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"{" } else { b",{" });
+        if let Some(current) = current {
+            write_to(&mut out, format_args!("\"current\":{},", current == record.handle));
+        }
+        members(&mut out, record, false);
+        out.push(b'}');
+    }
+    match page.next {
+        Some(next) => write_to(&mut out, format_args!("],\"next\":\"{next}\"}}")),
+        None => out.extend_from_slice(b"],\"next\":null}"),
+    }
+    Response::json(200, out).with_header("cache-control", "no-store")
+}
+
+/// The answer that says which sessions ended.
+pub(crate) fn ended(handles: &[Handle]) -> Response {
+    let handles: Vec<String> = handles.iter().map(ToString::to_string).collect();
+    answer(&serde_json::json!({ "ended": handles.len(), "handles": handles }))
+}
+
+/// Handles for a line of the log.
+pub(crate) fn handles(handles: &[Handle]) -> String {
+    let handles: Vec<String> = handles.iter().map(ToString::to_string).collect();
+    format!("{} [{}]", handles.len(), handles.join(" "))
 }
 
 fn json(record: &Record, id: Option<&SessionId>) -> Vec<u8> {
@@ -25,19 +58,32 @@ fn json(record: &Record, id: Option<&SessionId>) -> Vec<u8> {
     out.push(b'{');
     if let Some(id) = id {
         let mut text = [0; SessionId::TEXT_LENGTH];
-        write_to(&mut out, format_args!("\"session_id\":\"{}\",", id.expose(&mut text)));
+        write_to(&mut out, format_args!("\"session_id\":{},", Value::from(id.expose(&mut text))));
     }
-    write_to(&mut out, format_args!("\"handle\":\"{}\",\"user_id\":", record.handle));
+    members(&mut out, record, true);
+    out.push(b'}');
+    out
+}
+
+/// The members that show a session.
+fn members(out: &mut Vec<u8>, record: &Record, with_data: bool) {
+    write_to(out, format_args!("\"handle\":\"{}\",\"user_id\":", record.handle));
     match &record.user_id {
-        Some(user_id) => write_to(&mut out, format_args!("{}", serde_json::Value::from(user_id.as_str()))),
+        Some(user_id) => write_to(out, format_args!("{}", Value::from(user_id.as_str()))),
         None => out.extend_from_slice(b"null"),
     }
+    if with_data {
+        write_to(out, format_args!(",\"data\":{}", record.data.as_str()));
+    }
+    match record.auth_time {
+        Some(moment) => write_to(out, format_args!(",\"auth_time\":\"{moment}\"")),
+        None => out.extend_from_slice(b",\"auth_time\":null"),
+    }
     write_to(
-        &mut out,
+        out,
         format_args!(
-            ",\"data\":{},\"metadata\":{},\"created_at\":\"{}\",\"updated_at\":\"{}\",\"last_activity\":\"{}\",\
-             \"expires_at\":\"{}\",\"version\":{}}}",
-            record.data.as_str(),
+            ",\"metadata\":{},\"created_at\":\"{}\",\"updated_at\":\"{}\",\"last_activity\":\"{}\",\
+             \"expires_at\":\"{}\",\"version\":{}",
             record.metadata.as_str(),
             record.created_at,
             record.updated_at,
@@ -46,7 +92,6 @@ fn json(record: &Record, id: Option<&SessionId>) -> Vec<u8> {
             record.version
         ),
     );
-    out
 }
 
 fn write_to(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {

@@ -1,8 +1,17 @@
 //! The routes, one file each. A new one is a file and a line in [`ROUTES`].
 
+mod cleanup;
+mod clear;
 mod end;
+mod end_sessions;
+mod end_user;
 mod get;
+mod list;
+mod mine;
+mod mine_end;
 mod new;
+mod rotate;
+mod stats;
 mod touch;
 mod update;
 mod validate;
@@ -12,10 +21,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use plugin_api::{Caller, Class, Request, Response, Route};
-use sessman::config::{AccessConfig, ClientAccess};
+use plugin_api::{Caller, Class, Level, Request, Response, Route};
+use sessman::config::ClientAccess;
 use sessman::error::Error;
 use sessman::id::SessionId;
+use sessman::sessions::Credentials;
 
 use crate::cookie;
 use crate::parameters::{Parameters, Presented};
@@ -44,7 +54,7 @@ macro_rules! spec {
 }
 
 /// Every route. `login`, `profile` and `logout` are other names for `new`, `get` and `end`.
-pub(crate) static ROUTES: [Spec; 10] = [
+pub(crate) static ROUTES: [Spec; 19] = [
     spec!("new", ["POST"], Service, new),
     spec!("login", ["POST"], Service, new),
     spec!("get", ["GET", "POST"], Session(Read), get),
@@ -55,6 +65,16 @@ pub(crate) static ROUTES: [Spec; 10] = [
     spec!("end", ["POST", "DELETE"], Session(Read), end),
     spec!("logout", ["POST", "DELETE"], Session(Read), end),
     spec!("verify", ["GET"], ForwardAuth(Read), verify),
+    // A login with it is for who has the key.
+    spec!("rotate", ["POST"], Session(Read), rotate),
+    spec!("mine", ["GET"], Session(Read), mine),
+    spec!("mine/end", ["POST"], Session(Read), mine_end),
+    spec!("list", ["GET"], Admin, list),
+    spec!("end-user", ["POST"], Admin, end_user),
+    spec!("end-sessions", ["POST"], Admin, end_sessions),
+    spec!("stats", ["GET"], Admin, stats),
+    spec!("cleanup", ["POST"], Admin, cleanup),
+    spec!("clear", ["POST"], Admin, clear),
 ];
 
 /// A request and the service that answers it.
@@ -68,35 +88,65 @@ pub(crate) async fn answer(service: Arc<Service>, request: Request<'_>) -> Respo
     let Some(spec) = ROUTES.get(request.route()) else {
         return Problem::new(404, "no such route").into();
     };
-    if let Err(problem) = spec.admit(request.caller(), service.access) {
+    let exchange = Exchange { service, request };
+    if let Err(problem) = exchange.admit(spec) {
         return problem.into();
     }
-    (spec.answer)(Exchange { service, request }).await.unwrap_or_else(Response::from)
+    (spec.answer)(exchange).await.unwrap_or_else(Response::from)
 }
 
-impl Spec {
+impl Exchange<'_> {
     /// Whether the caller may ask at all. The host has asked for the key where the class is `Service`.
-    fn admit(&self, caller: Caller, access: AccessConfig) -> Result<(), Problem> {
-        match (caller, self.opened_by) {
-            (Caller::Unkeyed, Some(needed)) if access.client_access < needed => {
-                Err(Problem::unauthorized(match self.route.class {
+    fn admit(&self, spec: &Spec) -> Result<(), Problem> {
+        let access = &self.service.access;
+        match (spec.route.class, self.request.caller()) {
+            (Class::Admin, _) => self.admit_admin(),
+            (class, Caller::Unkeyed)
+                if spec.opened_by.is_some_and(|needed| access.client_access < needed) =>
+            {
+                Err(Problem::unauthorized(match class {
                     Class::ForwardAuth => "this route needs the API key; send it as X-Custom-Auth",
                     _ => "this route needs the API key; send it as Authorization: Bearer",
                 }))
             }
             // Whoever asks would take the user of such a session for someone who logged in.
-            (Caller::Open, _) if self.route.class == Class::ForwardAuth && !access.allow_open_login => {
-                Err(Problem::new(
-                    403,
-                    "there is no key, so anybody may create a session for any user: set a key, or allow_open_login",
-                ))
-            }
+            (Class::ForwardAuth, Caller::Open) if !access.allow_open_login => Err(Problem::new(
+                403,
+                "there is no key, so anybody may create a session for any user: set a key, or allow_open_login",
+            )),
             _ => Ok(()),
         }
     }
-}
 
-impl Exchange<'_> {
+    fn admit_admin(&self) -> Result<(), Problem> {
+        let Some(keys) = &self.service.access.admin_keys else {
+            return Err(Problem::new(403, "there is no admin_key, so nobody may use this route"));
+        };
+        if self.request.header_all("x-admin-key").any(|key| keys.accept(key.trim_ascii())) {
+            return Ok(());
+        }
+        if self.request.header("x-admin-key").is_some() {
+            self.note(Level::Warn, "a wrong X-Admin-Key was sent");
+        }
+        Err(Problem::not_admin())
+    }
+
+    /// Writes down what an administrator did: handles and users, never ids.
+    fn audit(&self, act: &str) {
+        self.note(Level::Info, &format!("admin: {act}"));
+    }
+
+    fn note(&self, level: Level, what: &str) {
+        let request = &self.request;
+        let from = request.client_address().map_or_else(|| "-".to_owned(), |address| address.to_string());
+        self.service.host.log(level, &format!("{what} from={from} request={}", request.request_id()));
+    }
+
+    /// What opens the session with this id.
+    fn credentials<'c>(&self, id: &'c SessionId, user_id: Option<&'c str>) -> Credentials<'c> {
+        Credentials { id, user_id, address: self.request.client_address() }
+    }
+
     fn parameters(&self, accepted: &[crate::parameters::Name]) -> Result<Parameters, Problem> {
         Parameters::read(&self.request, self.service.cookie_name(), accepted)
     }
@@ -142,7 +192,7 @@ impl Exchange<'_> {
     /// Whether the request's cookie names this session, or no session at all.
     fn cookie_may_be(&self, id: &SessionId, name: &str) -> bool {
         let Some(text) = cookie::value(&self.request, name) else { return true };
-        SessionId::parse(&text).is_none_or(|cookie| cookie.handle() == id.handle())
+        SessionId::read(&text).is_none_or(|cookie| cookie.handle() == id.handle())
     }
 }
 

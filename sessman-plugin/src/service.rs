@@ -1,9 +1,11 @@
 //! What runs while an instance is active: the engine, its store, and a runtime for both.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use plugin_api::Host;
 use sessman::config::{AccessConfig, Config, CookieConfig, StoreConfig};
 use sessman::sessions::Sessions;
 use sessman::store::{self, Store};
@@ -18,9 +20,12 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What runs while an instance is active.
 pub(crate) struct Service {
+    pub(crate) host: Host,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) access: AccessConfig,
     pub(crate) cookie: Option<CookieConfig>,
+    /// How far the wall clock is ahead of the engine's, in microseconds.
+    clock_offset: Arc<AtomicI64>,
     runtime: Handle,
     /// Taken out by `stop`; a runtime must not be dropped on a thread of another one.
     owned: Mutex<Option<(Runtime, JoinSet<()>)>>,
@@ -28,10 +33,10 @@ pub(crate) struct Service {
 
 impl Service {
     /// Opens the store and starts what has to be done from time to time.
-    pub(crate) async fn start(config: &Config, instance: &str) -> Result<Self, String> {
+    pub(crate) async fn start(config: &Config, host: &Host) -> Result<Self, String> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(worker_threads(&config.store))
-            .thread_name(format!("{instance}-store"))
+            .thread_name(format!("{}-store", host.instance()))
             .enable_all()
             .build()
             .map_err(|error| format!("its threads could not be started: {error}"))?;
@@ -56,19 +61,37 @@ impl Service {
         let clock = Arc::new(SystemClock::start());
         let sessions = Arc::new(Sessions::new(store, clock.clone(), config.rules.clone()));
         let mut tasks = JoinSet::new();
-        tasks.spawn_on(keep_time(clock), &handle);
-        if !matches!(config.store, StoreConfig::MongoDb(_)) {
-            let (sessions, interval) = (Arc::clone(&sessions), config.cleanup_interval);
-            tasks.spawn_on(async move { sessions.purge_regularly(interval).await }, &handle);
-        }
+        let clock_offset = Arc::new(AtomicI64::new(0));
+        tasks.spawn_on(keep_time(clock, Arc::clone(&clock_offset)), &handle);
+        let (cleaned, interval) = (Arc::clone(&sessions), config.cleanup_interval);
+        let removes_records = !matches!(config.store, StoreConfig::MongoDb(_));
+        tasks.spawn_on(async move { cleaned.clean_up_regularly(interval, removes_records).await }, &handle);
         let owned = Mutex::new(Some((runtime, tasks)));
-        let (access, cookie) = (config.access, config.cookie.clone());
-        Ok(Self { sessions, access, cookie, runtime: handle, owned })
+        Ok(Self {
+            host: host.clone(),
+            sessions,
+            access: config.access.clone(),
+            cookie: config.cookie.clone(),
+            clock_offset,
+            runtime: handle,
+            owned,
+        })
     }
 
     /// The name of the cookie that carries the id, where there is one.
     pub(crate) fn cookie_name(&self) -> Option<&str> {
         self.cookie.as_ref().map(|cookie| cookie.name.as_str())
+    }
+
+    /// What was counted since the start, in the text format of Prometheus.
+    pub(crate) fn metrics(&self) -> String {
+        let name = "sessman_clock_offset_seconds";
+        let offset = self.clock_offset.load(Ordering::Relaxed) as f64 / 1e6;
+        format!(
+            "{}# HELP {name} How far the wall clock is ahead of the clock that sessions end by.\n\
+             # TYPE {name} gauge\n{name} {offset}\n",
+            self.sessions.metrics()
+        )
     }
 
     /// Runs `future` on this thread, with the service's runtime around it.
@@ -104,11 +127,13 @@ fn worker_threads(store: &StoreConfig) -> usize {
     }
 }
 
-async fn keep_time(clock: Arc<SystemClock>) {
+async fn keep_time(clock: Arc<SystemClock>, shown: Arc<AtomicI64>) {
     let mut reported = false;
     loop {
         tokio::time::sleep(CLOCK_INTERVAL).await;
         let offset = clock.discipline();
+        let micros = i64::try_from(offset.by.as_micros()).unwrap_or(i64::MAX);
+        shown.store(if offset.ahead { micros } else { -micros }, Ordering::Relaxed);
         if !offset.followed && !reported {
             let direction = if offset.ahead { "ahead of" } else { "behind" };
             tracing::warn!(

@@ -3,18 +3,20 @@
 mod access;
 mod cookie;
 mod raw;
+mod rules;
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 pub use settings::Problem;
 
-pub use access::{AccessConfig, ClientAccess};
+pub use access::{AccessConfig, AdminKeys, ClientAccess};
 pub use cookie::{CookieConfig, SameSite};
 pub use raw::RawConfig;
 
-use crate::rules::{Rules, UpdateMode};
+use crate::rules::Rules;
 use crate::secret::Secret;
 use crate::store::memory::MemoryConfig;
 use crate::store::mongodb::MongoConfig;
@@ -65,36 +67,17 @@ impl Config {
         let raw: RawConfig = settings::read(members)?;
         let mut problems = Vec::new();
         let store = raw.store(surroundings, &mut problems);
-        let session_ttl = raw.seconds("session_ttl", raw.session_ttl, 86_400, &mut problems);
-        let max_ttl = raw.seconds("max_ttl", raw.max_ttl, 30 * 86_400, &mut problems);
-        let cleanup_interval = raw.seconds("cleanup_interval", raw.cleanup_interval, 300, &mut problems);
-        let update_mode = choice(
-            "update_mode",
-            raw.update_mode.as_deref(),
-            &[("replace", UpdateMode::Replace), ("merge", UpdateMode::Merge)],
-            &mut problems,
-        );
-        let client_access = choice(
-            "client_access",
-            raw.client_access.as_deref(),
-            &[("none", ClientAccess::None), ("read", ClientAccess::Read), ("write", ClientAccess::Write)],
-            &mut problems,
-        );
-        let max_data_bytes = raw.max_data_bytes.unwrap_or(262_144);
-        if !(2..=MAX_DATA_BYTES).contains(&max_data_bytes) {
-            problems.push(problem("max_data_bytes", &format!("expected 2 to {MAX_DATA_BYTES}")));
-        }
+        let rules = raw.rules(&mut problems);
+        let cleanup_interval = seconds("cleanup_interval", raw.cleanup_interval, &mut problems);
+        let access = access::read(&raw, &mut problems);
         let cookie = cookie::read(raw.cookie.as_ref(), surroundings.instance, &mut problems);
         match store {
             Some(store) if problems.is_empty() => Ok(Self {
                 store,
-                rules: Rules { session_ttl, max_ttl, update_mode, max_data_bytes },
-                access: AccessConfig {
-                    client_access,
-                    allow_open_login: raw.allow_open_login.unwrap_or(false),
-                },
+                rules,
+                access,
                 cookie,
-                cleanup_interval,
+                cleanup_interval: cleanup_interval.unwrap_or(CLEANUP_INTERVAL),
             }),
             _ => Err(problems),
         }
@@ -104,11 +87,34 @@ impl Config {
 /// Data and metadata of this size each stay below MongoDB's 16 MiB for a document: JSON grows sixfold as BSON at worst,
 /// an array of one-digit numbers.
 const MAX_DATA_BYTES: usize = 1 << 20;
+/// Between two clean-ups.
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(300);
 /// A hundred years: beyond it, dates no longer fit every store.
 const MAX_SECONDS: u64 = 100 * 365 * 86_400;
 
 fn problem(key: &str, message: &str) -> Problem {
     Problem { key: key.to_owned(), message: message.to_owned() }
+}
+
+/// A number of seconds, not zero.
+fn seconds(key: &str, value: Option<u64>, problems: &mut Vec<Problem>) -> Option<Duration> {
+    number(key, value, 1..=MAX_SECONDS, "seconds", problems).map(Duration::from_secs)
+}
+
+/// A number within bounds; the lower bound in place of one outside.
+fn number(
+    key: &str,
+    value: Option<u64>,
+    bounds: RangeInclusive<u64>,
+    unit: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<u64> {
+    let value = value?;
+    if bounds.contains(&value) {
+        return Some(value);
+    }
+    problems.push(problem(key, &format!("expected {} to {} {unit}", bounds.start(), bounds.end())));
+    Some(*bounds.start())
 }
 
 /// One of several words; the first where there is none.
@@ -125,14 +131,6 @@ fn choice<T: Copy>(key: &str, text: Option<&str>, words: &[(&str, T)], problems:
 }
 
 impl RawConfig {
-    fn seconds(&self, key: &str, value: Option<u64>, default: u64, problems: &mut Vec<Problem>) -> Duration {
-        let seconds = value.unwrap_or(default);
-        if !(1..=MAX_SECONDS).contains(&seconds) {
-            problems.push(problem(key, &format!("expected 1 to {MAX_SECONDS} seconds")));
-        }
-        Duration::from_secs(seconds)
-    }
-
     fn store(&self, surroundings: &Surroundings<'_>, problems: &mut Vec<Problem>) -> Option<StoreConfig> {
         let named = self.backend.as_deref();
         let backend = named.unwrap_or(if self.server_url.is_some() { "mongodb" } else { "sqlite" });

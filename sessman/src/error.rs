@@ -15,6 +15,32 @@ pub enum Error {
         /// The version it is at.
         version: u64,
     },
+    /// The user has as many sessions as are allowed.
+    #[error(
+        "the user has {limit} live sessions, as many as are allowed (max_sessions_per_user); end one first"
+    )]
+    LimitReached {
+        /// The most that are allowed.
+        limit: usize,
+    },
+    /// The session is another user's, and stays so.
+    #[error("the session is another user's; end it and create one")]
+    OtherUser,
+    /// A live session has the id that the caller chose.
+    #[error("a live session has that external_id already")]
+    Exists,
+    /// The caller chose the session's id.
+    #[error("an external_id cannot be rotated; end the session and create one")]
+    External,
+    /// More sessions begin than are allowed in a minute.
+    #[error("too many new sessions (new_rate); try again in {retry_after} s")]
+    TooMany {
+        /// Seconds until the next one may begin.
+        retry_after: u64,
+    },
+    /// The update does not say which version it is meant for.
+    #[error("an update must say which version it is meant for; send If-Match with the ETag of the session")]
+    VersionRequired,
     /// Others changed the session again and again while a change was being merged in.
     #[error("too many concurrent changes of this session; try again")]
     Contended,

@@ -1,6 +1,8 @@
 //! Session ids: a public handle and a secret, and the hash that is all a store keeps of the secret.
 
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -81,42 +83,78 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// What a client holds: 48 base64url characters, the handle's 16 and then the secret's 32. Whoever has it is the
-/// session, so it has no `Display`, and its `Debug` shows the handle alone.
-#[derive(Clone, Copy)]
+/// What a client holds. Whoever has it is the session, so it has no `Display`, and its `Debug` shows the handle alone.
+///
+/// Ours are 48 base64url characters, the handle's 16 and then the secret's 32. One that the caller chose has its handle
+/// and its secret from hashes of it.
+#[derive(Clone)]
 pub struct SessionId {
     handle: Handle,
-    secret: [u8; SECRET_BYTES],
+    form: Form,
+}
+
+#[derive(Clone)]
+enum Form {
+    Native([u8; SECRET_BYTES]),
+    External(Arc<str>),
 }
 
 impl SessionId {
-    /// Length of the text form.
+    /// Length of the text form of an id of ours.
     pub const TEXT_LENGTH: usize = 48;
+    /// Lengths of an id that the caller chose. 128 random bits have 22 characters as base64.
+    pub const EXTERNAL_LENGTHS: RangeInclusive<usize> = 22..=256;
 
     /// A new id from the operating system's generator.
     ///
     /// # Panics
     /// When the operating system has no randomness to give: there is no safe way on without it.
     pub fn generate() -> Self {
-        Self { handle: Handle(random()), secret: random() }
+        Self { handle: Handle(random()), form: Form::Native(random()) }
     }
 
-    /// A new secret behind the same handle.
+    /// A new secret behind the same handle; `None` for an id that the caller chose.
     ///
     /// # Panics
     /// As [`generate`](Self::generate).
-    pub fn rotated(&self) -> Self {
-        Self { handle: self.handle, secret: random() }
+    pub fn rotated(&self) -> Option<Self> {
+        match self.form {
+            Form::Native(_) => Some(Self { handle: self.handle, form: Form::Native(random()) }),
+            Form::External(_) => None,
+        }
     }
 
-    /// Reads the text form; `None` for every text that no session can have.
+    /// Reads an id of ours; `None` for every text that none can have.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; HANDLE_BYTES + SECRET_BYTES];
         if !decode(text, Self::TEXT_LENGTH, &mut bytes) {
             return None;
         }
         let (handle, secret) = bytes.split_at(HANDLE_BYTES);
-        Some(Self { handle: Handle(handle.try_into().ok()?), secret: secret.try_into().ok()? })
+        Some(Self { handle: Handle(handle.try_into().ok()?), form: Form::Native(secret.try_into().ok()?) })
+    }
+
+    /// Takes an id that the caller chose: visible ASCII of [these lengths](Self::EXTERNAL_LENGTHS), and nothing that
+    /// could be one of ours.
+    pub fn external(text: &str) -> Option<Self> {
+        let fits =
+            Self::EXTERNAL_LENGTHS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !fits || Self::parse(text).is_some() {
+            return None;
+        }
+        let digest = digest("handle", text);
+        let handle = Handle(*digest.first_chunk()?);
+        Some(Self { handle, form: Form::External(text.into()) })
+    }
+
+    /// Reads an id of either kind; `None` for every text that no session can have.
+    pub fn read(text: &str) -> Option<Self> {
+        Self::parse(text).or_else(|| Self::external(text))
+    }
+
+    /// Whether the caller chose it.
+    pub fn is_external(&self) -> bool {
+        matches!(self.form, Form::External(_))
     }
 
     /// The session's public name.
@@ -126,16 +164,41 @@ impl SessionId {
 
     /// What a store keeps to recognise the secret.
     pub fn secret_hash(&self) -> SecretHash {
-        SecretHash(Sha256::digest(self.secret).into())
+        SecretHash(match &self.form {
+            Form::Native(secret) => Sha256::digest(secret).into(),
+            Form::External(text) => Sha256::digest(digest("secret", text)).into(),
+        })
     }
 
     /// Writes the text form to the one who owns the session.
-    pub fn expose<'a>(&self, text: &'a mut [u8; Self::TEXT_LENGTH]) -> &'a str {
-        let mut bytes = [0; HANDLE_BYTES + SECRET_BYTES];
-        bytes[..HANDLE_BYTES].copy_from_slice(&self.handle.0);
-        bytes[HANDLE_BYTES..].copy_from_slice(&self.secret);
-        encode(&bytes, text)
+    pub fn expose<'a>(&'a self, text: &'a mut [u8; Self::TEXT_LENGTH]) -> &'a str {
+        match &self.form {
+            Form::External(text) => text,
+            Form::Native(secret) => {
+                let mut bytes = [0; HANDLE_BYTES + SECRET_BYTES];
+                bytes[..HANDLE_BYTES].copy_from_slice(&self.handle.0);
+                bytes[HANDLE_BYTES..].copy_from_slice(secret);
+                encode(&bytes, text)
+            }
+        }
     }
+}
+
+impl PartialEq for SessionId {
+    fn eq(&self, other: &Self) -> bool {
+        self.handle == other.handle && self.secret_hash() == other.secret_hash()
+    }
+}
+
+/// SHA-256 of an id that the caller chose, for one of its two halves: neither tells the other.
+fn digest(half: &str, text: &str) -> [u8; 32] {
+    Sha256::new()
+        .chain_update("sessman ")
+        .chain_update(half)
+        .chain_update("\0")
+        .chain_update(text)
+        .finalize()
+        .into()
 }
 
 impl fmt::Debug for SessionId {
@@ -184,7 +247,7 @@ mod tests {
     fn ids_differ_and_rotation_keeps_the_handle() {
         let (a, b) = (SessionId::generate(), SessionId::generate());
         assert_ne!(text_of(&a), text_of(&b));
-        let rotated = a.rotated();
+        let rotated = a.rotated().unwrap();
         assert_eq!(rotated.handle(), a.handle());
         assert_ne!(rotated.secret_hash(), a.secret_hash());
     }
@@ -196,6 +259,30 @@ mod tests {
         {
             assert!(SessionId::parse(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_id_that_the_caller_chose_is_found_again_and_not_rotated() {
+        let text = "connect.sid/AAAAAAAAAAAAAAAA+~";
+        let (id, again) = (SessionId::external(text).unwrap(), SessionId::read(text).unwrap());
+        assert_eq!((id.handle(), id.secret_hash()), (again.handle(), again.secret_hash()));
+        assert_eq!(text_of(&id), text);
+        assert!(id.rotated().is_none() && id.is_external());
+        let other = SessionId::external(&format!("{text}x")).unwrap();
+        assert!(other.handle() != id.handle() && other.secret_hash() != id.secret_hash());
+        assert!(!format!("{id:?}").contains("connect"));
+
+        let native = text_of(&SessionId::generate());
+        for no in [
+            &native,
+            &"x".repeat(21),
+            &"x".repeat(257),
+            "a space in between them",
+            "\u{e4}bcdefghijklmnopqrstuvw",
+        ] {
+            assert!(SessionId::external(no).is_none(), "{no}");
+        }
+        assert!(!SessionId::read(&native).unwrap().is_external());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The session engine: ids, records, rules and stores. It knows neither HTTP nor the plugin ABI.
 //!
 //! - [`sessions`]: what can be done with sessions; [`rules`]: what they follow; [`error`]: why not
+//! - [`metrics`]: what is counted
 //! - [`config`]: `sessman.json`; [`secret`]: text that must not be shown
 //! - [`id`]: what a client holds, and what a store keeps of it
 //! - [`data`]: JSON that every store can hold exactly
@@ -12,6 +13,7 @@ pub mod config;
 pub mod data;
 pub mod error;
 pub mod id;
+pub mod metrics;
 pub mod record;
 pub mod rules;
 pub mod secret;

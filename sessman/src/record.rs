@@ -15,6 +15,8 @@ pub struct Record {
     pub secret_hash: SecretHash,
     /// Whose session it is; `None` for an anonymous visitor.
     pub user_id: Option<String>,
+    /// When that user logged in; `None` for an anonymous visitor.
+    pub auth_time: Option<Timestamp>,
     /// The application's data.
     pub data: Data,
     /// What is known of the client: always a JSON object.
@@ -64,7 +66,7 @@ pub struct Times {
 pub struct Change {
     /// A new secret: the old id is dead from here on.
     pub secret_hash: Option<SecretHash>,
-    /// An anonymous session becomes this user's.
+    /// The session is this user's, who logs in now.
     pub user_id: Option<String>,
     /// Replaces the data.
     pub data: Option<Data>,
@@ -95,6 +97,7 @@ impl Change {
         }
         if let Some(user_id) = &self.user_id {
             changed.user_id = Some(user_id.clone());
+            changed.auth_time = Some(self.now);
         }
         if let Some(data) = &self.data {
             changed.data = data.clone();

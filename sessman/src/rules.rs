@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::record::Times;
+use crate::record::{Record, Times};
 use crate::time::Timestamp;
 
 /// What an update without a word about it does to the data.
@@ -14,6 +14,24 @@ pub enum UpdateMode {
     Merge,
 }
 
+/// What counts as activity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sliding {
+    /// A change, a touch, a new id.
+    Update,
+    /// These, and reading.
+    Access,
+}
+
+/// What happens to a user's session beyond the most that are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLimit {
+    /// The oldest one ends.
+    EvictOldest,
+    /// The new one is refused.
+    Reject,
+}
+
 /// The rules that sessions follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
@@ -21,15 +39,89 @@ pub struct Rules {
     pub session_ttl: Duration,
     /// The longest time to live that a session may ask for.
     pub max_ttl: Duration,
+    /// What counts as activity.
+    pub sliding: Sliding,
+    /// A session ends after so long without activity.
+    pub idle_timeout: Option<Duration>,
+    /// A session ends so long after it began, whatever happens.
+    pub absolute_ttl: Option<Duration>,
+    /// Reading is written down as activity at most this often; `None` for a twentieth of the shorter of time to live
+    /// and idle timeout.
+    pub touch_interval: Option<Duration>,
+    /// The most sessions of a user; `None` for any number.
+    pub max_sessions_per_user: Option<usize>,
+    /// What happens to one more.
+    pub on_limit: OnLimit,
+    /// The most sessions that begin in a minute, for an address and for a user; `None` for any number.
+    pub new_rate: Option<u32>,
+    /// A session is found only from the address that it began from.
+    pub bind_ip: bool,
     /// What an update without a word about it does.
     pub update_mode: UpdateMode,
+    /// Whether an update must say which version it is meant for.
+    pub require_match: bool,
     /// The most bytes that data may have as compact JSON, and metadata too.
     pub max_data_bytes: usize,
 }
 
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            session_ttl: Duration::from_secs(86_400),
+            max_ttl: Duration::from_secs(30 * 86_400),
+            sliding: Sliding::Update,
+            idle_timeout: None,
+            absolute_ttl: None,
+            touch_interval: None,
+            max_sessions_per_user: None,
+            on_limit: OnLimit::EvictOldest,
+            new_rate: None,
+            bind_ip: false,
+            update_mode: UpdateMode::Replace,
+            require_match: false,
+            max_data_bytes: 262_144,
+        }
+    }
+}
+
 impl Rules {
     /// The times of a session that is active at `now` and whose time to live begins again.
-    pub fn reset(&self, now: Timestamp, ttl: Duration) -> Times {
-        Times { reset_at: now, last_activity: now, expires_at: now.after(ttl) }
+    pub fn reset(&self, created_at: Timestamp, ttl: Duration, now: Timestamp) -> Times {
+        self.times(created_at, ttl, now, now)
+    }
+
+    /// The times that reading a session at `now` gives it; `None` where that is no activity, or has been written down
+    /// a short while ago.
+    pub fn activity(&self, record: &Record, now: Timestamp) -> Option<Times> {
+        let is_due = now > record.last_activity
+            && now.since(record.last_activity) >= self.activity_interval(record.ttl);
+        if self.sliding == Sliding::Update || !is_due {
+            return None;
+        }
+        // With an idle timeout it is that which activity puts off.
+        let reset_at = if self.idle_timeout.is_some() { record.reset_at } else { now };
+        Some(self.times(record.created_at, record.ttl, reset_at, now))
+    }
+
+    /// A session that is read once in every interval must not end of it, so it is half its time at most.
+    fn activity_interval(&self, ttl: Duration) -> Duration {
+        let shorter = self.idle_timeout.map_or(ttl, |idle_timeout| idle_timeout.min(ttl));
+        self.touch_interval.map_or(shorter / 20, |interval| interval.min(shorter / 2))
+    }
+
+    fn times(
+        &self,
+        created_at: Timestamp,
+        ttl: Duration,
+        reset_at: Timestamp,
+        last_activity: Timestamp,
+    ) -> Times {
+        let ends = [
+            Some(reset_at.after(ttl)),
+            self.idle_timeout.map(|idle_timeout| last_activity.after(idle_timeout)),
+            self.absolute_ttl.map(|absolute_ttl| created_at.after(absolute_ttl)),
+        ];
+        let expires_at = ends.into_iter().flatten().min().unwrap_or(reset_at);
+        Times { reset_at, last_activity, expires_at }
     }
 }

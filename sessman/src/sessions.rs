@@ -1,84 +1,74 @@
 //! The engine: what can be done with sessions.
+//!
+//! - here: what is asked with, and reading
+//! - `creation`, `change`: beginning a session, and what becomes of it
+//! - `limits`: how many sessions a user may have; `rates`: how fast they may begin
+//! - `listing`: a user's sessions, and everybody's; `maintenance`: what is done from time to time
+//! - `turns`: one at a time per session
 
+mod change;
+mod creation;
+mod limits;
+mod listing;
 mod maintenance;
+mod rates;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+pub use change::{Precondition, Update};
+pub use creation::NewSession;
+pub use listing::{ByAge, Ending, Stats};
 
 use crate::data::Data;
 use crate::error::Error;
-use crate::id::SessionId;
+use crate::id::{Handle, SessionId};
+use crate::metrics::{Metrics, Operation};
 use crate::record::{Change, Record};
-use crate::rules::{Rules, UpdateMode};
-use crate::store::{Created, Expected, Store, StoreError, Updated};
+use crate::rules::Rules;
+use crate::store::{Expected, Store, StoreError, Updated};
 use crate::time::Clock;
+use rates::Rates;
 use turns::Turns;
 
 /// A store that has not answered by then is away.
 pub const STORE_DEADLINE: Duration = Duration::from_secs(2);
-/// How often a merge starts again because of a change from another process.
-const MERGE_ATTEMPTS: usize = 64;
 /// Characters that a user id may have.
 const MAX_USER_ID: usize = 256;
 
-/// What a session begins with.
-#[derive(Debug, Clone)]
-pub struct NewSession {
-    /// Whose it is; `None` for an anonymous visitor.
-    pub user_id: Option<String>,
-    /// The application's data.
-    pub data: Data,
-    /// What is known of the client: a JSON object.
-    pub metadata: Data,
-    /// Its own time to live instead of `session_ttl`: at least a second, at most `max_ttl`.
-    pub ttl: Option<Duration>,
-}
-
-/// New data, and what to do with it.
-#[derive(Debug, Clone)]
-pub enum Update {
-    /// It stands alone.
-    Replace(Data),
-    /// It is merged into the old (JSON Merge Patch, RFC 7396).
-    Merge(Data),
-}
-
-impl Update {
-    /// What `mode` does with `data`.
-    pub fn new(mode: UpdateMode, data: Data) -> Self {
-        match mode {
-            UpdateMode::Replace => Self::Replace(data),
-            UpdateMode::Merge => Self::Merge(data),
-        }
-    }
-}
-
-/// Which versions of a session a change is meant for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Precondition {
-    /// Whatever version it has.
-    None,
-    /// Only these.
-    Versions(Vec<u64>),
+/// What opens a session.
+#[derive(Debug, Clone, Copy)]
+pub struct Credentials<'a> {
+    /// The id that a client holds.
+    pub id: &'a SessionId,
+    /// The session is found only if it is this user's; `None` for whose it is.
+    pub user_id: Option<&'a str>,
+    /// Where the client is, if that is known.
+    pub address: Option<IpAddr>,
 }
 
 /// Sessions in a store, under rules.
 ///
-/// Every method needs a tokio runtime with time around it. One that takes a `user_id` finds the session only if
-/// it is that user's.
+/// Every method needs a tokio runtime with time around it.
 pub struct Sessions {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     rules: Rules,
     turns: Turns,
+    rates: Option<Rates>,
+    metrics: Metrics,
 }
 
 impl Sessions {
     /// Sessions in `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, rules: Rules) -> Self {
-        Self { store, clock, rules, turns: Turns::default() }
+        let rates = rules.new_rate.map(Rates::new);
+        Self { store, clock, rules, turns: Turns::default(), rates, metrics: Metrics::default() }
     }
 
     /// The rules they follow.
@@ -86,123 +76,61 @@ impl Sessions {
         &self.rules
     }
 
-    /// Begins a session.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`], [`Error::TooLarge`], [`Error::Store`].
-    pub async fn create(&self, new: NewSession) -> Result<(SessionId, Arc<Record>), Error> {
-        if let Some(user_id) = &new.user_id {
-            check_user_id(user_id)?;
-        }
-        self.check_size("data", &new.data)?;
-        self.check_size("metadata", &new.metadata)?;
-        let ttl = new.ttl.unwrap_or(self.rules.session_ttl);
-        if new.ttl.is_some() && (ttl < Duration::from_secs(1) || ttl > self.rules.max_ttl) {
-            let max = self.rules.max_ttl.as_secs();
-            return Err(Error::Invalid(format!(
-                "ttl_seconds: expected a whole number from 1 to {max} (max_ttl)"
-            )));
-        }
-        loop {
-            let id = SessionId::generate();
-            let now = self.clock.now();
-            let times = self.rules.reset(now, ttl);
-            let record = Arc::new(Record {
-                handle: id.handle(),
-                secret_hash: id.secret_hash(),
-                user_id: new.user_id.clone(),
-                data: new.data.clone(),
-                metadata: new.metadata.clone(),
-                created_at: now,
-                updated_at: now,
-                reset_at: times.reset_at,
-                last_activity: times.last_activity,
-                ttl,
-                expires_at: times.expires_at,
-                version: 1,
-            });
-            // Two equal handles of 96 random bits are all but impossible; the store decides all the same.
-            if in_time(self.store.create(Arc::clone(&record), now)).await? == Created::Yes {
-                return Ok((id, record));
-            }
-        }
+    /// What was counted since this was made.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
-    /// Reads a session.
+    /// Reads a session; that is activity where the rules say so.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Store`].
-    pub async fn get(&self, id: &SessionId, user_id: Option<&str>) -> Result<Arc<Record>, Error> {
-        let record = in_time(self.store.load(id.handle(), self.clock.now())).await?.ok_or(Error::NotFound)?;
-        let is_users = user_id.is_none_or(|user_id| record.user_id.as_deref() == Some(user_id));
-        if record.secret_hash == id.secret_hash() && is_users { Ok(record) } else { Err(Error::NotFound) }
-    }
-
-    /// Changes a session's data, and its time to live begins again.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::Changed`], [`Error::Contended`], [`Error::Data`], [`Error::TooLarge`],
-    /// [`Error::Store`].
-    pub async fn update(
-        &self,
-        id: &SessionId,
-        user_id: Option<&str>,
-        update: &Update,
-        precondition: &Precondition,
-    ) -> Result<Arc<Record>, Error> {
-        // One at a time within this process: merges need not fail on each other only to start again.
-        let _turn = self.turns.take(id.handle()).await;
-        for _ in 0..MERGE_ATTEMPTS {
-            let record = self.get(id, user_id).await?;
-            if let Precondition::Versions(versions) = precondition
-                && !versions.contains(&record.version)
-            {
-                return Err(Error::Changed { version: record.version });
-            }
-            let data = match update {
-                Update::Replace(data) => data.clone(),
-                Update::Merge(patch) => record.data.merged_with(patch),
-            };
-            self.check_size("data", &data)?;
-            // What depends on what was read is written only if that is still so.
-            let depends = matches!(update, Update::Merge(_)) || *precondition != Precondition::None;
-            let expected =
-                Expected { secret_hash: id.secret_hash(), version: depends.then_some(record.version) };
-            let now = self.clock.now();
-            let change = Change { data: Some(data), ..Change::touch(now, self.rules.reset(now, record.ttl)) };
-            match in_time(self.store.update(id.handle(), expected, &change)).await? {
-                Updated::Done(record) => return Ok(record),
-                Updated::Missing => return Err(Error::NotFound),
-                Updated::Conflict(_) => {}
-            }
-        }
-        Err(Error::Contended)
-    }
-
-    /// Lets a session's time to live begin again.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::Store`].
-    pub async fn touch(&self, id: &SessionId, user_id: Option<&str>) -> Result<Arc<Record>, Error> {
-        let record = self.get(id, user_id).await?;
+    pub async fn get(&self, credentials: Credentials<'_>) -> Result<Arc<Record>, Error> {
+        let record = self.find(credentials).await?;
         let now = self.clock.now();
-        let change = Change::touch(now, self.rules.reset(now, record.ttl));
-        let expected = Expected { secret_hash: id.secret_hash(), version: None };
-        match in_time(self.store.update(id.handle(), expected, &change)).await? {
-            Updated::Done(record) => Ok(record),
-            Updated::Missing | Updated::Conflict(_) => Err(Error::NotFound),
+        let Some(times) = self.rules.activity(&record, now) else { return Ok(record) };
+        // Whoever wrote in between has written down activity, too: theirs stays.
+        let unwritten = Expected {
+            last_activity: Some(record.last_activity),
+            ..Expected::holder(credentials.id.secret_hash())
+        };
+        match self.write(record.handle, unwritten, &Change::touch(now, times)).await {
+            Ok(Updated::Done(record)) => Ok(record),
+            Ok(Updated::Conflict(_)) => Ok(record),
+            Ok(Updated::Missing) => Err(Error::NotFound),
+            // It was read, and that is what was asked for.
+            Err(error) => {
+                tracing::debug!(%error, "activity could not be written down");
+                Ok(record)
+            }
         }
     }
 
-    /// Ends a session; nothing brings it back.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::Store`].
-    pub async fn end(&self, id: &SessionId, user_id: Option<&str>) -> Result<(), Error> {
-        // The read keeps a session that is past its time from being ended as if it lived.
-        self.get(id, user_id).await?;
-        let deleted = in_time(self.store.delete(id.handle(), Some(id.secret_hash()))).await?;
-        if deleted { Ok(()) } else { Err(Error::NotFound) }
+    /// The live session that the credentials open. What is wrong with them is not told apart.
+    async fn find(&self, credentials: Credentials<'_>) -> Result<Arc<Record>, Error> {
+        let Credentials { id, user_id, address } = credentials;
+        let record = self.load(id.handle()).await?.ok_or(Error::NotFound)?;
+        let is_users = user_id.is_none_or(|user_id| record.user_id.as_deref() == Some(user_id));
+        let is_from_there = !self.rules.bind_ip || is_bound_to(&record, address);
+        if record.secret_hash == id.secret_hash() && is_users && is_from_there {
+            Ok(record)
+        } else {
+            Err(Error::NotFound)
+        }
+    }
+
+    /// The live record of `handle`.
+    async fn load(&self, handle: Handle) -> Result<Option<Arc<Record>>, StoreError> {
+        self.ask(Operation::Load, self.store.load(handle, self.clock.now())).await
+    }
+
+    async fn write(
+        &self,
+        handle: Handle,
+        expected: Expected,
+        change: &Change,
+    ) -> Result<Updated, StoreError> {
+        self.ask(Operation::Update, self.store.update(handle, expected, change)).await
     }
 
     /// Whether the store can be reached and written to.
@@ -210,7 +138,7 @@ impl Sessions {
     /// # Errors
     /// Why not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        in_time(self.store.ping()).await
+        self.ask(Operation::Ping, self.store.ping()).await
     }
 
     /// Lets go of the store, after everything that was asked before is done.
@@ -218,9 +146,35 @@ impl Sessions {
         self.store.close().await;
     }
 
+    /// A store call, or [`StoreError::Unavailable`] when it takes too long.
+    async fn ask<T>(
+        &self,
+        operation: Operation,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let started = Instant::now();
+        let result = match tokio::time::timeout(STORE_DEADLINE, call).await {
+            Ok(result) => result,
+            Err(elapsed) => Err(StoreError::Unavailable(Box::new(elapsed))),
+        };
+        self.metrics.asked(operation, started.elapsed(), result.as_ref().err());
+        result
+    }
+
     fn check_size(&self, what: &'static str, data: &Data) -> Result<(), Error> {
         let (length, limit) = (data.as_str().len(), self.rules.max_data_bytes);
         if length > limit { Err(Error::TooLarge { what, length, limit }) } else { Ok(()) }
+    }
+}
+
+/// Runs what takes several writes to its end, though the caller may go away.
+async fn to_the_end<T: Send + 'static>(
+    steps: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::spawn(steps).await {
+        Ok(result) => result,
+        // The runtime is ending; a panic has shown itself.
+        Err(cut_off) => Err(StoreError::Unavailable(Box::new(cut_off)).into()),
     }
 }
 
@@ -234,10 +188,22 @@ fn check_user_id(user_id: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// A store call, or [`StoreError::Unavailable`] when it takes too long.
-async fn in_time<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    match tokio::time::timeout(STORE_DEADLINE, call).await {
-        Ok(result) => result,
-        Err(elapsed) => Err(StoreError::Unavailable(Box::new(elapsed))),
+/// Whether the session began from `address`; one that began from nowhere known is found from nowhere known.
+fn is_bound_to(record: &Record, address: Option<IpAddr>) -> bool {
+    client_ip(&record.metadata) == Ok(address.map(|address| address.to_canonical()))
+}
+
+/// The address of the client in a session's metadata; `None` if there is none.
+///
+/// # Errors
+/// What is there is no address.
+#[allow(clippy::result_unit_err, reason = "there is one way to be none")]
+pub fn client_ip(metadata: &Data) -> Result<Option<IpAddr>, ()> {
+    match &metadata.to_value()["client_ip"] {
+        serde_json::Value::Null => Ok(None),
+        serde_json::Value::String(text) => {
+            text.parse().map(|address: IpAddr| Some(address.to_canonical())).map_err(drop)
+        }
+        _ => Err(()),
     }
 }

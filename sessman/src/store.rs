@@ -35,6 +35,23 @@ pub struct Expected {
     pub secret_hash: SecretHash,
     /// Nobody changed it since the caller read it; `None` for whatever version it has.
     pub version: Option<u64>,
+    /// Nobody wrote to it at all since the caller read it; `None` for whatever was written.
+    pub last_activity: Option<Timestamp>,
+}
+
+impl Expected {
+    /// A session that this secret opens, whatever was written to it.
+    pub fn holder(secret_hash: SecretHash) -> Self {
+        Self { secret_hash, version: None, last_activity: None }
+    }
+
+    /// Whether the record is as it should be; `None` if the secret does not open it.
+    fn is_met_by(&self, record: &Record) -> Option<bool> {
+        (record.secret_hash == self.secret_hash).then(|| {
+            self.version.is_none_or(|version| version == record.version)
+                && self.last_activity.is_none_or(|moment| moment == record.last_activity)
+        })
+    }
 }
 
 /// What became of a [`Change`].
@@ -42,7 +59,7 @@ pub struct Expected {
 pub enum Updated {
     /// It was made; the record as it is now.
     Done(Arc<Record>),
-    /// The session lives and the secret is right, but the version is this one.
+    /// The session lives and the secret is right, but it was written to; the version is this one.
     Conflict(u64),
     /// No live record has that handle and secret.
     Missing,
@@ -55,6 +72,30 @@ pub struct Counts {
     pub active: u64,
     /// Records past their `expires_at` that are still stored.
     pub expired: u64,
+}
+
+/// A session that asks for a place among its user's.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// Whose session it is.
+    pub user_id: &'a str,
+    /// The session.
+    pub handle: Handle,
+    /// Only a place among so many first ones will do; `None` for any.
+    pub room: Option<usize>,
+    /// Those that came before it, for a user of whom nothing is written down yet.
+    pub earlier: Option<&'a [Handle]>,
+}
+
+/// What became of a [`Claim`]. Lists are in the order of arrival, and may hold handles of sessions that have ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// It has its place; the user's handles, its own among them.
+    Done(Vec<Handle>),
+    /// There is no room for it; the user's handles.
+    Full(Vec<Handle>),
+    /// Nothing is written down of that user, and nothing was said of earlier sessions.
+    Unknown,
 }
 
 /// Some records, and where to go on.
@@ -119,10 +160,27 @@ pub trait Store: Send + Sync {
     /// Counts what is stored.
     async fn counts(&self, now: Timestamp) -> Result<Counts>;
 
+    /// How many live records were created at each of these moments or later.
+    async fn counts_since(&self, now: Timestamp, moments: &[Timestamp]) -> Result<Vec<u64>>;
+
+    /// Puts the handle at the end of its user's, unless it is among them, in one atomic step. With `room`, only if it
+    /// is then among so many first ones. Places know nothing of records: whose have ended is for the caller to say.
+    async fn claim(&self, claim: Claim<'_>) -> Result<Claimed>;
+
+    /// Takes handles away from a user.
+    async fn release(&self, user_id: &str, handles: &[Handle]) -> Result<()>;
+
+    /// Takes away the handles without a live record of at most `limit` users with a greater id than `after`, and
+    /// forgets the users who then have none. The result is where to go on, `None` at the end.
+    async fn tidy_claims(&self, now: Timestamp, after: Option<&str>, limit: usize) -> Result<Option<String>>;
+
+    /// Forgets the places of all users.
+    async fn forget_claims(&self) -> Result<()>;
+
     /// Deletes at most `limit` records that are expired at `now`; fewer than `limit` means that none is left.
     async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<usize>;
 
-    /// Deletes every record and says how many.
+    /// Deletes every record and forgets every claim; the number of records.
     async fn clear(&self) -> Result<u64>;
 
     /// Whether the store can be reached and written to.

@@ -78,7 +78,7 @@ fn a_file_that_cannot_be_used_is_refused_by_name_and_left_as_it_is() {
         ("cut in half", good[..good.len() / 2].to_vec(), "is damaged"),
         ("cut within its header", good[..60].to_vec(), "is damaged"),
         ("no database", b"some notes\n".repeat(1_000), "is not a SQLite file"),
-        ("of a newer version", patched(60, &2_u32.to_be_bytes()), "was written by a newer version"),
+        ("of a newer version", patched(60, &9_u32.to_be_bytes()), "was written by a newer version"),
         ("another application's", patched(68, &42_u32.to_be_bytes()), "of another application"),
     ];
     for (case, content, said) in cases {

@@ -14,7 +14,7 @@ pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> 
     exchange
         .service
         .sessions
-        .end(&id, parameters.user_id.as_deref())
+        .end(exchange.credentials(&id, parameters.user_id.as_deref()))
         .await
         .map_err(|error| found.problem(error))?;
     let response = render::answer(&json!({ "ended": true, "handle": id.handle().to_string() }));

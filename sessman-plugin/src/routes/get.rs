@@ -16,7 +16,7 @@ pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> 
     let record = exchange
         .service
         .sessions
-        .get(&id, parameters.user_id.as_deref())
+        .get(exchange.credentials(&id, parameters.user_id.as_deref()))
         .await
         .map_err(|error| found.problem(error))?;
     if let Some(header) = exchange.header("if-none-match") {

@@ -1,8 +1,10 @@
 //! `new`: begins a session.
 
-use plugin_api::Response;
+use std::net::IpAddr;
+
+use plugin_api::{Caller, Response};
 use sessman::data::Data;
-use sessman::sessions::NewSession;
+use sessman::sessions::{NewSession, client_ip};
 
 use super::Exchange;
 use crate::parameters::Name;
@@ -17,18 +19,30 @@ pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> 
     if cookie.is_some() {
         exchange.refuse_cross_site()?;
     }
-    let parameters = exchange.parameters(&[Name::UserId, Name::Data, Name::Metadata, Name::TtlSeconds])?;
+    let parameters = exchange.parameters(&[
+        Name::UserId,
+        Name::Data,
+        Name::Metadata,
+        Name::TtlSeconds,
+        Name::ExternalId,
+    ])?;
+    let metadata = metadata(&exchange, parameters.metadata);
     let new = NewSession {
         user_id: parameters.user_id,
         data: parameters.data.unwrap_or_else(Data::empty),
-        metadata: metadata(&exchange, parameters.metadata),
+        address: address(&exchange, &metadata),
+        metadata,
         ttl: parameters.ttl,
+        id: parameters.external_id,
     };
     let (id, record) = exchange.service.sessions.create(new).await?;
     let response = render::session(201, &record, Some(&id));
     Ok(match cookie {
-        Some(cookie) => response.with_header("set-cookie", cookie::set(cookie, &id, &exchange.request)),
-        None => response,
+        // One that the caller chose goes to the client in the caller's own way.
+        Some(cookie) if !id.is_external() => {
+            response.with_header("set-cookie", cookie::set(cookie, &id, &exchange.request))
+        }
+        _ => response,
     })
 }
 
@@ -38,4 +52,13 @@ fn metadata(exchange: &Exchange<'_>, given: Option<Data>) -> Data {
     let user_agent = exchange.header("user-agent").map(|text| text.chars().take(MAX_USER_AGENT).collect());
     let user_agent = user_agent.map(|text| ("user_agent", text));
     given.unwrap_or_else(Data::empty).with_texts(client_ip.into_iter().chain(user_agent))
+}
+
+/// Whose share of `new_rate` the session takes: who has the key may speak for its own clients.
+fn address(exchange: &Exchange<'_>, metadata: &Data) -> Option<IpAddr> {
+    let named = match exchange.request.caller() {
+        Caller::Keyed => client_ip(metadata).ok().flatten(),
+        Caller::Open | Caller::Unkeyed => None,
+    };
+    named.or_else(|| exchange.request.client_address())
 }

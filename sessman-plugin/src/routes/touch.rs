@@ -13,7 +13,7 @@ pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> 
     let record = exchange
         .service
         .sessions
-        .touch(&id, parameters.user_id.as_deref())
+        .touch(exchange.credentials(&id, parameters.user_id.as_deref()))
         .await
         .map_err(|error| found.problem(error))?;
     Ok(render::session(200, &record, (found == Found::Explicit).then_some(&id)))

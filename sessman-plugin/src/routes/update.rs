@@ -29,7 +29,11 @@ pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> 
     let record = exchange
         .service
         .sessions
-        .update(&id, parameters.user_id.as_deref(), &Update::new(mode, data), &precondition)
+        .update(
+            exchange.credentials(&id, parameters.user_id.as_deref()),
+            &Update::new(mode, data),
+            &precondition,
+        )
         .await
         .map_err(|error| found.problem(error))?;
     Ok(render::session(200, &record, (found == Found::Explicit).then_some(&id)))

@@ -15,7 +15,8 @@ pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> 
         Presented::Explicit(None) | Presented::Cookie(None) => Err(Error::NotFound),
         session => {
             let (id, _) = exchange.presented(session)?;
-            exchange.service.sessions.get(&id, parameters.user_id.as_deref()).await
+            let credentials = exchange.credentials(&id, parameters.user_id.as_deref());
+            exchange.service.sessions.get(credentials).await
         }
     };
     match found {

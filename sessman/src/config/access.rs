@@ -1,12 +1,21 @@
 //! Who may do what with sessions, beside the key that the host asks for.
 
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConstantTimeEq as _};
+
+use super::raw::RawConfig;
+use super::{Problem, choice, problem};
+
 /// Who may do what with sessions, beside the key that the host asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct AccessConfig {
     /// What a live session's id alone opens.
     pub client_access: ClientAccess,
     /// Whether a session says who its user is although anybody may create one for any user.
     pub allow_open_login: bool,
+    /// What opens the routes for administrators; `None` where nothing does.
+    pub admin_keys: Option<AdminKeys>,
 }
 
 /// What a live session's id alone opens where there is a key; each opens what the one before does.
@@ -18,4 +27,63 @@ pub enum ClientAccess {
     Read,
     /// A change of its data, too.
     Write,
+}
+
+/// The keys of administrators, as hashes: they are not to be shown, and texts of all lengths take the same time to
+/// compare.
+#[derive(Clone)]
+pub struct AdminKeys(Vec<[u8; 32]>);
+
+impl AdminKeys {
+    /// Whether `key` is one of them. It takes the same time whichever it is, and if it is none.
+    pub fn accept(&self, key: &[u8]) -> bool {
+        let hash = hash(key);
+        let matches = self.0.iter().fold(Choice::from(0), |found, key| found | key.ct_eq(&hash));
+        matches.into()
+    }
+}
+
+impl std::fmt::Debug for AdminKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AdminKeys({})", self.0.len())
+    }
+}
+
+fn hash(key: &[u8]) -> [u8; 32] {
+    Sha256::digest(key).into()
+}
+
+/// Reads the keys that are about access.
+pub(super) fn read(raw: &RawConfig, problems: &mut Vec<Problem>) -> AccessConfig {
+    AccessConfig {
+        client_access: choice(
+            "client_access",
+            raw.client_access.as_deref(),
+            &[("none", ClientAccess::None), ("read", ClientAccess::Read), ("write", ClientAccess::Write)],
+            problems,
+        ),
+        allow_open_login: raw.allow_open_login.unwrap_or(false),
+        admin_keys: admin_keys(raw.admin_key.as_ref(), problems),
+    }
+}
+
+fn admin_keys(value: Option<&Value>, problems: &mut Vec<Problem>) -> Option<AdminKeys> {
+    let texts = match value {
+        None | Some(Value::Null) => return None,
+        Some(Value::Array(items)) => items.iter().map(Value::as_str).collect(),
+        Some(one) => vec![one.as_str()],
+    };
+    // As they come in a header: visible, and nothing around them.
+    let is_key = |text: &str| {
+        !text.is_empty()
+            && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+            && text.trim() == text
+    };
+    let keys: Vec<[u8; 32]> =
+        texts.iter().flatten().filter(|text| is_key(text)).map(|text| hash(text.as_bytes())).collect();
+    if keys.is_empty() || keys.len() < texts.len() {
+        problems.push(problem("admin_key", "expected a text of visible ASCII characters, or a list of them"));
+        return None;
+    }
+    Some(AdminKeys(keys))
 }

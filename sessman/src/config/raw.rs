@@ -46,6 +46,36 @@ pub struct RawConfig {
     /// The largest `ttl_seconds` that a session may ask for; 30 days.
     #[serde(deserialize_with = "settings::loose::option")]
     pub max_ttl: Option<u64>,
+    /// `update` or `access`: whether reading counts as activity; `access` once there is an `idle_timeout`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub sliding: Option<String>,
+    /// Seconds without activity after which a session ends; none.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub idle_timeout: Option<u64>,
+    /// Seconds after its beginning at which a session ends, whatever happens; none.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub absolute_ttl: Option<u64>,
+    /// Seconds between two times that reading is written down as activity; a twentieth of the shorter of `session_ttl`
+    /// and `idle_timeout`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub touch_interval: Option<u64>,
+    /// The most sessions of a user; 0, for any number.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub max_sessions_per_user: Option<u64>,
+    /// `evict_oldest` or `reject`: what happens to one more; `evict_oldest`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub on_limit: Option<String>,
+    /// The most sessions that begin in a minute, for an address and for a user; 0, for any number.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub new_rate: Option<u64>,
+    /// Whether a session is found only from the address that it began from; `false`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub bind_ip: Option<bool>,
+    /// Whether an update must have `If-Match`; `false`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub require_match: Option<bool>,
+    /// What opens the routes for administrators: a text or a list of them; none.
+    pub admin_key: Option<Value>,
     /// `replace` or `merge`: what an update does that does not say; `replace`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub update_mode: Option<String>,

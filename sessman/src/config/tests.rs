@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::*;
+use crate::rules::{OnLimit, Sliding, UpdateMode};
 
 fn read(members: Value) -> Result<Config, Vec<String>> {
     read_with(members, |_| None)
@@ -108,4 +109,59 @@ fn parameters_of_an_ini_line_are_all_text() {
     assert!(matches!(config.store, StoreConfig::Memory(MemoryConfig { max_bytes: 1_000_000 })));
     assert_eq!(config.rules.update_mode, UpdateMode::Merge);
     assert_eq!(config.cookie, None);
+}
+
+#[test]
+fn rules_are_read_and_reading_is_activity_once_there_is_an_idle_timeout() {
+    let rules = |members: Value| read(members).map(|config| config.rules);
+    let plain = rules(json!({})).unwrap();
+    assert_eq!(
+        (plain.sliding, plain.idle_timeout, plain.max_sessions_per_user),
+        (Sliding::Update, None, None)
+    );
+    let idle = rules(json!({ "idle_timeout": "3600", "touch_interval": 0 })).unwrap();
+    assert_eq!((idle.sliding, idle.idle_timeout), (Sliding::Access, Some(Duration::from_secs(3_600))));
+    assert_eq!(idle.touch_interval, Some(Duration::ZERO));
+    let said = rules(json!({ "idle_timeout": 60, "sliding": "update" })).unwrap();
+    assert_eq!(said.sliding, Sliding::Update);
+    let limited = rules(json!({ "max_sessions_per_user": 1, "on_limit": "reject", "new_rate": 5 })).unwrap();
+    assert_eq!((limited.max_sessions_per_user, limited.on_limit), (Some(1), OnLimit::Reject));
+    assert_eq!(limited.new_rate, Some(5));
+    assert_eq!(rules(json!({ "max_sessions_per_user": 0, "new_rate": 0 })).unwrap(), plain);
+    assert_eq!(
+        rules(json!({
+            "idle_timeout": 0, "sliding": "always", "max_sessions_per_user": 1_001, "max_data_bytes": 1,
+            "new_rate": 60_001, "absolute_ttl": 0, "on_limit": "drop",
+        }))
+        .unwrap_err(),
+        [
+            "idle_timeout: expected 1 to 3153600000 seconds",
+            "max_sessions_per_user: expected 0 to 1000 sessions",
+            "max_data_bytes: expected 2 to 1048576 bytes",
+            "new_rate: expected 0 to 60000 sessions a minute",
+            "sliding: expected update or access",
+            "absolute_ttl: expected 1 to 3153600000 seconds",
+            "on_limit: expected evict_oldest or reject",
+        ]
+    );
+}
+
+#[test]
+fn an_admin_key_is_a_text_or_a_list_and_never_shown() {
+    assert!(read(json!({})).unwrap().access.admin_keys.is_none());
+    for value in [json!("first key"), json!(["other", "first key"])] {
+        let config = read(json!({ "admin_key": value })).unwrap();
+        assert!(!format!("{config:?}").contains("first"));
+        let keys = config.access.admin_keys.unwrap();
+        assert!(keys.accept(b"first key"));
+        for no in ["", "first", "first key ", "First key"] {
+            assert!(!keys.accept(no.as_bytes()), "{no:?}");
+        }
+    }
+    for value in
+        [json!(""), json!([]), json!(["good", ""]), json!(5), json!(["\u{fc}"]), json!(" a"), json!({})]
+    {
+        let problems = read(json!({ "admin_key": value })).unwrap_err();
+        assert_eq!(problems, ["admin_key: expected a text of visible ASCII characters, or a list of them"]);
+    }
 }

@@ -1,12 +1,16 @@
-//! What has to be done from time to time.
+//! What is done from time to time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::Sessions;
+use super::{Sessions, to_the_end};
+use crate::error::Error;
 use crate::store::StoreError;
 
 /// Records removed in one go.
 const SLICE: usize = 250;
+/// Users whose places are looked through in one go.
+const USERS: usize = 100;
 /// Pause between two slices, so that those who wait to write get their turn.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -20,6 +24,7 @@ impl Sessions {
         loop {
             // Without the deadline of a request: nobody waits for it, and it pauses for those who do wait.
             let slice = self.store.purge_expired(self.clock.now(), SLICE).await?;
+            self.metrics.expired.add(slice as u64);
             purged += slice;
             if slice < SLICE {
                 return Ok(purged);
@@ -28,17 +33,56 @@ impl Sessions {
         }
     }
 
-    /// Purges every `interval`, for ever. One that fails is reported, and the next one tries again.
-    pub async fn purge_regularly(&self, interval: Duration) {
+    /// All of the clean-up at once; how many records it removed.
+    ///
+    /// # Errors
+    /// The store's; what was removed before stays removed.
+    pub async fn clean_up(self: &Arc<Self>) -> Result<usize, Error> {
+        let this = Arc::clone(self);
+        to_the_end(async move {
+            let purged = this.purge_expired().await?;
+            this.tidy_places().await?;
+            Ok(purged)
+        })
+        .await
+    }
+
+    /// Takes away the places of sessions that ended by their time. Without a limit it forgets all of them: what is
+    /// written down of a user would be short of the sessions that begin now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn tidy_places(&self) -> Result<(), StoreError> {
+        if self.rules.max_sessions_per_user.is_none() {
+            return self.store.forget_claims().await;
+        }
+        let mut after: Option<String> = None;
         loop {
-            tokio::time::sleep(interval).await;
-            match self.purge_expired().await {
-                Ok(0) => {}
-                Ok(purged) => tracing::info!(purged, "expired sessions removed"),
-                Err(error) => {
-                    tracing::warn!(%error, "expired sessions could not be removed; the next try is due")
+            after = self.store.tidy_claims(self.clock.now(), after.as_deref(), USERS).await?;
+            if after.is_none() {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Cleans up at once and every `interval`, for ever: places, and records unless the store removes them by itself.
+    /// What fails is reported, and the next time tries again.
+    pub async fn clean_up_regularly(&self, interval: Duration, removes_records: bool) {
+        loop {
+            if let Err(error) = self.tidy_places().await {
+                tracing::warn!(%error, "the places of ended sessions could not be taken away; the next try is due");
+            }
+            if removes_records {
+                match self.purge_expired().await {
+                    Ok(0) => {}
+                    Ok(purged) => tracing::info!(purged, "expired sessions removed"),
+                    Err(error) => {
+                        tracing::warn!(%error, "expired sessions could not be removed; the next try is due");
+                    }
                 }
             }
+            tokio::time::sleep(interval).await;
         }
     }
 }

@@ -5,6 +5,7 @@
 //! the cases see what the store's answers depend on, which is the `now` they pass. No case waits for time to pass.
 
 pub(crate) mod change;
+pub(crate) mod claims;
 pub(crate) mod cleanup;
 pub(crate) mod creation;
 pub(crate) mod deletion;
@@ -17,7 +18,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Created, Expected, Listing, Store, Updated};
+use super::{Claim, Claimed, Created, Expected, Listing, Store, Updated};
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record, Times};
@@ -86,6 +87,22 @@ macro_rules! conformance_tests {
                 an_update_after_delete_resurrects_nothing,
                 rotation_kills_the_old_secret,
                 other_handles_stay_untouched,
+                a_login_sets_its_time,
+                what_was_written_to_meanwhile_is_a_conflict,
+            }
+            claims {
+                a_user_is_unknown_until_told,
+                places_are_in_the_order_of_arrival,
+                a_second_claim_keeps_its_place,
+                there_is_no_place_beyond_the_room,
+                a_released_place_is_free,
+                what_is_known_already_stays,
+                tidying_takes_the_places_of_the_dead,
+                users_are_tidied_page_by_page,
+                forgetting_and_clearing_forget_everybody,
+                one_claim_gets_the_last_place,
+                no_claim_is_lost,
+                one_beginning_of_an_entry_counts,
             }
             races {
                 no_blind_update_is_lost,
@@ -115,6 +132,7 @@ macro_rules! conformance_tests {
             }
             cleanup {
                 counts_follow_what_is_stored,
+                live_records_are_counted_by_their_age,
                 purge_deletes_expired_records_alone,
                 purge_goes_in_slices,
                 purge_finds_what_was_extended_and_expired_later,
@@ -169,6 +187,7 @@ fn record(n: u32) -> Record {
         handle: handle(n),
         secret_hash: secret(n),
         user_id: None,
+        auth_time: None,
         data: data(&format!(r#"{{"n":{n}}}"#)),
         metadata: Data::empty(),
         created_at: at(0),
@@ -188,7 +207,7 @@ fn expiring(n: u32, millis: i64) -> Record {
 
 /// What the holder of secret `n` expects who does not care about the version.
 fn holder(n: u32) -> Expected {
-    Expected { secret_hash: secret(n), version: None }
+    Expected::holder(secret(n))
 }
 
 /// The times that a write at `at(millis)` sets.

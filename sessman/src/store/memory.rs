@@ -3,15 +3,17 @@
 //! It is bounded by bytes. When it is full, expired records go first; live ones are never dropped, the caller is told
 //! that it is full instead.
 
+mod claims;
 mod shard;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
 
+use self::claims::Claims;
 use self::shard::{Shard, size_of_record};
-use super::{Counts, Created, Expected, Listing, Page, Result, Store, StoreError, Updated};
+use super::{Claim, Claimed, Counts, Created, Expected, Listing, Page, Result, Store, StoreError, Updated};
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
 use crate::time::Timestamp;
@@ -37,6 +39,8 @@ impl Default for MemoryConfig {
 /// Sessions in this process's memory.
 pub struct MemoryStore {
     shards: [RwLock<Shard>; SHARDS],
+    /// Taken before a shard's lock, never while holding one.
+    claims: Mutex<Claims>,
     used: AtomicUsize,
     max_bytes: usize,
 }
@@ -49,6 +53,7 @@ impl MemoryStore {
     pub fn new(config: MemoryConfig) -> Self {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
+            claims: Mutex::default(),
             used: AtomicUsize::new(0),
             max_bytes: config.max_bytes,
         }
@@ -70,6 +75,17 @@ impl MemoryStore {
 
     fn write(&self, index: usize) -> RwLockWriteGuard<'_, Shard> {
         self.shards[index].write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The users' claims; what they take counts as used afterwards.
+    fn with_claims<T>(&self, change: impl FnOnce(&mut Claims) -> T) -> T {
+        // No step of them can panic half way, either.
+        let mut claims: MutexGuard<'_, Claims> = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = claims.bytes();
+        let result = change(&mut claims);
+        // Adding the difference, whatever its sign.
+        self.used.fetch_add(claims.bytes().wrapping_sub(before), Ordering::Relaxed);
+        result
     }
 
     /// Puts `record` in place of `old_size` bytes. A record that does not grow always fits.
@@ -167,11 +183,10 @@ impl Store for MemoryStore {
             let Some(old) = shard.get(handle).filter(|record| record.is_live(change.now)) else {
                 return Ok(Updated::Missing);
             };
-            if old.secret_hash != expected.secret_hash {
-                return Ok(Updated::Missing);
-            }
-            if expected.version.is_some_and(|version| version != old.version) {
-                return Ok(Updated::Conflict(old.version));
+            match expected.is_met_by(old) {
+                None => return Ok(Updated::Missing),
+                Some(false) => return Ok(Updated::Conflict(old.version)),
+                Some(true) => {}
             }
             let old_size = size_of_record(old);
             let record = Arc::new(change.applied_to(old));
@@ -222,6 +237,35 @@ impl Store for MemoryStore {
         Ok(counts)
     }
 
+    async fn counts_since(&self, now: Timestamp, moments: &[Timestamp]) -> Result<Vec<u64>> {
+        let mut counts = vec![0; moments.len()];
+        for index in 0..SHARDS {
+            self.read(index).count_since(now, moments, &mut counts);
+        }
+        Ok(counts)
+    }
+
+    async fn claim(&self, claim: Claim<'_>) -> Result<Claimed> {
+        Ok(self.with_claims(|claims| claims.claim(claim)))
+    }
+
+    async fn release(&self, user_id: &str, handles: &[Handle]) -> Result<()> {
+        self.with_claims(|claims| claims.release(user_id, handles));
+        Ok(())
+    }
+
+    async fn tidy_claims(&self, now: Timestamp, after: Option<&str>, limit: usize) -> Result<Option<String>> {
+        let is_live = |handle: Handle| {
+            self.read(Self::index(handle)).get(handle).is_some_and(|record| record.is_live(now))
+        };
+        Ok(self.with_claims(|claims| claims.tidy(after, limit, is_live)))
+    }
+
+    async fn forget_claims(&self) -> Result<()> {
+        self.with_claims(|claims| *claims = Claims::default());
+        Ok(())
+    }
+
     async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<usize> {
         let mut purged = 0;
         for index in 0..SHARDS {
@@ -231,6 +275,7 @@ impl Store for MemoryStore {
     }
 
     async fn clear(&self) -> Result<u64> {
+        self.forget_claims().await?;
         let mut cleared = 0;
         for index in 0..SHARDS {
             let mut shard = self.write(index);
@@ -273,6 +318,7 @@ mod tests {
             handle: Handle::from([n; 12]),
             secret_hash: SecretHash::from([n; 32]),
             user_id: Some("ada".into()),
+            auth_time: None,
             data: text(data_bytes),
             metadata: Data::empty(),
             created_at: at(0),
@@ -295,7 +341,7 @@ mod tests {
     }
 
     async fn update(store: &MemoryStore, n: u8, change: Change) -> Result<Updated> {
-        let expected = Expected { secret_hash: SecretHash::from([n; 32]), version: None };
+        let expected = Expected::holder(SecretHash::from([n; 32]));
         store.update(Handle::from([n; 12]), expected, &change).await
     }
 

@@ -4,6 +4,7 @@
 //! - [`MongoStore`]: the store
 //! - `connection`: the driver's client, made when first needed, and the limits of every call
 //! - `document`: a record as a document; `json`: its data as BSON
+//! - `claims`: the entries of users, in a collection beside the sessions
 //! - `indexes`: what the collection is searched by, made at the start and checked
 //! - `failure`: the driver's errors without what must not be shown
 //!
@@ -19,6 +20,7 @@
 //! it (`retryWrites`, on unless the URL says otherwise); a single server offers no such numbers, and then nothing is
 //! repeated. Only classic update operators are used, so that compatible servers serve too.
 
+mod claims;
 mod config;
 mod connection;
 mod connection_string;

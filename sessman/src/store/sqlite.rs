@@ -7,9 +7,10 @@
 //! - `schema`: its layout, and how it is recognised
 //! - `row`: a record as a row
 //! - `queue`: between callers and threads
-//! - `reader`, `writer`: the threads; `operation`: what the writer does
+//! - `reader`, `writer`: the threads; `operation`, `claims`: what the writer does
 //! - `failure`: SQLite's errors in the contract's terms
 
+mod claims;
 mod failure;
 mod file;
 mod operation;
@@ -30,6 +31,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use self::claims::{ForgetClaims, Release, TakePlace, TidyClaims};
 use self::failure::{opening_error, store_error};
 use self::file::OwnedFile;
 use self::operation::{Clear, Create, Delete, Operation, Ping, Sweep, Update};
@@ -38,7 +40,7 @@ use self::reader::{List, Query};
 use self::schema::SchemaError;
 pub use self::writer::WriteCounts;
 use self::writer::{Call, Counters, Job, Writer};
-use super::{Counts, Created, Expected, Listing, Page, Result, Store, StoreError, Updated};
+use super::{Claim, Claimed, Counts, Created, Expected, Listing, Page, Result, Store, StoreError, Updated};
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
 use crate::time::Timestamp;
@@ -227,6 +229,30 @@ impl Store for SqliteStore {
     async fn counts(&self, now: Timestamp) -> Result<Counts> {
         let (active, expired) = self.read(move |connection| schema::counts(connection, now)).await?;
         Ok(Counts { active, expired })
+    }
+
+    async fn counts_since(&self, now: Timestamp, moments: &[Timestamp]) -> Result<Vec<u64>> {
+        let moments = moments.to_vec();
+        self.read(move |connection| {
+            moments.iter().map(|moment| reader::count_since(connection, now, *moment)).collect()
+        })
+        .await
+    }
+
+    async fn claim(&self, claim: Claim<'_>) -> Result<Claimed> {
+        self.write(TakePlace::new(claim)).await
+    }
+
+    async fn release(&self, user_id: &str, handles: &[Handle]) -> Result<()> {
+        self.write(Release { user_id: user_id.to_owned(), handles: handles.to_vec() }).await
+    }
+
+    async fn tidy_claims(&self, now: Timestamp, after: Option<&str>, limit: usize) -> Result<Option<String>> {
+        self.write(TidyClaims { now, after: after.map(str::to_owned), limit }).await
+    }
+
+    async fn forget_claims(&self) -> Result<()> {
+        self.write(ForgetClaims).await
     }
 
     /// Readers find what is due; the writer only has to change it. One pass goes through all rows whose bucket is

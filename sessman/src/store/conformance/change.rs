@@ -56,7 +56,7 @@ pub(crate) async fn what_is_not_named_stays(store: Arc<dyn Store>) {
 pub(crate) async fn a_wrong_secret_finds_nothing(store: Arc<dyn Store>) {
     create(&*store, &record(1)).await;
     for version in [None, Some(1), Some(9)] {
-        let stranger = Expected { secret_hash: secret(99), version };
+        let stranger = Expected { version, ..holder(99) };
         let missing = store.update(handle(1), stranger, &write(10, "1")).await.unwrap();
         assert_eq!(missing, Updated::Missing, "{version:?}");
     }
@@ -120,4 +120,34 @@ pub(crate) async fn other_handles_stay_untouched(store: Arc<dyn Store>) {
     update(&*store, 2, holder(7), &Change { secret_hash: Some(secret(8)), ..write(5, "2") }).await;
     assert!(store.delete(handle(2), Some(secret(8))).await.unwrap());
     assert_eq!([load(&*store, 1, 0).await, load(&*store, 3, 0).await], others);
+}
+
+pub(crate) async fn a_login_sets_its_time(store: Arc<dyn Store>) {
+    create(&*store, &record(1)).await;
+    for millis in [1_000, 2_000] {
+        let login = Change { user_id: Some("ada".into()), ..touch(millis) };
+        let known = update(&*store, 1, holder(1), &login).await;
+        assert_eq!((known.user_id.as_deref(), known.auth_time), (Some("ada"), Some(at(millis))));
+        assert_eq!(load(&*store, 1, millis).await, Some(known));
+    }
+    let written = update(&*store, 1, holder(1), &write(3_000, "1")).await;
+    assert_eq!(written.auth_time, Some(at(2_000)));
+}
+
+pub(crate) async fn what_was_written_to_meanwhile_is_a_conflict(store: Arc<dyn Store>) {
+    create(&*store, &record(1)).await;
+    let read = Expected { last_activity: Some(at(0)), ..holder(1) };
+    let touched = update(&*store, 1, read, &touch(1_000)).await;
+    assert_eq!(touched.last_activity, at(1_000));
+    // The version is as it was; somebody wrote all the same.
+    for change in [touch(2_000), write(2_000, "1")] {
+        assert_eq!(store.update(handle(1), read, &change).await.unwrap(), Updated::Conflict(1));
+    }
+    let both = Expected { version: Some(1), last_activity: Some(at(1_000)), ..holder(1) };
+    let wrong = Expected { version: Some(2), ..both };
+    assert_eq!(store.update(handle(1), wrong, &touch(2_000)).await.unwrap(), Updated::Conflict(1));
+    let stranger = Expected { secret_hash: secret(9), ..both };
+    assert_eq!(store.update(handle(1), stranger, &touch(2_000)).await.unwrap(), Updated::Missing);
+    assert_eq!(load(&*store, 1, 0).await, Some(touched));
+    update(&*store, 1, both, &touch(2_000)).await;
 }

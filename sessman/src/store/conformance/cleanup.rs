@@ -91,3 +91,15 @@ pub(crate) async fn ping_answers(store: Arc<dyn Store>) {
     assert_eq!(load(&*store, 1, 0).await, Some(record(1)));
     assert_eq!(counts(&*store, 0).await, (1, 0));
 }
+
+pub(crate) async fn live_records_are_counted_by_their_age(store: Arc<dyn Store>) {
+    for (n, millis) in [(1, 0), (2, 1_000), (3, 1_000), (4, 5_000)] {
+        create(&*store, &Record { created_at: at(millis), ..record(n) }).await;
+    }
+    create(&*store, &Record { created_at: at(2_000), ..expiring(5, 6_000) }).await;
+    let moments = [at(0), at(1), at(1_000), at(5_000), at(5_001)];
+    assert_eq!(store.counts_since(at(6_000), &moments).await.unwrap(), [4, 3, 3, 1, 0]);
+    assert_eq!(store.counts_since(at(5_999), &moments).await.unwrap(), [5, 4, 4, 1, 0]);
+    assert_eq!(store.counts_since(at(TTL), &moments).await.unwrap(), [0; 5]);
+    assert!(store.counts_since(at(0), &[]).await.unwrap().is_empty());
+}

@@ -33,6 +33,7 @@ pub(crate) async fn every_field_comes_back(store: Arc<dyn Store>) {
         handle: Handle::from([0xFF; 12]),
         secret_hash: SecretHash::from(std::array::from_fn(|index| index as u8 * 8)),
         user_id: Some("ada".into()),
+        auth_time: Some(at(7)),
         data: data(r#"{"cart":[1,2]}"#),
         metadata: data(r#"{"client_ip":"2001:db8::1","user_agent":"Mozilla/5.0 (\"x\")","n":1.0}"#),
         created_at: at(1),

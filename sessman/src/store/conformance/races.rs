@@ -10,7 +10,7 @@ use super::*;
 const CALLERS: u32 = 16;
 
 /// Runs `call` once for each of [`CALLERS`], all let go together, and gives their results.
-async fn together<T, Calling>(call: impl Fn(u32) -> Calling) -> Vec<T>
+pub(super) async fn together<T, Calling>(call: impl Fn(u32) -> Calling) -> Vec<T>
 where
     T: Send + 'static,
     Calling: Future<Output = T> + Send + 'static,
@@ -32,7 +32,7 @@ where
     results
 }
 
-fn count<T>(results: &[T], is_one: impl Fn(&T) -> bool) -> usize {
+pub(super) fn count<T>(results: &[T], is_one: impl Fn(&T) -> bool) -> usize {
     results.iter().filter(|result| is_one(result)).count()
 }
 

@@ -89,6 +89,15 @@ impl Shard {
         ((self.records.len() - expired) as u64, expired as u64)
     }
 
+    /// Adds to each count the live records that were created at its moment or later.
+    pub(super) fn count_since(&self, now: Timestamp, moments: &[Timestamp], counts: &mut [u64]) {
+        for record in self.records.values().filter(|record| record.is_live(now)) {
+            for (moment, count) in moments.iter().zip(&mut *counts) {
+                *count += u64::from(record.created_at >= *moment);
+            }
+        }
+    }
+
     /// Appends at most `limit` live records with greater handles than `after`, in their order.
     pub(super) fn collect(
         &self,

@@ -11,6 +11,7 @@ use mongodb::options::{
 };
 use settings::Problem;
 
+use super::claims;
 use super::connection_string::{ConnectionString, Login};
 use super::failure;
 use crate::secret::Secret;
@@ -156,8 +157,8 @@ fn check_database(name: &str) -> Result<(), &'static str> {
 }
 
 fn check_collection(name: &str, database: &str) -> Result<(), &'static str> {
-    if name.is_empty() || database.len() + 1 + name.len() > MAX_NAMESPACE_BYTES {
-        return Err("expected a name of 1 to 255 bytes, the database's name included");
+    if name.is_empty() || database.len() + 1 + name.len() + claims::SUFFIX.len() > MAX_NAMESPACE_BYTES {
+        return Err("expected a name of 1 to 249 bytes, the database's name included");
     }
     if name.contains(['$', '\0']) || name.starts_with('.') || name.ends_with('.') {
         return Err("expected a name without $, and without a dot at either end");

@@ -36,6 +36,7 @@ pub(super) fn from_record(record: &Record) -> Result<Document, StoreError> {
         "_id": id(record.handle),
         "secret_hash": hash(record.secret_hash),
         "user_id": record.user_id.as_deref(),
+        "auth_time": record.auth_time.map(date),
         "data": value(record.handle, "data", &record.data)?,
         "metadata": value(record.handle, "metadata", &record.metadata)?,
         "created_at": date(record.created_at),
@@ -69,6 +70,7 @@ pub(super) fn to_record(document: &RawDocument) -> Result<Record, Unreadable> {
         handle,
         secret_hash: fields.hash("secret_hash")?,
         user_id: fields.optional_text("user_id")?,
+        auth_time: fields.optional_date("auth_time")?,
         data: fields.data("data")?,
         metadata: fields.object("metadata")?,
         created_at: fields.date("created_at")?,
@@ -104,6 +106,7 @@ pub(super) fn from_change(handle: Handle, change: &Change) -> Result<Document, S
     }
     if let Some(user_id) = &change.user_id {
         set.insert("user_id", user_id);
+        set.insert("auth_time", date(change.now));
     }
     // The whole value is set, never a path into it, so that no key of the application's is read as one.
     if let Some(data) = &change.data {
@@ -133,6 +136,9 @@ pub(super) fn expected(handle: Handle, expected: Expected, now: Timestamp) -> Re
     filter.insert("secret_hash", hash(expected.secret_hash));
     if let Some(version) = expected.version {
         filter.insert("version", whole(handle, "version", version)?);
+    }
+    if let Some(moment) = expected.last_activity {
+        filter.insert("last_activity", date(moment));
     }
     Ok(filter)
 }
@@ -194,6 +200,14 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A field that came later than others may be missing.
+    fn optional_date(&self, field: &'static str) -> Result<Option<Timestamp>, Unreadable> {
+        match self.get(field)? {
+            None | Some(RawBsonRef::Null) => Ok(None),
+            Some(_) => self.date(field).map(Some),
+        }
+    }
+
     /// A shell writes small numbers in 32 bits: what was edited by hand stays readable.
     fn whole(&self, field: &'static str) -> Result<i64, Unreadable> {
         match self.get(field)? {
@@ -250,6 +264,7 @@ mod tests {
             handle: Handle::from([7; 12]),
             secret_hash: SecretHash::from([9; 32]),
             user_id: Some("ada".into()),
+            auth_time: None,
             data: Data::parse(r#"{"b":1,"a.b":{"$set":[1.0,null]}}"#).unwrap(),
             metadata: Data::empty(),
             created_at: Timestamp::from_millis(1_000),

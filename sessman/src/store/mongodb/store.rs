@@ -9,6 +9,7 @@ use mongodb::options::ReturnDocument;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
+use super::claims;
 use super::config::{MongoConfig, SERVER_LIMIT};
 use super::connection::{Connection, Documents};
 use super::document::{self, date};
@@ -16,7 +17,9 @@ use super::failure::{is_duplicate_key, store_error};
 use super::indexes;
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
-use crate::store::{Counts, Created, Expected, Listing, Page, Result, Store, StoreError, Updated};
+use crate::store::{
+    Claim, Claimed, Counts, Created, Expected, Listing, Page, Result, Store, StoreError, Updated,
+};
 use crate::time::Timestamp;
 
 /// Documents that `clear` deletes with one command, well within the limit of a call.
@@ -72,8 +75,9 @@ impl Store for MongoStore {
     async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {
         let filter = document::expected(handle, expected, change.now)?;
         let update = document::from_change(handle, change)?;
-        // Without the version: whose id opens the session learns which version it has.
-        let any_version = document::expected(handle, Expected { version: None, ..expected }, change.now)?;
+        // Whose id opens the session learns which version it has, whatever it is.
+        let holder = Expected::holder(expected.secret_hash);
+        let any_version = document::expected(handle, holder, change.now)?;
         let call = move |documents: Documents| async move {
             let updated = documents
                 .find_one_and_update(filter, update)
@@ -84,7 +88,7 @@ impl Store for MongoStore {
             if let Some(document) = updated {
                 return Ok(Updated::Done(Arc::new(document::to_record(&document)?)));
             }
-            if expected.version.is_none() {
+            if expected == holder {
                 return Ok(Updated::Missing);
             }
             let found = documents.find_one(any_version).max_time(SERVER_LIMIT).await.map_err(store_error)?;
@@ -131,6 +135,50 @@ impl Store for MongoStore {
         self.connection.call(count).await
     }
 
+    async fn counts_since(&self, now: Timestamp, moments: &[Timestamp]) -> Result<Vec<u64>> {
+        let mut counts = Vec::new();
+        for moment in moments {
+            let filter = doc! { "expires_at": { "$gt": date(now) }, "created_at": { "$gte": date(*moment) } };
+            let count = move |documents: Documents| async move {
+                documents.count_documents(filter).max_time(SERVER_LIMIT).await.map_err(store_error)
+            };
+            counts.push(self.connection.call(count).await?);
+        }
+        Ok(counts)
+    }
+
+    async fn claim(&self, claim: Claim<'_>) -> Result<Claimed> {
+        let (user_id, handle, room) = (claim.user_id.to_owned(), claim.handle, claim.room);
+        let earlier = claim.earlier.map(<[Handle]>::to_vec);
+        let call = move |documents: Documents| async move {
+            claims::claim(&claims::entries(&documents), &user_id, handle, room, earlier).await
+        };
+        self.connection.call(call).await
+    }
+
+    async fn release(&self, user_id: &str, handles: &[Handle]) -> Result<()> {
+        let (user_id, handles) = (user_id.to_owned(), handles.to_vec());
+        let call = move |documents: Documents| async move {
+            claims::release(&claims::entries(&documents), &user_id, &handles).await
+        };
+        self.connection.call(call).await
+    }
+
+    async fn tidy_claims(&self, now: Timestamp, after: Option<&str>, limit: usize) -> Result<Option<String>> {
+        let after = after.map(str::to_owned);
+        let call =
+            move |documents: Documents| async move { claims::tidy(&documents, now, after, limit).await };
+        self.connection.call(call).await
+    }
+
+    async fn forget_claims(&self) -> Result<()> {
+        let call = move |documents: Documents| async move {
+            claims::entries(&documents).delete_many(doc! {}).await.map_err(store_error)?;
+            Ok(())
+        };
+        self.connection.call(call).await
+    }
+
     async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<usize> {
         self.connection.call(move |documents| async move { purge(&documents, now, limit).await }).await
     }
@@ -144,9 +192,11 @@ impl Store for MongoStore {
             cleared += deleted;
             match last {
                 Some(last) => after = Some(last),
-                None => return Ok(cleared),
+                None => break,
             }
         }
+        self.forget_claims().await?;
+        Ok(cleared)
     }
 
     async fn ping(&self) -> Result<()> {

@@ -63,11 +63,10 @@ impl Operation for Update {
     fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<Updated, Failure> {
         // Nobody else writes: what is read here is still so when it is written.
         let Some(old) = row(connection, self.handle)? else { return Ok(Updated::Missing) };
-        if !old.record.is_live(self.change.now) || old.record.secret_hash != self.expected.secret_hash {
-            return Ok(Updated::Missing);
-        }
-        if self.expected.version.is_some_and(|version| version != old.record.version) {
-            return Ok(Updated::Conflict(old.record.version));
+        match self.expected.is_met_by(&old.record).filter(|_| old.record.is_live(self.change.now)) {
+            None => return Ok(Updated::Missing),
+            Some(false) => return Ok(Updated::Conflict(old.record.version)),
+            Some(true) => {}
         }
         let record = self.change.applied_to(&old.record);
         // A bucket may be too early, never too late.
@@ -136,7 +135,9 @@ impl Operation for Clear {
     type Output = u64;
 
     fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<u64, Failure> {
-        Ok(connection.execute("DELETE FROM sessions", [])? as u64)
+        let records = connection.execute("DELETE FROM sessions", [])?;
+        connection.execute("DELETE FROM claims", [])?;
+        Ok(records as u64)
     }
 }
 

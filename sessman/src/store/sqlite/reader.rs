@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::queue::{Abandon, Queue};
-use super::row::{RECORD_COLUMNS, bucket, record, record_columns};
+use super::row::{RECORD_COLUMNS, bucket, record, record_columns, unsigned};
 use crate::id::Handle;
 use crate::record::Record;
 use crate::store::{Listing, Page};
@@ -96,6 +96,17 @@ impl List {
         let next = records.last().map(|record| record.handle).filter(|_| more);
         Ok(Page { records, next })
     }
+}
+
+/// How many live rows were created at `moment` or later.
+pub(super) fn count_since(
+    connection: &Connection,
+    now: Timestamp,
+    moment: Timestamp,
+) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT count(*) FROM sessions WHERE expires_at > ?1 AND created_at >= ?2")?
+        .query_row((now.as_millis(), moment.as_millis()), |row| unsigned(row, 0))
 }
 
 /// A row to update, with what only the file knows of it.

@@ -27,13 +27,13 @@ pub(super) fn bucket(moment: Timestamp) -> i64 {
 macro_rules! record_columns {
     () => {
         "handle, secret_hash, user_id, created_at, updated_at, reset_at, last_activity, ttl, expires_at, \
-         version, schema, metadata, data"
+         version, schema, metadata, data, auth_time"
     };
 }
 pub(super) use record_columns;
 
 /// Number of [`record_columns`]: further columns of a query come after them.
-pub(super) const RECORD_COLUMNS: usize = 13;
+pub(super) const RECORD_COLUMNS: usize = 14;
 
 #[derive(Debug, thiserror::Error)]
 #[error("its layout is {found}, this build knows {known}", known = Record::SCHEMA)]
@@ -53,6 +53,7 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         handle: Handle::from(row.get::<_, [u8; 12]>(0)?),
         secret_hash: SecretHash::from(row.get::<_, [u8; 32]>(1)?),
         user_id: row.get(2)?,
+        auth_time: row.get::<_, Option<i64>>(13)?.map(Timestamp::from_millis),
         created_at: moment(3)?,
         updated_at: moment(4)?,
         reset_at: moment(5)?,
@@ -92,13 +93,13 @@ pub(super) fn insert(
     connection
         .prepare_cached(
             "INSERT INTO sessions (handle, secret_hash, user_id, created_at, updated_at, reset_at,
-                 last_activity, ttl, expires_at, version, schema, metadata, data, expiry_bucket)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+                 last_activity, ttl, expires_at, version, schema, metadata, data, expiry_bucket, auth_time)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
              ON CONFLICT (handle) DO UPDATE SET
                  secret_hash = ?2, user_id = ?3, created_at = ?4, updated_at = ?5, reset_at = ?6,
                  last_activity = ?7, ttl = ?8, expires_at = ?9, version = ?10, schema = ?11, metadata = ?12,
-                 data = ?13, expiry_bucket = ?14
-             WHERE expires_at <= ?15",
+                 data = ?13, expiry_bucket = ?14, auth_time = ?15
+             WHERE expires_at <= ?16",
         )?
         .execute(params![
             record.handle.as_bytes(),
@@ -115,6 +116,7 @@ pub(super) fn insert(
             record.metadata.as_str(),
             record.data.as_str(),
             bucket(record.expires_at),
+            record.auth_time.map(Timestamp::as_millis),
             now.as_millis(),
         ])
 }
@@ -123,7 +125,7 @@ macro_rules! overwrite {
     ($more:literal) => {
         concat!(
             "UPDATE sessions SET secret_hash = ?2, updated_at = ?3, reset_at = ?4, last_activity = ?5, \
-             expires_at = ?6, version = ?7, metadata = ?8, data = ?9, schema = ?10",
+             expires_at = ?6, version = ?7, metadata = ?8, data = ?9, schema = ?10, auth_time = ?11",
             $more,
             " WHERE id = ?1"
         )
@@ -139,10 +141,10 @@ pub(super) fn overwrite(
     reindex: bool,
 ) -> rusqlite::Result<()> {
     let (sql, count) = match reindex {
-        true => (overwrite!(", user_id = ?11, expiry_bucket = ?12"), 12),
-        false => (overwrite!(""), 10),
+        true => (overwrite!(", user_id = ?12, expiry_bucket = ?13"), 13),
+        false => (overwrite!(""), 11),
     };
-    let values: [&dyn ToSql; 12] = [
+    let values: [&dyn ToSql; 13] = [
         &id,
         record.secret_hash.as_bytes(),
         &record.updated_at.as_millis(),
@@ -153,6 +155,7 @@ pub(super) fn overwrite(
         &record.metadata.as_str(),
         &record.data.as_str(),
         &Record::SCHEMA,
+        &record.auth_time.map(Timestamp::as_millis),
         &record.user_id,
         &bucket(record.expires_at),
     ];

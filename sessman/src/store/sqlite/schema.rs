@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 const APPLICATION_ID: i32 = 0x7365_7373;
 
 /// The layout that this build writes, kept as user_version.
-pub(super) const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 2;
 
 /// Up to this size, in bytes, the whole file is checked when it is opened: some tens of milliseconds. A larger one
 /// would delay the start for as long as reading it takes, and gets the checks that SQLite makes of the header and of
@@ -37,6 +37,7 @@ const CREATE: &str = "
         version       INTEGER NOT NULL,
         schema        INTEGER NOT NULL,
         expiry_bucket INTEGER NOT NULL,
+        auth_time     INTEGER,
         metadata      TEXT NOT NULL,
         data          TEXT NOT NULL
     ) STRICT;
@@ -44,6 +45,19 @@ const CREATE: &str = "
     CREATE INDEX sessions_expiry_bucket ON sessions (expiry_bucket);
     CREATE INDEX sessions_user ON sessions (user_id, handle) WHERE user_id IS NOT NULL;
 ";
+
+/// The order of arrival is that of `id`.
+const CREATE_CLAIMS: &str = "
+    CREATE TABLE claims (
+        id      INTEGER PRIMARY KEY,
+        user_id TEXT NOT NULL,
+        handle  BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX claims_user ON claims (user_id, handle);
+";
+
+/// From layout 1, which knew no claims and no time of a login.
+const UPGRADE: &str = "ALTER TABLE sessions ADD COLUMN auth_time INTEGER;";
 
 /// Why a file is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -90,10 +104,21 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Sc
             // In one transaction: a crash leaves an empty file or a whole one.
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute_batch(CREATE)?;
+            transaction.execute_batch(CREATE_CLAIMS)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;
             Ok(())
+        }
+        Identity::Ours(1) => {
+            use_wal(connection, path)?;
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for statements in [UPGRADE, CREATE_CLAIMS] {
+                transaction.execute_batch(statements).map_err(|error| missing_or(path, error))?;
+            }
+            transaction.pragma_update(None, "user_version", VERSION)?;
+            transaction.commit()?;
+            check(connection, path)
         }
         Identity::Ours(VERSION) => {
             use_wal(connection, path)?;
@@ -129,15 +154,19 @@ fn use_wal(connection: &Connection, path: &Path) -> Result<(), SchemaError> {
     )))
 }
 
+/// SQLite's plain error means that it understands the file, but a table or a column is missing in it.
+fn missing_or(path: &Path, error: rusqlite::Error) -> SchemaError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::Unknown) => unusable(damage(path, error)),
+        _ => error.into(),
+    }
+}
+
 fn check(connection: &Connection, path: &Path) -> Result<(), SchemaError> {
     if let Err(error) =
         connection.prepare(concat!("SELECT id, expiry_bucket, ", record_columns!(), " FROM sessions"))
     {
-        // SQLite's plain error: it understands the file, but a table or a column is missing in it.
-        return Err(match error.sqlite_error_code() {
-            Some(ErrorCode::Unknown) => unusable(damage(path, error)),
-            _ => error.into(),
-        });
+        return Err(missing_or(path, error));
     }
     let size = integer(connection, "page_count")? * integer(connection, "page_size")?;
     if size > MAX_CHECKED_SIZE {

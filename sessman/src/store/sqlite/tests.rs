@@ -53,6 +53,7 @@ fn record(n: u32, data_bytes: usize) -> Arc<Record> {
         handle: Handle::from(handle),
         secret_hash: SecretHash::from([7; 32]),
         user_id: Some("ada".into()),
+        auth_time: None,
         data: text(data_bytes),
         metadata: Data::empty(),
         created_at: at(0),
@@ -222,9 +223,9 @@ async fn a_file_of_another_kind_is_refused_and_left_alone() {
 async fn a_newer_layout_is_refused() {
     let folder = TempDir::new().unwrap();
     open_in(&folder).close().await;
-    sql(&path_in(&folder), "PRAGMA user_version = 2");
+    sql(&path_in(&folder), "PRAGMA user_version = 3");
     let text = refusal(&path_in(&folder));
-    assert!(text.contains("newer version (its layout is 2, this build knows 1)"), "{text}");
+    assert!(text.contains("newer version (its layout is 3, this build knows 2)"), "{text}");
     sql(&path_in(&folder), "PRAGMA user_version = 0");
     assert!(refusal(&path_in(&folder)).contains("damaged"));
 }
@@ -387,7 +388,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
 
     let times = Times { reset_at: at(1), last_activity: at(1), expires_at: at(2_000_000) };
     let grown = Change { data: Some(text(200_000)), ..Change::touch(at(1), times) };
-    let expected = Expected { secret_hash: SecretHash::from([7; 32]), version: None };
+    let expected = Expected::holder(SecretHash::from([7; 32]));
     let result = store.update(record(1, 0).handle, expected, &grown).await;
     assert!(matches!(result, Err(StoreError::Unavailable(_))));
     assert_eq!(*store.load(record(1, 0).handle, at(0)).await.unwrap().unwrap(), *record(1, 200));

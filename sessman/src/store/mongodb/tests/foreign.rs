@@ -20,6 +20,7 @@ fn record(n: u8) -> Record {
         handle: Handle::from([n; 12]),
         secret_hash: SecretHash::from([n; 32]),
         user_id: None,
+        auth_time: None,
         data: Data::empty(),
         metadata: Data::empty(),
         created_at: START,

@@ -81,6 +81,7 @@ fn record(n: u8) -> Arc<Record> {
         handle: Handle::from([n; 12]),
         secret_hash: SecretHash::from([n; 32]),
         user_id: Some("ada".into()),
+        auth_time: None,
         data: Data::empty(),
         metadata: Data::empty(),
         created_at: start,
@@ -99,7 +100,7 @@ async fn assert_unavailable(store: &MongoStore) {
     let (handle, now) = (record.handle, record.created_at);
     let times = Times { reset_at: now, last_activity: now, expires_at: record.expires_at };
     let change = Change::touch(now, times);
-    let expected = Expected { secret_hash: record.secret_hash, version: Some(1) };
+    let expected = Expected { version: Some(1), ..Expected::holder(record.secret_hash) };
     let listing = Listing { user_id: None, after: None, limit: 10 };
 
     async fn in_time<T>(call: impl Future<Output = crate::store::Result<T>>) {

@@ -122,7 +122,7 @@ async fn a_real_replica_set_makes_a_write_once_although_its_connection_broke() {
     }
     let times = Times { reset_at: start, last_activity: start, expires_at: first.expires_at };
     let change = Change { data: Some(Data::empty()), ..Change::touch(start, times) };
-    let expected = Expected { secret_hash: first.secret_hash, version: Some(1) };
+    let expected = Expected { version: Some(1), ..Expected::holder(first.secret_hash) };
     let updated = store.update(first.handle, expected, &change).await.unwrap();
     assert_eq!(updated, Updated::Done(Arc::new(change.applied_to(&first))));
     store.close().await;
@@ -179,6 +179,7 @@ fn record(start: Timestamp) -> Record {
         handle: Handle::from([1; 12]),
         secret_hash: SecretHash::from([1; 32]),
         user_id: None,
+        auth_time: None,
         data: Data::empty(),
         metadata: Data::empty(),
         created_at: start,

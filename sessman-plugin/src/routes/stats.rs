@@ -1,0 +1,25 @@
+//! `stats`: how many sessions there are, and how old they are.
+
+use plugin_api::Response;
+use serde_json::{Value, json};
+use sessman::error::Error;
+
+use super::Exchange;
+use crate::problem::Problem;
+use crate::render;
+
+pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+    exchange.parameters(&[])?;
+    let stats = exchange.service.sessions.stats().await.map_err(Error::from)?;
+    let by_age = stats.by_age.iter().map(|class| {
+        let below = class.below.map(|age| age.as_secs());
+        json!({ "below_seconds": below, "sessions": class.sessions })
+    });
+    exchange.audit("read the stats");
+    Ok(render::answer(&json!({
+        "total": stats.active + stats.expired,
+        "active": stats.active,
+        "expired": stats.expired,
+        "by_age": by_age.collect::<Vec<Value>>(),
+    })))
+}

@@ -1,0 +1,194 @@
+//! What is counted, in the text format of Prometheus.
+
+use std::fmt::{self, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::store::StoreError;
+
+/// What a store was asked, for the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// A new record.
+    Create,
+    /// A record by its handle.
+    Load,
+    /// A change of a record.
+    Update,
+    /// The end of a record.
+    Delete,
+    /// A page of records.
+    List,
+    /// A place among a user's sessions, taken or given back.
+    Claim,
+    /// Counts of records.
+    Count,
+    /// Whether it is there.
+    Ping,
+}
+
+const OPERATIONS: [(Operation, &str); 8] = [
+    (Operation::Create, "create"),
+    (Operation::Load, "load"),
+    (Operation::Update, "update"),
+    (Operation::Delete, "delete"),
+    (Operation::List, "list"),
+    (Operation::Claim, "claim"),
+    (Operation::Count, "count"),
+    (Operation::Ping, "ping"),
+];
+
+const ERRORS: [&str; 3] = ["unavailable", "full", "unusable"];
+
+/// Upper bounds of the classes of time, in microseconds.
+const BOUNDS: [u64; 12] =
+    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 2_000_000];
+
+/// Counters of one engine since its start.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Sessions that began.
+    pub created: Counter,
+    /// Sessions that somebody ended.
+    pub ended: Counter,
+    /// Records that clean-up removed because their time was over.
+    pub expired: Counter,
+    /// Sessions that ended because their user began another one.
+    pub evicted: Counter,
+    times: [Times; OPERATIONS.len()],
+    errors: [Counter; ERRORS.len()],
+}
+
+/// A number that grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// So many more.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How long calls took.
+#[derive(Debug, Default)]
+struct Times {
+    /// Calls in each class, and in the last place those beyond all of them.
+    classes: [Counter; BOUNDS.len() + 1],
+    micros: Counter,
+}
+
+impl Metrics {
+    /// Counts a call of the store.
+    pub(crate) fn asked(&self, operation: Operation, took: Duration, error: Option<&StoreError>) {
+        let times = &self.times[operation as usize];
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        times.classes[BOUNDS.partition_point(|bound| *bound < micros)].increment();
+        times.micros.add(micros);
+        if let Some(error) = error {
+            self.errors[match error {
+                StoreError::Unavailable(_) => 0,
+                StoreError::Full => 1,
+                StoreError::Unusable(_) => 2,
+            }]
+            .increment();
+        }
+    }
+}
+
+impl fmt::Display for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, help, counter) in [
+            ("created", "Sessions that began.", &self.created),
+            ("ended", "Sessions that a client, a user or an administrator ended.", &self.ended),
+            ("expired", "Expired records that this process removed.", &self.expired),
+            ("evicted", "Sessions that ended because of max_sessions_per_user.", &self.evicted),
+        ] {
+            let name = format!("sessman_sessions_{name}_total");
+            writeln!(f, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {}", counter.get())?;
+        }
+        self.write_errors(f)?;
+        self.write_times(f)
+    }
+}
+
+impl Metrics {
+    fn write_errors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = "sessman_store_errors_total";
+        writeln!(f, "# HELP {name} Calls of the store that failed.\n# TYPE {name} counter")?;
+        for (kind, count) in ERRORS.iter().zip(&self.errors) {
+            writeln!(f, "{name}{{kind=\"{kind}\"}} {}", count.get())?;
+        }
+        Ok(())
+    }
+
+    fn write_times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = "sessman_store_duration_seconds";
+        writeln!(f, "# HELP {name} How long calls of the store took.\n# TYPE {name} histogram")?;
+        for ((_, operation), times) in OPERATIONS.iter().zip(&self.times) {
+            let mut count = 0;
+            for (bound, class) in BOUNDS.iter().zip(&times.classes) {
+                count += class.get();
+                let bound = seconds(*bound);
+                writeln!(f, "{name}_bucket{{operation=\"{operation}\",le=\"{bound}\"}} {count}")?;
+            }
+            count += times.classes[BOUNDS.len()].get();
+            writeln!(f, "{name}_bucket{{operation=\"{operation}\",le=\"+Inf\"}} {count}")?;
+            let sum = seconds(times.micros.get());
+            writeln!(f, "{name}_sum{{operation=\"{operation}\"}} {sum}")?;
+            writeln!(f, "{name}_count{{operation=\"{operation}\"}} {count}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Microseconds as a decimal fraction of seconds, without a float's roundings.
+fn seconds(micros: u64) -> String {
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = write!(text, "{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_stand_in_their_places() {
+        assert!(OPERATIONS.iter().enumerate().all(|(index, (operation, _))| *operation as usize == index));
+    }
+
+    #[test]
+    fn calls_are_counted_in_every_class_that_they_are_below() {
+        let metrics = Metrics::default();
+        for micros in [100, 101, 3_000_000] {
+            metrics.asked(Operation::Load, Duration::from_micros(micros), None);
+        }
+        metrics.asked(Operation::Load, Duration::ZERO, Some(&StoreError::Full));
+        let text = metrics.to_string();
+        for line in [
+            r#"sessman_store_duration_seconds_bucket{operation="load",le="0.0001"} 2"#,
+            r#"sessman_store_duration_seconds_bucket{operation="load",le="0.00025"} 3"#,
+            r#"sessman_store_duration_seconds_bucket{operation="load",le="2"} 3"#,
+            r#"sessman_store_duration_seconds_bucket{operation="load",le="+Inf"} 4"#,
+            r#"sessman_store_duration_seconds_sum{operation="load"} 3.000201"#,
+            r#"sessman_store_duration_seconds_count{operation="load"} 4"#,
+            r#"sessman_store_errors_total{kind="full"} 1"#,
+            "sessman_sessions_created_total 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! `claim`, `release` and what keeps their lists short: which sessions a user has, in the order of arrival.
+
+use super::races::{count, together};
+use super::*;
+
+/// Claims a place for session `n` of `user_id`, of whom something is known.
+async fn claim(store: &dyn Store, user_id: &str, n: u32, room: Option<usize>) -> Claimed {
+    store.claim(Claim { user_id, handle: handle(n), room, earlier: None }).await.unwrap()
+}
+
+/// Claims a place for session `n`, after those of `earlier` if nothing is known.
+async fn begin(store: &dyn Store, user_id: &str, n: u32, room: Option<usize>, earlier: &[u32]) -> Claimed {
+    let earlier = handles(earlier);
+    store.claim(Claim { user_id, handle: handle(n), room, earlier: Some(&earlier) }).await.unwrap()
+}
+
+fn handles(numbers: &[u32]) -> Vec<Handle> {
+    numbers.iter().map(|n| handle(*n)).collect()
+}
+
+fn done(numbers: &[u32]) -> Claimed {
+    Claimed::Done(handles(numbers))
+}
+
+fn full(numbers: &[u32]) -> Claimed {
+    Claimed::Full(handles(numbers))
+}
+
+pub(crate) async fn a_user_is_unknown_until_told(store: Arc<dyn Store>) {
+    assert_eq!(claim(&*store, "ada", 1, None).await, Claimed::Unknown);
+    assert_eq!(claim(&*store, "ada", 1, Some(5)).await, Claimed::Unknown);
+    assert_eq!(begin(&*store, "ada", 1, None, &[]).await, done(&[1]));
+    assert_eq!(claim(&*store, "Ada", 2, None).await, Claimed::Unknown);
+    assert_eq!(begin(&*store, "a\u{308}/\u{1F600}$.x", 2, None, &[9, 8]).await, done(&[9, 8, 2]));
+}
+
+pub(crate) async fn places_are_in_the_order_of_arrival(store: Arc<dyn Store>) {
+    // The numbers' order is not that of the handles.
+    let order = [5, 3, 9, 1, 7];
+    begin(&*store, "ada", order[0], None, &[]).await;
+    begin(&*store, "eve", 100, None, &[]).await;
+    for (index, n) in order.iter().enumerate().skip(1) {
+        assert_eq!(claim(&*store, "ada", *n, None).await, done(&order[..=index]));
+    }
+}
+
+pub(crate) async fn a_second_claim_keeps_its_place(store: Arc<dyn Store>) {
+    begin(&*store, "ada", 1, None, &[]).await;
+    claim(&*store, "ada", 2, None).await;
+    assert_eq!(claim(&*store, "ada", 1, None).await, done(&[1, 2]));
+    assert_eq!(claim(&*store, "ada", 2, Some(2)).await, done(&[1, 2]));
+    assert_eq!(claim(&*store, "ada", 2, Some(1)).await, full(&[1, 2]), "it is not among the first one");
+    assert_eq!(claim(&*store, "ada", 1, Some(1)).await, done(&[1, 2]));
+}
+
+pub(crate) async fn there_is_no_place_beyond_the_room(store: Arc<dyn Store>) {
+    assert_eq!(begin(&*store, "ada", 1, Some(2), &[]).await, done(&[1]));
+    assert_eq!(claim(&*store, "ada", 2, Some(2)).await, done(&[1, 2]));
+    assert_eq!(claim(&*store, "ada", 3, Some(2)).await, full(&[1, 2]));
+    assert_eq!(claim(&*store, "ada", 3, Some(1)).await, full(&[1, 2]));
+    assert_eq!(claim(&*store, "ada", 3, Some(3)).await, done(&[1, 2, 3]));
+    assert_eq!(begin(&*store, "eve", 9, Some(1), &[4, 5]).await, full(&[4, 5]));
+    assert_eq!(claim(&*store, "eve", 4, Some(1)).await, done(&[4, 5]), "what was said of earlier ones stays");
+}
+
+pub(crate) async fn a_released_place_is_free(store: Arc<dyn Store>) {
+    begin(&*store, "ada", 1, None, &[]).await;
+    claim(&*store, "ada", 2, None).await;
+    store.release("ada", &handles(&[1, 77])).await.unwrap();
+    store.release("nobody", &handles(&[2])).await.unwrap();
+    assert_eq!(claim(&*store, "ada", 3, Some(2)).await, done(&[2, 3]));
+    assert_eq!(claim(&*store, "ada", 1, None).await, done(&[2, 3, 1]), "whoever comes back comes last");
+    store.release("ada", &handles(&[1, 2, 3])).await.unwrap();
+    assert_eq!(claim(&*store, "ada", 4, None).await, Claimed::Unknown, "a user without places is forgotten");
+}
+
+pub(crate) async fn what_is_known_already_stays(store: Arc<dyn Store>) {
+    begin(&*store, "ada", 3, None, &[2, 1]).await;
+    assert_eq!(begin(&*store, "ada", 4, None, &[7, 8]).await, done(&[2, 1, 3, 4]));
+}
+
+pub(crate) async fn tidying_takes_the_places_of_the_dead(store: Arc<dyn Store>) {
+    create(&*store, &record(1)).await;
+    create(&*store, &expiring(2, 1_000)).await;
+    begin(&*store, "ada", 4, None, &[1, 2, 3]).await;
+    begin(&*store, "eve", 5, None, &[]).await;
+    assert_eq!(store.tidy_claims(at(999), None, 10).await.unwrap(), None);
+    assert_eq!(claim(&*store, "ada", 1, None).await, done(&[1, 2]));
+    assert_eq!(claim(&*store, "eve", 5, None).await, Claimed::Unknown);
+    store.tidy_claims(at(1_000), None, 10).await.unwrap();
+    assert_eq!(claim(&*store, "ada", 1, None).await, done(&[1]));
+    store.tidy_claims(at(TTL), None, 10).await.unwrap();
+    assert_eq!(claim(&*store, "ada", 1, None).await, Claimed::Unknown);
+}
+
+pub(crate) async fn users_are_tidied_page_by_page(store: Arc<dyn Store>) {
+    let users: Vec<String> = (0..7).map(|n| format!("user-{n}")).collect();
+    for limit in [1, 2, 3, 7, 8] {
+        for user_id in &users {
+            begin(&*store, user_id, 1, None, &[]).await;
+        }
+        let (mut after, mut pages) = (None, 0);
+        loop {
+            after = store.tidy_claims(at(0), after.as_deref(), limit).await.unwrap();
+            pages += 1;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert!(pages <= users.len() / limit + 1, "{pages} pages of {limit}");
+        for user_id in &users {
+            assert_eq!(claim(&*store, user_id, 1, None).await, Claimed::Unknown, "{user_id}, {limit}");
+        }
+    }
+}
+
+pub(crate) async fn forgetting_and_clearing_forget_everybody(store: Arc<dyn Store>) {
+    for by_clearing in [false, true] {
+        for user_id in ["ada", "eve"] {
+            begin(&*store, user_id, 1, None, &[]).await;
+        }
+        match by_clearing {
+            true => assert_eq!(store.clear().await.unwrap(), 0, "places are no records"),
+            false => store.forget_claims().await.unwrap(),
+        }
+        for user_id in ["ada", "eve"] {
+            assert_eq!(claim(&*store, user_id, 1, None).await, Claimed::Unknown);
+        }
+    }
+}
+
+pub(crate) async fn one_claim_gets_the_last_place(store: Arc<dyn Store>) {
+    begin(&*store, "ada", 1_000, None, &[1_001]).await;
+    let results = together(|caller| {
+        let store = store.clone();
+        async move { claim(&*store, "ada", caller, Some(3)).await }
+    })
+    .await;
+    assert_eq!(count(&results, |claimed| matches!(claimed, Claimed::Done(_))), 1);
+}
+
+pub(crate) async fn no_claim_is_lost(store: Arc<dyn Store>) {
+    begin(&*store, "ada", 1_000, None, &[]).await;
+    let results = together(|caller| {
+        let store = store.clone();
+        async move {
+            match claim(&*store, "ada", caller, None).await {
+                Claimed::Done(handles) => handles,
+                other => panic!("{other:?}"),
+            }
+        }
+    })
+    .await;
+    let Claimed::Done(all) = claim(&*store, "ada", 1_000, None).await else { panic!("no place") };
+    assert_eq!(all.len(), results.len() + 1);
+    // Each saw those before it, itself last: one order for all.
+    for seen in &results {
+        assert_eq!(*seen, all[..seen.len()]);
+    }
+    let mut lengths: Vec<usize> = results.iter().map(Vec::len).collect();
+    lengths.sort_unstable();
+    assert!(lengths.iter().copied().eq(2..=all.len()));
+}
+
+pub(crate) async fn one_beginning_of_an_entry_counts(store: Arc<dyn Store>) {
+    let results = together(|caller| {
+        let store = store.clone();
+        async move { begin(&*store, "ada", caller, Some(2), &[1_000 + caller]).await }
+    })
+    .await;
+    assert_eq!(count(&results, |claimed| matches!(claimed, Claimed::Done(_))), 1);
+    let firsts: Vec<Handle> = results
+        .iter()
+        .map(|claimed| match claimed {
+            Claimed::Done(handles) | Claimed::Full(handles) => handles[0],
+            Claimed::Unknown => panic!("nothing is known"),
+        })
+        .collect();
+    assert!(firsts.iter().all(|first| *first == firsts[0]));
+}

@@ -1,0 +1,73 @@
+//! Which sessions each user has, in the order of their arrival.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use crate::id::Handle;
+use crate::store::{Claim, Claimed};
+
+/// What an entry costs beside its user's name and its handles.
+const OVERHEAD: usize = 96;
+
+/// An entry for each user who has one; none is empty.
+#[derive(Default)]
+pub(super) struct Claims {
+    entries: BTreeMap<String, Vec<Handle>>,
+    bytes: usize,
+}
+
+fn size(user_id: &str, handles: &[Handle]) -> usize {
+    if handles.is_empty() { 0 } else { OVERHEAD + user_id.len() + size_of_val(handles) }
+}
+
+impl Claims {
+    /// Memory that they take, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn claim(&mut self, claim: Claim<'_>) -> Claimed {
+        let Claim { user_id, handle, room, earlier } = claim;
+        let known = self.entries.get(user_id).map(Vec::as_slice).or(earlier);
+        let Some(mut handles) = known.map(<[Handle]>::to_vec) else { return Claimed::Unknown };
+        let place = handles.iter().position(|other| *other == handle).unwrap_or(handles.len());
+        let fits = room.is_none_or(|room| place < room);
+        if fits && place == handles.len() {
+            handles.push(handle);
+        }
+        self.put(user_id, handles.clone());
+        if fits { Claimed::Done(handles) } else { Claimed::Full(handles) }
+    }
+
+    pub(super) fn release(&mut self, user_id: &str, gone: &[Handle]) {
+        let Some(handles) = self.entries.get(user_id) else { return };
+        let rest = handles.iter().filter(|handle| !gone.contains(handle)).copied().collect();
+        self.put(user_id, rest);
+    }
+
+    pub(super) fn tidy(
+        &mut self,
+        after: Option<&str>,
+        limit: usize,
+        is_live: impl Fn(Handle) -> bool,
+    ) -> Option<String> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let users = self.entries.range::<str, _>((from, Bound::Unbounded)).take(limit);
+        let users: Vec<String> = users.map(|(user_id, _)| user_id.clone()).collect();
+        for user_id in &users {
+            let handles = self.entries.get(user_id).into_iter().flatten();
+            let rest = handles.filter(|handle| is_live(**handle)).copied().collect();
+            self.put(user_id, rest);
+        }
+        if users.len() < limit { None } else { users.into_iter().next_back() }
+    }
+
+    fn put(&mut self, user_id: &str, handles: Vec<Handle>) {
+        self.bytes += size(user_id, &handles);
+        let old = match handles.is_empty() {
+            true => self.entries.remove(user_id),
+            false => self.entries.insert(user_id.to_owned(), handles),
+        };
+        self.bytes -= old.map_or(0, |old| size(user_id, &old));
+    }
+}
