@@ -115,6 +115,7 @@ async fn what_is_stored_can_be_read_in_a_shell() {
         "_id",
         "secret_hash",
         "user_id",
+        "auth_time",
         "data",
         "metadata",
         "created_at",
