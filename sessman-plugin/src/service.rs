@@ -42,9 +42,9 @@ impl Service {
             .map_err(|error| format!("its threads could not be started: {error}"))?;
         let handle = runtime.handle().clone();
         let opened = {
-            let store = config.store.clone();
+            let (store, keys) = (config.store.clone(), config.encryption.clone());
             // Opening a file may take its time, which the host's threads should not give.
-            let opening = handle.spawn_blocking(move || store::open(&store));
+            let opening = handle.spawn_blocking(move || store::open(&store, keys.as_ref()));
             opening.await
         };
         let store: Arc<dyn Store> = match opened {

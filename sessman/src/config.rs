@@ -2,6 +2,7 @@
 
 mod access;
 mod cookie;
+mod encryption;
 mod raw;
 mod rules;
 
@@ -20,6 +21,7 @@ use crate::rules::Rules;
 use crate::secret::Secret;
 use crate::store::memory::MemoryConfig;
 use crate::store::mongodb::MongoConfig;
+use crate::store::sealed::Keys;
 use crate::store::sqlite::{Durability, SqliteConfig};
 
 /// The whole configuration of an instance, checked.
@@ -27,6 +29,8 @@ use crate::store::sqlite::{Durability, SqliteConfig};
 pub struct Config {
     /// Where sessions are kept.
     pub store: StoreConfig,
+    /// What encrypts them there; `None` where nothing does.
+    pub encryption: Option<Keys>,
     /// The rules they follow.
     pub rules: Rules,
     /// Who may do what with them.
@@ -67,6 +71,7 @@ impl Config {
         let raw: RawConfig = settings::read(members)?;
         let mut problems = Vec::new();
         let store = raw.store(surroundings, &mut problems);
+        let encryption = encryption::read(&raw, &mut problems);
         let rules = raw.rules(&mut problems);
         let cleanup_interval = seconds("cleanup_interval", raw.cleanup_interval, &mut problems);
         let access = access::read(&raw, &mut problems);
@@ -74,6 +79,7 @@ impl Config {
         match store {
             Some(store) if problems.is_empty() => Ok(Self {
                 store,
+                encryption,
                 rules,
                 access,
                 cookie,

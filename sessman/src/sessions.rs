@@ -31,6 +31,7 @@ use crate::id::{Handle, SessionId};
 use crate::metrics::{Metrics, Operation};
 use crate::record::{Change, Record};
 use crate::rules::Rules;
+use crate::store::sealed::check_unsealed;
 use crate::store::{Expected, Store, StoreError, Updated};
 use crate::time::Clock;
 use rates::Rates;
@@ -121,7 +122,9 @@ impl Sessions {
 
     /// The live record of `handle`.
     async fn load(&self, handle: Handle) -> Result<Option<Arc<Record>>, StoreError> {
-        self.ask(Operation::Load, self.store.load(handle, self.clock.now())).await
+        let record = self.ask(Operation::Load, self.store.load(handle, self.clock.now())).await?;
+        record.as_deref().map(check_unsealed).transpose()?;
+        Ok(record)
     }
 
     async fn write(

@@ -7,6 +7,7 @@
 pub mod conformance;
 pub mod memory;
 pub mod mongodb;
+pub mod sealed;
 pub mod sqlite;
 
 use std::error::Error as StdError;
@@ -18,6 +19,7 @@ use crate::config::StoreConfig;
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
 use crate::time::Timestamp;
+use sealed::{Keys, SealedStore};
 
 /// Whether [`Store::create`] wrote the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,16 +192,21 @@ pub trait Store: Send + Sync {
     async fn close(&self);
 }
 
-/// Opens the store that is configured. It may block on files; a server is not waited for.
+/// Opens the store that is configured, with `keys` to encrypt what is in it. It may block on files; a server is not
+/// waited for.
 ///
 /// Must be called in a tokio runtime, which the store then does its work on.
 ///
 /// # Errors
 /// What is wrong and what to do about it.
-pub fn open(config: &StoreConfig) -> Result<Arc<dyn Store>> {
-    Ok(match config {
+pub fn open(config: &StoreConfig, keys: Option<&Keys>) -> Result<Arc<dyn Store>> {
+    let store: Arc<dyn Store> = match config {
         StoreConfig::Memory(config) => Arc::new(memory::MemoryStore::new(config.clone())),
         StoreConfig::Sqlite(config) => Arc::new(sqlite::SqliteStore::open(config.clone())?),
         StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open(config.clone())?),
+    };
+    Ok(match keys {
+        Some(keys) => Arc::new(SealedStore::new(store, keys.clone())),
+        None => store,
     })
 }

@@ -5,6 +5,7 @@ mod access;
 mod compat;
 mod configuration;
 mod durability;
+mod encryption;
 mod hostile;
 mod lifecycle;
 mod mongodb_faults;

@@ -40,6 +40,12 @@ pub struct RawConfig {
     /// Memory: the most bytes of sessions to keep.
     #[serde(deserialize_with = "settings::loose::option")]
     pub max_memory_bytes: Option<usize>,
+    /// Keys of 32 bytes as base64 or hexadecimal that encrypt `data` and `metadata` in the store: a text or a list of them,
+    /// of which the first encrypts and all of them open; none.
+    pub encryption_keys: Option<Value>,
+    /// Whether records that were written before there were keys are read; `false`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub accept_unencrypted: Option<bool>,
     /// Seconds that a session lives from the last new, update or touch; 86400.
     #[serde(deserialize_with = "settings::loose::option")]
     pub session_ttl: Option<u64>,

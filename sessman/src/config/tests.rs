@@ -165,3 +165,21 @@ fn an_admin_key_is_a_text_or_a_list_and_never_shown() {
         assert_eq!(problems, ["admin_key: expected a text of visible ASCII characters, or a list of them"]);
     }
 }
+
+#[test]
+fn encryption_keys_are_32_bytes_in_any_usual_spelling() {
+    let base64 = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+    let url_safe = "__________________________________________8";
+    for keys in [json!(base64), json!(base64.trim_end_matches('=')), json!(["0a".repeat(32), url_safe])] {
+        assert!(read(json!({ "encryption_keys": keys })).unwrap().encryption.is_some(), "{keys}");
+    }
+    assert!(read(json!({})).unwrap().encryption.is_none());
+    for keys in
+        [json!(""), json!([]), json!("hidden"), json!(5), json!([base64, "0a"]), json!("0x".repeat(32))]
+    {
+        let problems = read(json!({ "encryption_keys": keys })).unwrap_err();
+        assert!(problems.len() == 1 && problems[0].contains("openssl rand"), "{problems:?}");
+        assert!(!problems[0].contains("hidden"));
+    }
+    assert!(read(json!({ "accept_unencrypted": true })).is_err());
+}

@@ -1,0 +1,53 @@
+//! The keys that encrypt what is in the store.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde_json::Value;
+
+use super::raw::RawConfig;
+use super::{Problem, problem};
+use crate::store::sealed::{KEY_BYTES, Keys};
+
+/// With padding and without.
+const LENIENT: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+
+/// Reads the keys that are about encryption.
+pub(super) fn read(raw: &RawConfig, problems: &mut Vec<Problem>) -> Option<Keys> {
+    let texts = match &raw.encryption_keys {
+        None | Some(Value::Null) => {
+            if raw.accept_unencrypted.is_some() {
+                problems.push(problem("accept_unencrypted", "means nothing without `encryption_keys`"));
+            }
+            return None;
+        }
+        Some(Value::Array(items)) => items.iter().map(Value::as_str).collect(),
+        Some(one) => vec![one.as_str()],
+    };
+    let keys: Option<Vec<[u8; KEY_BYTES]>> = texts.into_iter().map(|text| key(text?.trim())).collect();
+    let keys = keys.and_then(|keys| Keys::new(&keys, raw.accept_unencrypted.unwrap_or(false)));
+    if keys.is_none() {
+        let expected =
+            "expected 32 bytes as base64 or hexadecimal (`openssl rand -base64 32` makes one), or a list";
+        problems.push(problem("encryption_keys", expected));
+    }
+    keys
+}
+
+fn key(text: &str) -> Option<[u8; KEY_BYTES]> {
+    let hexadecimal = || {
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let pairs = text.as_bytes().chunks(2);
+        pairs
+            .map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?))
+            .collect::<Option<Vec<u8>>>()
+    };
+    let bytes = match text.len() {
+        64 => hexadecimal(),
+        _ => [&alphabet::STANDARD, &alphabet::URL_SAFE]
+            .into_iter()
+            .find_map(|alphabet| GeneralPurpose::new(alphabet, LENIENT).decode(text).ok()),
+    };
+    bytes?.try_into().ok()
+}
