@@ -1,18 +1,19 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use tracing::Level;
 
 use crate::config;
 
 /// What the user asked for.
 #[derive(Debug, Parser)]
-#[command(name = "pserve", version, about, long_about = LONG_ABOUT)]
+#[command(name = "pserve", version, about, long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub struct Cli {
     /// Configuration file.
-    #[arg(short, long = "ini-file", value_name = "FILE", default_value = "pserve.ini")]
+    #[arg(short, long = "ini-file", value_name = "FILE", default_value = "pserve.ini", global = true)]
     pub ini_file: PathBuf,
     /// Log level: error, warn, info, debug or trace; instead of `[log] level`.
     #[arg(short, long, value_name = "LEVEL", value_parser = level)]
@@ -28,6 +29,23 @@ pub struct Cli {
 /// Something else than serving.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Checks the configuration and every plugin, and says all that is wrong.
+    #[command(long_about = CHECK, after_long_help = CHECK_EXAMPLES)]
+    Check {
+        /// Print one JSON object: `ok`, and `problems` as a list of texts.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lists the configured instances and their plugins.
+    #[command(long_about = PLUGINS, after_long_help = PLUGINS_EXAMPLES)]
+    Plugins {
+        /// Print one JSON object, in the form of the route `/plugins`.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Asks a running host whether it is ready.
+    #[command(long_about = HEALTHCHECK, after_long_help = HEALTHCHECK_EXAMPLES)]
+    Healthcheck(Healthcheck),
     /// Tries one plugin. The host starts itself so, because a broken library may end the process that opens it.
     #[command(hide = true)]
     Probe {
@@ -35,6 +53,20 @@ pub enum Command {
         #[arg(long)]
         library_fd: i32,
     },
+}
+
+/// How a running host is asked.
+#[derive(Debug, Args)]
+pub struct Healthcheck {
+    /// Ask only whether the host answers at all (`/healthz`), not whether every instance can serve (`/readyz`).
+    #[arg(long)]
+    pub live: bool,
+    /// Ask at this address, and read no configuration file.
+    #[arg(long, value_name = "IP:PORT")]
+    pub address: Option<SocketAddr>,
+    /// Seconds to wait for the answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
 }
 
 impl Cli {
@@ -49,7 +81,63 @@ pserve loads every plugin of a directory and serves their routes over HTTP.
 
 The configuration is an INI file with the sections network, paths, auth, limits, log and plugin_parms.
 A variable PSERVE_SECTION_KEY in the environment overrides a key, PSERVE_NETWORK_PORT for example.
-SIGTERM and SIGINT stop the host after the requests under way; a second one stops it at once.";
+SIGTERM and SIGINT stop the host after the requests under way; a second one stops it at once.
+SIGHUP and SIGUSR1 make it read its files again; what is wrong in them leaves everything as it is.";
+
+const EXAMPLES: &str = "\
+Examples:
+  pserve                             serve what pserve.ini of this folder says
+  pserve -i /etc/pserve/pserve.ini   serve what that file says
+  PSERVE_NETWORK_PORT=8080 pserve -v serve on another port, with debug lines in the log
+  pserve check                       what is wrong with pserve.ini and the plugins?
+
+A pserve.ini that is enough for one plugin, in a folder `plugins` beside it:
+  [auth]
+  apikey = ${ENV:API_KEY}
+  [plugin_parms]
+  sessman = json=sessman.json
+
+Exit codes: 0 stopped in order, 1 it could not serve, 2 a wrong command line.";
+
+const CHECK: &str = "\
+Checks the configuration and every plugin, and says all that is wrong.
+
+Read are the INI file, the environment, and the JSON files of the instances. Every plugin is tried in a child process;
+its instances are made and check their parameters, but take no lock, open no store and reach no server. So it may run
+beside a host that serves from the same files, and says what a reload would do.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  pserve check && kill -HUP $(cat pserve.pid)   reload only what is good
+  pserve -i new.ini check --json | jq .problems
+
+Exit codes: 0 nothing is wrong, 1 something is, 2 a wrong command line.";
+
+const PLUGINS: &str = "\
+Lists the configured instances and their plugins: version, plugin-api version, SHA-256 of the file, routes, and whether
+they could be loaded.
+
+It reads the files as `pserve check` does and asks no running host: what one serves, its route /plugins says.";
+
+const PLUGINS_EXAMPLES: &str = "\
+Examples:
+  pserve plugins
+  pserve plugins --json | jq -r '.plugins[] | .sha256 + \"  \" + .file'
+
+Exit codes: 0 listed, 1 the configuration cannot be used, 2 a wrong command line.";
+
+const HEALTHCHECK: &str = "\
+Asks a running host whether it is ready: whether every plugin and instance is loaded and says that it can serve.
+
+The address is that of the configuration file, or of --address.";
+
+const HEALTHCHECK_EXAMPLES: &str = "\
+Examples:
+  pserve healthcheck
+  pserve healthcheck --live --address 127.0.0.1:6123
+  HEALTHCHECK CMD [\"pserve\", \"-i\", \"/etc/pserve/pserve.ini\", \"healthcheck\"]   in a Dockerfile
+
+Exit codes: 0 it is, 1 it is not or does not answer, 2 a wrong command line.";
 
 fn level(text: &str) -> Result<Level, String> {
     config::parse_level(text).ok_or_else(|| "expected error, warn, info, debug or trace".into())
@@ -67,5 +155,18 @@ mod tests {
         assert_eq!((cli.ini_file.clone(), cli.level()), ("b.ini".into(), Some(Level::DEBUG)));
         assert_eq!(Cli::parse_from(["pserve"]).ini_file, PathBuf::from("pserve.ini"));
         assert!(Cli::try_parse_from(["pserve", "-l", "loud"]).is_err());
+    }
+
+    #[test]
+    fn the_file_may_be_named_before_and_behind_a_command() {
+        for words in [["pserve", "-i", "a.ini", "check"], ["pserve", "check", "-i", "a.ini"]] {
+            let cli = Cli::parse_from(words);
+            assert_eq!(cli.ini_file, PathBuf::from("a.ini"));
+            assert!(matches!(cli.command, Some(Command::Check { json: false })));
+        }
+        let cli =
+            Cli::parse_from(["pserve", "healthcheck", "--live", "--address", "[::1]:80", "--timeout", "9"]);
+        let Some(Command::Healthcheck(asked)) = cli.command else { panic!("{cli:?}") };
+        assert_eq!((asked.live, asked.address.unwrap().port(), asked.timeout), (true, 80, 9));
     }
 }

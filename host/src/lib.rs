@@ -6,11 +6,14 @@
 //! - `http`: connections, routes, access, answers
 //! - `lifecycle`: reload, load, unload while requests go on
 //! - [`log`]: where log lines go
+//! - [`check`], [`healthcheck`]: the commands that look at the files, or at a running host
 //! - [`host`]: the life of the process, in which all of them meet
 
+pub mod check;
 pub mod cli;
 pub mod config;
 mod error;
+pub mod healthcheck;
 pub mod host;
 mod http;
 mod lifecycle;

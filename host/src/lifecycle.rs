@@ -116,7 +116,8 @@ pub(crate) fn load(loader: &Loader, config: Config) -> Result<Snapshot, HostErro
     Ok(snapshot)
 }
 
-fn check_exposure(snapshot: &Snapshot) -> Result<(), access::ExposureError> {
+/// Refuses to serve open instances to the network when nobody wrote that they are to be open.
+pub(crate) fn check_exposure(snapshot: &Snapshot) -> Result<(), access::ExposureError> {
     let access = snapshot.mounts.iter().map(|mount| (mount.instance.name.as_str(), &mount.access));
     access::check_exposure(snapshot.config.network.address, access)
 }

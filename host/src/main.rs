@@ -1,17 +1,21 @@
 //! `pserve`: command line, configuration, plugins, serving, drain.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
-use pserve::cli::{Cli, Command};
+use pserve::check::Findings;
+use pserve::cli::{Cli, Command, Healthcheck};
 use pserve::config::Config;
+use pserve::healthcheck::{self, Question};
 use pserve::host::Host;
 use pserve::log;
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("pserve: {error:#}");
             ExitCode::FAILURE
@@ -19,12 +23,41 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<()> {
-    if let Some(Command::Probe { library_fd }) = cli.command {
-        return Ok(pserve::probe_child(library_fd)?);
+fn run(cli: &Cli) -> Result<ExitCode> {
+    match &cli.command {
+        None => serve(cli)?,
+        Some(Command::Probe { library_fd }) => pserve::probe_child(*library_fd)?,
+        Some(Command::Check { json }) => {
+            let findings = Findings::of(&cli.ini_file);
+            print(&if *json { findings.json() } else { findings.to_string() })?;
+            return Ok(if findings.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Some(Command::Plugins { json }) => {
+            let findings = Findings::of(&cli.ini_file);
+            print(&if *json { findings.plugins_json()? } else { findings.plugins_table()? })?;
+        }
+        Some(Command::Healthcheck(asked)) => print(healthcheck(cli, asked)?)?,
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(cli: &Cli) -> Result<()> {
     let config = Config::load(&cli.ini_file)?;
     log::begin(&config.log, cli.level())?;
     Host::load(config, &cli.ini_file)?.serve()?;
     Ok(())
+}
+
+fn healthcheck(cli: &Cli, asked: &Healthcheck) -> Result<&'static str> {
+    let address = match asked.address {
+        Some(address) => address,
+        None => healthcheck::address(&Config::load(&cli.ini_file)?)?,
+    };
+    let (question, good) = if asked.live { (Question::Live, "live") } else { (Question::Ready, "ready") };
+    healthcheck::ask(address, question, Duration::from_secs(asked.timeout))?;
+    Ok(good)
+}
+
+fn print(text: &str) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{}", text.trim_end())
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod compat;
+mod cli;
 mod configuration;
 mod durability;
 mod encryption;

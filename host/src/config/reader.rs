@@ -67,6 +67,9 @@ impl<'a> Reader<'a> {
         if self.problems.is_empty() {
             Ok(Config { network, paths, auth, limits, log, instances })
         } else {
+            // An instance's problems keep only that instance away; but who has the file open mends them now.
+            let broken = instances.into_iter().filter_map(|line| line.config.err());
+            self.problems.extend(broken.flatten());
             Err(ConfigError::Invalid(self.problems))
         }
     }

@@ -162,7 +162,8 @@ fn check_key(snapshot: &Snapshot, route: &str, parts: &Parts) -> Result<(), Box<
     Ok(())
 }
 
-fn plugins(snapshot: &Snapshot) -> Value {
+/// What is loaded, as `/plugins` says it.
+pub(crate) fn plugins(snapshot: &Snapshot) -> Value {
     let plugins: Vec<Value> = snapshot
         .files
         .iter()

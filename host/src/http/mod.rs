@@ -17,4 +17,5 @@ pub(crate) mod server;
 mod snapshot;
 
 pub(crate) use self::app::App;
+pub(crate) use self::control::plugins;
 pub(crate) use self::snapshot::{Snapshot, Unloaded};

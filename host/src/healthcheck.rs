@@ -1,0 +1,168 @@
+//! `pserve healthcheck`: asks a running host how it is, for containers and scripts.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::config::Config;
+
+/// Bytes until the end of an answer's first line.
+const MAX_LINE: usize = 1024;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Whether every instance can serve: `/readyz`.
+    Ready,
+    /// Whether the host answers at all: `/healthz`.
+    Live,
+}
+
+/// A host that is not well, or cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum HealthError {
+    /// The configuration does not say where it listens.
+    #[error("[network] port is 0, so the file does not say where the host listens; use --address")]
+    NoPort,
+    /// There is no answer.
+    #[error("no answer from {address}")]
+    NoAnswer {
+        /// Who was asked.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The answer is not the good one.
+    #[error("{address} answered {status} to {path}")]
+    Bad {
+        /// Who was asked.
+        address: SocketAddr,
+        /// What.
+        path: &'static str,
+        /// HTTP status.
+        status: u16,
+    },
+}
+
+impl Question {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Ready => "/readyz",
+            Self::Live => "/healthz",
+        }
+    }
+}
+
+/// Where a host with this configuration is asked, from the same machine.
+///
+/// # Errors
+/// Its port is not known before it runs.
+pub fn address(config: &Config) -> Result<SocketAddr, HealthError> {
+    let address = config.network.address;
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    if address.port() == 0 { Err(HealthError::NoPort) } else { Ok(SocketAddr::new(ip, address.port())) }
+}
+
+/// Asks the host at `address` and waits for the answer, `limit` at the most.
+///
+/// # Errors
+/// There is no answer, or not the good one.
+pub fn ask(address: SocketAddr, question: Question, limit: Duration) -> Result<(), HealthError> {
+    let deadline = Instant::now() + limit;
+    let path = question.path();
+    match status(address, path, deadline) {
+        Ok(200) => Ok(()),
+        Ok(status) => Err(HealthError::Bad { address, path, status }),
+        Err(source) => Err(HealthError::NoAnswer { address, source }),
+    }
+}
+
+fn status(address: SocketAddr, path: &str, deadline: Instant) -> io::Result<u16> {
+    let mut stream = TcpStream::connect_timeout(&address, left(deadline)?)?;
+    stream.set_write_timeout(Some(left(deadline)?))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    while !answer.contains(&b'\n') {
+        stream.set_read_timeout(Some(left(deadline)?))?;
+        let mut piece = [0; 256];
+        let length = stream.read(&mut piece)?;
+        answer.extend_from_slice(&piece[..length]);
+        if length == 0 || answer.len() > MAX_LINE {
+            return Err(not_http());
+        }
+    }
+    let line = String::from_utf8_lossy(&answer);
+    let mut words = line.split_ascii_whitespace();
+    let is_http = words.next().is_some_and(|version| version.starts_with("HTTP/1."));
+    words.next().filter(|_| is_http).and_then(|status| status.parse().ok()).ok_or_else(not_http)
+}
+
+/// Time left; never zero, which would mean no limit.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    match deadline.checked_duration_since(Instant::now()) {
+        Some(left) if !left.is_zero() => Ok(left),
+        _ => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+fn not_http() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// What comes of a server that gives this answer, in pieces.
+    fn outcome(pieces: &'static [&'static str], limit: Duration) -> Result<(), HealthError> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 512];
+            let length = stream.read(&mut request).unwrap();
+            for piece in pieces {
+                stream.write_all(piece.as_bytes()).unwrap();
+                stream.flush().unwrap();
+            }
+            let wait = if pieces.is_empty() { stream.read(&mut [0; 8]).unwrap_or(0) } else { 0 };
+            (String::from_utf8_lossy(&request[..length]).into_owned(), wait)
+        });
+        let outcome = ask(address, Question::Ready, limit);
+        let (request, _) = server.join().unwrap();
+        assert!(request.starts_with("GET /readyz HTTP/1.1\r\nHost: localhost\r\n"), "{request}");
+        outcome
+    }
+
+    #[test]
+    fn only_200_is_well() {
+        let limit = Duration::from_secs(30);
+        assert!(outcome(&["HTTP/1.1 2", "00 OK\r\n", "\r\n"], limit).is_ok());
+        let not_ready = outcome(&["HTTP/1.1 503 Service Unavailable\r\n\r\n"], limit);
+        assert!(matches!(not_ready, Err(HealthError::Bad { status: 503, path: "/readyz", .. })));
+        assert!(matches!(outcome(&["SSH-2.0-x\r\n"], limit), Err(HealthError::NoAnswer { .. })));
+        assert!(matches!(outcome(&["HTTP/1.1"], limit), Err(HealthError::NoAnswer { .. })));
+    }
+
+    #[test]
+    fn silence_has_an_end() {
+        let silent = outcome(&[], Duration::from_millis(300));
+        assert!(matches!(silent, Err(HealthError::NoAnswer { .. })), "{silent:?}");
+    }
+
+    #[test]
+    fn nobody_there_is_an_error() {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let nobody = ask(address, Question::Live, Duration::from_secs(30));
+        assert!(matches!(nobody, Err(HealthError::NoAnswer { .. })));
+    }
+}
