@@ -19,6 +19,7 @@ use crate::http::access::ExposureError;
 use crate::http::server::{Bound, Draining, Server};
 use crate::http::{App, Snapshot};
 use crate::lifecycle::{self, LAST_MOMENT, Lifecycle, Order, Task, make_state_folder};
+use crate::log::Logging;
 use crate::plugin::{LoadError, Loader};
 
 /// How long a plugin that blocks a thread may hold up the others.
@@ -62,21 +63,22 @@ pub struct Host {
     loader: Loader,
     /// Absolute, for reloads.
     ini_file: PathBuf,
+    logging: Logging,
 }
 
 impl Host {
     /// Loads the plugins and prepares their instances. `config` came from `ini_file`, which is read again when the
-    /// host is told to reload.
+    /// host is told to reload; `logging` is changed with it then.
     ///
     /// # Errors
     /// The plugin directory cannot be used, or instances would be open to the network without a word about it.
     /// A plugin or an instance that fails is logged, and the others go on.
-    pub fn load(config: Config, ini_file: &Path) -> Result<Self, HostError> {
+    pub fn load(config: Config, ini_file: &Path, logging: Logging) -> Result<Self, HostError> {
         let ini_file = std::path::absolute(ini_file)
             .map_err(|source| HostError::System("cannot tell the current folder", source))?;
         let loader = Loader::default();
         let snapshot = lifecycle::load(&loader, config)?;
-        Ok(Self { snapshot, loader, ini_file })
+        Ok(Self { snapshot, loader, ini_file, logging })
     }
 
     /// Serves until SIGTERM or SIGINT, then lets what is under way end. A second signal ends the process at once.
@@ -103,7 +105,7 @@ impl Host {
     }
 
     async fn run(self) -> Result<(), HostError> {
-        let Self { snapshot, loader, ini_file } = self;
+        let Self { snapshot, loader, ini_file, logging } = self;
         let config = Arc::clone(&snapshot.config);
         let mut signals =
             Signals::new().map_err(|source| HostError::System("cannot catch signals", source))?;
@@ -114,7 +116,7 @@ impl Host {
         let _pidfile = config.paths.pidfile.as_deref().map(Pidfile::write).transpose()?;
         let (orders, ordered) = unbounded_channel();
         let app = Arc::new(App::new(snapshot, orders.clone()));
-        let lifecycle = Lifecycle::new(Arc::clone(&app), Arc::new(loader), ini_file);
+        let lifecycle = Lifecycle::new(Arc::clone(&app), Arc::new(loader), ini_file, logging);
         lifecycle.activate().await;
         let lifecycle = tokio::spawn(lifecycle.run(ordered));
         announce(&bound, &app).map_err(bind_failed)?;

@@ -21,6 +21,7 @@ use crate::error::one_line;
 use crate::host::HostError;
 use crate::http::access;
 use crate::http::{App, Snapshot, Unloaded};
+use crate::log::Logging;
 use crate::plugin::{Failure, Instance, Loaded, Loader, State, Want};
 
 /// Between two attempts to activate an instance that could not be.
@@ -106,6 +107,7 @@ pub(crate) struct Lifecycle {
     app: Arc<App>,
     loader: Arc<Loader>,
     ini_file: PathBuf,
+    logging: Logging,
 }
 
 /// Loads the plugins and prepares their instances.
@@ -124,8 +126,8 @@ pub(crate) fn check_exposure(snapshot: &Snapshot) -> Result<(), access::Exposure
 
 impl Lifecycle {
     /// For what `app` serves, which came from `ini_file` by `loader`.
-    pub(crate) fn new(app: Arc<App>, loader: Arc<Loader>, ini_file: PathBuf) -> Self {
-        Self { app, loader, ini_file }
+    pub(crate) fn new(app: Arc<App>, loader: Arc<Loader>, ini_file: PathBuf, logging: Logging) -> Self {
+        Self { app, loader, ini_file, logging }
     }
 
     /// Activates what is prepared. What cannot be is tried again later.
@@ -160,11 +162,12 @@ impl Lifecycle {
                     self.stop(deadline).await;
                     return;
                 }
-                Task::ReloadAll => self.reload_all().await,
+                Task::ReloadAll => self.reload_all().await.inspect_err(|_| self.reopen_log()),
                 Task::Reload(name) => self.reload(&name).await,
                 Task::Load(name) => self.load(&name).await,
                 Task::Unload(name) => self.unload(&name).await,
             };
+            self.app.metrics().reload(done.is_ok());
             match &done {
                 Ok(report) => tracing::info!(task = described, "{report}"),
                 Err(refusal) => tracing::error!(task = described, reason = %refusal, "refused"),
@@ -206,11 +209,24 @@ impl Lifecycle {
         let old = self.app.snapshot();
         let config = self.read_config().await?;
         let notes = restart_notes(&old.config, &config);
+        let logging =
+            self.logging.prepare(&config.log).map_err(|error| Refusal::Invalid(one_line(&error)))?;
         let running: Vec<Arc<Instance>> = old.instances().cloned().collect();
         let (config, loaded) = self.prepare(config, Wanted::All(running)).await?;
         let new = Snapshot::new(Arc::new(config), loaded, Vec::new());
         let report = self.change(&old, new).await?;
+        logging.apply();
         Ok(Report { notes, ..report })
+    }
+
+    /// Whoever has moved the log file away must not depend on a configuration that somebody is editing.
+    fn reopen_log(&self) {
+        match self.logging.prepare(&self.app.snapshot().config.log) {
+            Ok(logging) => logging.apply(),
+            Err(error) => {
+                tracing::warn!(reason = one_line(&error), "the log goes on in the file that is open")
+            }
+        }
     }
 
     async fn reload(&self, name: &str) -> Result<Report, Refusal> {

@@ -1,22 +1,29 @@
-//! Where log lines go and which of them.
+//! Where log lines go, which of them, and how they look; all of it may change while the host runs.
 
+use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use tracing::Level;
 use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::fmt::format::{Format, Full, Json, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, Registry};
 
 use crate::config::{Log, LogFormat};
 
 /// The target of lines that plugins write.
 pub const PLUGIN_TARGET: &str = "plugin";
+/// The target of the access log: written whatever the level is, once it is asked for.
+pub const ACCESS_TARGET: &str = "access";
 
 /// Logging that cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -35,31 +42,128 @@ pub enum LogError {
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
 
+/// Logging that has begun.
+#[derive(Clone)]
+pub struct Logging {
+    /// The level of the command line, which wins.
+    level: Option<Level>,
+    output: Arc<Output>,
+    is_json: Arc<AtomicBool>,
+    filter: reload::Handle<Targets, Registry>,
+}
+
 /// Begins to log as `log` says; `level` of the command line wins.
 ///
 /// # Errors
 /// The file cannot be opened.
-pub fn begin(log: &Log, level: Option<Level>) -> Result<(), LogError> {
-    let writer = match &log.file {
-        None => BoxMakeWriter::new(io::stderr),
-        Some(path) => {
-            let file = File::options().append(true).create(true).open(path);
-            let file = file.map_err(|source| LogError::Open { path: path.clone(), source })?;
-            BoxMakeWriter::new(Arc::new(file))
-        }
-    };
-    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
-    let layer: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
-        LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
-    };
-    // Libraries speak up only when something is wrong: their debug lines print requests, and so keys.
+pub fn begin(log: &Log, level: Option<Level>) -> Result<Logging, LogError> {
+    let output = Arc::new(Output(RwLock::new(open(log)?)));
+    let is_json = Arc::new(AtomicBool::new(log.format == LogFormat::Json));
+    let (filter, handle) = reload::Layer::new(targets(log, level));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_writer(Arc::clone(&output))
+        .event_format(Lines::new(Arc::clone(&is_json)));
+    tracing_subscriber::registry().with(filter).with(lines).try_init().map_err(LogError::Twice)?;
+    Ok(Logging { level, output, is_json, filter: handle })
+}
+
+/// How to log from now on, in which nothing can fail any more.
+pub struct NewLogging {
+    of: Logging,
+    file: Option<File>,
+    targets: Targets,
+    is_json: bool,
+}
+
+impl Logging {
+    /// Gets ready to log as `log` says. The file is opened anew, whether or not its name has changed, so that a file
+    /// that was moved away is let go.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn prepare(&self, log: &Log) -> Result<NewLogging, LogError> {
+        let (targets, is_json) = (targets(log, self.level), log.format == LogFormat::Json);
+        Ok(NewLogging { of: self.clone(), file: open(log)?, targets, is_json })
+    }
+}
+
+impl NewLogging {
+    /// Logs so.
+    pub fn apply(self) {
+        let Logging { output, is_json, filter, .. } = self.of;
+        // It fails only when nobody logs any more.
+        let _ = filter.reload(self.targets);
+        *output.0.write().unwrap_or_else(PoisonError::into_inner) = self.file;
+        is_json.store(self.is_json, Ordering::Relaxed);
+    }
+}
+
+fn open(log: &Log) -> Result<Option<File>, LogError> {
+    let Some(path) = &log.file else { return Ok(None) };
+    let file = File::options().append(true).create(true).open(path);
+    file.map(Some).map_err(|source| LogError::Open { path: path.clone(), source })
+}
+
+/// Libraries speak up only when something is wrong: their debug lines print requests, and so keys.
+fn targets(log: &Log, level: Option<Level>) -> Targets {
     let level = LevelFilter::from_level(level.unwrap_or(log.level));
-    let filter = Targets::new()
+    Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("pserve", level)
-        .with_target(PLUGIN_TARGET, level);
-    tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().map_err(LogError::Twice)
+        .with_target(PLUGIN_TARGET, level)
+        .with_target(ACCESS_TARGET, LevelFilter::INFO)
+}
+
+/// The log file, or standard error.
+struct Output(RwLock<Option<File>>);
+
+impl Write for &Output {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // Shared: the system itself keeps lines whole that are appended to a file at the same time.
+        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(file) => (&*file).write(line),
+            None => io::stderr().write(line),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// One line of text or one JSON object an event.
+struct Lines {
+    is_json: Arc<AtomicBool>,
+    text: Format<Full>,
+    json: Format<Json>,
+}
+
+impl Lines {
+    fn new(is_json: Arc<AtomicBool>) -> Self {
+        let json =
+            Format::default().json().flatten_event(true).with_current_span(false).with_span_list(false);
+        Self { is_json, text: Format::default(), json }
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        line: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if self.is_json.load(Ordering::Relaxed) {
+            self.json.format_event(context, line, event)
+        } else {
+            self.text.format_event(context, line, event)
+        }
+    }
 }
 
 /// Logs a line of an instance's plugin.
@@ -76,5 +180,53 @@ pub fn plugin_line(instance: &str, level: Level, message: &str) {
         tracing::debug!(target: PLUGIN_TARGET, instance, "{message}");
     } else {
         tracing::trace!(target: PLUGIN_TARGET, instance, "{message}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(file: PathBuf, level: Level, format: LogFormat) -> Log {
+        Log { level, format, file: Some(file), access: true }
+    }
+
+    /// One test, because there is one log in a process.
+    #[test]
+    fn level_format_and_file_change_while_the_host_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+        let read = |path: &PathBuf| std::fs::read_to_string(path).unwrap();
+        let logging = begin(&log(first.clone(), Level::WARN, LogFormat::Text), None).unwrap();
+        tracing::info!(target: "pserve::test", "too quiet");
+        tracing::warn!(target: "pserve::test", reason = "a\nb", "loud");
+        tracing::info!(target: ACCESS_TARGET, status = 200, "request");
+        plugin_line("one", Level::ERROR, "two\nlines");
+        let text = read(&first);
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.contains("loud reason=\"a\\nb\"") && text.contains("two lines"), "{text}");
+
+        let bad = log(folder.path().join("none/log"), Level::TRACE, LogFormat::Json);
+        assert!(matches!(logging.prepare(&bad), Err(LogError::Open { .. })));
+        tracing::info!(target: "pserve::test", "still too quiet");
+        assert_eq!(read(&first), text);
+
+        logging.prepare(&log(second.clone(), Level::INFO, LogFormat::Json)).unwrap().apply();
+        tracing::info!(target: "pserve::test", status = 200, reason = "a\nb", "heard");
+        tracing::info!(target: "hyper::test", "of a library");
+        plugin_line("one", Level::INFO, "said");
+        let lines: Vec<serde_json::Value> =
+            read(&second).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert_eq!((&lines[0]["message"], &lines[0]["status"]), (&"heard".into(), &200.into()));
+        assert_eq!((&lines[1]["message"], &lines[1]["instance"]), (&"said".into(), &"one".into()));
+        assert_eq!(read(&first), text);
+
+        // As logrotate does it.
+        let moved = folder.path().join("moved");
+        std::fs::rename(&second, &moved).unwrap();
+        logging.prepare(&log(second.clone(), Level::INFO, LogFormat::Text)).unwrap().apply();
+        tracing::info!(target: "pserve::test", "after");
+        assert_eq!((read(&moved).lines().count(), read(&second).lines().count()), (2, 1));
     }
 }

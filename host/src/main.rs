@@ -43,8 +43,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
 
 fn serve(cli: &Cli) -> Result<()> {
     let config = Config::load(&cli.ini_file)?;
-    log::begin(&config.log, cli.level())?;
-    Host::load(config, &cli.ini_file)?.serve()?;
+    let logging = log::begin(&config.log, cli.level())?;
+    Host::load(config, &cli.ini_file, logging)?.serve()?;
     Ok(())
 }
 

@@ -2,13 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that finds something missing is to fail")]
 
 mod access;
-mod compat;
 mod cli;
+mod compat;
 mod configuration;
 mod durability;
 mod encryption;
 mod hostile;
+mod keys;
 mod lifecycle;
+mod logs;
+mod metrics;
 mod mongodb_faults;
 mod outage;
 mod plugins;

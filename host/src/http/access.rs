@@ -104,18 +104,50 @@ fn is_loopback_host(host: &str) -> bool {
         }
 }
 
-/// Whether one of `keys` comes in the headers.
+/// What a request brought to show that it may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presented {
+    /// No key.
+    Nothing,
+    /// Keys, none of them a valid one.
+    Wrong,
+    /// A valid key, whatever else came.
+    Valid,
+}
+
+impl Presented {
+    /// What this and another place of the request come to.
+    pub(crate) fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Valid, _) | (_, Self::Valid) => Self::Valid,
+            (Self::Nothing, Self::Nothing) => Self::Nothing,
+            _ => Self::Wrong,
+        }
+    }
+}
+
+/// What the keys of one place come to. Two are none: a request is one guess, not as many as fit into it.
+pub(crate) fn presented<'a>(keys: &ApiKeys, candidates: impl IntoIterator<Item = &'a [u8]>) -> Presented {
+    let mut candidates = candidates.into_iter().filter(|candidate| !candidate.is_empty());
+    match (candidates.next(), candidates.next()) {
+        (None, _) => Presented::Nothing,
+        (Some(candidate), None) if keys.accept(candidate) => Presented::Valid,
+        _ => Presented::Wrong,
+    }
+}
+
+/// What key comes in the headers.
 ///
 /// With `custom_only` nothing but X-Custom-Auth counts: on a forward-auth route Authorization belongs to the
 /// request that is asked about.
-pub(crate) fn header_key(keys: &ApiKeys, headers: &HeaderMap, custom_only: bool) -> bool {
-    let custom =
-        headers.get_all("x-custom-auth").iter().any(|value| keys.accept(value.as_bytes().trim_ascii()));
-    let bearer = || {
-        let values = headers.get_all(AUTHORIZATION).iter();
-        values.filter_map(|value| bearer_token(value.as_bytes())).any(|token| keys.accept(token))
-    };
-    custom || (!custom_only && bearer())
+pub(crate) fn header_key(keys: &ApiKeys, headers: &HeaderMap, custom_only: bool) -> Presented {
+    let values = headers.get_all("x-custom-auth").iter();
+    let custom = presented(keys, values.map(|value| value.as_bytes().trim_ascii()));
+    if custom_only || custom == Presented::Valid {
+        return custom;
+    }
+    let values = headers.get_all(AUTHORIZATION).iter();
+    custom.or(presented(keys, values.filter_map(|value| bearer_token(value.as_bytes()))))
 }
 
 fn bearer_token(value: &[u8]) -> Option<&[u8]> {
@@ -242,36 +274,50 @@ mod tests {
 
     #[test]
     fn keys_in_headers() {
+        use Presented::{Nothing, Valid, Wrong};
         let keys = keys(&["k1", "k2"]);
-        for pair in [
-            ("authorization", "Bearer k1"),
-            ("authorization", "bearer  k2 "),
-            ("x-custom-auth", "k1"),
-            ("x-custom-auth", " k2"),
-        ] {
-            assert!(header_key(&keys, &headers(&[pair]), false), "{pair:?}");
+        let check = |pairs: &[(&'static str, &'static str)], expected| {
+            assert_eq!(header_key(&keys, &headers(pairs), false), expected, "{pairs:?}");
+        };
+        check(&[], Nothing);
+        for value in ["Bearer k1", "bearer  k2 "] {
+            check(&[("authorization", value)], Valid);
         }
-        for pair in [
-            ("authorization", "k1"),
-            ("authorization", "Bearerk1"),
-            ("authorization", "Basic k1"),
-            ("authorization", "Bearer k1,k2"),
-            ("authorization", "Bearer"),
-            ("authorization", "Bearer "),
-            ("x-custom-auth", ""),
-            ("x-api-key", "k1"),
-        ] {
-            assert!(!header_key(&keys, &headers(&[pair]), false), "{pair:?}");
+        for value in ["Bearer k", "Bearer k1,k2", "Bearer k1 k2"] {
+            check(&[("authorization", value)], Wrong);
         }
-        let two = [("authorization", "Bearer no"), ("x-custom-auth", "k1")];
-        assert!(header_key(&keys, &headers(&two), false));
+        for value in ["k1", "Bearerk1", "Basic k1", "Bearer", "Bearer "] {
+            check(&[("authorization", value)], Nothing);
+        }
+        check(&[("x-custom-auth", "k1")], Valid);
+        check(&[("x-custom-auth", " k2")], Valid);
+        check(&[("x-custom-auth", "k1 k2")], Wrong);
+        check(&[("x-custom-auth", "")], Nothing);
+        check(&[("x-api-key", "k1")], Nothing);
+        check(&[("authorization", "Bearer no"), ("x-custom-auth", "k1")], Valid);
+        check(&[("authorization", "Bearer k1"), ("x-custom-auth", "no")], Valid);
+        check(&[("authorization", "Bearer no"), ("x-custom-auth", "no")], Wrong);
+    }
+
+    #[test]
+    fn one_request_is_one_guess_in_each_place() {
+        let keys = keys(&["k1"]);
+        let two = [("x-custom-auth", "no"), ("x-custom-auth", "k1")];
+        assert_eq!(header_key(&keys, &headers(&two), false), Presented::Wrong);
+        let two = [("authorization", "Bearer k1"), ("authorization", "Bearer no")];
+        assert_eq!(header_key(&keys, &headers(&two), false), Presented::Wrong);
+        let body = take_body_key(br#"{"apikey":"no","apikey":"k1"}"#).unwrap();
+        assert_eq!(presented(&keys, body.keys.iter().map(String::as_bytes)), Presented::Wrong);
+        let query = take_query_key("apikey=no&apikey=k1").unwrap();
+        assert_eq!(presented(&keys, query.keys.iter().map(Vec::as_slice)), Presented::Wrong);
     }
 
     #[test]
     fn only_the_custom_header_counts_on_a_forward_auth_route() {
         let keys = keys(&["k"]);
-        assert!(!header_key(&keys, &headers(&[("authorization", "Bearer k")]), true));
-        assert!(header_key(&keys, &headers(&[("x-custom-auth", "k")]), true));
+        let check = |pair| header_key(&keys, &headers(&[pair]), true);
+        assert_eq!(check(("authorization", "Bearer k")), Presented::Nothing);
+        assert_eq!(check(("x-custom-auth", "k")), Presented::Valid);
     }
 
     #[test]

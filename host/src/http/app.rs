@@ -12,19 +12,26 @@ use hyper::{Request, Response, StatusCode};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use super::access::Presented;
+use super::attempts::{Attempts, Pause};
 use super::call::{Call, Incoming, Received, Step};
 use super::control::Control;
-use super::request::{self, RequestId};
+use super::metrics::{KeyFailure, Metrics, RouteMetrics};
+use super::request::{self, REQUEST_ID, RequestId};
 use super::response::{AnswerBody, problem, problem_with};
 use super::router::join_names;
 use super::snapshot::{Snapshot, Target};
+use super::trace::TraceId;
 use crate::lifecycle::Order;
+use crate::log::ACCESS_TARGET;
 
 /// Everything that answering a request needs.
 pub(crate) struct App {
     snapshot: ArcSwap<Snapshot>,
     control: Control,
     in_flight: AtomicUsize,
+    metrics: Arc<Metrics>,
+    attempts: Attempts,
 }
 
 /// An answer, and for the log who gave it.
@@ -54,12 +61,21 @@ impl Drop for InFlight<'_> {
 
 impl App {
     /// Serves `snapshot`. What the control routes are told to do goes to `orders`.
-    pub(crate) fn new(snapshot: Snapshot, orders: UnboundedSender<Order>) -> Self {
+    pub(crate) fn new(mut snapshot: Snapshot, orders: UnboundedSender<Order>) -> Self {
+        let metrics = Arc::new(Metrics::new(Control::ROUTES));
+        snapshot.count(&metrics);
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             control: Control::new(orders),
             in_flight: AtomicUsize::new(0),
+            metrics,
+            attempts: Attempts::default(),
         }
+    }
+
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// What is served now.
@@ -68,7 +84,8 @@ impl App {
     }
 
     /// From now on serves `snapshot`.
-    pub(crate) fn serve(&self, snapshot: Snapshot) {
+    pub(crate) fn serve(&self, mut snapshot: Snapshot) {
+        snapshot.count(&self.metrics);
         self.snapshot.store(Arc::new(snapshot));
     }
 
@@ -83,33 +100,68 @@ impl App {
         B: Body<Data = Bytes> + Unpin,
     {
         let start = Instant::now();
-        let (parts, incoming) = request.into_parts();
-        let id = RequestId::default();
+        let (mut parts, incoming) = request.into_parts();
+        let id = RequestId::of(&parts.headers);
+        let trace = TraceId::take(&mut parts.headers);
         let snapshot = self.snapshot();
         let log_access = snapshot.config.log.access;
-        let Answer { response, from } = self.dispatch(snapshot, &parts, incoming, client, start, &id).await;
+        let Answer { mut response, from } =
+            self.dispatch(snapshot, &parts, incoming, client, start, &id).await;
+        let (instance, route) = from.names();
+        let pause = self.key_failure(&mut response, client, [instance, route, id.text()]);
+        let duration = start.elapsed();
+        from.counters().unwrap_or_else(|| self.metrics.own(route)).record(
+            &parts.method,
+            response.status(),
+            duration,
+        );
         if log_access {
-            // The route as it was registered, never as the client wrote it: that may hold an id or a key.
-            let (route, instance) = match &from {
-                From::Host => ("-", "-"),
-                From::Control(route) => (*route, "-"),
-                From::Route(snapshot, target) => match snapshot.target(*target) {
-                    Some((mount, route)) => (route.path.as_str(), mount.instance.name.as_str()),
-                    None => ("-", "-"),
-                },
-            };
             tracing::info!(
+                target: ACCESS_TARGET,
                 method = parts.method.as_str(),
                 route,
                 instance,
                 status = response.status().as_u16(),
-                microseconds = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
+                bytes = response.body().size_hint().exact(),
+                microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
                 client = %client,
                 request = id.text(),
+                trace = trace.as_ref().map(TraceId::text),
                 "request"
             );
         }
+        response.headers_mut().insert(REQUEST_ID, id.into_value());
+        if let Some(pause) = pause {
+            // Nothing that a reload replaces is held meanwhile.
+            drop(from);
+            pause.wait().await;
+        }
         response
+    }
+
+    /// Notes that a request was refused for want of a key. An address that brings too many wrong ones is told so, late.
+    fn key_failure(
+        &self,
+        response: &mut Response<AnswerBody>,
+        client: IpAddr,
+        [instance, route, request]: [&str; 3],
+    ) -> Option<Pause> {
+        if *response.extensions().get::<Presented>()? != Presented::Wrong {
+            self.metrics.key_failure(KeyFailure::Missing);
+            return None;
+        }
+        let verdict = self.attempts.wrong(Some(client), Instant::now());
+        if let Some(attempts) = verdict.tell {
+            tracing::warn!(%client, instance, route, request, attempts, "a wrong API key");
+        }
+        let Some(seconds) = verdict.retry_after else {
+            self.metrics.key_failure(KeyFailure::Wrong);
+            return None;
+        };
+        self.metrics.key_failure(KeyFailure::Slowed);
+        let detail = format!("too many wrong API keys from this address; try again in {seconds} s");
+        *response = problem_with(StatusCode::TOO_MANY_REQUESTS, &detail, "retry-after", seconds.to_string());
+        verdict.pause
     }
 
     async fn dispatch<B>(
@@ -130,7 +182,7 @@ impl App {
         };
         let path = parts.uri.path();
         if let Some(route) = Control::route(path) {
-            let response = self.control.answer(&snapshot, route, parts).await;
+            let response = self.control.answer(self, &snapshot, route, parts).await;
             return Answer { response, from: From::Control(route) };
         }
         let received =
@@ -169,6 +221,28 @@ impl App {
         let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
         let counted = InFlight(&self.in_flight);
         (before < limit).then_some(counted)
+    }
+}
+
+impl From {
+    /// Instance and route, this as it was registered, never as the client wrote it: that may hold an id or a key.
+    fn names(&self) -> (&str, &str) {
+        match self {
+            Self::Host => ("-", "-"),
+            Self::Control(route) => ("-", route),
+            Self::Route(snapshot, target) => match snapshot.target(*target) {
+                Some((mount, route)) => (&mount.instance.name, &route.path),
+                None => ("-", "-"),
+            },
+        }
+    }
+
+    /// The counters of an instance's route.
+    fn counters(&self) -> Option<&RouteMetrics> {
+        match self {
+            Self::Route(snapshot, target) => snapshot.counters(*target),
+            Self::Host | Self::Control(_) => None,
+        }
     }
 }
 

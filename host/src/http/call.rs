@@ -10,7 +10,7 @@ use hyper::{Method, Response, StatusCode};
 use plugin_api::{Caller, Class, Principal};
 use tokio::time::Instant;
 
-use super::access::{self, Access};
+use super::access::{self, Access, Presented};
 use super::app::busy;
 use super::body;
 use super::request::{self, HostRequest, RequestId};
@@ -89,16 +89,18 @@ impl<'a> Call<'a> {
         }
         let query = parts.uri.query().unwrap_or_default();
         let taken_query = access::take_query_key(query);
-        let mut keyed = self.keyed_by_headers()
-            || taken_query.as_ref().is_some_and(|taken| self.keyed_by_query(&taken.keys));
+        let mut presented = self.key_in_headers();
+        if let Some(taken) = taken_query.as_ref().filter(|_| self.snapshot.config.auth.allow_query_key) {
+            presented = presented.or(self.key_of_caller(taken.keys.iter().map(Vec::as_slice)));
+        }
         let mut body = incoming.read(self.snapshot.config.limits.max_body, deadline).await?;
         if parts.method != Method::PATCH
             && let Some(taken) = access::take_body_key(&body)
         {
             body = taken.rest;
-            keyed = keyed || taken.keys.iter().any(|key| self.keyed_by_caller(key.as_bytes()));
+            presented = presented.or(self.key_of_caller(taken.keys.iter().map(String::as_bytes)));
         }
-        let caller = self.caller(keyed)?;
+        let caller = self.caller(presented)?;
         let principal = self.principal().await?;
         let request = HostRequest {
             parts,
@@ -115,7 +117,13 @@ impl<'a> Call<'a> {
             id,
         };
         let entered = enter(instance)?;
-        self.ask(&entered, &request).await
+        let mut response = self.ask(&entered, &request).await?;
+        // It may have let in no session either: then the wrong key is one that was tried.
+        let is_refused = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if is_refused && presented == Presented::Wrong {
+            response.extensions_mut().insert(presented);
+        }
+        Ok(response)
     }
 
     async fn ask(
@@ -152,7 +160,7 @@ impl<'a> Call<'a> {
         let Received { parts, client, host, id, deadline } = *self.received;
         self.check_cross_site()?;
         // A snapshot holds a guarded instance only together with its guard; without it nobody comes in.
-        let Some(Mount { instance: keeper, access }) = self.snapshot.mount(keeper) else {
+        let Some(Mount { instance: keeper, access, .. }) = self.snapshot.mount(keeper) else {
             return Err(Step::refuse(busy("the session plugin is not there")));
         };
         let request = HostRequest {
@@ -241,36 +249,35 @@ impl<'a> Call<'a> {
         Err(Step::refuse(problem(StatusCode::FORBIDDEN, &detail)))
     }
 
-    fn keyed_by_headers(&self) -> bool {
+    fn key_in_headers(&self) -> Presented {
         match &self.mount.access {
             Access::Keyed(keys) => {
                 access::header_key(keys, &self.received.parts.headers, self.route.class == Class::ForwardAuth)
             }
-            Access::Open | Access::OpenByDefault | Access::Session(_) => false,
+            Access::Open | Access::OpenByDefault | Access::Session(_) => Presented::Nothing,
         }
-    }
-
-    fn keyed_by_query(&self, candidates: &[Vec<u8>]) -> bool {
-        self.snapshot.config.auth.allow_query_key
-            && candidates.iter().any(|candidate| self.keyed_by_caller(candidate))
     }
 
     /// A key that the client itself put into query or body: on a forward-auth route that is not the caller.
-    fn keyed_by_caller(&self, candidate: &[u8]) -> bool {
+    fn key_of_caller<'k>(&self, candidates: impl IntoIterator<Item = &'k [u8]>) -> Presented {
         match &self.mount.access {
-            Access::Keyed(keys) => self.route.class != Class::ForwardAuth && keys.accept(candidate),
-            Access::Open | Access::OpenByDefault | Access::Session(_) => false,
+            Access::Keyed(keys) if self.route.class != Class::ForwardAuth => {
+                access::presented(keys, candidates)
+            }
+            _ => Presented::Nothing,
         }
     }
 
-    fn caller(&self, keyed: bool) -> Result<Caller, Step> {
+    fn caller(&self, presented: Presented) -> Result<Caller, Step> {
         let caller = match &self.mount.access {
             Access::Open | Access::OpenByDefault | Access::Session(_) => Caller::Open,
-            Access::Keyed(_) if keyed => Caller::Keyed,
+            Access::Keyed(_) if presented == Presented::Valid => Caller::Keyed,
             Access::Keyed(_) => Caller::Unkeyed,
         };
         if caller == Caller::Unkeyed && self.route.class == Class::Service {
-            return Err(Step::refuse(unauthorized(self.snapshot.config.auth.allow_query_key)));
+            let mut response = unauthorized(self.snapshot.config.auth.allow_query_key);
+            response.extensions_mut().insert(presented);
+            return Err(Step::refuse(response));
         }
         Ok(caller)
     }

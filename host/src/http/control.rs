@@ -1,4 +1,4 @@
-//! The host's own routes: `/healthz`, `/readyz`, `/plugins`, and those that change what is loaded.
+//! The host's own routes: `/healthz`, `/readyz`, `/plugins`, `/metrics`, and those that change what is loaded.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,8 +11,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 
-use super::access::{self, Access};
-use super::app::busy;
+use super::access::{self, Access, Presented};
+use super::app::{App, busy};
+use super::metrics;
 use super::response::{self, AnswerBody, problem, problem_with};
 use super::snapshot::{Mount, Snapshot};
 use crate::lifecycle::{Order, Refusal, Task};
@@ -29,6 +30,10 @@ pub(crate) struct Control {
 }
 
 impl Control {
+    /// All of them; `*` stands for the name of an instance.
+    pub(crate) const ROUTES: &[&'static str] =
+        &["/healthz", "/readyz", "/plugins", "/metrics", "/reload/*", "/load/*", "/unload/*"];
+
     /// What is to be changed goes to `orders`.
     pub(crate) fn new(orders: UnboundedSender<Order>) -> Self {
         Self { orders, readiness: Mutex::new(None) }
@@ -36,23 +41,19 @@ impl Control {
 
     /// The route that a path is, if it is one of the host's own.
     pub(crate) fn route(path: &str) -> Option<&'static str> {
-        let exact = ["/healthz", "/readyz", "/plugins"].into_iter().find(|route| *route == path);
-        exact.or_else(|| {
-            let (first, name) = path.strip_prefix('/')?.split_once('/')?;
+        Self::ROUTES.iter().copied().find(|route| match route.strip_suffix('*') {
             // A name that could be none is no route of the host's, and so nobody's.
-            let is_name = !name.is_empty() && !name.contains('/');
-            match first {
-                "reload" if is_name => Some("/reload/*"),
-                "load" if is_name => Some("/load/*"),
-                "unload" if is_name => Some("/unload/*"),
-                _ => None,
+            Some(prefix) => {
+                path.strip_prefix(prefix).is_some_and(|name| !name.is_empty() && !name.contains('/'))
             }
+            None => *route == path,
         })
     }
 
     /// Answers a request for one of the host's own routes.
     pub(crate) async fn answer(
         &self,
+        app: &App,
         snapshot: &Snapshot,
         route: &str,
         parts: &Parts,
@@ -85,6 +86,7 @@ impl Control {
             "/reload/*" => self.change(Task::Reload(name)).await,
             "/load/*" => self.change(Task::Load(name)).await,
             "/unload/*" => self.change(Task::Unload(name)).await,
+            "/metrics" => metrics::page(app.metrics(), app.in_flight(), snapshot).await,
             _ => response::json(StatusCode::OK, &plugins(snapshot)),
         }
     }
@@ -151,13 +153,16 @@ fn check_key(snapshot: &Snapshot, route: &str, parts: &Parts) -> Result<(), Box<
         let detail = format!("{route} needs the key of [auth], and none is configured");
         return Err(Box::new(problem(StatusCode::FORBIDDEN, &detail)));
     }
-    if !access::header_key(keys, &parts.headers, false) {
-        return Err(Box::new(problem_with(
+    let presented = access::header_key(keys, &parts.headers, false);
+    if presented != Presented::Valid {
+        let mut refused = problem_with(
             StatusCode::UNAUTHORIZED,
             "the key of [auth] is needed: as `Authorization: Bearer` or `X-Custom-Auth`",
             "www-authenticate",
             "Bearer realm=\"pserve\"",
-        )));
+        );
+        refused.extensions_mut().insert(presented);
+        return Err(Box::new(refused));
     }
     Ok(())
 }
@@ -191,7 +196,7 @@ pub(crate) fn plugins(snapshot: &Snapshot) -> Value {
 }
 
 fn describe(mount: &Mount) -> Value {
-    let Mount { instance, access } = mount;
+    let Mount { instance, access, .. } = mount;
     let routes: Vec<Value> = instance
         .routes
         .iter()

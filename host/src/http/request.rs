@@ -1,14 +1,16 @@
 //! A request as a plugin sees it.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use abi_stable::RRef;
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{ROption, RSlice, RStr};
 use bytes::Bytes;
-use hyper::header::{HOST, HeaderName, ORIGIN};
+use hyper::HeaderMap;
+use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
 use plugin_api::abi::request::{
     RawAddress, RawHeaderRef, RawPrincipalRef, RawRequest, RawRequest_TO, RawRequestRef,
@@ -34,7 +36,6 @@ pub(crate) struct HostRequest<'a> {
     /// The user that a session guard let in.
     pub(crate) principal: Option<&'a Principal>,
     pub(crate) deadline: Instant,
-    /// Made when somebody asks for it.
     pub(crate) id: &'a RequestId,
 }
 
@@ -174,24 +175,54 @@ pub(crate) fn host(parts: &Parts) -> Result<&str, &'static str> {
     }
 }
 
-/// Names a request in logs; made when it is first asked for.
-#[derive(Debug, Default)]
-pub(crate) struct RequestId(OnceLock<String>);
+/// Header that carries the name of a request, in both directions.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Characters of a name that a client gave.
+const MAX_REQUEST_ID: usize = 64;
+
+/// Names a request in logs and in its answer.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
-    /// The name: the process's own part and a number.
-    pub(crate) fn text(&self) -> &str {
-        static PROCESS: OnceLock<u32> = OnceLock::new();
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        self.0.get_or_init(|| {
-            let process = PROCESS.get_or_init(|| {
-                use std::hash::{BuildHasher, Hasher, RandomState};
-                // Enough to tell two processes apart; nothing depends on it being secret.
-                RandomState::new().build_hasher().finish() as u32
-            });
-            format!("{process:08x}-{:x}", NEXT.fetch_add(1, Ordering::Relaxed))
-        })
+    /// The name that the client or a proxy gave, if there is one and it can do no harm where it is written; else a new
+    /// one.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut given = headers.get_all(REQUEST_ID).iter();
+        match (given.next(), given.next()) {
+            (Some(given), None) if is_harmless(given.as_bytes()) => Self(given.clone()),
+            _ => Self::new(),
+        }
     }
+
+    /// Unlike any other, and says nothing about how many there were.
+    fn new() -> Self {
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let mut number = KEY.hash_one(NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut text = [0; 16];
+        for digit in text.iter_mut().rev() {
+            *digit = b"0123456789abcdef"[(number & 15) as usize];
+            number >>= 4;
+        }
+        // Digits are always a value.
+        Self(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-")))
+    }
+
+    /// As it is written.
+    pub(crate) fn text(&self) -> &str {
+        self.0.to_str().unwrap_or("-")
+    }
+
+    /// As a header.
+    pub(crate) fn into_value(self) -> HeaderValue {
+        self.0
+    }
+}
+
+fn is_harmless(id: &[u8]) -> bool {
+    let is_plain = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
+    (1..=MAX_REQUEST_ID).contains(&id.len()) && id.iter().all(is_plain)
 }
 
 #[cfg(test)]
@@ -232,9 +263,20 @@ mod tests {
     }
 
     #[test]
-    fn request_ids_differ_and_stay() {
-        let (one, two) = (RequestId::default(), RequestId::default());
-        assert_eq!(one.text(), one.text());
-        assert_ne!(one.text(), two.text());
+    fn request_ids_differ_and_those_of_clients_are_taken_if_they_are_harmless() {
+        let id = |values: &[&str]| {
+            let headers: Vec<(&str, &str)> = values.iter().map(|value| ("x-request-id", *value)).collect();
+            RequestId::of(&parts(&headers).headers).text().to_owned()
+        };
+        let (one, two) = (id(&[]), id(&[]));
+        assert!(one != two && one.len() == 16 && one.bytes().all(|c| c.is_ascii_hexdigit()), "{one} {two}");
+        let long = "x".repeat(65);
+        for harmless in ["a", "550e8400-e29b-41d4-a716-446655440000", "A_b.9", &long[1..]] {
+            assert_eq!(id(&[harmless]), harmless);
+        }
+        for harmful in ["", "a b", "a\"b", "a=b", "\u{e9}", "a/b", "<a>", &long] {
+            assert_eq!(id(&[harmful]).len(), 16, "{harmful}");
+        }
+        assert_eq!(id(&["a", "a"]).len(), 16);
     }
 }

@@ -10,7 +10,9 @@ use abi_stable::std_types::{ROption, RResult};
 use async_ffi::{ContextExt, FfiPoll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use hyper::{Response, StatusCode};
 use plugin_api::abi::response::{RawResponse, RawStreamBox};
 use plugin_api::guard::guard;
@@ -140,6 +142,14 @@ pub(crate) fn allow(response: &mut Response<AnswerBody>, methods: &str) {
     if let Ok(value) = HeaderValue::from_str(methods) {
         response.headers_mut().insert(hyper::header::ALLOW, value);
     }
+}
+
+/// Text of the host's own.
+pub(crate) fn text(status: StatusCode, content_type: &'static str, text: String) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::whole(text.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }
 
 /// JSON of the host's own.

@@ -153,6 +153,7 @@ async fn serve(
 ) {
     // Answers are written whole, so there is nothing to wait for before sending. It fails only on a dead socket.
     let _ = stream.set_nodelay(true);
+    let _open = app.metrics().connection();
     let phase = Phase::default();
     let stream = DeadlineStream::new(stream, phase.clone(), deadlines);
     let io = TokioIo::new(RefusalStream::new(stream, phase.clone()));

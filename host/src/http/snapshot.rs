@@ -5,6 +5,7 @@ use std::sync::Arc;
 use plugin_api::abi::plugin::{CAPABILITY_AUTHENTICATE, CAPABILITY_AUTHENTICATE_UNKEYED};
 
 use super::access::Access;
+use super::metrics::{Metrics, RouteMetrics};
 use super::router::{Router, join_names};
 use crate::config::{Auth, Config};
 use crate::plugin::{Failure, Instance, Library, Loaded, Route};
@@ -26,6 +27,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct Mount {
     pub(crate) instance: Arc<Instance>,
     pub(crate) access: Access,
+    /// The counters of the instance's routes, in their order; none before [`Snapshot::count`].
+    counters: Vec<Arc<RouteMetrics>>,
 }
 
 /// An instance that was taken out by hand.
@@ -66,7 +69,9 @@ impl Snapshot {
         for instance in &admitted {
             let keeper = |named: Option<&str>| keeper(instance, named, &admitted, &config.auth);
             match Access::new(&instance.config.auth, &config.auth, keeper) {
-                Ok(access) => mounts.push(Mount { instance: Arc::clone(instance), access }),
+                Ok(access) => {
+                    mounts.push(Mount { instance: Arc::clone(instance), access, counters: Vec::new() })
+                }
                 Err(reason) => fail(instance, reason),
             }
         }
@@ -77,6 +82,19 @@ impl Snapshot {
             }
         }
         Self { config, mounts, failures, unloaded, files, router }
+    }
+
+    /// Has the requests of each route counted by `metrics`.
+    pub(crate) fn count(&mut self, metrics: &Metrics) {
+        for Mount { instance, counters, .. } in &mut self.mounts {
+            let routes = instance.routes.iter();
+            *counters = routes.map(|route| metrics.route(&instance.name, &route.path)).collect();
+        }
+    }
+
+    /// The counters of a target of this snapshot.
+    pub(crate) fn counters(&self, target: Target) -> Option<&RouteMetrics> {
+        self.mounts.get(target.mount)?.counters.get(target.route).map(Arc::as_ref)
     }
 
     /// The instances that are mounted.

@@ -24,6 +24,8 @@ use crate::http::router;
 const ACTIVATE_LIMIT: Duration = Duration::from_secs(30);
 /// For `health`.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
+/// For `metrics`: whoever asks waits for all instances.
+const METRICS_LIMIT: Duration = Duration::from_secs(2);
 /// Between two looks at whether the calls under way have ended.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
 
@@ -269,6 +271,12 @@ impl Instance {
                 RawHealth { detail, .. } => Err(detail.into_string()),
             },
         }
+    }
+
+    /// Its metrics in Prometheus text format, unchecked; none while it does not serve.
+    pub(crate) async fn metrics(&self) -> Result<String, String> {
+        let Ok(_entered) = self.enter() else { return Ok(String::new()) };
+        call(|| self.raw.metrics(), METRICS_LIMIT).await.map(RString::into_string)
     }
 
     /// Answers a request. The error is a panic of the plugin, in one line.

@@ -52,6 +52,11 @@ impl Library {
         }
     }
 
+    /// The version of the ABI crate in this host.
+    pub(crate) fn host_api_version() -> &'static str {
+        plugin_api_version()
+    }
+
     /// Makes an instance.
     pub(crate) fn prepare(&self, services: RawHostBox) -> Result<RawPluginBox, LoadError> {
         prepare(self.module, services)

@@ -1,15 +1,20 @@
-//! The smallest plugin: one route that greets whoever calls it, by name where sessions guard it.
+//! The smallest plugin: one route that greets whoever calls it, by name where sessions guard it, and counts how often.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use plugin_api::{Class, Host, Plugin, Request, Response, Route, export_plugin};
 
-struct Hello(Host);
+struct Hello {
+    host: Host,
+    greetings: AtomicU64,
+}
 
 impl Plugin for Hello {
     const NAME: &'static str = "hello";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
 
     fn prepare(host: Host) -> Result<Self, String> {
-        Ok(Self(host))
+        Ok(Self { host, greetings: AtomicU64::new(0) })
     }
 
     fn routes(&self) -> Vec<Route> {
@@ -17,9 +22,18 @@ impl Plugin for Hello {
     }
 
     async fn handle(&self, request: Request<'_>) -> Response {
+        self.greetings.fetch_add(1, Ordering::Relaxed);
         // There is a principal where the instance is guarded by sessions, and no client can make one up.
         let whom = request.principal().map(|principal| format!(" to {}", principal.user_id));
-        Response::text(200, format!("hello from {}{}\n", self.0.instance(), whom.unwrap_or_default()))
+        Response::text(200, format!("hello from {}{}\n", self.host.instance(), whom.unwrap_or_default()))
+    }
+
+    async fn metrics(&self) -> String {
+        let greetings = self.greetings.load(Ordering::Relaxed);
+        format!(
+            "# HELP hello_greetings_total Callers greeted.\n# TYPE hello_greetings_total counter\n\
+             hello_greetings_total {greetings}\n"
+        )
     }
 }
 

@@ -21,6 +21,7 @@ const ROUTES: &[plugin_api::Route] = &[
     plugin_api::Route::new("never", &["GET"], Class::Public),
     plugin_api::Route::new("status", &["GET"], Class::Public),
     plugin_api::Route::new("below/*", &["GET"], Class::Public),
+    plugin_api::Route::new("trace", &["GET"], Class::Public),
 ];
 
 impl Plugin for Probe {
@@ -40,6 +41,12 @@ impl Plugin for Probe {
             "panic" => panic!("on purpose"),
             "never" => std::future::pending().await,
             "status" => plugin_api::Response::new(42),
+            "trace" => {
+                let header =
+                    |name| String::from_utf8_lossy(request.header(name).unwrap_or(b"-")).into_owned();
+                let [parent, state] = ["traceparent", "tracestate"].map(header);
+                plugin_api::Response::text(200, format!("{} {parent} {state}", request.request_id()))
+            }
             _ => {
                 let (method, below, query) = (request.method(), request.path_below_mount(), request.query());
                 let (caller, body) = (request.caller(), String::from_utf8_lossy(request.body()));
@@ -408,4 +415,47 @@ async fn requests_wait_while_an_instance_is_replaced() {
     assert_eq!((late.status, &late.headers["retry-after"]), (503, &"1".parse().unwrap()));
     current.resume();
     assert_eq!(send(&app, "GET /probe/open", &[], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_plugin_sees_the_requests_name_and_a_trace_that_is_one() {
+    const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let app = app("").await;
+    let state = ("tracestate", "a=1");
+    let seen =
+        send(&app, "GET /probe/trace", &[("x-request-id", "r-1"), ("traceparent", GOOD), state], "").await;
+    assert_eq!(
+        (seen.text, &seen.headers["x-request-id"]),
+        (format!("r-1 {GOOD} a=1"), &"r-1".parse().unwrap())
+    );
+    let seen = send(&app, "GET /probe/trace", &[("traceparent", &GOOD[1..]), state], "").await;
+    let made = seen.headers["x-request-id"].to_str().unwrap();
+    assert_eq!(seen.text, format!("{made} - -"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_keys_are_answered_late_after_some_and_valid_ones_never() {
+    let app = app(KEYED).await;
+    let wrong = [("x-custom-auth", "no")];
+    let start = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(send(&app, "GET /probe/service", &wrong, "").await.status, 401);
+    }
+    assert_eq!(start.elapsed(), std::time::Duration::ZERO);
+    let late = send(&app, "GET /probe/service", &wrong, "").await;
+    assert_eq!((late.status, &late.headers["retry-after"]), (429, &"6".parse().unwrap()));
+    assert_eq!(start.elapsed(), std::time::Duration::from_millis(125));
+    assert_eq!(send(&app, "GET /metrics", &wrong, "").await.status, 429, "whatever is asked for");
+    let start = Instant::now();
+    assert_eq!(send(&app, "GET /probe/service", &[BEARER], "").await.status, 200);
+    assert_eq!(send(&app, "GET /probe/service", &[], "").await.status, 401, "no key is no guess");
+    assert_eq!(
+        send(&app, "GET /probe/open", &wrong, "").await.status,
+        200,
+        "nor is one that nobody asked for"
+    );
+    assert_eq!(start.elapsed(), std::time::Duration::ZERO);
+    let metrics = send(&app, "GET /metrics", &[BEARER], "").await.text;
+    let slowed = "pserve_requests_total{plugin_instance=\"probe\",route=\"/probe/service\",method=\"GET\",status=\"429\"} 1\n";
+    assert!(metrics.contains(slowed), "{metrics}");
 }

@@ -9,6 +9,8 @@ use plugin_api::{Class, Host, Plugin, Request, Response, Route, export_plugin};
 struct Misbehaves {
     /// Panics when it is dropped.
     last: Option<Bomb>,
+    /// What its metrics are.
+    metrics: &'static str,
 }
 
 /// Panics when it is dropped.
@@ -38,7 +40,9 @@ impl Plugin for Misbehaves {
         if is_asked("refuse") {
             return Err("this plugin refuses its configuration".to_owned());
         }
-        Ok(Self { last: is_asked("panic-at-the-end").then(|| Bomb) })
+        let metrics = ["bad-metrics", "foreign-metrics", "panic-in-metrics", "silent-metrics"];
+        let metrics = metrics.into_iter().find(|what| is_asked(what)).unwrap_or_default();
+        Ok(Self { last: is_asked("panic-at-the-end").then(|| Bomb), metrics })
     }
 
     fn routes(&self) -> Vec<Route> {
@@ -62,6 +66,16 @@ impl Plugin for Misbehaves {
     async fn activate(&self) -> Result<(), String> {
         let _ = self.last;
         Ok(())
+    }
+
+    async fn metrics(&self) -> String {
+        match self.metrics {
+            "bad-metrics" => "misbehaves_good 1\nmisbehaves_bad x\n".to_owned(),
+            "foreign-metrics" => "misbehaves_good 1\npserve_requests_total 1\n".to_owned(),
+            "panic-in-metrics" => panic!("this plugin panics in metrics"),
+            "silent-metrics" => pending().await,
+            _ => String::new(),
+        }
     }
 
     #[allow(clippy::manual_async_fn, reason = "the part before the future is one of the places to panic in")]

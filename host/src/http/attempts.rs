@@ -1,0 +1,251 @@
+//! Who brings wrong keys, and how long they wait.
+//!
+//! A valid key is never refused and never waits, wherever it comes from: only a wrong one leads here, after it was
+//! found wrong. So the happy path touches nothing of this, and an address that guesses all day (a proxy's, say, with
+//! one bad client behind it) keeps nobody out. What it costs the guesser is time: after some free attempts a wrong key
+//! is answered 429, late. One that waits costs little more than an idle connection; what comes beyond a fixed
+//! number of them is answered 429 at once.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// Wrong keys that are answered like any other request.
+const FREE: u32 = 10;
+/// After which one of them is forgotten.
+const FORGET: Duration = Duration::from_secs(6);
+/// The most that are remembered, so that an address is as good as new after some minutes.
+const MAX_COUNT: u32 = 30;
+/// The wait after the first that is not free; it doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(125);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Answers that are late at once.
+const LATE_ANSWERS: usize = 1024;
+/// Addresses that are remembered.
+const MAX_ADDRESSES: usize = 4096;
+/// Between two log lines about one address.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// Log lines in one [`LOG_INTERVAL`] about all addresses.
+const MAX_LINES: u32 = 60;
+
+/// Wrong keys by the address that they came from.
+pub(crate) struct Attempts {
+    table: Mutex<Table>,
+    late: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Table {
+    addresses: HashMap<Source, Entry>,
+    lines: u32,
+    lines_since: Option<Instant>,
+}
+
+/// Where a key came from: an IPv4 address, the 64 bits of an IPv6 address that one customer has, or a socket that has
+/// no address.
+type Source = Option<u64>;
+
+struct Entry {
+    /// Attempts, less one for each [`FORGET`] that has passed; as of `when`.
+    count: u32,
+    when: Instant,
+    /// Attempts since the last log line.
+    untold: u64,
+    told: Option<Instant>,
+}
+
+/// What comes of a wrong key.
+pub(crate) struct Verdict {
+    /// Seconds after which another is answered like any other request; none while they are.
+    pub(crate) retry_after: Option<u64>,
+    /// How long the answer is to wait.
+    pub(crate) pause: Option<Pause>,
+    /// Attempts that a log line is to tell about now.
+    pub(crate) tell: Option<u64>,
+}
+
+/// A wait before an answer.
+pub(crate) struct Pause {
+    time: Duration,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Pause {
+    /// Waits.
+    pub(crate) async fn wait(self) {
+        tokio::time::sleep(self.time).await;
+    }
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self { table: Mutex::default(), late: Arc::new(Semaphore::new(LATE_ANSWERS)) }
+    }
+}
+
+impl Attempts {
+    /// Notes a wrong key.
+    pub(crate) fn wrong(&self, client: Option<IpAddr>, now: Instant) -> Verdict {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, tell) = table.note(source(client), now);
+        drop(table);
+        let over = count.saturating_sub(FREE);
+        if over == 0 {
+            return Verdict { retry_after: None, pause: None, tell };
+        }
+        let time = FIRST_PAUSE.saturating_mul(1 << (over - 1).min(16)).min(LONGEST_PAUSE);
+        let place = Arc::clone(&self.late).try_acquire_owned().ok();
+        Verdict {
+            retry_after: Some(u64::from(over) * FORGET.as_secs()),
+            pause: place.map(|_place| Pause { time, _place }),
+            tell,
+        }
+    }
+}
+
+impl Table {
+    /// How many attempts of that source count now, this one included, and how many are to be told about.
+    fn note(&mut self, source: Source, now: Instant) -> (u32, Option<u64>) {
+        if !self.addresses.contains_key(&source) && self.addresses.len() >= MAX_ADDRESSES {
+            self.make_room(now);
+        }
+        if self.lines_since.is_none_or(|since| now.duration_since(since) >= LOG_INTERVAL) {
+            (self.lines, self.lines_since) = (0, Some(now));
+        }
+        let entry =
+            self.addresses.entry(source).or_insert(Entry { count: 0, when: now, untold: 0, told: None });
+        let forgotten = entry.forgotten(now);
+        entry.count = entry.count.saturating_sub(forgotten);
+        // What is left over of an interval counts for the next one.
+        entry.when = if entry.count == 0 { now } else { entry.when + FORGET * forgotten };
+        entry.count = (entry.count + 1).min(MAX_COUNT);
+        entry.untold += 1;
+        let is_due = entry.told.is_none_or(|told| now.duration_since(told) >= LOG_INTERVAL);
+        if !is_due || self.lines >= MAX_LINES {
+            return (entry.count, None);
+        }
+        self.lines += 1;
+        entry.told = Some(now);
+        (entry.count, Some(std::mem::take(&mut entry.untold)))
+    }
+
+    /// Forgets who has been quiet long enough, and if nobody has, the half that has been quiet for longest.
+    fn make_room(&mut self, now: Instant) {
+        self.addresses.retain(|_, entry| entry.forgotten(now) < entry.count);
+        if self.addresses.len() < MAX_ADDRESSES {
+            return;
+        }
+        // Half of them at once, so that a flood of addresses does not pay for this each time.
+        let mut times: Vec<Instant> = self.addresses.values().map(|entry| entry.when).collect();
+        let middle = times.len() / 2;
+        let (_, median, _) = times.select_nth_unstable(middle);
+        let median = *median;
+        self.addresses.retain(|_, entry| entry.when > median);
+    }
+}
+
+impl Entry {
+    fn forgotten(&self, now: Instant) -> u32 {
+        let intervals = now.saturating_duration_since(self.when).as_millis() / FORGET.as_millis();
+        u32::try_from(intervals).unwrap_or(u32::MAX)
+    }
+}
+
+fn source(client: Option<IpAddr>) -> Source {
+    client.map(|client| match client.to_canonical() {
+        // Below 2^32, where no IPv6 network is: all of ::/8 is reserved.
+        IpAddr::V4(address) => u64::from(u32::from(address)),
+        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    /// Milliseconds that each of `count` answers waits.
+    fn pauses(attempts: &Attempts, client: Option<IpAddr>, count: usize, now: Instant) -> Vec<u128> {
+        let verdicts = (0..count).map(|_| attempts.wrong(client, now));
+        verdicts.map(|verdict| verdict.pause.map_or(0, |pause| pause.time.as_millis())).collect()
+    }
+
+    #[tokio::test]
+    async fn after_the_free_attempts_the_answers_are_later_each_time() {
+        let (attempts, now, client) = (Attempts::default(), Instant::now(), address("192.0.2.1"));
+        assert_eq!(pauses(&attempts, client, 10, now), [0; 10]);
+        assert_eq!(pauses(&attempts, client, 6, now), [125, 250, 500, 1_000, 2_000, 2_000]);
+        assert_eq!(attempts.wrong(client, now).retry_after, Some(42));
+        assert_eq!(pauses(&attempts, address("192.0.2.2"), 10, now), [0; 10], "others have theirs");
+    }
+
+    #[tokio::test]
+    async fn it_is_forgotten_after_a_while_however_often_it_was() {
+        let (attempts, start, client) = (Attempts::default(), Instant::now(), address("192.0.2.1"));
+        pauses(&attempts, client, 1_000, start);
+        let verdict = attempts.wrong(client, start + FORGET * 10);
+        assert_eq!(verdict.retry_after, Some(11 * 6));
+        let verdict = attempts.wrong(client, start + FORGET * 32);
+        assert_eq!(verdict.retry_after, None);
+    }
+
+    #[tokio::test]
+    async fn one_that_guesses_slowly_is_never_slowed() {
+        let (attempts, start, client) = (Attempts::default(), Instant::now(), address("192.0.2.1"));
+        let slow = |n: u32| attempts.wrong(client, start + FORGET * n).retry_after;
+        assert!((0..100).all(|n| slow(n).is_none()));
+    }
+
+    #[tokio::test]
+    async fn so_many_answers_are_late_at_once_and_no_more() {
+        let (attempts, now, client) = (Attempts::default(), Instant::now(), address("192.0.2.1"));
+        pauses(&attempts, client, 10, now);
+        let late: Vec<Verdict> = (0..LATE_ANSWERS).map(|_| attempts.wrong(client, now)).collect();
+        assert!(late.iter().all(|verdict| verdict.pause.is_some()));
+        let beyond = attempts.wrong(client, now);
+        assert!(beyond.pause.is_none() && beyond.retry_after.is_some());
+        drop(late);
+        assert!(attempts.wrong(client, now).pause.is_some());
+    }
+
+    #[test]
+    fn an_ipv6_customer_is_one_source() {
+        assert_eq!(source(address("2001:db8:1:2::1")), source(address("2001:db8:1:2:ffff::9")));
+        assert_ne!(source(address("2001:db8:1:2::1")), source(address("2001:db8:1:3::1")));
+        assert_eq!(source(address("::ffff:192.0.2.1")), source(address("192.0.2.1")));
+        assert_ne!(source(address("192.0.2.1")), source(None));
+    }
+
+    #[tokio::test]
+    async fn the_table_does_not_grow_without_end() {
+        let (attempts, start) = (Attempts::default(), Instant::now());
+        let attacker = address("192.0.2.1");
+        for n in 0..2 * u32::try_from(MAX_ADDRESSES).unwrap() {
+            let now = start + Duration::from_micros(u64::from(n));
+            attempts.wrong(Some(IpAddr::V4(n.into())), now);
+            if n % 100 == 0 {
+                attempts.wrong(attacker, now + Duration::from_micros(1));
+            }
+        }
+        assert!(attempts.table.lock().unwrap().addresses.len() <= MAX_ADDRESSES);
+    }
+
+    #[tokio::test]
+    async fn the_log_is_not_flooded() {
+        let (attempts, start, client) = (Attempts::default(), Instant::now(), address("192.0.2.1"));
+        assert_eq!(attempts.wrong(client, start).tell, Some(1));
+        for _ in 0..100 {
+            assert_eq!(attempts.wrong(client, start).tell, None);
+        }
+        let others = (0..1_000_u32).map(|n| attempts.wrong(Some(IpAddr::V4(n.into())), start));
+        assert_eq!(others.filter(|verdict| verdict.tell.is_some()).count(), 59);
+        assert_eq!(attempts.wrong(client, start + LOG_INTERVAL).tell, Some(101));
+    }
+}

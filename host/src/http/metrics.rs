@@ -1,0 +1,350 @@
+//! What is counted, and how `/metrics` shows it.
+//!
+//! Recording is a few additions to counters that a route already holds: nothing is looked up, allocated or locked
+//! while a request is answered. `page` is the answer of `/metrics`, `text` writes the Prometheus text format, `merge`
+//! takes in what plugins add, `process` reads what the system knows about this process.
+
+mod merge;
+mod page;
+mod process;
+mod text;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hyper::{Method, StatusCode};
+
+use self::text::{Kind, Text};
+
+pub(crate) use self::page::page;
+
+/// Names the instance in every sample that is about one. Not `instance`: Prometheus has that for the scraped address.
+const INSTANCE: &str = "plugin_instance";
+/// Names that are the host's own; a plugin's begin in another way.
+const RESERVED: &[&str] = &["pserve_", "process_"];
+
+/// Methods that are told apart; all others are `other`, because a client may make up as many as it likes.
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
+/// Upper ends of the buckets of the latency histogram: in microseconds, and as they are written, in seconds.
+const BUCKETS: [(u64, &str); 17] = [
+    (50, "0.00005"),
+    (100, "0.0001"),
+    (250, "0.00025"),
+    (500, "0.0005"),
+    (1_000, "0.001"),
+    (2_500, "0.0025"),
+    (5_000, "0.005"),
+    (10_000, "0.01"),
+    (25_000, "0.025"),
+    (50_000, "0.05"),
+    (100_000, "0.1"),
+    (250_000, "0.25"),
+    (500_000, "0.5"),
+    (1_000_000, "1"),
+    (2_500_000, "2.5"),
+    (5_000_000, "5"),
+    (10_000_000, "10"),
+];
+
+/// Everything that is counted for the life of the process. It outlives what a reload replaces.
+pub(crate) struct Metrics {
+    /// Those of instances; one is gone when nothing leads to its route any more.
+    routes: Mutex<Vec<Weak<RouteMetrics>>>,
+    /// Those of the host's own routes; the first is for what leads nowhere.
+    own: Vec<RouteMetrics>,
+    connections_open: AtomicUsize,
+    connections: AtomicU64,
+    key_missing: AtomicU64,
+    key_wrong: AtomicU64,
+    key_slowed: AtomicU64,
+    reloads: AtomicU64,
+    reloads_failed: AtomicU64,
+    last_reload: AtomicU64,
+    last_reload_failed: AtomicBool,
+    /// What is wrong with the metrics of plugins, by instance, so that it is logged once.
+    complaints: Mutex<BTreeMap<String, String>>,
+}
+
+/// What happened to a request that needed a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyFailure {
+    /// It brought none.
+    Missing,
+    /// It brought a wrong one.
+    Wrong,
+    /// It brought a wrong one, from an address that had brought too many.
+    Slowed,
+}
+
+impl Metrics {
+    /// Nothing counted yet; `own` are the host's own routes.
+    pub(crate) fn new(own: &[&str]) -> Self {
+        let own = ["-"].iter().chain(own).map(|route| RouteMetrics::new("-", route)).collect();
+        Self {
+            routes: Mutex::default(),
+            own,
+            connections_open: AtomicUsize::new(0),
+            connections: AtomicU64::new(0),
+            key_missing: AtomicU64::new(0),
+            key_wrong: AtomicU64::new(0),
+            key_slowed: AtomicU64::new(0),
+            reloads: AtomicU64::new(0),
+            reloads_failed: AtomicU64::new(0),
+            last_reload: AtomicU64::new(0),
+            last_reload_failed: AtomicBool::new(false),
+            complaints: Mutex::default(),
+        }
+    }
+
+    /// The counters of an instance's route: those that are there, so that a reload does not begin anew, or new ones.
+    pub(crate) fn route(&self, instance: &str, route: &str) -> Arc<RouteMetrics> {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = routes.iter().filter_map(Weak::upgrade);
+        let mut known = known.filter(|known| known.instance == instance && known.route == route);
+        if let Some(known) = known.next() {
+            return known;
+        }
+        drop(known);
+        routes.retain(|route| route.strong_count() > 0);
+        let new = Arc::new(RouteMetrics::new(instance, route));
+        routes.push(Arc::downgrade(&new));
+        new
+    }
+
+    /// The counters of one of the host's own routes, or of what leads nowhere.
+    pub(crate) fn own(&self, route: &str) -> &RouteMetrics {
+        self.own.iter().find(|own| own.route == route).unwrap_or(&self.own[0])
+    }
+
+    /// Counts a connection, as open until the guard is dropped.
+    pub(crate) fn connection(self: &Arc<Self>) -> OpenConnection {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.connections_open.fetch_add(1, Ordering::Relaxed);
+        OpenConnection(Arc::clone(self))
+    }
+
+    /// Counts a request without the key that it needed.
+    pub(crate) fn key_failure(&self, failure: KeyFailure) {
+        let counter = match failure {
+            KeyFailure::Missing => &self.key_missing,
+            KeyFailure::Wrong => &self.key_wrong,
+            KeyFailure::Slowed => &self.key_slowed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a change of what is loaded.
+    pub(crate) fn reload(&self, succeeded: bool) {
+        let counter = if succeeded { &self.reloads } else { &self.reloads_failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.last_reload_failed.store(!succeeded, Ordering::Relaxed);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.last_reload.store(now.as_secs(), Ordering::Relaxed);
+    }
+
+    /// Writes everything that is counted here.
+    fn write(&self, text: &mut Text) {
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let routes: Vec<Arc<RouteMetrics>> = routes.iter().filter_map(Weak::upgrade).collect();
+        let all = || self.own.iter().chain(routes.iter().map(Arc::as_ref));
+        let name = "pserve_requests_total";
+        text.family(name, Kind::Counter, "Requests answered, by route as it is registered.");
+        all().for_each(|route| route.write_requests(text, name));
+        let name = "pserve_request_duration_seconds";
+        text.family(name, Kind::Histogram, "From a request's headers to the head of its answer.");
+        all().for_each(|route| route.write_durations(text, name));
+
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        text.family("pserve_open_connections", Kind::Gauge, "Open connections.");
+        text.sample("pserve_open_connections", &[], self.connections_open.load(Ordering::Relaxed));
+        text.family("pserve_connections_total", Kind::Counter, "Connections taken.");
+        text.sample("pserve_connections_total", &[], get(&self.connections));
+
+        let name = "pserve_key_failures_total";
+        text.family(name, Kind::Counter, "Requests without the API key that they needed.");
+        text.sample(name, &[("reason", "missing")], get(&self.key_missing));
+        text.sample(name, &[("reason", "wrong")], get(&self.key_wrong));
+        text.sample(name, &[("reason", "slowed")], get(&self.key_slowed));
+
+        let name = "pserve_reloads_total";
+        text.family(name, Kind::Counter, "Reloads, loads and unloads, by what came of them.");
+        text.sample(name, &[("result", "ok")], get(&self.reloads));
+        text.sample(name, &[("result", "failed")], get(&self.reloads_failed));
+        let name = "pserve_last_reload_successful";
+        text.family(name, Kind::Gauge, "Whether the last of them was carried out.");
+        text.sample(name, &[], u8::from(!self.last_reload_failed.load(Ordering::Relaxed)));
+        let name = "pserve_last_reload_timestamp_seconds";
+        text.family(name, Kind::Gauge, "When the last of them ended; 0 before the first.");
+        text.sample(name, &[], get(&self.last_reload));
+        process::write(text);
+    }
+}
+
+/// A connection that is open as long as this lives.
+pub(crate) struct OpenConnection(Arc<Metrics>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.connections_open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The counters of one route.
+#[derive(Debug)]
+pub(crate) struct RouteMetrics {
+    instance: String,
+    route: String,
+    /// By method, and by the first digit of the status: 2 to 5. A page is made when its first status comes.
+    statuses: [[OnceLock<Box<Page>>; 4]; METHODS.len()],
+    /// How many fell into each bucket alone; the last is for what took longer.
+    durations: [AtomicU64; BUCKETS.len() + 1],
+    microseconds: AtomicU64,
+}
+
+/// The statuses with one first digit.
+type Page = [AtomicU64; 100];
+
+impl RouteMetrics {
+    fn new(instance: &str, route: &str) -> Self {
+        Self {
+            instance: instance.to_owned(),
+            route: route.to_owned(),
+            statuses: Default::default(),
+            durations: Default::default(),
+            microseconds: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a request.
+    pub(crate) fn record(&self, method: &Method, status: StatusCode, duration: Duration) {
+        let status = usize::from(status.as_u16());
+        // The host answers with nothing else; see `response`.
+        if let Some(page) =
+            (status / 100).checked_sub(2).and_then(|page| self.statuses[index(method)].get(page))
+        {
+            page.get_or_init(|| Box::new([const { AtomicU64::new(0) }; 100]))[status % 100]
+                .fetch_add(1, Ordering::Relaxed);
+        }
+        let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS.iter().position(|(end, _)| microseconds <= *end).unwrap_or(BUCKETS.len());
+        self.durations[bucket].fetch_add(1, Ordering::Relaxed);
+        self.microseconds.fetch_add(microseconds, Ordering::Relaxed);
+    }
+
+    fn write_requests(&self, text: &mut Text, name: &str) {
+        for (method, pages) in METHODS.iter().zip(&self.statuses) {
+            let pages = pages.iter().enumerate().filter_map(|(index, page)| Some((index, page.get()?)));
+            for (index, page) in pages {
+                for (status, count) in page.iter().enumerate() {
+                    let count = count.load(Ordering::Relaxed);
+                    if count > 0 {
+                        let status = ((index + 2) * 100 + status).to_string();
+                        let [instance, route] = self.labels();
+                        let labels = [instance, route, ("method", *method), ("status", &status)];
+                        text.sample(name, &labels, count);
+                    }
+                }
+            }
+        }
+    }
+
+    fn write_durations(&self, text: &mut Text, name: &str) {
+        let [instance, route] = self.labels();
+        let mut count = 0;
+        let ends = BUCKETS.iter().map(|(_, end)| *end).chain(["+Inf"]);
+        for (end, duration) in ends.zip(&self.durations) {
+            count += duration.load(Ordering::Relaxed);
+            text.sample(&format!("{name}_bucket"), &[instance, route, ("le", end)], count);
+        }
+        let seconds = Duration::from_micros(self.microseconds.load(Ordering::Relaxed)).as_secs_f64();
+        text.sample(&format!("{name}_sum"), &[instance, route], seconds);
+        text.sample(&format!("{name}_count"), &[instance, route], count);
+    }
+
+    fn labels(&self) -> [(&'static str, &str); 2] {
+        [(INSTANCE, &self.instance), ("route", &self.route)]
+    }
+}
+
+/// Where a method is in [`METHODS`].
+fn index(method: &Method) -> usize {
+    match *method {
+        Method::GET => 0,
+        Method::HEAD => 1,
+        Method::POST => 2,
+        Method::PUT => 3,
+        Method::PATCH => 4,
+        Method::DELETE => 5,
+        Method::OPTIONS => 6,
+        _ => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(metrics: &Metrics) -> String {
+        let mut text = Text::default();
+        metrics.write(&mut text);
+        text.into_string()
+    }
+
+    #[test]
+    fn requests_are_told_apart_by_route_method_and_status() {
+        let metrics = Metrics::new(&["/healthz"]);
+        let route = metrics.route("one", "/one/new");
+        let quick = Duration::from_micros(60);
+        route.record(&Method::POST, StatusCode::CREATED, quick);
+        route.record(&Method::POST, StatusCode::CREATED, Duration::from_secs(60));
+        route.record(&Method::from_bytes(b"MADEUP").unwrap(), StatusCode::METHOD_NOT_ALLOWED, quick);
+        metrics.own("/healthz").record(&Method::GET, StatusCode::OK, quick);
+        metrics.own("/nowhere").record(&Method::GET, StatusCode::NOT_FOUND, quick);
+        let text = text(&metrics);
+        for line in [
+            "pserve_requests_total{plugin_instance=\"one\",route=\"/one/new\",method=\"POST\",status=\"201\"} 2",
+            "pserve_requests_total{plugin_instance=\"one\",route=\"/one/new\",method=\"other\",status=\"405\"} 1",
+            "pserve_requests_total{plugin_instance=\"-\",route=\"/healthz\",method=\"GET\",status=\"200\"} 1",
+            "pserve_requests_total{plugin_instance=\"-\",route=\"-\",method=\"GET\",status=\"404\"} 1",
+            "pserve_request_duration_seconds_bucket{plugin_instance=\"one\",route=\"/one/new\",le=\"0.00005\"} 0",
+            "pserve_request_duration_seconds_bucket{plugin_instance=\"one\",route=\"/one/new\",le=\"0.0001\"} 2",
+            "pserve_request_duration_seconds_bucket{plugin_instance=\"one\",route=\"/one/new\",le=\"10\"} 2",
+            "pserve_request_duration_seconds_bucket{plugin_instance=\"one\",route=\"/one/new\",le=\"+Inf\"} 3",
+            "pserve_request_duration_seconds_sum{plugin_instance=\"one\",route=\"/one/new\"} 60.00012",
+            "pserve_request_duration_seconds_count{plugin_instance=\"one\",route=\"/one/new\"} 3",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("MADEUP") && !text.contains("nowhere"));
+    }
+
+    #[test]
+    fn a_route_keeps_its_counters_over_a_reload_and_loses_them_with_the_instance() {
+        let metrics = Metrics::new(&[]);
+        let before = metrics.route("one", "/one");
+        before.record(&Method::GET, StatusCode::OK, Duration::ZERO);
+        let after = metrics.route("one", "/one");
+        assert!(Arc::ptr_eq(&before, &after));
+        assert!(!Arc::ptr_eq(&before, &metrics.route("two", "/one")));
+        drop(before);
+        assert!(text(&metrics).contains("plugin_instance=\"one\""));
+        drop(after);
+        assert!(!text(&metrics).contains("plugin_instance=\"one\""));
+        metrics.route("three", "/three");
+        assert_eq!(metrics.routes.lock().unwrap().len(), 1, "those of gone routes take no room");
+    }
+
+    #[test]
+    fn connections_are_open_until_they_are_closed() {
+        let metrics = Arc::new(Metrics::new(&[]));
+        let (one, two) = (metrics.connection(), metrics.connection());
+        drop(one);
+        let text = text(&metrics);
+        assert!(
+            text.contains("\npserve_open_connections 1\n") && text.contains("\npserve_connections_total 2\n")
+        );
+        drop(two);
+    }
+}

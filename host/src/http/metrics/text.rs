@@ -1,0 +1,103 @@
+//! The Prometheus text format, version 0.0.4, as it is written.
+
+use std::fmt::{Display, Write};
+
+/// What a family of metrics is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// Counts by size, in `_bucket`, with `_sum` and `_count`.
+    Histogram,
+    /// Quantiles, with `_sum` and `_count`.
+    Summary,
+    /// Nothing is said.
+    Untyped,
+}
+
+impl Kind {
+    /// As it stands in a `# TYPE` line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Summary => "summary",
+            Self::Untyped => "untyped",
+        }
+    }
+
+    /// The kind of that name.
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        [Self::Counter, Self::Gauge, Self::Histogram, Self::Summary, Self::Untyped]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+}
+
+/// An exposition on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Text(String);
+
+// Writing to a string does not fail, so the results are of no interest.
+impl Text {
+    /// Begins a family; `help` is one line of plain text.
+    pub(crate) fn family(&mut self, name: &str, kind: Kind, help: &str) {
+        if !help.is_empty() {
+            let _ = writeln!(self.0, "# HELP {name} {help}");
+        }
+        let _ = writeln!(self.0, "# TYPE {name} {}", kind.name());
+    }
+
+    /// One sample of the family that was begun last.
+    pub(crate) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        for (index, (label, value)) in labels.iter().enumerate() {
+            let _ = write!(self.0, "{}{label}=\"", if index == 0 { '{' } else { ',' });
+            escape(&mut self.0, value);
+            self.0.push('"');
+        }
+        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+
+    /// A line that is a sample already.
+    pub(crate) fn line(&mut self, line: &str) {
+        let _ = writeln!(self.0, "{line}");
+    }
+
+    /// The whole.
+    pub(crate) fn into_string(self) -> String {
+        self.0
+    }
+}
+
+/// Appends a label's value as it stands between quotes.
+pub(crate) fn escape(text: &mut String, value: &str) {
+    for character in value.chars() {
+        match character {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            other => text.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_and_samples() {
+        let mut text = Text::default();
+        text.family("a_total", Kind::Counter, "All.");
+        text.sample("a_total", &[("path", "a\\\"b\nc"), ("x", "")], 1);
+        text.family("b", Kind::Gauge, "");
+        text.sample("b", &[], 0.5);
+        let expected = "# HELP a_total All.\n# TYPE a_total counter\na_total{path=\"a\\\\\\\"b\\nc\",x=\"\"} 1\n\
+                        # TYPE b gauge\nb 0.5\n";
+        assert_eq!(text.into_string(), expected);
+    }
+}
