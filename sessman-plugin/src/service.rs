@@ -128,13 +128,14 @@ fn worker_threads(store: &StoreConfig) -> usize {
 }
 
 async fn keep_time(clock: Arc<SystemClock>, shown: Arc<AtomicI64>) {
-    let mut reported = false;
+    let mut reported = None;
     loop {
         tokio::time::sleep(CLOCK_INTERVAL).await;
         let offset = clock.discipline();
         let micros = i64::try_from(offset.by.as_micros()).unwrap_or(i64::MAX);
         shown.store(if offset.ahead { micros } else { -micros }, Ordering::Relaxed);
-        if !offset.followed && !reported {
+        let jumped = (!offset.followed).then_some(offset.ahead);
+        if jumped.is_some() && jumped != reported {
             let direction = if offset.ahead { "ahead of" } else { "behind" };
             tracing::warn!(
                 seconds = offset.by.as_secs(),
@@ -142,7 +143,7 @@ async fn keep_time(clock: Arc<SystemClock>, shown: Arc<AtomicI64>) {
                  the service when the wall clock is right"
             );
         }
-        reported = !offset.followed;
+        reported = jumped;
     }
 }
 

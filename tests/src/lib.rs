@@ -5,6 +5,7 @@
 pub mod hostile;
 pub mod http;
 pub mod pserve;
+pub mod races;
 pub mod standin;
 pub mod store;
 

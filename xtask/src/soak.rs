@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 /// `cargo xtask soak NAME`
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// `hostile`: 100,000 hostile requests at one process. `reloads`: 200 reloads under load, on SQLite and MongoDB.
+    /// `hostile`: 100,000 hostile requests at one process. `races`: 64 clients at once, 100 rounds, on every store. `reloads`: 200 reloads under load, on SQLite and MongoDB.
     name: String,
 }
 

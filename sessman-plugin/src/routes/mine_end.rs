@@ -26,6 +26,9 @@ pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> 
         .end_mine(credentials, ending)
         .await
         .map_err(|error| found.problem(error))?;
+    if ended.is_empty() && ending != Ending::Others {
+        return Err(Error::NotFound.into());
+    }
     let response = render::ended(&ended);
     Ok(match &exchange.service.cookie {
         Some(cookie) if ended.contains(&id.handle()) && exchange.cookie_may_be(&id, &cookie.name) => {

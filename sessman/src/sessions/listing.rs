@@ -77,11 +77,11 @@ impl Sessions {
         Ok((own, page))
     }
 
-    /// Ends sessions of the user whose session asks; the handles of those that it ended.
+    /// Ends sessions of the user whose session asks; the handles of those that it ended. One that does not live and one
+    /// of another user are the same: nothing ends.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where the one that asks, or the one that is to end, does not live or is another user's;
-    /// [`Error::Store`].
+    /// [`Error::NotFound`] where the one that asks does not live; [`Error::Store`].
     pub async fn end_mine(
         self: &Arc<Self>,
         credentials: Credentials<'_>,
@@ -92,9 +92,9 @@ impl Sessions {
             (Ending::Others, None) => Ok(Vec::new()),
             (Ending::Others, Some(user_id)) => self.end_all_of(user_id, Some(own.handle)).await,
             (Ending::One(handle), user_id) => {
-                let other = self.load(handle).await?.ok_or(Error::NotFound)?;
+                let Some(other) = self.load(handle).await? else { return Ok(Vec::new()) };
                 let is_own = other.handle == own.handle || (user_id.is_some() && other.user_id == user_id);
-                if is_own && self.end_one(&other).await? { Ok(vec![handle]) } else { Err(Error::NotFound) }
+                Ok(if is_own && self.end_one(&other).await? { vec![handle] } else { Vec::new() })
             }
         }
     }

@@ -406,8 +406,7 @@ async fn a_user_sees_and_ends_their_own_sessions_alone() {
         async move { sessions.end_mine(holder(&id), ending).await }
     };
     for (asking, foreign) in [(&own, &other), (&own, &anonymous), (&anonymous, &own)] {
-        let refused = end(asking, Ending::One(foreign.handle())).await;
-        assert!(matches!(refused, Err(Error::NotFound)));
+        assert_eq!(end(asking, Ending::One(foreign.handle())).await.unwrap(), []);
         assert!(engine.lives(foreign).await);
     }
     assert_eq!(end(&own, Ending::One(second.handle())).await.unwrap(), [second.handle()]);

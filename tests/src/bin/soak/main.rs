@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
 mod hostile;
+mod races;
 mod reloads;
 
 use std::process::ExitCode;
@@ -11,7 +12,8 @@ use e2e::pserve::Pserve;
 /// A demonstration: its name, and what shows it.
 type Demonstration = (&'static str, fn() -> ExitCode);
 
-const DEMONSTRATIONS: &[Demonstration] = &[("hostile", hostile::run), ("reloads", reloads::run)];
+const DEMONSTRATIONS: &[Demonstration] =
+    &[("hostile", hostile::run), ("races", races::run), ("reloads", reloads::run)];
 
 fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_default();
