@@ -27,13 +27,16 @@ fn at_once(count: usize, act: impl Fn(usize) -> Answer + Sync) -> Vec<Answer> {
     answers.into_inner().expect("no client panicked")
 }
 
-/// So many clients each merge a key of their own into one session at once; how many keys are there afterwards.
+/// So many clients each merge a key of their own into one session at once, spread over the hosts; how many keys are there
+/// afterwards.
 ///
 /// # Panics
 /// When a change is refused, or counted more or less than once.
-pub fn merges(client: &Client, clients: usize) -> usize {
+pub fn merges(hosts: &[Client], clients: usize) -> usize {
+    let client = &hosts[0];
     let id = client.post("/sessman/new", json!({})).expect(201).member("session_id");
     for answer in at_once(clients, |number| {
+        let client = &hosts[number / 2 % hosts.len()];
         let patch = json!({ format!("client-{number}"): number }).to_string();
         match number % 2 {
             0 => client.with("X-Session-Id", &id).send("PATCH", "/sessman/update", &patch),

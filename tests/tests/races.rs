@@ -30,10 +30,11 @@ fn hosts(store: Store, config: &Value, on_limit: &str) -> Vec<(Site, Pserve)> {
     (0..count).map(|_| limited(config, on_limit)).collect()
 }
 
-fn no_merge_of_64_clients_is_lost(_: Store, config: Value) {
-    let (_site, pserve) = limited(&config, "reject");
+fn no_merge_of_64_clients_is_lost(store: Store, config: Value) {
+    let hosts = hosts(store, &config, "reject");
+    let clients: Vec<Client> = hosts.iter().map(|(_, pserve)| pserve.client()).collect();
     for _ in 0..2 {
-        assert_eq!(merges(&pserve.client(), 64), 64);
+        assert_eq!(merges(&clients, 64), 64);
     }
 }
 

@@ -183,3 +183,18 @@ fn encryption_keys_are_32_bytes_in_any_usual_spelling() {
     }
     assert!(read(json!({ "accept_unencrypted": true })).is_err());
 }
+
+#[test]
+fn every_key_is_in_the_documentation_and_no_other() {
+    let page = include_str!("../../../docs/configuration.md");
+    let (_, section) = page.split_once("\n## sessman.json\n").unwrap();
+    let first_cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let mut documented: Vec<&str> = first_cells
+        .flat_map(|cell| cell.split('`'))
+        .filter(|part| !part.trim_matches([',', ' ']).is_empty())
+        .collect();
+    let mut known = settings::known_keys::<RawConfig>().to_vec();
+    documented.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(documented, known);
+}

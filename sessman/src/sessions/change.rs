@@ -113,33 +113,29 @@ impl Sessions {
     ) -> Result<(SessionId, Arc<Record>), Error> {
         let record = self.find(credentials).await?;
         let rotated = credentials.id.rotated().ok_or(Error::External)?;
-        let change = Change {
-            secret_hash: Some(rotated.secret_hash()),
-            user_id: login.clone(),
-            ..self.reset(&record)
-        };
-        let Some(login) = login else {
-            return Ok((rotated, self.change(credentials.id, &change).await?));
-        };
-        check_user_id(&login)?;
-        if record.user_id.as_ref().is_some_and(|user_id| *user_id != login) {
-            return Err(Error::OtherUser);
+        if let Some(user_id) = &login {
+            check_user_id(user_id)?;
+            if record.user_id.as_ref().is_some_and(|own| own != user_id) {
+                return Err(Error::OtherUser);
+            }
         }
-        if record.user_id.is_some() || self.rules.max_sessions_per_user.is_none() {
-            return Ok((rotated, self.change(credentials.id, &change).await?));
-        }
-        let (this, id) = (Arc::clone(self), credentials.id.clone());
-        to_the_end(async move {
-            // As in `create`: it is there, takes its place, and only then is the user's.
-            this.take_place(&login, id.handle()).await?;
+        let (this, id, secret_hash) = (Arc::clone(self), credentials.id.clone(), rotated.secret_hash());
+        let record = to_the_end(async move {
+            let newcomer = login.clone().filter(|_| record.user_id.is_none());
+            if let Some(user_id) = &newcomer {
+                // As in `create`: it is there, takes its place, and only then is the user's.
+                this.take_place(user_id, id.handle()).await?;
+            }
+            // Taking a place takes its time, after which the session may have ended.
+            let change = Change { secret_hash: Some(secret_hash), user_id: login, ..this.reset(&record) };
             let changed = this.change(&id, &change).await;
             // If it is unknown what became of it, it may be the user's, and then keeps its place.
-            if matches!(changed, Err(Error::NotFound)) {
-                this.release(&login, &[id.handle()]).await;
+            if let (Some(user_id), Err(Error::NotFound)) = (&newcomer, &changed) {
+                this.release(user_id, &[id.handle()]).await;
             }
-            Ok((rotated, changed?))
-        })
-        .await
+            changed
+        });
+        Ok((rotated, record.await?))
     }
 
     /// Ends a session; nothing brings it back.

@@ -283,9 +283,14 @@ mod tests {
 
     #[test]
     fn a_record_is_read_back() {
-        for record in [record(), Record { user_id: None, ..record() }] {
+        let known = Record { auth_time: Some(Timestamp::from_millis(6_000)), ..record() };
+        for record in [record(), known, Record { user_id: None, ..record() }] {
             assert_eq!(read(&from_record(&record).unwrap()).unwrap(), record);
         }
+        // Written before there was a time of a login.
+        let mut document = from_record(&record()).unwrap();
+        document.remove("auth_time");
+        assert_eq!(read(&document).unwrap(), record());
     }
 
     #[test]
@@ -299,7 +304,8 @@ mod tests {
     fn foreign_documents_are_refused_with_handle_and_field() {
         let good = from_record(&record()).unwrap();
         let handle = Handle::from([7; 12]).to_string();
-        let cases: [(&str, Option<Bson>, &str); 12] = [
+        let cases: [(&str, Option<Bson>, &str); 13] = [
+            ("auth_time", Some("yesterday".into()), "a date"),
             ("_id", Some("text".into()), "12 bytes"),
             ("schema", Some(2_i64.into()), "layout 2"),
             ("schema", None, "found nothing"),

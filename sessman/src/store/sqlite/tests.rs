@@ -231,6 +231,27 @@ async fn a_newer_layout_is_refused() {
 }
 
 #[tokio::test]
+async fn a_file_of_layout_1_is_brought_up_to_this_one() {
+    let folder = TempDir::new().unwrap();
+    let store = open_in(&folder);
+    create(&store, 1).await;
+    store.close().await;
+    let undo = "DROP TABLE claims; ALTER TABLE sessions DROP COLUMN auth_time; PRAGMA user_version = 1";
+    sql(&path_in(&folder), undo);
+    for _ in 0..2 {
+        let store = open_in(&folder);
+        assert_eq!(store.load(record(1, 0).handle, at(0)).await.unwrap(), Some(record(1, 200)));
+        let claim = Claim { user_id: "ada", handle: record(1, 0).handle, room: None, earlier: Some(&[]) };
+        let place = vec![record(1, 0).handle];
+        assert_eq!(store.claim(claim).await.unwrap(), Claimed::Done(place));
+        store.close().await;
+    }
+    sql(&path_in(&folder), undo);
+    sql(&path_in(&folder), "DROP TABLE sessions");
+    assert!(refusal(&path_in(&folder)).contains("damaged"));
+}
+
+#[tokio::test]
 async fn a_record_of_a_newer_layout_is_not_guessed_at() {
     let folder = TempDir::new().unwrap();
     let store = open_in(&folder);
