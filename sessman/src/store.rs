@@ -96,7 +96,8 @@ pub enum Claimed {
     Done(Vec<Handle>),
     /// There is no room for it; the user's handles.
     Full(Vec<Handle>),
-    /// Nothing is written down of that user, and nothing was said of earlier sessions.
+    /// Nothing is written down of that user, and nothing was said of earlier sessions; or it was written down only now.
+    /// It is to be tried again.
     Unknown,
 }
 

@@ -82,7 +82,7 @@ impl Sessions {
     }
 
     /// Writes the record of a new session, which lives at most for `at_most`.
-    async fn insert(
+    pub(super) async fn insert(
         &self,
         new: &NewSession,
         ttl: Duration,

@@ -263,6 +263,40 @@ async fn of_many_logins_at_once_exactly_so_many_live() {
 }
 
 #[tokio::test]
+async fn a_place_whose_process_ended_is_free_again_after_ten_seconds() {
+    let store = Arc::new(MemoryStore::new(MemoryConfig::default()));
+    let rules = Rules { max_sessions_per_user: Some(1), on_limit: OnLimit::Reject, ..Rules::default() };
+    let ended = on(store.clone(), rules.clone());
+    // As far as the other process came: it wrote the session and took its place.
+    let (id, _) = ended.sessions.insert(&new(Some("ada")), secs(3_600), Some(secs(10))).await.unwrap();
+    ended.sessions.take_place("ada", id.handle()).await.unwrap();
+    let engine = on(store, rules);
+    engine.clock.advance(secs(10) - Duration::from_millis(1));
+    assert!(matches!(engine.sessions.create(new(Some("ada"))).await, Err(Error::LimitReached { .. })));
+    engine.clock.advance(Duration::from_millis(1));
+    engine.begin(Some("ada")).await;
+}
+
+#[tokio::test]
+async fn a_login_goes_on_although_its_client_has_gone() {
+    let engine = engine(Rules { max_sessions_per_user: Some(1), ..Rules::default() });
+    let first = engine.begin(Some("ada")).await;
+    let mut login = Box::pin(engine.sessions.create(new(Some("ada"))));
+    let polled = Future::poll(login.as_mut(), &mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert!(polled.is_pending());
+    drop(login);
+    while engine.lives(&first).await {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    // With its whole time to live, not that of a session without a place.
+    engine.clock.advance(secs(60));
+    assert_eq!(engine.live_of("ada").await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_new_id_replaces_the_old_one() {
     let engine = engine(Rules::default());
     let old = engine.begin(None).await;

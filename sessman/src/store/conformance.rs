@@ -102,6 +102,7 @@ macro_rules! conformance_tests {
                 forgetting_and_clearing_forget_everybody,
                 one_claim_gets_the_last_place,
                 no_claim_is_lost,
+                whoever_has_room_is_never_refused,
                 one_beginning_of_an_entry_counts,
             }
             races {

@@ -178,3 +178,28 @@ pub(crate) async fn one_beginning_of_an_entry_counts(store: Arc<dyn Store>) {
         .collect();
     assert!(firsts.iter().all(|first| *first == firsts[0]));
 }
+
+pub(crate) async fn whoever_has_room_is_never_refused(store: Arc<dyn Store>) {
+    for round in 0..20 {
+        let user_id = format!("user-{round}");
+        let room = (round % 2 == 0).then_some(16);
+        let results = together(|caller| {
+            let (store, user_id) = (store.clone(), user_id.clone());
+            async move {
+                // As the engine does: what came before is looked for only if nothing is known.
+                loop {
+                    match claim(&*store, &user_id, caller, room).await {
+                        Claimed::Unknown => {}
+                        claimed => return claimed,
+                    }
+                    match begin(&*store, &user_id, caller, room, &[]).await {
+                        Claimed::Unknown => {}
+                        claimed => return claimed,
+                    }
+                }
+            }
+        })
+        .await;
+        assert_eq!(count(&results, |claimed| matches!(claimed, Claimed::Done(_))), results.len());
+    }
+}

@@ -58,10 +58,15 @@ pub(super) async fn claim(
     let Some(entry) = found else { return Ok(Claimed::Unknown) };
     let handles = handles(&entry)?;
     let place = handles.iter().position(|other| *other == handle);
-    match place.is_some_and(|place| room.is_none_or(|room| place < room)) {
-        true => Ok(Claimed::Done(handles)),
-        false => Ok(Claimed::Full(handles)),
-    }
+    let beyond = |place: usize| room.is_some_and(|room| place >= room);
+    Ok(match place {
+        Some(place) if !beyond(place) => Claimed::Done(handles),
+        None if !beyond(handles.len()) => {
+            // The entry came, or a place in it became free, between the two steps: to be tried again.
+            Claimed::Unknown
+        }
+        _ => Claimed::Full(handles),
+    })
 }
 
 /// See [`Store::release`](crate::store::Store::release).

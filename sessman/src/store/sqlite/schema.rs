@@ -46,14 +46,14 @@ const CREATE: &str = "
     CREATE INDEX sessions_user ON sessions (user_id, handle) WHERE user_id IS NOT NULL;
 ";
 
-/// The order of arrival is that of `id`.
+/// The order of arrival is that of `id`, in which an index has the rows of a user.
 const CREATE_CLAIMS: &str = "
     CREATE TABLE claims (
         id      INTEGER PRIMARY KEY,
         user_id TEXT NOT NULL,
         handle  BLOB NOT NULL
     ) STRICT;
-    CREATE UNIQUE INDEX claims_user ON claims (user_id, handle);
+    CREATE INDEX claims_user ON claims (user_id);
 ";
 
 /// From layout 1, which knew no claims and no time of a login.

@@ -468,6 +468,16 @@ async fn every_query_is_led_by_an_index() {
              ORDER BY expiry_bucket, id LIMIT 1",
             "sessions_expiry_bucket (",
         ),
+        ("SELECT handle FROM claims WHERE user_id = 'x' ORDER BY id", "claims_user (user_id=?)"),
+        (
+            "SELECT DISTINCT user_id FROM claims WHERE user_id > 'x' ORDER BY user_id LIMIT 1 OFFSET 9",
+            "claims_user (user_id>?)",
+        ),
+        (
+            "SELECT id FROM claims WHERE user_id > 'x' AND (NULL IS NULL OR user_id <= NULL) AND NOT EXISTS
+                 (SELECT 1 FROM sessions WHERE sessions.handle = claims.handle AND expires_at > 1)",
+            "sessions_handle (handle=?)",
+        ),
     ];
     for (query, index) in plans {
         let plan: String = connection
