@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask test` sets the environment that is read here; its `test` module lists it.
 
+pub mod echo;
 pub mod hostile;
 pub mod http;
 pub mod pserve;

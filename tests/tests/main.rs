@@ -7,6 +7,7 @@ mod compat;
 mod configuration;
 mod durability;
 mod encryption;
+mod forward_auth;
 mod hostile;
 mod keys;
 mod lifecycle;

@@ -130,11 +130,12 @@ fn doctest(checks: &Checks, findings: &mut Findings) -> Result<()> {
 
 fn end_to_end(checks: &Checks, findings: &mut Findings) -> Result<()> {
     tools::ensure(tools::END_TO_END)?;
-    // Found by the tests in the target folder; the one that needs it says so if it is not there.
-    if let Err(error) =
-        wheels::install("prometheus-client.txt", &checks.workspace.tools().join("prometheus-client"))
-    {
-        println!("no prometheus-client: {error:#}");
+    // Found by the tests in the target folder; those that need one say so if it is not there.
+    for package in ["prometheus-client", "traefik"] {
+        let folder = checks.workspace.tools().join(package);
+        if let Err(error) = wheels::install(&format!("{package}.txt"), &folder) {
+            println!("no {package}: {error:#}");
+        }
     }
     checks.tests(&["--test", "*"], findings)
 }

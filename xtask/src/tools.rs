@@ -13,11 +13,14 @@ pub(crate) struct Tool {
 }
 
 /// What the end to end tests call: the JavaScript client's requests run under Node, and strace shows that a write is
-/// on the disk before its answer; libfaketime comes with faketime and lets the wall clock jump.
+/// on the disk before its answer; libfaketime comes with faketime and lets the wall clock jump; nginx and Caddy are
+/// proxies in front.
 pub(crate) const END_TO_END: &[Tool] = &[
     Tool { program: "node", package: "nodejs" },
     Tool { program: "strace", package: "strace" },
     Tool { program: "faketime", package: "faketime" },
+    Tool { program: "nginx", package: "nginx-light" },
+    Tool { program: "caddy", package: "caddy" },
 ];
 
 /// Installs the tools that are missing.
