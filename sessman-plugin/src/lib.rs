@@ -6,6 +6,7 @@
 mod cookie;
 mod etag;
 mod log;
+mod openapi;
 mod parameters;
 mod plugin;
 mod principal;

@@ -4,6 +4,7 @@ mod members;
 mod query;
 mod values;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use plugin_api::{Request, settings};
@@ -59,8 +60,19 @@ const NAMES: [(&str, Name); 18] = [
     ("confirm", Name::Confirm),
 ];
 
+/// What of `names` a request with this method takes. The body of a PATCH is the change itself (RFC 7396), so that
+/// nothing else can be in it.
+pub(crate) fn accepted(names: &'static [Name], method: &str) -> Cow<'static, [Name]> {
+    let beside_a_patch = |name: &Name| !matches!(name, Name::Data | Name::Mode);
+    match method {
+        "PATCH" => names.iter().copied().filter(beside_a_patch).collect(),
+        _ => names.into(),
+    }
+}
+
 impl Name {
-    fn text(self) -> &'static str {
+    /// The name in the documentation.
+    pub(crate) fn text(self) -> &'static str {
         NAMES.iter().find(|(_, name)| *name == self).map_or("", |(text, _)| text)
     }
 }
@@ -225,7 +237,7 @@ impl Found {
     fn text(&mut self, name: Name, value: String) -> Result<(), Problem> {
         match name {
             Name::SessionId => once(&mut self.session_id, value, name),
-            Name::UserId => once(&mut self.user_id, value, name),
+            Name::UserId => once(&mut self.user_id, values::user_id(value)?, name),
             Name::TtlSeconds => once(&mut self.ttl, values::seconds(&value)?, name),
             Name::Mode => once(&mut self.mode, values::mode(&value)?, name),
             Name::ExternalId => once(&mut self.external_id, values::external_id(&value)?, name),

@@ -7,10 +7,10 @@ use plugin_api::{Health, Host, Plugin, Principal, Request, Response, Route, Unav
 use serde_json::{Map, Value};
 use sessman::config::{Config, Surroundings};
 
-use crate::principal;
 use crate::problem::{self, Problem};
 use crate::routes::{self, ROUTES};
 use crate::service::{Service, with_sources};
+use crate::{openapi, principal};
 
 /// One instance.
 pub struct Sessman {
@@ -91,6 +91,12 @@ impl Plugin for Sessman {
 
     async fn metrics(&self) -> String {
         self.service().map(|service| service.metrics()).unwrap_or_default()
+    }
+
+    async fn openapi(&self) -> Option<String> {
+        let cookie = self.config.cookie.as_ref().map(|cookie| cookie.name.as_str());
+        let instance = openapi::Instance { cookie, max_ttl: self.config.rules.max_ttl, mount: "" };
+        Some(openapi::document(&instance).to_string())
     }
 
     async fn health(&self) -> Health {

@@ -10,6 +10,7 @@ mod list;
 mod mine;
 mod mine_end;
 mod new;
+mod openapi;
 mod rotate;
 mod stats;
 mod touch;
@@ -28,58 +29,109 @@ use sessman::id::SessionId;
 use sessman::sessions::Credentials;
 
 use crate::cookie;
-use crate::parameters::{Parameters, Presented};
+use crate::parameters::{self, Name, Parameters, Presented};
 use crate::problem::Problem;
 use crate::service::Service;
 
 /// A route's answer, while it is being made.
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send + 'a>>;
 
-/// A route and what answers it.
+/// A route, what answers it, and what its documentation says: one place, so that they cannot differ.
 pub(crate) struct Spec {
     pub(crate) route: Route,
     /// With so much of `client_access` a live session's id opens it without a key.
-    opened_by: Option<ClientAccess>,
+    pub(crate) opened_by: Option<ClientAccess>,
+    /// The parameters that it takes; any other is refused.
+    pub(crate) accepts: &'static [Name],
+    /// What it does, in one line.
+    pub(crate) summary: &'static str,
+    pub(crate) returns: Returns,
+    /// Statuses of its problems besides those that every route of its class has.
+    pub(crate) refusals: &'static [u16],
     answer: for<'a> fn(Exchange<'a>) -> Answer<'a>,
 }
 
+/// What a route answers when all goes well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Returns {
+    /// A session, with 201 where it has just begun.
+    Session,
+    NewSession,
+    Validity,
+    /// That the session ended.
+    End,
+    /// Nothing but headers.
+    Principal,
+    Page,
+    /// Which sessions ended.
+    Ended,
+    Stats,
+    Purged,
+    Cleared,
+    /// This description.
+    OpenApi,
+}
+
 macro_rules! spec {
-    ($path:literal, [$($method:literal),*], $class:ident $(($opened_by:ident))?, $answer:ident) => {
+    (
+        $path:literal, [$($method:literal),*], $class:ident $(($opened_by:ident))?, $answer:ident,
+        [$($name:ident),*] -> $returns:ident, [$($refusal:literal),*], $summary:literal
+    ) => {
         Spec {
             route: Route::new($path, &[$($method),*], Class::$class),
             opened_by: [$(Some(ClientAccess::$opened_by),)? None][0],
+            accepts: &[$(Name::$name),*],
+            summary: $summary,
+            returns: Returns::$returns,
+            refusals: &[$($refusal),*],
             answer: |exchange| Box::pin($answer::answer(exchange)),
         }
     };
 }
 
 /// Every route. `login`, `profile` and `logout` are other names for `new`, `get` and `end`.
-pub(crate) static ROUTES: [Spec; 19] = [
-    spec!("new", ["POST"], Service, new),
-    spec!("login", ["POST"], Service, new),
-    spec!("get", ["GET", "POST"], Session(Read), get),
-    spec!("profile", ["GET", "POST"], Session(Read), get),
-    spec!("update", ["POST", "PATCH"], Session(Write), update),
-    spec!("touch", ["POST"], Session(Read), touch),
-    spec!("validate", ["GET", "POST"], Session(Read), validate),
-    spec!("end", ["POST", "DELETE"], Session(Read), end),
-    spec!("logout", ["POST", "DELETE"], Session(Read), end),
-    spec!("verify", ["GET"], ForwardAuth(Read), verify),
+#[rustfmt::skip]
+pub(crate) static ROUTES: [Spec; 20] = [
+    spec!("new", ["POST"], Service, new, [UserId, Data, Metadata, TtlSeconds, ExternalId] -> NewSession,
+        [403, 409, 413, 422, 429], "Begins a session"),
+    spec!("login", ["POST"], Service, new, [UserId, Data, Metadata, TtlSeconds, ExternalId] -> NewSession,
+        [403, 409, 413, 422, 429], "Begins a session; another name of `new`"),
+    spec!("get", ["GET", "POST"], Session(Read), get, [SessionId, UserId] -> Session,
+        [401, 404], "The session"),
+    spec!("profile", ["GET", "POST"], Session(Read), get, [SessionId, UserId] -> Session,
+        [401, 404], "The session; another name of `get`"),
+    spec!("update", ["POST", "PATCH"], Session(Write), update, [SessionId, UserId, Data, Mode] -> Session,
+        [401, 403, 404, 409, 412, 413, 422, 428], "Changes the session's data"),
+    spec!("touch", ["POST"], Session(Read), touch, [SessionId, UserId] -> Session,
+        [401, 403, 404], "Lets the session's time to live begin again"),
+    spec!("validate", ["GET", "POST"], Session(Read), validate, [SessionId, UserId] -> Validity,
+        [401], "Whether the session lives"),
+    spec!("end", ["POST", "DELETE"], Session(Read), end, [SessionId, UserId] -> End,
+        [401, 403, 404], "Ends the session"),
+    spec!("logout", ["POST", "DELETE"], Session(Read), end, [SessionId, UserId] -> End,
+        [401, 403, 404], "Ends the session; another name of `end`"),
+    spec!("verify", ["GET"], ForwardAuth(Read), verify, [] -> Principal,
+        [401, 403], "Whose session the request carries, for a reverse proxy"),
     // A login with it is for who has the key.
-    spec!("rotate", ["POST"], Session(Read), rotate),
-    spec!("mine", ["GET"], Session(Read), mine),
-    spec!("mine/end", ["POST"], Session(Read), mine_end),
-    spec!("list", ["GET"], Admin, list),
-    spec!("end-user", ["POST"], Admin, end_user),
-    spec!("end-sessions", ["POST"], Admin, end_sessions),
-    spec!("stats", ["GET"], Admin, stats),
-    spec!("cleanup", ["POST"], Admin, cleanup),
-    spec!("clear", ["POST"], Admin, clear),
+    spec!("rotate", ["POST"], Session(Read), rotate, [SessionId, UserId] -> Session,
+        [401, 403, 404, 409], "Gives the session a new id; with user_id that user logs in"),
+    spec!("mine", ["GET"], Session(Read), mine, [SessionId, UserId, Cursor, Limit] -> Page,
+        [401, 404], "The sessions of the session's user"),
+    spec!("mine/end", ["POST"], Session(Read), mine_end, [SessionId, UserId, Handle, Others] -> Ended,
+        [401, 403, 404], "Ends one session of the session's user, or all others"),
+    spec!("list", ["GET"], Admin, list, [UserId, Cursor, Limit] -> Page, [], "All sessions, or a user's"),
+    spec!("end-user", ["POST"], Admin, end_user, [UserId] -> Ended, [], "Ends all sessions of a user"),
+    spec!("end-sessions", ["POST"], Admin, end_sessions, [Handles] -> Ended, [], "Ends the sessions with these handles"),
+    spec!("stats", ["GET"], Admin, stats, [] -> Stats, [], "How many sessions there are, and how old they are"),
+    spec!("cleanup", ["POST"], Admin, cleanup, [] -> Purged, [], "Removes expired records now"),
+    spec!("clear", ["POST"], Admin, clear, [Confirm] -> Cleared, [], "Ends every session"),
+    spec!("openapi.json", ["GET"], Public, openapi, [] -> OpenApi, [], "This description"),
 ];
 
 /// A request and the service that answers it.
 pub(crate) struct Exchange<'a> {
     service: Arc<Service>,
+    spec: &'static Spec,
     request: Request<'a>,
 }
 
@@ -88,8 +140,8 @@ pub(crate) async fn answer(service: Arc<Service>, request: Request<'_>) -> Respo
     let Some(spec) = ROUTES.get(request.route()) else {
         return Problem::new(404, "no such route").into();
     };
-    let exchange = Exchange { service, request };
-    if let Err(problem) = exchange.admit(spec) {
+    let exchange = Exchange { service, spec, request };
+    if let Err(problem) = exchange.admit() {
         return problem.into();
     }
     (spec.answer)(exchange).await.unwrap_or_else(Response::from)
@@ -97,8 +149,8 @@ pub(crate) async fn answer(service: Arc<Service>, request: Request<'_>) -> Respo
 
 impl Exchange<'_> {
     /// Whether the caller may ask at all. The host has asked for the key where the class is `Service`.
-    fn admit(&self, spec: &Spec) -> Result<(), Problem> {
-        let access = &self.service.access;
+    fn admit(&self) -> Result<(), Problem> {
+        let (access, spec) = (&self.service.access, self.spec);
         match (spec.route.class, self.request.caller()) {
             (Class::Admin, _) => self.admit_admin(),
             (class, Caller::Unkeyed)
@@ -147,8 +199,9 @@ impl Exchange<'_> {
         Credentials { id, user_id, address: self.request.client_address() }
     }
 
-    fn parameters(&self, accepted: &[crate::parameters::Name]) -> Result<Parameters, Problem> {
-        Parameters::read(&self.request, self.service.cookie_name(), accepted)
+    fn parameters(&self) -> Result<Parameters, Problem> {
+        let accepted = parameters::accepted(self.spec.accepts, self.request.method());
+        Parameters::read(&self.request, self.service.cookie_name(), &accepted)
     }
 
     /// A header with text in it.

@@ -181,7 +181,11 @@ async fn to_the_end<T: Send + 'static>(
     }
 }
 
-fn check_user_id(user_id: &str) -> Result<(), Error> {
+/// Whether a session can be this user's.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub fn check_user_id(user_id: &str) -> Result<(), Error> {
     let length = user_id.chars().count();
     if length == 0 || length > MAX_USER_ID || user_id.chars().any(char::is_control) {
         return Err(Error::Invalid(

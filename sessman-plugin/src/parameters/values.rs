@@ -5,6 +5,7 @@ use std::time::Duration;
 use sessman::data::Data;
 use sessman::id::{Handle, SessionId};
 use sessman::rules::UpdateMode;
+use sessman::sessions::check_user_id;
 
 use super::Name;
 use crate::problem::Problem;
@@ -17,8 +18,13 @@ pub(super) fn string(value: &str, name: Name) -> Result<String, Problem> {
     serde_json::from_str(value).map_err(|_| expected(name.text(), "a string"))
 }
 
+pub(super) fn user_id(value: String) -> Result<String, Problem> {
+    check_user_id(&value)?;
+    Ok(value)
+}
+
 pub(super) fn seconds(value: &str) -> Result<Duration, Problem> {
-    let seconds = value.parse().map_err(|_| expected("ttl_seconds", "a whole number of seconds"))?;
+    let seconds = whole(value).ok_or_else(|| expected("ttl_seconds", "a whole number of seconds"))?;
     Ok(Duration::from_secs(seconds))
 }
 
@@ -60,8 +66,15 @@ pub(super) fn cursor(value: &str) -> Result<Handle, Problem> {
 }
 
 pub(super) fn limit(value: &str) -> Result<usize, Problem> {
-    let limit = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
-    limit.ok_or_else(|| expected("limit", &format!("a whole number from 1 to {MAX_PAGE}")))
+    let limit = whole(value).and_then(|limit| usize::try_from(limit).ok());
+    limit
+        .filter(|limit| (1..=MAX_PAGE).contains(limit))
+        .ok_or_else(|| expected("limit", &format!("a whole number from 1 to {MAX_PAGE}")))
+}
+
+/// A whole number. JSON makes no difference between `60` and `60.0`, and some languages write the latter.
+fn whole(value: &str) -> Option<u64> {
+    value.parse().ok().or_else(|| value.strip_suffix(".0")?.parse().ok())
 }
 
 /// Something that is said by saying yes.

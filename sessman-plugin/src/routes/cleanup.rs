@@ -8,7 +8,7 @@ use crate::problem::Problem;
 use crate::render;
 
 pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
-    exchange.parameters(&[])?;
+    exchange.parameters()?;
     let purged = exchange.service.sessions.clean_up().await?;
     exchange.audit(&format!("removed {purged} expired records"));
     Ok(render::answer(&json!({ "purged": purged })))

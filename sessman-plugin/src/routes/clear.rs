@@ -4,12 +4,11 @@ use plugin_api::Response;
 use serde_json::json;
 
 use super::Exchange;
-use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::render;
 
 pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
-    let parameters = exchange.parameters(&[Name::Confirm])?;
+    let parameters = exchange.parameters()?;
     if !parameters.confirm {
         return Err(Problem::malformed("this ends every session; send confirm=yes if that is meant"));
     }

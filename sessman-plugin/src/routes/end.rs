@@ -4,12 +4,11 @@ use plugin_api::Response;
 use serde_json::json;
 
 use super::Exchange;
-use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::{cookie, render};
 
 pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
-    let parameters = exchange.parameters(&[Name::SessionId, Name::UserId])?;
+    let parameters = exchange.parameters()?;
     let (id, found) = exchange.presented_for_write(parameters.session)?;
     exchange
         .service

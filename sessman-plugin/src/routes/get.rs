@@ -3,12 +3,12 @@
 use plugin_api::Response;
 
 use super::{Exchange, Found};
-use crate::parameters::{Name, Presented};
+use crate::parameters::Presented;
 use crate::problem::Problem;
 use crate::{etag, render};
 
 pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
-    let parameters = exchange.parameters(&[Name::SessionId, Name::UserId])?;
+    let parameters = exchange.parameters()?;
     if parameters.user_id.is_some() && matches!(parameters.session, Presented::Nothing) {
         return Err(Problem::malformed("user_id alone names no session; send session_id, too"));
     }

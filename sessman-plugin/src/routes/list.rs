@@ -4,12 +4,11 @@ use plugin_api::Response;
 use sessman::store::Listing;
 
 use super::Exchange;
-use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::render;
 
 pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
-    let parameters = exchange.parameters(&[Name::UserId, Name::Cursor, Name::Limit])?;
+    let parameters = exchange.parameters()?;
     let user_id = parameters.user_id.as_deref();
     let listing = Listing { user_id, after: parameters.cursor, limit: parameters.limit };
     let page = exchange.service.sessions.list(listing).await.map_err(sessman::error::Error::from)?;

@@ -3,12 +3,11 @@
 use plugin_api::Response;
 
 use super::Exchange;
-use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::render;
 
 pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
-    let parameters = exchange.parameters(&[Name::SessionId, Name::UserId, Name::Cursor, Name::Limit])?;
+    let parameters = exchange.parameters()?;
     let (id, found) = exchange.presented(parameters.session)?;
     let credentials = exchange.credentials(&id, parameters.user_id.as_deref());
     let (own, page) = exchange

@@ -5,13 +5,11 @@ use sessman::error::Error;
 use sessman::sessions::Ending;
 
 use super::Exchange;
-use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::{cookie, render};
 
 pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
-    let accepted = [Name::SessionId, Name::UserId, Name::Handle, Name::Others];
-    let parameters = exchange.parameters(&accepted)?;
+    let parameters = exchange.parameters()?;
     let (id, found) = exchange.presented_for_write(parameters.session)?;
     let ending = match (parameters.handle, parameters.others) {
         (Some(Some(handle)), false) => Ending::One(handle),

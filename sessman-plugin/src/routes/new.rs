@@ -7,7 +7,6 @@ use sessman::data::Data;
 use sessman::sessions::{NewSession, client_ip};
 
 use super::Exchange;
-use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::{cookie, render};
 
@@ -19,13 +18,7 @@ pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> 
     if cookie.is_some() {
         exchange.refuse_cross_site()?;
     }
-    let parameters = exchange.parameters(&[
-        Name::UserId,
-        Name::Data,
-        Name::Metadata,
-        Name::TtlSeconds,
-        Name::ExternalId,
-    ])?;
+    let parameters = exchange.parameters()?;
     let metadata = metadata(&exchange, parameters.metadata);
     let new = NewSession {
         user_id: parameters.user_id,

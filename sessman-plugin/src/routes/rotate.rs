@@ -3,7 +3,6 @@
 use plugin_api::{Caller, Response};
 
 use super::{Exchange, Found};
-use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::{cookie, render};
 
@@ -12,7 +11,7 @@ pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> 
     if cookie.is_some() {
         exchange.refuse_cross_site()?;
     }
-    let parameters = exchange.parameters(&[Name::SessionId, Name::UserId])?;
+    let parameters = exchange.parameters()?;
     if parameters.user_id.is_some() && exchange.request.caller() == Caller::Unkeyed {
         return Err(Problem::unauthorized("a login needs the API key; send it as Authorization: Bearer"));
     }

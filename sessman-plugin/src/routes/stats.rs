@@ -9,7 +9,7 @@ use crate::problem::Problem;
 use crate::render;
 
 pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
-    exchange.parameters(&[])?;
+    exchange.parameters()?;
     let stats = exchange.service.sessions.stats().await.map_err(Error::from)?;
     let by_age = stats.by_age.iter().map(|class| {
         let below = class.below.map(|age| age.as_secs());

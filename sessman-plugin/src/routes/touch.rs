@@ -3,12 +3,11 @@
 use plugin_api::Response;
 
 use super::{Exchange, Found};
-use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::render;
 
 pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
-    let parameters = exchange.parameters(&[Name::SessionId, Name::UserId])?;
+    let parameters = exchange.parameters()?;
     let (id, found) = exchange.presented_for_write(parameters.session)?;
     let record = exchange
         .service

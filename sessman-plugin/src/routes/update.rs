@@ -5,18 +5,12 @@ use sessman::rules::UpdateMode;
 use sessman::sessions::Update;
 
 use super::{Exchange, Found};
-use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::{etag, render};
 
 pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
     let is_patch = exchange.request.method() == "PATCH";
-    // A PATCH says with its method what is done.
-    let accepted: &[Name] = match is_patch {
-        true => &[Name::SessionId, Name::UserId],
-        false => &[Name::SessionId, Name::UserId, Name::Data, Name::Mode],
-    };
-    let parameters = exchange.parameters(accepted)?;
+    let parameters = exchange.parameters()?;
     let (id, found) = exchange.presented_for_write(parameters.session)?;
     let data = parameters
         .data

@@ -5,12 +5,12 @@ use serde_json::json;
 use sessman::error::Error;
 
 use super::Exchange;
-use crate::parameters::{Name, Presented};
+use crate::parameters::Presented;
 use crate::problem::Problem;
 use crate::render;
 
 pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
-    let parameters = exchange.parameters(&[Name::SessionId, Name::UserId])?;
+    let parameters = exchange.parameters()?;
     let found = match parameters.session {
         Presented::Explicit(None) | Presented::Cookie(None) => Err(Error::NotFound),
         session => {

@@ -1,0 +1,18 @@
+//! `openapi.json`: the description of all routes.
+
+use plugin_api::Response;
+
+use super::Exchange;
+use crate::openapi::{self, Instance};
+use crate::problem::Problem;
+
+pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+    let service = &exchange.service;
+    let instance = Instance {
+        cookie: service.cookie_name(),
+        max_ttl: service.sessions.rules().max_ttl,
+        mount: exchange.request.path().strip_suffix("/openapi.json").unwrap_or_default(),
+    };
+    let document = openapi::document(&instance);
+    Ok(Response::json(200, document.to_string()).with_header("cache-control", "no-cache"))
+}
