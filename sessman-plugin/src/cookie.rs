@@ -39,7 +39,7 @@ fn attributes(config: &CookieConfig, request: &Request<'_>) -> String {
         SameSite::Lax => "; SameSite=Lax",
         SameSite::None => "; SameSite=None",
     });
-    if request.scheme() != "http" || !is_local(request.host()) {
+    if config.wants_secure() || request.scheme() != "http" || !is_local(request.host()) {
         attributes.push_str("; Secure");
     }
     attributes

@@ -5,6 +5,7 @@ mod access;
 mod cli;
 mod compat;
 mod configuration;
+mod counters;
 mod durability;
 mod encryption;
 mod forward_auth;

@@ -161,7 +161,7 @@ fn the_cookie_is_set_and_cleared_as_documented(_: Store, config: Value) {
     ));
     let created = create(&client.with("Host", "localhost"), json!({}));
     let id = created.member("session_id");
-    let expected = format!("sid={id}; Path=/app; Domain=example.org; HttpOnly; SameSite=None");
+    let expected = format!("sid={id}; Path=/app; Domain=example.org; HttpOnly; SameSite=None; Secure");
     assert_eq!(created.header("set-cookie"), Some(expected.as_str()));
 
     let (_site, _pserve, client) = serve(&with(&config, json!({ "cookie": false })));

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Problem, problem};
+use crate::id::SessionId;
 
 /// The cookie that carries a session's id (RFC 6265bis). It is always `HttpOnly`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,39 @@ pub enum SameSite {
     Lax,
     /// Always; browsers want `Secure` with it.
     None,
+}
+
+/// What browsers take: of name and value together, and of each attribute (RFC 6265bis, section 5.6).
+const MAX_NAME_AND_VALUE: usize = 4_096;
+const MAX_ATTRIBUTE: usize = 1_024;
+
+impl CookieConfig {
+    /// Whether browsers take it only with `Secure`, wherever it comes from.
+    pub fn wants_secure(&self) -> bool {
+        self.same_site == SameSite::None || self.has_prefix("__Secure-") || self.has_prefix("__Host-")
+    }
+
+    /// Browsers do not mind how a prefix is written.
+    fn has_prefix(&self, prefix: &str) -> bool {
+        self.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    }
+
+    /// Whether browsers drop it for its size, or for what its name promises.
+    fn check(&self, problems: &mut Vec<Problem>) {
+        let longest_name = MAX_NAME_AND_VALUE - SessionId::TEXT_LENGTH;
+        for (key, length, most) in [
+            ("cookie.name", self.name.len(), longest_name),
+            ("cookie.path", self.path.len(), MAX_ATTRIBUTE),
+            ("cookie.domain", self.domain.as_ref().map_or(0, String::len), MAX_ATTRIBUTE),
+        ] {
+            if length > most {
+                problems.push(problem(key, &format!("expected at most {most} characters")));
+            }
+        }
+        if self.has_prefix("__Host-") && (self.path != "/" || self.domain.is_some()) {
+            problems.push(problem("cookie.name", "with __Host- browsers take no domain and no path but /"));
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -88,7 +122,9 @@ pub(super) fn read(
             SameSite::Lax
         }
     };
-    Some(CookieConfig { name, path, domain: raw.domain, same_site })
+    let cookie = CookieConfig { name, path, domain: raw.domain, same_site };
+    cookie.check(problems);
+    Some(cookie)
 }
 
 /// RFC 9110 `tchar`.

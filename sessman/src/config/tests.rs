@@ -198,3 +198,31 @@ fn every_key_is_in_the_documentation_and_no_other() {
     known.sort_unstable();
     assert_eq!(documented, known);
 }
+
+#[test]
+fn a_cookie_that_browsers_would_drop_is_refused() {
+    let cookie = |cookie: Value| read(json!({ "cookie": cookie }));
+    for (wrong, said) in [
+        (json!({ "name": "n".repeat(4_049) }), "cookie.name: expected at most 4048 characters"),
+        (
+            json!({ "path": format!("/{}", "p".repeat(1_024)) }),
+            "cookie.path: expected at most 1024 characters",
+        ),
+        (json!({ "domain": "d".repeat(1_025) }), "cookie.domain: expected at most 1024 characters"),
+        (
+            json!({ "name": "__host-sid", "path": "/app" }),
+            "cookie.name: with __Host- browsers take no domain and no path but /",
+        ),
+    ] {
+        assert_eq!(cookie(wrong).unwrap_err(), [said]);
+    }
+    for (good, secure) in [
+        (json!({ "name": "n".repeat(4_048) }), false),
+        (json!({ "name": "__Host-sid" }), true),
+        (json!({ "name": "__secure-sid", "path": "/app" }), true),
+        (json!({ "same_site": "None" }), true),
+        (json!({ "same_site": "Strict" }), false),
+    ] {
+        assert_eq!(cookie(good).unwrap().cookie.unwrap().wants_secure(), secure);
+    }
+}
