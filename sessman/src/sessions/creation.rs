@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Sessions, check_user_id, client_ip, to_the_end};
 use crate::data::Data;
 use crate::error::Error;
-use crate::id::SessionId;
+use crate::id::{Handle, SessionId};
 use crate::metrics::Operation;
 use crate::record::{Change, Record};
 use crate::store::{Created, Expected, StoreError, Updated};
@@ -121,7 +121,7 @@ impl Sessions {
     /// It is there before it takes its place, so that nobody takes its handle for that of a session that has ended; and
     /// those that give way end before it gets its whole time, so that there are never too many.
     async fn create_in_place(
-        &self,
+        self: &Arc<Self>,
         new: &NewSession,
         ttl: Duration,
         user_id: &str,
@@ -139,8 +139,8 @@ impl Sessions {
         match self.write(id.handle(), Expected::holder(id.secret_hash()), &begin).await {
             Ok(Updated::Done(record)) => Ok((id, record)),
             Err(error) => {
-                // It may have been written all the same, and nobody would ever hear of its id.
-                let _ = self.delete(id.handle()).await;
+                let (this, handle) = (Arc::clone(self), id.handle());
+                tokio::spawn(async move { this.take_back(handle).await });
                 Err(error.into())
             }
             Ok(Updated::Missing | Updated::Conflict(_)) => {
@@ -152,5 +152,17 @@ impl Sessions {
                 Ok((id, Arc::new(begin.applied_to(&pending))))
             }
         }
+    }
+
+    /// Deletes a session whose beginning may have been written although it failed: nobody knows its id, and it would
+    /// keep its place for all its time. A store that was away is back soon, or all its users wait anyway.
+    async fn take_back(&self, handle: Handle) {
+        for pause in [1, 2, 4, 8, 16, 32, 64].map(Duration::from_secs) {
+            if self.delete(handle).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
+        tracing::warn!(%handle, "a session that could not be begun may live on, and nobody has its id");
     }
 }

@@ -1,0 +1,156 @@
+//! How many sessions a user may have.
+
+use std::sync::atomic::Ordering;
+
+use super::unsure::Unsure;
+use super::*;
+
+#[tokio::test]
+async fn the_oldest_session_of_a_user_gives_way() {
+    let engine = engine(Rules { max_sessions_per_user: Some(2), ..Rules::default() });
+    let ids = [engine.begin(Some("ada")).await, engine.begin(Some("ada")).await];
+    let other = engine.begin(Some("eve")).await;
+    let anonymous = engine.begin(None).await;
+    // It began first; that it was used last does not matter.
+    engine.sessions.touch(holder(&ids[0])).await.unwrap();
+    let third = engine.begin(Some("ada")).await;
+    assert!(!engine.lives(&ids[0]).await);
+    assert!(engine.lives(&ids[1]).await && engine.lives(&third).await);
+    assert!(engine.lives(&other).await && engine.lives(&anonymous).await);
+    assert_eq!(engine.sessions.metrics().evicted.get(), 1);
+    // What was ended, or ended by itself, is not counted.
+    engine.sessions.end(holder(&third)).await.unwrap();
+    engine.begin(Some("ada")).await;
+    assert!(engine.lives(&ids[1]).await);
+    engine.clock.advance(secs(86_400));
+    let next = engine.begin(Some("ada")).await;
+    assert_eq!(engine.live_of("ada").await, BTreeSet::from([next.handle()]));
+}
+
+#[tokio::test]
+async fn a_session_beyond_the_limit_is_refused_until_another_ends() {
+    let rules = Rules { max_sessions_per_user: Some(2), on_limit: OnLimit::Reject, ..Rules::default() };
+    let engine = engine(rules);
+    let ids = [engine.begin(Some("ada")).await, engine.begin(Some("ada")).await];
+    let refused = engine.sessions.create(new(Some("ada"))).await;
+    assert!(matches!(refused, Err(Error::LimitReached { limit: 2 })), "{refused:?}");
+    assert_eq!(engine.live_of("ada").await.len(), 2);
+    engine.sessions.end(holder(&ids[0])).await.unwrap();
+    engine.begin(Some("ada")).await;
+    engine.sessions.create(new(Some("ada"))).await.unwrap_err();
+    engine.clock.advance(secs(86_400));
+    for _ in 0..2 {
+        engine.begin(Some("ada")).await;
+    }
+    engine.sessions.create(new(Some("ada"))).await.unwrap_err();
+    assert_eq!(engine.sessions.metrics().created.get(), 5);
+}
+
+#[tokio::test]
+async fn a_limit_counts_sessions_that_began_without_it() {
+    let store = Arc::new(MemoryStore::new(MemoryConfig::default()));
+    let limited = || on(store.clone(), Rules { max_sessions_per_user: Some(2), ..Rules::default() });
+    let unlimited = on(store.clone(), Rules::default());
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(unlimited.begin(Some("ada")).await);
+        unlimited.clock.advance(secs(1));
+    }
+    ids.push(limited().begin(Some("ada")).await);
+    let newest = |ids: &[SessionId]| ids[ids.len() - 2..].iter().map(SessionId::handle).collect();
+    assert_eq!(unlimited.live_of("ada").await, newest(&ids));
+    // Without a limit again: what was written down is forgotten, and counted anew when there is one.
+    unlimited.sessions.clean_up().await.unwrap();
+    for _ in 0..2 {
+        unlimited.clock.advance(secs(1));
+        ids.push(unlimited.begin(Some("ada")).await);
+    }
+    ids.push(limited().begin(Some("ada")).await);
+    assert_eq!(unlimited.live_of("ada").await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_logins_at_once_exactly_so_many_live() {
+    for (limit, on_limit) in
+        [(1, OnLimit::EvictOldest), (3, OnLimit::EvictOldest), (1, OnLimit::Reject), (3, OnLimit::Reject)]
+    {
+        let engine = engine(Rules { max_sessions_per_user: Some(limit), on_limit, ..Rules::default() });
+        for round in 0..20 {
+            let user_id = format!("user-{round}");
+            let logins: Vec<_> = (0..32)
+                .map(|_| {
+                    let (sessions, user_id) = (engine.sessions.clone(), user_id.clone());
+                    tokio::spawn(async move { sessions.create(new(Some(&user_id))).await })
+                })
+                .collect();
+            let mut began = BTreeSet::new();
+            for login in logins {
+                match login.await.unwrap() {
+                    Ok((id, _)) => drop(began.insert(id.handle())),
+                    Err(Error::LimitReached { .. }) if on_limit == OnLimit::Reject => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            let live = engine.live_of(&user_id).await;
+            assert_eq!(live.len(), limit, "{on_limit:?}");
+            assert!(live.is_subset(&began), "who lives was told so");
+            if on_limit == OnLimit::Reject {
+                assert_eq!(live, began, "who was let in stays");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_place_whose_process_ended_is_free_again_after_ten_seconds() {
+    let store = Arc::new(MemoryStore::new(MemoryConfig::default()));
+    let rules = Rules { max_sessions_per_user: Some(1), on_limit: OnLimit::Reject, ..Rules::default() };
+    let ended = on(store.clone(), rules.clone());
+    // As far as the other process came: it wrote the session and took its place.
+    let (id, _) = ended.sessions.insert(&new(Some("ada")), secs(3_600), Some(secs(10))).await.unwrap();
+    ended.sessions.take_place("ada", id.handle()).await.unwrap();
+    let engine = on(store, rules);
+    engine.clock.advance(secs(10) - Duration::from_millis(1));
+    assert!(matches!(engine.sessions.create(new(Some("ada"))).await, Err(Error::LimitReached { .. })));
+    engine.clock.advance(Duration::from_millis(1));
+    engine.begin(Some("ada")).await;
+}
+
+#[tokio::test]
+async fn a_login_goes_on_although_its_client_has_gone() {
+    let engine = engine(Rules { max_sessions_per_user: Some(1), ..Rules::default() });
+    let first = engine.begin(Some("ada")).await;
+    let mut login = Box::pin(engine.sessions.create(new(Some("ada"))));
+    let polled = Future::poll(login.as_mut(), &mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert!(polled.is_pending());
+    drop(login);
+    while engine.lives(&first).await {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    // With its whole time to live, not that of a session without a place.
+    engine.clock.advance(secs(60));
+    assert_eq!(engine.live_of("ada").await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_may_have_begun_does_not_keep_its_place() {
+    let store = Arc::new(Unsure::default());
+    let clock = Arc::new(ManualClock::new(START));
+    let rules = Rules { max_sessions_per_user: Some(1), on_limit: OnLimit::Reject, ..Rules::default() };
+    let sessions = Arc::new(Sessions::new(store.clone(), clock.clone(), rules));
+    // Its update is made, but no answer comes; and then the store is away for some time.
+    store.silent_updates.store(1, Ordering::SeqCst);
+    store.failing_deletes.store(3, Ordering::SeqCst);
+    let failed = sessions.create(new(Some("ada"))).await;
+    assert!(matches!(failed, Err(Error::Store(StoreError::Unavailable(_)))), "{failed:?}");
+    clock.advance(secs(60));
+    assert!(matches!(sessions.create(new(Some("ada"))).await, Err(Error::LimitReached { .. })));
+    tokio::time::sleep(secs(8)).await;
+    // The one that was refused could not be deleted, either: it had ten seconds, and no place.
+    clock.advance(secs(10));
+    sessions.create(new(Some("ada"))).await.unwrap();
+    assert_eq!(store.failing_deletes.load(Ordering::SeqCst), 0);
+}
