@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 use sessman::data::{Data, DataError};
 
+use crate::choice::one_of;
+use crate::door::{Door, as_text, door};
 use crate::pieces::{self, JSON, text};
-use crate::{Finding, Plan, run};
 
 /// In strings and keys.
 pub(crate) const TEXTS: &[&str] =
@@ -17,7 +18,7 @@ pub(crate) fn any_text() -> impl Strategy<Value = String> {
         .prop_map(|((open, close), levels, inside)| {
             format!("{}{inside}{}", open.repeat(levels), close.repeat(levels))
         });
-    prop_oneof![
+    one_of![
         20 => text(JSON, 24),
         20 => pieces::json(TEXTS).prop_map(|value| value.to_string()),
         10 => (pieces::json(TEXTS), text(JSON, 2), any::<prop::sample::Index>()).prop_map(|(value, put_in, at)| {
@@ -74,6 +75,22 @@ fn check(text: &str, patch: &str) {
     is_canonical(&added);
 }
 
-pub(crate) fn run(plan: &Plan) -> Result<(), Finding> {
-    run::run(plan, &(any_text(), any_text()), |(text, patch)| check(&text, &patch))
+/// A text and its patch with a NUL between them, which neither can hold.
+fn raw(bytes: &[u8]) -> (String, String) {
+    let text = as_text(bytes);
+    match text.split_once('\0') {
+        Some((text, patch)) => (text.to_owned(), patch.to_owned()),
+        None => (text.clone(), text),
+    }
+}
+
+pub(crate) fn open() -> Box<dyn Door> {
+    let seeds: &[&[u8]] =
+        &[b"{\"a\":[1,2.5,-0.0,true,null],\"b\":{\"c\":\"x\"}}\0{\"a\":null,\"b\":{\"c\":{\"d\":1}}}"];
+    Box::new(
+        door((any_text(), any_text()), |(text, patch)| check(&text, &patch))
+            .raw(raw, seeds)
+            .words(JSON)
+            .words(TEXTS),
+    )
 }

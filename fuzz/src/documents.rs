@@ -12,9 +12,10 @@ use sessman::record::Record;
 use sessman::store::mongodb::documents;
 use sessman::time::Timestamp;
 
+use crate::choice::{nested, one_of, optional};
 use crate::data::{TEXTS, any_text, is_canonical};
+use crate::door::{Door, door};
 use crate::pieces::{self, text};
-use crate::{Finding, Plan, run};
 
 /// Field names of a record, and ones that no key is stored under.
 const NAMES: &[&str] = &[
@@ -44,7 +45,7 @@ const NAMES: &[&str] = &[
 
 fn data() -> impl Strategy<Value = Data> {
     let any = any_text().prop_map(|text| Data::parse(&text).unwrap_or_else(|_| Data::empty()));
-    prop_oneof![any, object()]
+    one_of![any, object()]
 }
 
 fn object() -> impl Strategy<Value = Data> {
@@ -54,7 +55,7 @@ fn object() -> impl Strategy<Value = Data> {
 }
 
 fn record() -> impl Strategy<Value = Record> {
-    let ids = (any::<[u8; 12]>(), any::<[u8; 32]>(), proptest::option::of(text(TEXTS, 4)));
+    let ids = (any::<[u8; 12]>(), any::<[u8; 32]>(), optional(text(TEXTS, 4)));
     let times = any::<[i64; 5]>();
     let numbers = (0..=i64::MAX as u64, 0..=i64::MAX as u64);
     (ids, data(), object(), times, numbers).prop_map(
@@ -83,8 +84,8 @@ fn record() -> impl Strategy<Value = Record> {
 }
 
 /// A record comes back from its document, whatever it holds.
-pub(crate) fn written(plan: &Plan) -> Result<(), Finding> {
-    run::run(plan, &record(), |record| {
+pub(crate) fn written() -> Box<dyn Door> {
+    let check = |record: Record| {
         let Ok(bytes) = documents::write(&record) else { panic!("{record:?} cannot be written") };
         match documents::read(&bytes) {
             Ok(read) => {
@@ -94,29 +95,31 @@ pub(crate) fn written(plan: &Plan) -> Result<(), Finding> {
             }
             Err(error) => panic!("what was written cannot be read: {error}"),
         }
-    })
+    };
+    Box::new(door(record(), check))
 }
 
 fn bson() -> impl Strategy<Value = Bson> {
-    let scalar = prop_oneof![
+    let scalar = one_of![
         Just(Bson::Null),
         any::<bool>().prop_map(Bson::Boolean),
         any::<i32>().prop_map(Bson::Int32),
         any::<i64>().prop_map(Bson::Int64),
-        prop_oneof![any::<f64>(), Just(f64::NAN), Just(f64::INFINITY)].prop_map(Bson::Double),
+        one_of![pieces::float(), Just(f64::NAN), Just(f64::INFINITY)].prop_map(Bson::Double),
         text(TEXTS, 3).prop_map(Bson::String),
         any::<i64>().prop_map(|millis| Bson::DateTime(DateTime::from_millis(millis))),
         binary(vec(any::<u8>(), 0..40)),
         prop::sample::select(vec![Bson::Undefined, Bson::MinKey, Bson::MaxKey]),
     ];
-    scalar.prop_recursive(3, 12, 3, |inner| {
+    nested(scalar.boxed(), 3, |inner| {
         let members = vec((prop::sample::select(NAMES), inner.clone()), 0..3);
-        prop_oneof![
+        one_of![
             vec(inner, 0..3).prop_map(Bson::Array),
             members.prop_map(|members| Bson::Document(
                 members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Document>()
             )),
         ]
+        .boxed()
     })
 }
 
@@ -145,7 +148,7 @@ enum Damage {
 
 fn damage() -> impl Strategy<Value = Damage> {
     let letter = || prop::sample::select(b"ab%.$2E5".to_vec());
-    prop_oneof![
+    one_of![
         (prop::sample::select(NAMES), bson()).prop_map(|(name, value)| Damage::Field(name, value)),
         prop::sample::select(NAMES).prop_map(Damage::Missing),
         bson().prop_map(Damage::Data),
@@ -215,8 +218,8 @@ fn names(document: &RawDocument) -> Vec<String> {
 }
 
 /// Documents that others wrote, or damaged.
-pub(crate) fn foreign(plan: &Plan) -> Result<(), Finding> {
+pub(crate) fn foreign() -> Box<dyn Door> {
     let near = (record(), vec(damage(), 0..3)).prop_map(|(record, damage)| damaged(&record, &damage));
-    let input = prop_oneof![9 => near, 1 => vec(any::<u8>(), 0..200)];
-    run::run(plan, &input, |bytes| check(&bytes))
+    let input = one_of![9 => near, 1 => vec(any::<u8>(), 0..200)];
+    Box::new(door(input, |bytes: Vec<u8>| check(&bytes)).raw(<[u8]>::to_vec, &[]).words(NAMES))
 }

@@ -1,10 +1,14 @@
 //! Session ids and handles.
 
+use std::ops::RangeInclusive;
+
+use proptest::collection::vec;
 use proptest::prelude::*;
 use sessman::id::{Handle, SessionId};
 
+use crate::choice::one_of;
+use crate::door::{Door, as_text, door};
 use crate::pieces::text;
-use crate::{Finding, Plan, run};
 
 const PIECES: &[&str] = &[
     "A",
@@ -47,8 +51,15 @@ fn check(text: &str) {
     }
 }
 
-pub(crate) fn run(plan: &Plan) -> Result<(), Finding> {
-    let near = ("[A-Za-z0-9_-]{48}", text(PIECES, 2), 0..=48_usize, 0..=2_usize).prop_map(
+/// Text of characters that ids have.
+fn of_length(length: RangeInclusive<usize>) -> impl Strategy<Value = String> {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let character = any::<u8>().prop_map(|number| char::from(ALPHABET[usize::from(number) % ALPHABET.len()]));
+    vec(character, length).prop_map(String::from_iter)
+}
+
+pub(crate) fn open() -> Box<dyn Door> {
+    let near = (of_length(48..=48), text(PIECES, 2), 0..=48_usize, 0..=2_usize).prop_map(
         |(mut id, put_in, at, cut)| {
             id.replace_range(at..(at + put_in.len().min(48 - at)).min(48), &put_in);
             let mut end = id.len().saturating_sub(cut);
@@ -59,6 +70,7 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Finding> {
             id
         },
     );
-    let input = prop_oneof![near, "[A-Za-z0-9_-]{15,17}", "[A-Za-z0-9_-]{47,49}", text(PIECES, 12)];
-    run::run(plan, &input, |text| check(&text))
+    let input = one_of![near, of_length(15..=17), of_length(47..=49), text(PIECES, 12)];
+    let seeds: &[&[u8]] = &[b"AbCdEf0123456-_9", b"AbCdEf0123456789abcdefghAbCdEf0123456789abcdefgh"];
+    Box::new(door(input, |text: String| check(&text)).raw(as_text, seeds).words(PIECES))
 }

@@ -1,24 +1,26 @@
 //! Whatever comes in from outside, made up at random, and what must hold for it.
 //!
 //! [`TARGETS`] lists the doors; each is a file with a way to make inputs and a check of what comes out. Some thousands
-//! of each are part of the tests, always the same ones; `cargo xtask fuzz` runs a million, other ones each time.
+//! of each are part of the tests, always the same ones; `cargo xtask fuzz` tries a million, other ones each time.
 //!
 //! Inputs are made by `proptest`, from the pieces that a grammar is made of, so that most get past the first character;
-//! it shrinks what fails, too. `bolero` would offer coverage-guided engines besides, but pins a version of `indexmap`
-//! that excludes the one `config` needs, and those engines need a nightly compiler.
+//! it shrinks what fails, too. [`Door::at_random`] lets chance decide, as the tests do. [`Door::with_bytes`] lets bytes
+//! decide, for the program of this crate, where libFuzzer picks those that reach more code; where a door takes text, the
+//! bytes may also be the text.
 //!
 //! A finding becomes a test with a name, beside the code that it was found in.
 
+mod choice;
 mod data;
 mod documents;
+mod door;
 mod ids;
 mod ini;
 mod json5;
 mod pieces;
 mod requests;
-mod run;
 
-pub use run::{Finding, Plan};
+pub use door::{Door, Finding, Plan};
 
 /// A door, and how to try it.
 pub struct Target {
@@ -26,19 +28,19 @@ pub struct Target {
     pub name: &'static str,
     /// What is tried.
     pub about: &'static str,
-    /// Tries it as often as the plan says.
-    pub run: fn(&Plan) -> Result<(), Finding>,
+    /// Makes it ready.
+    pub open: fn() -> Box<dyn Door>,
 }
 
 /// Every door.
 pub const TARGETS: &[Target] = &[
-    Target { name: "ini", about: "the INI file", run: ini::run },
-    Target { name: "json5", about: "a plugin's JSON file and its references", run: json5::run },
-    Target { name: "requests", about: "requests to the session routes", run: requests::run },
-    Target { name: "ids", about: "session ids and handles", run: ids::run },
-    Target { name: "bson", about: "records as MongoDB documents", run: documents::written },
-    Target { name: "documents", about: "MongoDB documents of any kind as records", run: documents::foreign },
-    Target { name: "data", about: "the JSON that sessions hold", run: data::run },
+    Target { name: "ini", about: "the INI file", open: ini::open },
+    Target { name: "json5", about: "a plugin's JSON file and its references", open: json5::open },
+    Target { name: "requests", about: "requests to the session routes", open: requests::open },
+    Target { name: "ids", about: "session ids and handles", open: ids::open },
+    Target { name: "bson", about: "records as MongoDB documents", open: documents::written },
+    Target { name: "documents", about: "MongoDB documents of any kind as records", open: documents::foreign },
+    Target { name: "data", about: "the JSON that sessions hold", open: data::open },
 ];
 
 #[cfg(test)]
@@ -50,8 +52,24 @@ mod tests {
     fn short(name: &str) {
         let target = TARGETS.iter().find(|target| target.name == name).unwrap();
         let plan = Plan { executions: EXECUTIONS, seed: 1 };
-        if let Err(finding) = (target.run)(&plan) {
+        if let Err(finding) = (target.open)().at_random(&plan) {
             panic!("{name}: {finding}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_end_anywhere_are_an_input_of_every_target() {
+        for target in TARGETS {
+            let door = (target.open)();
+            for seed in door.seeds() {
+                for bytes in
+                    [&seed[..], &seed[..seed.len() / 2], &vec![0; seed.len()], &vec![0xff; seed.len()]]
+                {
+                    if let Err(finding) = door.with_bytes(bytes) {
+                        panic!("{}: {finding}", target.name);
+                    }
+                }
+            }
         }
     }
 

@@ -1,15 +1,24 @@
-//! Runs fuzz targets and prints a table: `cargo xtask fuzz`.
+//! Tries the doors with inputs that libFuzzer picks by the code they reach, and prints a table: `cargo xtask fuzz`.
+//!
+//! libFuzzer tries one target a process and ends it, so this program starts itself for each.
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
-use std::io::Write as _;
-use std::process::ExitCode;
+mod guided;
+mod log;
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
-use fuzz::{Plan, TARGETS, Target};
+use fuzz::{TARGETS, Target};
 
-/// Tries the doors of the project with inputs made up at random.
+use self::log::Log;
+
+/// Tries what comes in from outside with inputs that reach ever more of the code.
 #[derive(Parser)]
 struct Options {
     /// Only these; none: all.
@@ -20,38 +29,104 @@ struct Options {
     #[arg(long, default_value_t = 1_000_000)]
     executions: u32,
 
-    /// Repeats the run with this seed; none: a new one.
+    /// Repeats a run on a folder in the same state; none: a new seed.
     #[arg(long)]
-    seed: Option<u64>,
+    seed: Option<u32>,
+
+    /// Where inputs are kept from one run to the next, with a log for each target.
+    #[arg(long)]
+    folder: PathBuf,
+
+    /// Tries this one file, which an earlier run kept, at one target.
+    #[arg(long)]
+    replay: Option<PathBuf>,
+
+    /// This process is libFuzzer's.
+    #[arg(long, hide = true)]
+    guided: bool,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
-    let plan = Plan { executions: options.executions, seed: options.seed.unwrap_or_else(now) };
-    // What is caught is shown at the end, once, and not each time on the way to the smallest input.
-    std::panic::set_hook(Box::new(|_| {}));
-
-    println!("seed {}\n{:<10} {:>10} {:>8}  outcome", plan.seed, "target", "executions", "seconds");
-    let is_chosen = |target: &&Target| {
-        options.targets.is_empty() || options.targets.iter().any(|name| name == target.name)
+    let outcome = match (&options.replay, options.guided) {
+        (Some(file), _) => replay(&options, file),
+        (None, true) => guide(&options),
+        (None, false) => try_all(&options),
     };
-    let mut findings = Vec::new();
-    for target in TARGETS.iter().filter(is_chosen) {
-        // The name first: should the process itself end, it is known where.
-        print!("{:<10} {:>10} ", target.name, plan.executions);
-        let _ = std::io::stdout().flush();
+    outcome.unwrap_or_else(|error| {
+        println!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn chosen(options: &Options) -> impl Iterator<Item = &'static Target> {
+    let is_named = |target: &&Target| options.targets.iter().any(|name| name == target.name);
+    TARGETS.iter().filter(move |target| options.targets.is_empty() || is_named(target))
+}
+
+fn only(options: &Options) -> io::Result<&'static Target> {
+    let mut targets = chosen(options);
+    match (targets.next(), targets.next()) {
+        (Some(target), None) => Ok(target),
+        _ => Err(io::Error::other("this takes the name of one target")),
+    }
+}
+
+fn replay(options: &Options, file: &Path) -> io::Result<ExitCode> {
+    let target = only(options)?;
+    match (target.open)().with_bytes(&fs::read(file)?) {
+        Ok(()) => println!("{}: ok", target.name),
+        Err(finding) => {
+            println!("{}: {finding}", target.name);
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn guide(options: &Options) -> io::Result<ExitCode> {
+    let target = only(options)?;
+    let run = guided::Run {
+        executions: options.executions,
+        seed: options.seed.unwrap_or(1),
+        folder: options.folder.join(target.name),
+    };
+    run.start((target.open)())
+}
+
+fn try_all(options: &Options) -> io::Result<ExitCode> {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.subsec_nanos());
+    // libFuzzer takes 0 for any.
+    let seed = options.seed.unwrap_or_else(now).max(1);
+    println!("seed {seed}; code is counted in branches, reached by what was kept before and in the end");
+    println!("{:<10} {:>10} {:>8}  {:>14}  outcome", "target", "executions", "seconds", "code");
+    let mut findings = String::new();
+    for target in chosen(options) {
+        print!("{:<10} ", target.name);
+        io::stdout().flush()?;
+        let folder = options.folder.join(target.name);
+        fs::create_dir_all(&folder)?;
+        let log = folder.join("log");
+        let mut child = Command::new(std::env::current_exe()?);
+        child.args([target.name, "--guided", "--folder"]).arg(&options.folder);
+        child.args(["--executions", &options.executions.to_string(), "--seed", &seed.to_string()]);
         let started = Instant::now();
-        let outcome = (target.run)(&plan);
-        println!(
-            "{:>8.1}  {}",
-            started.elapsed().as_secs_f64(),
-            if outcome.is_ok() { "ok" } else { "FAILED" }
-        );
-        findings.extend(outcome.err().map(|finding| (target.name, finding)));
+        let status =
+            child.stdout(File::create(&log)?).stderr(File::options().append(true).open(&log)?).status()?;
+        let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+        let Log { executions, before, after } = Log::read(&text);
+        let outcome = if status.success() { "ok" } else { "FAILED" };
+        let seconds = started.elapsed().as_secs_f64();
+        println!("{executions:>10} {seconds:>8.1}  {:>14}  {outcome}", format!("{before} .. {after}"));
+        if !status.success() {
+            findings.push_str(&format!(
+                "\n{}: {}\n  all of it: {}\n",
+                target.name,
+                Log::why(&text),
+                log.display()
+            ));
+        }
     }
-    for (name, finding) in &findings {
-        println!("\n{name}: {finding}");
-    }
-    if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    print!("{findings}");
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -4,10 +4,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Map, Number, Value};
 
+use crate::choice::{nested, one_of};
+
 /// Text of at most `most` pieces: mostly those of a grammar, sometimes any character.
 pub(crate) fn text(pieces: &'static [&'static str], most: usize) -> impl Strategy<Value = String> {
-    let piece = prop_oneof![
-        7 => prop::sample::select(pieces).prop_map(str::to_owned),
+    let piece = one_of![
+        7 => any::<u8>().prop_map(|number| pieces[usize::from(number) % pieces.len()].to_owned()),
         1 => any::<char>().prop_map(String::from),
     ];
     vec(piece, 0..most).prop_map(|pieces| pieces.concat())
@@ -60,20 +62,23 @@ pub(crate) const JSON: &[&str] = &[
 
 /// A JSON value with strings and keys of `texts`, without what is not storable.
 pub(crate) fn json(texts: &'static [&'static str]) -> impl Strategy<Value = Value> {
-    let scalar = prop_oneof![
+    let scalar = one_of![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         any::<i8>().prop_map(Value::from),
-        any::<f64>().prop_map(|float| Number::from_f64(float).map_or(Value::Null, Value::Number)),
+        float().prop_map(|float| Number::from_f64(float).map_or(Value::Null, Value::Number)),
         text(texts, 5).prop_map(Value::from),
     ];
-    scalar.prop_recursive(4, 24, 4, move |inner| {
-        prop_oneof![
-            vec(inner.clone(), 0..4).prop_map(Value::from),
-            object(texts, inner).prop_map(Value::from)
-        ]
+    nested(scalar.boxed(), 3, move |inner| {
+        one_of![vec(inner.clone(), 0..4).prop_map(Value::from), object(texts, inner).prop_map(Value::from)]
+            .boxed()
     })
+}
+
+/// Any of the floating point numbers, those near to whole ones oftener.
+pub(crate) fn float() -> impl Strategy<Value = f64> {
+    one_of![any::<u64>().prop_map(f64::from_bits), any::<i32>().prop_map(|number| f64::from(number) / 8.0)]
 }
 
 /// A JSON object with such values.

@@ -4,15 +4,15 @@ mod instance;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::collection::vec;
-use proptest::option::of;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use sessman::id::SessionId;
 
 use self::instance::{Answer, Call, Instance};
+use crate::choice::{one_of, optional};
 use crate::data::TEXTS;
+use crate::door::{Door, door};
 use crate::pieces::{self, JSON, text};
-use crate::{Finding, Plan, run};
 
 const ROUTES: &[&str] = &["new", "login", "get", "profile", "update", "touch", "validate", "end", "logout"];
 const METHODS: &[&str] = &["GET", "POST", "PATCH", "DELETE"];
@@ -122,15 +122,15 @@ fn call() -> impl Strategy<Value = Call> {
         "content-encoding",
         "user-agent",
     ]);
-    let body = prop_oneof![
+    let body = one_of![
         text(BODY, 12),
         text(BODY, 12).prop_map(|inside| format!("{{{inside}}}")),
         text(JSON, 12),
         pieces::json(TEXTS).prop_map(|data| json!({ "session_id": ID, "data": data }).to_string()),
     ];
-    let body = prop_oneof![9 => body.prop_map(String::into_bytes), 1 => vec(any::<u8>(), 0..40)];
+    let body = one_of![9 => body.prop_map(String::into_bytes), 1 => vec(any::<u8>(), 0..40)];
     let headers = vec((header, text(HEADERS, 8)), 0..3);
-    let whole = of(Just("session_id={ID}&".to_owned()));
+    let whole = optional(Just("session_id={ID}&".to_owned()));
     let query = (whole, text(QUERY, 8)).prop_map(|(id, rest)| id.unwrap_or_default() + &rest);
     (0..ROUTES.len() + 1, prop::sample::select(METHODS), query, headers, body, any::<bool>()).prop_map(
         |(route, method, query, headers, body, cross_site)| Call {
@@ -229,15 +229,16 @@ fn whole(instance: &Instance, user: &str, data: &Map<String, Value>, escaped: bo
     }
 }
 
-pub(crate) fn run(plan: &Plan) -> Result<(), Finding> {
+pub(crate) fn open() -> Box<dyn Door> {
     let instance = Instance::start();
-    let input = prop_oneof![
+    let input = one_of![
         4 => call().prop_map(Input::Any),
         1 => (text(TEXTS, 6), pieces::object(TEXTS, pieces::json(TEXTS)), any::<bool>())
             .prop_map(|(user, data, escaped)| Input::Whole(user, data, escaped)),
     ];
-    run::run(plan, &input, |input| match input {
+    let check = move |input: Input| match input {
         Input::Any(call) => any_call(&instance, &call),
         Input::Whole(user, data, escaped) => whole(&instance, &user, &data, escaped),
-    })
+    };
+    Box::new(door(input, check))
 }

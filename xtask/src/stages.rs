@@ -107,7 +107,10 @@ fn dependencies(checks: &Checks, _: &mut Findings) -> Result<()> {
 }
 
 fn clippy(checks: &Checks, _: &mut Findings) -> Result<()> {
-    succeed(checks.workspace.cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    // The feature is the program that only `cargo xtask fuzz` builds, and links C++.
+    tools::ensure(&[tools::CPP])?;
+    let all = ["clippy", "--workspace", "--all-targets", "--features", "fuzz/guided", "--", "-D", "warnings"];
+    succeed(checks.workspace.cargo().args(all))
 }
 
 fn docs(checks: &Checks, _: &mut Findings) -> Result<()> {

@@ -23,6 +23,9 @@ pub(crate) const END_TO_END: &[Tool] = &[
     Tool { program: "caddy", package: "caddy" },
 ];
 
+/// libFuzzer is written in C++.
+pub(crate) const CPP: Tool = Tool { program: "c++", package: "g++" };
+
 /// Installs the tools that are missing.
 ///
 /// # Errors
