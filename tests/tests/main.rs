@@ -24,5 +24,6 @@ mod readme;
 mod s3_class;
 mod sessions;
 mod sqlite_faults;
+mod template;
 mod users;
 mod verify;

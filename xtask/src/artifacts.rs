@@ -1,6 +1,8 @@
 //! The files that ship, and the plugins that only the tests load.
 
-use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
 
 use crate::process::succeed;
 use crate::workspace::Workspace;
@@ -32,12 +34,27 @@ pub(crate) fn build_fixtures(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// Builds the plugins of a project of its own in the release profile and says where they are.
+///
+/// In the target folder of this workspace: what such a plugin needs is built there already.
+pub(crate) fn build_project(workspace: &Workspace, project: &Path) -> Result<Vec<PathBuf>> {
+    let manifest = std::path::absolute(project)?.join("Cargo.toml");
+    let names = workspace.plugins_of(&manifest)?;
+    ensure!(!names.is_empty(), "{} builds no cdylib, which a plugin is", manifest.display());
+    let mut cargo = workspace.cargo();
+    cargo.args(["build", "--release", "--manifest-path"]).arg(&manifest);
+    succeed(cargo.arg("--target-dir").arg(&workspace.target))?;
+    Ok(names.iter().map(|name| workspace.release().join(library(name))).collect())
+}
+
 /// File names of the shipped plugins, as the release folder and the plugin folder have them.
 pub(crate) fn shipped_plugin_files() -> impl Iterator<Item = String> {
-    SHIPPED_PLUGINS.iter().map(|package| {
-        let library = package.replace('-', "_");
-        format!("{}{library}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
-    })
+    SHIPPED_PLUGINS.iter().map(|package| library(package))
+}
+
+fn library(package: &str) -> String {
+    let library = package.replace('-', "_");
+    format!("{}{library}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
 }
 
 /// The host's program file, without a folder.

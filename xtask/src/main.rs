@@ -2,7 +2,8 @@
 //!
 //! - [`run`]: `cargo xtask run` builds what ships and starts it from `target/run`.
 //! - [`mod@test`]: `cargo xtask test` runs every check and every test, and installs what they need.
-//! - [`fuzz`]: `cargo xtask fuzz` tries the doors with inputs made up at random.
+//! - [`fuzz`]: `cargo xtask fuzz` tries the doors with inputs that reach ever more of the code.
+//! - [`new`]: `cargo xtask new` makes a plugin of one's own from the template.
 //!
 //! What these share: [`workspace`] finds the project and speaks to cargo, [`artifacts`] builds the files that ship,
 //! [`process`] starts programs and stops servers, [`tools`] and [`wheels`] install what is
@@ -13,6 +14,7 @@ mod artifacts;
 mod deny;
 mod fuzz;
 mod mongodb;
+mod new;
 mod process;
 mod report;
 mod run;
@@ -45,8 +47,10 @@ enum Command {
     Soak(soak::Options),
     /// Runs every check and test, or the stages that are named; installs what they need.
     Test(test::Options),
-    /// Tries what comes in from outside with a million inputs each, made up at random.
+    /// Tries what comes in from outside with a million inputs each, picked by the code they reach.
     Fuzz(fuzz::Options),
+    /// Makes a plugin of one's own from the template.
+    New(new::Options),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
         Command::Soak(options) => soak::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::New(options) => new::run(&options),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

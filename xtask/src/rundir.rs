@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::artifacts;
-
 /// What is copied from `config/`; the first one is what pserve is started with.
 const CONFIGURATION: [&str; 2] = ["pserve.ini", "sessman.json"];
 
@@ -19,9 +17,9 @@ pub(crate) struct Layout {
     pub(crate) notes: Vec<String>,
 }
 
-/// Lays out `into`, from the `config` folder of the project and the `built` files; what a person or pserve put there
+/// Lays out `into`, from the `config` folder of the project and the built `plugin_files`; what a person or pserve put there
 /// stays.
-pub(crate) fn lay_out(config: &Path, built: &Path, into: &Path) -> Result<Layout> {
+pub(crate) fn lay_out(config: &Path, plugin_files: &[PathBuf], into: &Path) -> Result<Layout> {
     let plugins = into.join("plugins");
     make_folder(into)?;
     make_folder(&plugins)?;
@@ -30,8 +28,8 @@ pub(crate) fn lay_out(config: &Path, built: &Path, into: &Path) -> Result<Layout
     for name in CONFIGURATION {
         notes.extend(place_configuration(&config.join(name), &into.join(name))?);
     }
-    for name in artifacts::shipped_plugin_files() {
-        replace(&built.join(&name), &plugins.join(&name))?;
+    for file in plugin_files {
+        replace(file, &plugins.join(file.file_name().context("a plugin without a name")?))?;
     }
     Ok(Layout { ini: into.join(CONFIGURATION[0]), notes })
 }
@@ -83,7 +81,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::lay_out;
-    use crate::artifacts;
+
+    const PLUGIN: &str = "libplugin.so";
 
     struct Project {
         folder: TempDir,
@@ -97,7 +96,7 @@ mod tests {
             }
             project.write("config/pserve.ini", "shipped ini");
             project.write("config/sessman.json", "{}");
-            project.write(&format!("built/{}", plugin()), "first build");
+            project.write(&format!("built/{PLUGIN}"), "first build");
             project
         }
 
@@ -114,12 +113,9 @@ mod tests {
         }
 
         fn lay_out(&self) -> Vec<String> {
-            lay_out(&self.path("config"), &self.path("built"), &self.path("target/run")).unwrap().notes
+            let plugins = [self.path("built").join(PLUGIN)];
+            lay_out(&self.path("config"), &plugins, &self.path("target/run")).unwrap().notes
         }
-    }
-
-    fn plugin() -> String {
-        artifacts::shipped_plugin_files().next().unwrap()
     }
 
     fn mode(path: &Path) -> u32 {
@@ -133,7 +129,7 @@ mod tests {
         assert_eq!(notes.len(), 2, "{notes:?}");
         assert_eq!(project.read("target/run/pserve.ini"), "shipped ini");
         assert_eq!(project.read("target/run/sessman.json"), "{}");
-        assert_eq!(project.read(&format!("target/run/plugins/{}", plugin())), "first build");
+        assert_eq!(project.read(&format!("target/run/plugins/{PLUGIN}")), "first build");
     }
 
     #[test]
@@ -143,7 +139,7 @@ mod tests {
         project.write("target/run/sessman.json", r#"{"session_ttl": 60}"#);
         fs::create_dir(project.path("target/run/state")).unwrap();
         project.write("target/run/state/sessman.db", "sessions");
-        project.write(&format!("built/{}", plugin()), "second build");
+        project.write(&format!("built/{PLUGIN}"), "second build");
 
         let notes = project.lay_out();
         assert!(
@@ -152,17 +148,17 @@ mod tests {
         );
         assert_eq!(project.read("target/run/sessman.json"), r#"{"session_ttl": 60}"#);
         assert_eq!(project.read("target/run/state/sessman.db"), "sessions");
-        assert_eq!(project.read(&format!("target/run/plugins/{}", plugin())), "second build");
+        assert_eq!(project.read(&format!("target/run/plugins/{PLUGIN}")), "second build");
     }
 
     #[test]
     fn a_plugin_is_replaced_by_a_new_file_and_never_written_in_place() {
         let project = Project::new();
         project.lay_out();
-        let installed = project.path("target/run/plugins").join(plugin());
+        let installed = project.path("target/run/plugins").join(PLUGIN);
         let before = fs::metadata(&installed).unwrap().ino();
         let open = fs::File::open(&installed).unwrap();
-        project.write(&format!("built/{}", plugin()), "second build");
+        project.write(&format!("built/{PLUGIN}"), "second build");
         project.lay_out();
         assert_ne!(fs::metadata(&installed).unwrap().ino(), before);
         assert_eq!(std::io::read_to_string(open).unwrap(), "first build");
@@ -181,6 +177,6 @@ mod tests {
         project.lay_out();
         assert_eq!(mode(&project.path("target/run")), 0o755);
         assert_eq!(mode(&project.path("target/run/plugins")), 0o755);
-        assert_eq!(mode(&project.path("target/run/plugins").join(plugin())), 0o644);
+        assert_eq!(mode(&project.path("target/run/plugins").join(PLUGIN)), 0o644);
     }
 }

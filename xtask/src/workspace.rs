@@ -20,17 +20,7 @@ impl Workspace {
     /// Asks `cargo metadata`.
     pub(crate) fn find() -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent folder")?;
-        let output = cargo_in(root)
-            .args(["metadata", "--no-deps", "--format-version", "1"])
-            .output()
-            .context("cargo metadata could not be started")?;
-        ensure!(
-            output.status.success(),
-            "cargo metadata failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-        let metadata: Value =
-            serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")?;
+        let metadata = metadata(root, &root.join("Cargo.toml"))?;
         let target =
             metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
         Ok(Self { root: root.to_owned(), target: target.into(), plugins: plugins(&metadata) })
@@ -39,6 +29,11 @@ impl Workspace {
     /// A cargo command on this workspace.
     pub(crate) fn cargo(&self) -> Command {
         cargo_in(&self.root)
+    }
+
+    /// Names of the packages of another project, which `manifest` is of, that build a cdylib.
+    pub(crate) fn plugins_of(&self, manifest: &Path) -> Result<Vec<String>> {
+        Ok(plugins(&metadata(&self.root, manifest)?))
     }
 
     /// Where the release profile's files end up.
@@ -50,6 +45,20 @@ impl Workspace {
     pub(crate) fn tools(&self) -> PathBuf {
         self.target.join("tools")
     }
+}
+
+fn metadata(root: &Path, manifest: &Path) -> Result<Value> {
+    let output = cargo_in(root)
+        .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
+        .arg(manifest)
+        .output()
+        .context("cargo metadata could not be started")?;
+    ensure!(
+        output.status.success(),
+        "cargo metadata failed: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")
 }
 
 fn cargo_in(root: &Path) -> Command {
