@@ -84,6 +84,8 @@ impl Run {
             format!("-timeout={TIMEOUT}"),
             format!("-artifact_prefix={}/", self.folder.display()),
             "-rss_limit_mb=4096".to_owned(),
+            // A comparison that comes closer counts as something new.
+            "-use_value_profile=1".to_owned(),
             "-print_final_stats=1".to_owned(),
             corpus.display().to_string(),
         ];
