@@ -17,6 +17,7 @@ mod door;
 mod ids;
 mod ini;
 mod json5;
+pub mod log;
 mod pieces;
 mod requests;
 

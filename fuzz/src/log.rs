@@ -2,17 +2,18 @@
 
 /// The figures of a run.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Log {
-    pub(crate) executions: u64,
+pub struct Log {
+    /// Inputs that were tried.
+    pub executions: u64,
     /// Branches that were reached by the inputs it began with.
-    pub(crate) before: u64,
+    pub before: u64,
     /// Branches that were reached in all.
-    pub(crate) after: u64,
+    pub after: u64,
 }
 
 impl Log {
     /// What is not in the log is 0.
-    pub(crate) fn read(text: &str) -> Self {
+    pub fn read(text: &str) -> Self {
         // `#1234 NEW cov: 130 ft: 208 corp: ...`
         let event = |line: &str| {
             let (number, rest) = line.strip_prefix('#')?.split_once('\t')?;
@@ -31,7 +32,7 @@ impl Log {
     }
 
     /// Why the run ended early.
-    pub(crate) fn why(text: &str) -> String {
+    pub fn why(text: &str) -> String {
         let found = text.find("FOUND: ").map(|at| &text[at + "FOUND: ".len()..]);
         // Its own words for the crash that we make of a finding come behind.
         let found = found.and_then(|found| found.split("\n==").next()).map(str::trim_end);

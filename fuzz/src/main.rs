@@ -4,7 +4,6 @@
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
 mod guided;
-mod log;
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -14,9 +13,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
+use fuzz::log::Log;
 use fuzz::{TARGETS, Target};
-
-use self::log::Log;
 
 /// Tries what comes in from outside with inputs that reach ever more of the code.
 #[derive(Parser)]
