@@ -1,7 +1,6 @@
 //! The life of the host: load, bind, activate, serve, drain.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -16,10 +15,12 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::http::access::ExposureError;
-use crate::http::server::{Bound, Draining, Server};
+use crate::http::listener::ListenError;
+use crate::http::server::Server;
 use crate::http::{App, Snapshot};
 use crate::lifecycle::{self, LAST_MOMENT, Lifecycle, Order, Task, make_state_folder};
 use crate::log::Logging;
+use crate::notify::Notifier;
 use crate::plugin::{LoadError, Loader};
 
 /// How long a plugin that blocks a thread may hold up the others.
@@ -34,15 +35,9 @@ pub enum HostError {
     /// Instances would be open to the network without a word about it.
     #[error(transparent)]
     Exposure(#[from] ExposureError),
-    /// The socket cannot be bound.
-    #[error("cannot listen on {address} ([network] bindto, port)")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
+    /// A socket cannot be bound.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The process id cannot be written.
     #[error("cannot write {} ([paths] pidfile)", path.display())]
     Pidfile {
@@ -110,17 +105,32 @@ impl Host {
         let mut signals =
             Signals::new().map_err(|source| HostError::System("cannot catch signals", source))?;
         make_state_folder(&config.paths);
-        let address = config.network.address;
-        let bind_failed = |source| HostError::Bind { address, source };
-        let bound = Server::bind(address, &config.limits).await.map_err(bind_failed)?;
-        let _pidfile = config.paths.pidfile.as_deref().map(Pidfile::write).transpose()?;
         let (orders, ordered) = unbounded_channel();
         let app = Arc::new(App::new(snapshot, orders.clone()));
-        let lifecycle = Lifecycle::new(Arc::clone(&app), Arc::new(loader), ini_file, logging);
+        let server = Arc::new(Server::new(Arc::clone(&app)));
+        let prepared = server.prepare(&config).await?;
+        let _pidfile = config.paths.pidfile.as_deref().map(Pidfile::write).transpose()?;
+        let notifier = Arc::new(Notifier::from_environment());
+        let lifecycle = Lifecycle {
+            app: Arc::clone(&app),
+            server: Arc::clone(&server),
+            loader: Arc::new(loader),
+            ini_file,
+            logging,
+            notifier: Arc::clone(&notifier),
+        };
         lifecycle.activate().await;
         let lifecycle = tokio::spawn(lifecycle.run(ordered));
-        announce(&bound, &app).map_err(bind_failed)?;
-        let draining = bound.serve(Arc::clone(&app)).run(signals.stop(&orders)).await;
+        announce(&prepared.urls(), &app);
+        server.commit(prepared);
+        notifier.ready();
+        let watched = tokio::spawn({
+            let notifier = Arc::clone(&notifier);
+            async move { notifier.watchdog().await }
+        });
+        signals.stop(&orders).await;
+        notifier.stopping();
+        server.stop();
         tracing::info!("stopping: requests under way may end");
         let second = orders.clone();
         tokio::spawn(async move {
@@ -129,7 +139,8 @@ impl Host {
             std::process::exit(1);
         });
         let grace = app.snapshot().config.limits.shutdown_grace;
-        drain(draining, &orders, lifecycle, grace).await;
+        drain(&server, &orders, lifecycle, grace).await;
+        watched.abort();
         tracing::info!("stopped");
         Ok(())
     }
@@ -156,35 +167,32 @@ impl Waker {
     }
 }
 
-/// Says where the host listens, in the log and as the one line on standard output, which scripts wait for.
-fn announce(bound: &Bound, app: &App) -> io::Result<()> {
-    let address = bound.address()?;
+/// Says where the host listens, in the log and, the address alone, as the one line on standard output, which scripts
+/// wait for.
+fn announce(urls: &[String], app: &App) {
     for instance in app.snapshot().instances() {
         let (plugin, mount, state) = (&instance.library.name, instance.mount(), instance.state().name());
         tracing::info!(instance = instance.name, plugin, mount, state, "mounted");
     }
-    tracing::info!("listening on http://{address}");
+    for url in urls {
+        tracing::info!("listening on {url}");
+    }
     let mut output = io::stdout().lock();
     // Nobody may be reading it, and that is no reason not to serve.
-    let _ = writeln!(output, "pserve: listening on http://{address}").and_then(|()| output.flush());
-    Ok(())
+    let _ = writeln!(output, "pserve: listening on {}", urls.first().map_or("", String::as_str))
+        .and_then(|()| output.flush());
 }
 
 /// Requests first, then the plugins with their streams, then what is left of the connections.
-async fn drain(
-    mut draining: Draining,
-    orders: &UnboundedSender<Order>,
-    lifecycle: JoinHandle<()>,
-    grace: Duration,
-) {
+async fn drain(server: &Server, orders: &UnboundedSender<Order>, lifecycle: JoinHandle<()>, grace: Duration) {
     let deadline = Instant::now() + grace;
-    if let Err(left) = draining.requests(deadline).await {
+    if let Err(left) = server.answered(deadline).await {
         tracing::warn!(requests = left, "not answered within shutdown_grace");
     }
     // It is gone only if it panicked, and then the panic is in the log.
     let _ = orders.send(Order { task: Task::Stop(deadline), reply: None });
     let _ = lifecycle.await;
-    if !draining.connections(deadline.max(Instant::now() + LAST_MOMENT)).await {
+    if !server.closed(deadline.max(Instant::now() + LAST_MOMENT)).await {
         tracing::warn!("connections were still open after shutdown_grace");
     }
 }

@@ -18,6 +18,7 @@ pub mod host;
 mod http;
 mod lifecycle;
 pub mod log;
+mod notify;
 mod plugin;
 
 pub use plugin::{LoadError, probe_child};

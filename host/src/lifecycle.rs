@@ -20,8 +20,10 @@ use crate::config::{Config, Paths};
 use crate::error::one_line;
 use crate::host::HostError;
 use crate::http::access;
+use crate::http::server::Server;
 use crate::http::{App, Snapshot, Unloaded};
 use crate::log::Logging;
+use crate::notify::Notifier;
 use crate::plugin::{Failure, Instance, Loaded, Loader, State, Want};
 
 /// Between two attempts to activate an instance that could not be.
@@ -104,10 +106,13 @@ impl fmt::Display for Report {
 
 /// Carries orders out, one after the other.
 pub(crate) struct Lifecycle {
-    app: Arc<App>,
-    loader: Arc<Loader>,
-    ini_file: PathBuf,
-    logging: Logging,
+    pub(crate) app: Arc<App>,
+    pub(crate) server: Arc<Server>,
+    pub(crate) loader: Arc<Loader>,
+    /// Where the configuration came from.
+    pub(crate) ini_file: PathBuf,
+    pub(crate) logging: Logging,
+    pub(crate) notifier: Arc<Notifier>,
 }
 
 /// Loads the plugins and prepares their instances.
@@ -125,11 +130,6 @@ pub(crate) fn check_exposure(snapshot: &Snapshot) -> Result<(), access::Exposure
 }
 
 impl Lifecycle {
-    /// For what `app` serves, which came from `ini_file` by `loader`.
-    pub(crate) fn new(app: Arc<App>, loader: Arc<Loader>, ini_file: PathBuf, logging: Logging) -> Self {
-        Self { app, loader, ini_file, logging }
-    }
-
     /// Activates what is prepared. What cannot be is tried again later.
     pub(crate) async fn activate(&self) {
         for instance in self.app.snapshot().instances() {
@@ -162,7 +162,12 @@ impl Lifecycle {
                     self.stop(deadline).await;
                     return;
                 }
-                Task::ReloadAll => self.reload_all().await.inspect_err(|_| self.reopen_log()),
+                Task::ReloadAll => {
+                    self.notifier.reloading();
+                    let done = self.reload_all().await.inspect_err(|_| self.reopen_log());
+                    self.notifier.ready();
+                    done
+                }
                 Task::Reload(name) => self.reload(&name).await,
                 Task::Load(name) => self.load(&name).await,
                 Task::Unload(name) => self.unload(&name).await,
@@ -320,6 +325,8 @@ impl Lifecycle {
     async fn change(&self, old: &Snapshot, new: Snapshot) -> Result<Report, Refusal> {
         check_exposure(&new).map_err(|error| Refusal::Invalid(error.to_string()))?;
         check_nothing_is_lost(old, &new)?;
+        let prepared = self.server.prepare(&new.config).await;
+        let prepared = prepared.map_err(|error| Refusal::Invalid(one_line(&error)))?;
         make_state_folder(&new.config.paths);
         let is_in = |snapshot: &Snapshot, instance: &Arc<Instance>| {
             snapshot.instances().any(|other| Arc::ptr_eq(other, instance))
@@ -351,6 +358,7 @@ impl Lifecycle {
         }
         // In this order: whoever waits for an instance looks for another one once it is retired.
         self.app.serve(new);
+        self.server.commit(prepared);
         for instance in leaving {
             instance.retire();
             tokio::spawn(async move {

@@ -7,14 +7,17 @@ mod ini;
 mod interpolation;
 mod json5;
 mod layers;
+mod origins;
 mod plugin_parms;
 mod problem;
+mod proxies;
 mod raw;
 mod reader;
 mod secret;
 mod sections;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tls;
 mod values;
 
 use std::ffi::OsString;
@@ -26,9 +29,12 @@ use serde_json::{Map, Value};
 use tracing::Level;
 
 pub use self::ini::{Document, Entry, Section, SyntaxError, parse as parse_ini};
+pub use self::origins::{Cors, Origins};
 pub use self::plugin_parms::{AuthType, InstanceConfig, InstanceLine};
 pub use self::problem::{ConfigError, Problem};
+pub use self::proxies::Proxies;
 pub use self::secret::{ApiKey, ApiKeys, Parameters};
+pub use self::tls::Tls;
 
 use self::layers::{IniFile, IniFormat};
 use self::raw::{RawConfig, Resolver};
@@ -39,10 +45,16 @@ use self::reader::Reader;
 pub struct Config {
     /// Where to listen.
     pub network: Network,
+    /// What a TLS handshake needs, if `[ssl]` is enabled.
+    pub tls: Option<Tls>,
     /// Files and folders.
     pub paths: Paths,
     /// The host's own keys.
     pub auth: Auth,
+    /// The pages of other origins that are let in, if `[cors]` is enabled.
+    pub cors: Option<Cors>,
+    /// The proxies that are trusted.
+    pub proxies: Proxies,
     /// What one client may take.
     pub limits: Limits,
     /// What is logged where.
@@ -56,6 +68,8 @@ pub struct Config {
 pub struct Network {
     /// The address to listen on; port 0 takes any free one.
     pub address: SocketAddr,
+    /// A Unix socket to listen on as well.
+    pub unix_socket: Option<PathBuf>,
     /// Worker threads; `None` is one a processor.
     pub threads: Option<usize>,
 }

@@ -12,11 +12,13 @@ use super::layers::{self, Environment, IniFile, IniFormat};
 use super::plugin_parms::{self, Folders};
 use super::raw::{RawConfig, RawSection, Resolver};
 use super::sections::{
-    AuthSection, LimitsSection, LogSection, NetworkSection, PLUGIN_PARMS, PathsSection, SECTIONS,
+    AuthSection, CorsSection, LimitsSection, LogSection, NetworkSection, PLUGIN_PARMS, PathsSection,
+    ProxySection, SECTIONS, SslSection,
 };
+use super::tls::{Tls, TlsError, Versions};
 use super::{
-    ApiKeys, Auth, Config, ConfigError, InstanceLine, Limits, Log, LogFormat, Network, Paths, Problem,
-    parse_level,
+    ApiKeys, Auth, Config, ConfigError, Cors, InstanceLine, Limits, Log, LogFormat, Network, Origins, Paths,
+    Problem, Proxies, parse_level,
 };
 
 /// Collects problems while sections become types.
@@ -59,13 +61,16 @@ impl<'a> Reader<'a> {
         let resolver = Resolver { raw: &raw, environment: &lookup };
         self.unknown_sections(&raw);
         let network = self.network(&resolver);
+        let tls = self.ssl(&resolver);
         let paths = self.paths(&resolver);
         let auth = self.auth(&resolver);
+        let cors = self.cors(&resolver);
+        let proxies = self.proxy(&resolver);
         let limits = self.limits(&resolver);
         let log = self.log(&resolver);
         let instances = self.instances(&resolver, &paths, &auth);
         if self.problems.is_empty() {
-            Ok(Config { network, paths, auth, limits, log, instances })
+            Ok(Config { network, tls, paths, auth, cors, proxies, limits, log, instances })
         } else {
             // An instance's problems keep only that instance away; but who has the file open mends them now.
             let broken = instances.into_iter().filter_map(|line| line.config.err());
@@ -141,7 +146,39 @@ impl<'a> Reader<'a> {
         if threads.is_some_and(|threads| threads > 1024) {
             self.reject(resolver, "network", "threads", "at most 1024");
         }
-        Network { address: SocketAddr::new(ip, section.port.unwrap_or(6123)), threads }
+        let unix_socket =
+            section.unix_socket.map(|written| self.path(resolver, "network", "unix_socket", &written));
+        Network { address: SocketAddr::new(ip, section.port.unwrap_or(6123)), unix_socket, threads }
+    }
+
+    fn ssl(&mut self, resolver: &Resolver<'_>) -> Option<Tls> {
+        let section: SslSection = self.section(resolver, "ssl");
+        let versions = match section.min_version.as_deref().map(str::trim) {
+            None | Some("1.2") => Versions::From12,
+            Some("1.3") => Versions::From13,
+            Some(_) => {
+                self.reject(resolver, "ssl", "min_version", "expected 1.2 or 1.3");
+                Versions::From13
+            }
+        };
+        if !section.enabled.unwrap_or(false) {
+            return None;
+        }
+        let file = |key: &str, written: Option<String>| {
+            written.map(|written| self.path(resolver, "ssl", key, &written))
+        };
+        let (certfile, keyfile) = (file("certfile", section.certfile), file("keyfile", section.keyfile));
+        let (Some(certfile), Some(keyfile)) = (&certfile, &keyfile) else {
+            let missing = if certfile.is_none() { "certfile" } else { "keyfile" };
+            self.reject(resolver, "ssl", missing, "TLS is enabled, so a PEM file must be named");
+            return None;
+        };
+        match Tls::load(certfile, keyfile, versions) {
+            Ok(tls) => return Some(tls),
+            Err(TlsError::Certificate(message)) => self.reject(resolver, "ssl", "certfile", &message),
+            Err(TlsError::Key(message)) => self.reject(resolver, "ssl", "keyfile", &message),
+        }
+        None
     }
 
     fn paths(&mut self, resolver: &Resolver<'_>) -> Paths {
@@ -185,6 +222,34 @@ impl<'a> Reader<'a> {
             }
         };
         Auth { keys, allow_query_key: section.allow_query_key.unwrap_or(false) }
+    }
+
+    fn cors(&mut self, resolver: &Resolver<'_>) -> Option<Cors> {
+        let section: CorsSection = self.section(resolver, "cors");
+        let is_enabled = section.enabled.unwrap_or(false);
+        let max_age = section.max_age.unwrap_or(3600);
+        if max_age > 86_400 {
+            self.reject(resolver, "cors", "max_age", "expected 0 to 86400 seconds");
+        }
+        // Origins that are wrong are reported even while they are not used.
+        if !is_enabled && section.origin_url.is_none() {
+            return None;
+        }
+        match Origins::parse(&section.origin_url.unwrap_or_default().0) {
+            Ok(origins) => is_enabled.then(|| Cors { origins, max_age: Duration::from_secs(max_age.into()) }),
+            Err(message) => {
+                self.reject(resolver, "cors", "origin_url", &message);
+                None
+            }
+        }
+    }
+
+    fn proxy(&mut self, resolver: &Resolver<'_>) -> Proxies {
+        let section: ProxySection = self.section(resolver, "proxy");
+        Proxies::parse(&section.trusted.unwrap_or_default().0).unwrap_or_else(|message| {
+            self.reject(resolver, "proxy", "trusted", &message);
+            Proxies::default()
+        })
     }
 
     fn limits(&mut self, resolver: &Resolver<'_>) -> Limits {

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use settings::loose::{OneOrMany, option};
 
 /// Every section's name. `plugin_parms` holds one line an instance instead of fixed keys.
-pub(crate) const SECTIONS: &[&str] = &["network", "paths", "auth", "limits", "log", PLUGIN_PARMS];
+pub(crate) const SECTIONS: &[&str] =
+    &["network", "ssl", "paths", "auth", "cors", "proxy", "limits", "log", PLUGIN_PARMS];
 /// The section with one line an instance.
 pub(crate) const PLUGIN_PARMS: &str = "plugin_parms";
 
@@ -19,9 +20,30 @@ pub(crate) struct NetworkSection {
     /// 0 takes any free port and prints it.
     #[serde(deserialize_with = "option")]
     pub(crate) port: Option<u16>,
+    /// A Unix socket to listen on as well.
+    #[serde(deserialize_with = "option")]
+    pub(crate) unix_socket: Option<String>,
     /// Worker threads; 0 is one a processor.
     #[serde(deserialize_with = "option")]
     pub(crate) threads: Option<usize>,
+}
+
+/// `[ssl]`
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct SslSection {
+    /// Whether `bindto` and `port` speak TLS.
+    #[serde(deserialize_with = "option")]
+    pub(crate) enabled: Option<bool>,
+    /// PEM file of the certificate and those between it and the root.
+    #[serde(deserialize_with = "option")]
+    pub(crate) certfile: Option<String>,
+    /// PEM file of its key.
+    #[serde(deserialize_with = "option")]
+    pub(crate) keyfile: Option<String>,
+    /// `1.2` or `1.3`.
+    #[serde(deserialize_with = "option")]
+    pub(crate) min_version: Option<String>,
 }
 
 /// `[paths]`
@@ -48,6 +70,28 @@ pub(crate) struct AuthSection {
     /// Whether `?apikey=` counts.
     #[serde(deserialize_with = "option")]
     pub(crate) allow_query_key: Option<bool>,
+}
+
+/// `[cors]`
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct CorsSection {
+    /// Whether pages of other origins may use the routes.
+    #[serde(deserialize_with = "option")]
+    pub(crate) enabled: Option<bool>,
+    /// Their origins, or `*`.
+    pub(crate) origin_url: Option<OneOrMany>,
+    /// Seconds that a browser may remember what it was allowed.
+    #[serde(deserialize_with = "option")]
+    pub(crate) max_age: Option<u32>,
+}
+
+/// `[proxy]`
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ProxySection {
+    /// Addresses, networks, or `unix`.
+    pub(crate) trusted: Option<OneOrMany>,
 }
 
 /// `[limits]`; times in seconds.

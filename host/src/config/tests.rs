@@ -109,8 +109,40 @@ fn all_problems_at_once_with_file_line_and_key() {
 }
 
 #[test]
-fn sections_of_later_versions_are_unknown_now() {
-    assert!(problems("[ssl]\nenabled=true\n", &[])[0].contains("unknown section [ssl]"));
+fn what_others_reach_is_off_until_it_is_written() {
+    let config = load("[ssl]\ncertfile=c\n[cors]\norigin_url=https://a.test\n");
+    assert!(config.tls.is_none() && config.cors.is_none() && config.network.unix_socket.is_none());
+    assert!(!config.proxies.trusts(None) && !config.proxies.trusts("127.0.0.1".parse().ok()));
+}
+
+#[test]
+fn origins_proxies_and_the_unix_socket() {
+    let config = load(
+        "[network]\nunix_socket=/run/p.sock\n[cors]\nenabled=on\norigin_url=list:https://a.test http://b.test:80\n\
+         max_age=60\n[proxy]\ntrusted=list:10.0.0.0/8 unix\n",
+    );
+    assert_eq!(config.network.unix_socket.as_deref(), Some(Path::new("/run/p.sock")));
+    let origins = Origins::Exact(vec!["https://a.test".to_owned(), "http://b.test".to_owned()]);
+    assert_eq!(config.cors, Some(Cors { origins, max_age: Duration::from_secs(60) }));
+    assert!(config.proxies.trusts(None) && config.proxies.trusts("10.1.2.3".parse().ok()));
+}
+
+#[test]
+fn what_is_wrong_with_tls_cors_and_proxies_is_said_with_its_place() {
+    let text = "[ssl]\nenabled=true\ncertfile=none.pem\nmin_version=1.1\n[cors]\nenabled=true\n\
+                [proxy]\ntrusted=localhost\n";
+    let found = problems(text, &[]);
+    for (problem, said) in found.iter().zip([
+        "p.ini:4: [ssl] min_version: expected 1.2 or 1.3",
+        "p.ini:1: [ssl] keyfile: TLS is enabled, so a PEM file must be named",
+        "p.ini:5: [cors] origin_url: expected an origin, several after `list:`, or `*`",
+        "p.ini:8: [proxy] trusted: expected IP addresses,",
+    ]) {
+        assert!(problem.starts_with(said), "{problem}");
+    }
+    assert_eq!(found.len(), 4);
+    let found = problems("[ssl]\nenabled=true\ncertfile=none.pem\nkeyfile=none.pem\n", &[]);
+    assert!(found[0].starts_with("p.ini:3: [ssl] certfile: cannot read none.pem: "), "{found:?}");
 }
 
 #[test]

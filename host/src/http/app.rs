@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -16,8 +15,11 @@ use super::access::Presented;
 use super::attempts::{Attempts, Pause};
 use super::call::{Call, Incoming, Received, Step};
 use super::control::Control;
+use super::cors;
+use super::load::Load;
 use super::metrics::{KeyFailure, Metrics, RouteMetrics};
-use super::request::{self, REQUEST_ID, RequestId};
+use super::proxy::{self, Client, Peer, Shown};
+use super::request::{REQUEST_ID, RequestId};
 use super::response::{AnswerBody, problem, problem_with};
 use super::router::join_names;
 use super::snapshot::{Snapshot, Target};
@@ -29,7 +31,7 @@ use crate::log::ACCESS_TARGET;
 pub(crate) struct App {
     snapshot: ArcSwap<Snapshot>,
     control: Control,
-    in_flight: AtomicUsize,
+    load: Load,
     metrics: Arc<Metrics>,
     attempts: Attempts,
 }
@@ -50,15 +52,6 @@ enum From {
     Route(Arc<Snapshot>, Target),
 }
 
-/// A request that is being answered; counted as long as this lives.
-struct InFlight<'a>(&'a AtomicUsize);
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 impl App {
     /// Serves `snapshot`. What the control routes are told to do goes to `orders`.
     pub(crate) fn new(mut snapshot: Snapshot, orders: UnboundedSender<Order>) -> Self {
@@ -67,7 +60,7 @@ impl App {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             control: Control::new(orders),
-            in_flight: AtomicUsize::new(0),
+            load: Load::default(),
             metrics,
             attempts: Attempts::default(),
         }
@@ -89,13 +82,13 @@ impl App {
         self.snapshot.store(Arc::new(snapshot));
     }
 
-    /// Requests that are being answered now.
+    /// Requests of instances that have come and are not answered yet.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::SeqCst)
+        self.load.under_way()
     }
 
     /// Answers a request.
-    pub(crate) async fn answer<B>(&self, request: Request<B>, client: IpAddr) -> Response<AnswerBody>
+    pub(crate) async fn answer<B>(&self, request: Request<B>, peer: Peer) -> Response<AnswerBody>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -104,18 +97,23 @@ impl App {
         let id = RequestId::of(&parts.headers);
         let trace = TraceId::take(&mut parts.headers);
         let snapshot = self.snapshot();
-        let log_access = snapshot.config.log.access;
-        let Answer { mut response, from } =
-            self.dispatch(snapshot, &parts, incoming, client, start, &id).await;
+        let config = Arc::clone(&snapshot.config);
+        let client = proxy::client(&config.proxies, peer, &parts);
+        let address = client.map_or(peer.address, |client| client.address);
+        let answer = match client {
+            Ok(client) => self.dispatch(snapshot, &parts, incoming, client, start, &id).await,
+            Err(detail) => Answer::of_host(problem(StatusCode::BAD_REQUEST, detail)),
+        };
+        let Answer { mut response, from } = answer;
         let (instance, route) = from.names();
-        let pause = self.key_failure(&mut response, client, [instance, route, id.text()]);
+        let pause = self.key_failure(&mut response, address, [instance, route, id.text()]);
         let duration = start.elapsed();
         from.counters().unwrap_or_else(|| self.metrics.own(route)).record(
             &parts.method,
             response.status(),
             duration,
         );
-        if log_access {
+        if config.log.access {
             tracing::info!(
                 target: ACCESS_TARGET,
                 method = parts.method.as_str(),
@@ -124,16 +122,20 @@ impl App {
                 status = response.status().as_u16(),
                 bytes = response.body().size_hint().exact(),
                 microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
-                client = %client,
+                client = %Shown(address),
                 request = id.text(),
                 trace = trace.as_ref().map(TraceId::text),
                 "request"
             );
         }
         response.headers_mut().insert(REQUEST_ID, id.into_value());
+        // Last: it names the headers that there are.
+        if let Some(cors) = &config.cors {
+            cors::finish(cors, &parts, &mut response);
+        }
         if let Some(pause) = pause {
             // Nothing that a reload replaces is held meanwhile.
-            drop(from);
+            drop((from, config));
             pause.wait().await;
         }
         response
@@ -143,16 +145,16 @@ impl App {
     fn key_failure(
         &self,
         response: &mut Response<AnswerBody>,
-        client: IpAddr,
+        client: Option<IpAddr>,
         [instance, route, request]: [&str; 3],
     ) -> Option<Pause> {
         if *response.extensions().get::<Presented>()? != Presented::Wrong {
             self.metrics.key_failure(KeyFailure::Missing);
             return None;
         }
-        let verdict = self.attempts.wrong(Some(client), Instant::now());
+        let verdict = self.attempts.wrong(client, Instant::now());
         if let Some(attempts) = verdict.tell {
-            tracing::warn!(%client, instance, route, request, attempts, "a wrong API key");
+            tracing::warn!(client = %Shown(client), instance, route, request, attempts, "a wrong API key");
         }
         let Some(seconds) = verdict.retry_after else {
             self.metrics.key_failure(KeyFailure::Wrong);
@@ -169,58 +171,42 @@ impl App {
         mut snapshot: Arc<Snapshot>,
         parts: &Parts,
         incoming: B,
-        client: IpAddr,
+        client: Client<'_>,
         start: Instant,
         id: &RequestId,
     ) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let host = match request::host(parts) {
-            Ok(host) => host,
-            Err(detail) => return Answer::of_host(problem(StatusCode::BAD_REQUEST, detail)),
-        };
         let path = parts.uri.path();
         if let Some(route) = Control::route(path) {
             let response = self.control.answer(self, &snapshot, route, parts).await;
             return Answer { response, from: From::Control(route) };
         }
-        let received =
-            Received { parts, client, host, id, deadline: start + snapshot.config.limits.request_timeout };
+        let deadline = start + snapshot.config.limits.request_timeout;
+        let received = Received { parts, client, id, deadline, load: &self.load };
         let mut incoming = Incoming::Unread(incoming);
-        let mut in_flight = None;
+        let mut under_way = None;
         loop {
             let Some(target) = snapshot.find(path) else { return Answer::of_host(no_route(&snapshot, path)) };
             let Some(call) = Call::new(&snapshot, target, &received) else {
                 return Answer::of_host(no_route(&snapshot, path));
             };
-            if in_flight.is_none() {
-                in_flight = self.begin(snapshot.config.limits.max_in_flight);
-            }
-            let response = if in_flight.is_none() {
-                busy("too many requests at once ([limits] max_in_flight)")
-            } else {
-                match call.answer(&mut incoming).await {
-                    Ok(response) => response,
-                    Err(Step::Refused(response)) => *response,
-                    Err(Step::Moved(instance)) => {
-                        // Its place is being taken by another one; the request has not reached the plugin.
-                        if tokio::time::timeout_at(received.deadline, instance.settled()).await.is_ok() {
-                            snapshot = self.snapshot();
-                            continue;
-                        }
-                        busy(&format!("`{}` is being replaced; try again", instance.name))
+            under_way.get_or_insert_with(|| self.load.begin());
+            let response = match call.answer(&mut incoming).await {
+                Ok(response) => response,
+                Err(Step::Refused(response)) => *response,
+                Err(Step::Moved(instance)) => {
+                    // Its place is being taken by another one; the request has not reached the plugin.
+                    if tokio::time::timeout_at(received.deadline, instance.settled()).await.is_ok() {
+                        snapshot = self.snapshot();
+                        continue;
                     }
+                    busy(&format!("`{}` is being replaced; try again", instance.name))
                 }
             };
             return Answer { response, from: From::Route(snapshot, target) };
         }
-    }
-
-    fn begin(&self, limit: usize) -> Option<InFlight<'_>> {
-        let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
-        let counted = InFlight(&self.in_flight);
-        (before < limit).then_some(counted)
     }
 }
 

@@ -6,6 +6,8 @@ use hyper::body::Body;
 use hyper::{Response, StatusCode};
 use tokio::time::Instant;
 
+use super::app::busy;
+use super::load::{Load, Share};
 use super::response::{AnswerBody, problem};
 
 /// Why a body was not read.
@@ -15,6 +17,8 @@ pub(crate) enum BodyError {
     TooLarge(usize),
     /// It was not complete in time.
     TimedOut,
+    /// The bodies that are coming take all the memory that they may.
+    NoRoom,
     /// The connection failed, or it is badly chunked.
     Broken,
 }
@@ -29,13 +33,21 @@ impl BodyError {
             ),
             // hyper closes the connection after it: what is still to come could not be told from a next request.
             Self::TimedOut => problem(StatusCode::REQUEST_TIMEOUT, "the body was not complete in time"),
+            Self::NoRoom => busy("too many bodies at once ([limits] max_body, max_in_flight)"),
             Self::Broken => problem(StatusCode::BAD_REQUEST, "the body could not be read"),
         }
     }
 }
 
-/// Reads all of `body`: at most `limit` bytes, until `deadline`.
-pub(crate) async fn read<B>(body: B, limit: usize, deadline: Instant) -> Result<Bytes, BodyError>
+/// Reads all of `body`: at most `limit` bytes, until `deadline`. It counts in `load` while it comes; all of them
+/// together may have `room` bytes.
+pub(crate) async fn read<B>(
+    body: B,
+    limit: usize,
+    room: usize,
+    load: &Load,
+    deadline: Instant,
+) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -46,10 +58,11 @@ where
     if body.size_hint().lower() > limit as u64 {
         return Err(BodyError::TooLarge(limit));
     }
-    tokio::time::timeout_at(deadline, collect(body, limit)).await.unwrap_or(Err(BodyError::TimedOut))
+    let body = collect(body, limit, load.body(), room);
+    tokio::time::timeout_at(deadline, body).await.unwrap_or(Err(BodyError::TimedOut))
 }
 
-async fn collect<B>(mut body: B, limit: usize) -> Result<Bytes, BodyError>
+async fn collect<B>(mut body: B, limit: usize, mut share: Share<'_>, room: usize) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -59,6 +72,9 @@ where
         let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
         if first.len() + all.len() + data.len() > limit {
             return Err(BodyError::TooLarge(limit));
+        }
+        if !share.grow(data.len(), room) {
+            return Err(BodyError::NoRoom);
         }
         // Most bodies come in one piece, and then nothing is copied.
         if first.is_empty() && all.is_empty() {
@@ -90,7 +106,7 @@ mod tests {
             .map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::from_static(piece.as_bytes()))))
             .collect();
         let body = StreamBody::new(stream::iter(frames));
-        read(body, limit, Instant::now() + Duration::from_secs(1)).await
+        read(body, limit, 100, &Load::default(), Instant::now() + Duration::from_secs(1)).await
     }
 
     #[tokio::test]
@@ -105,13 +121,27 @@ mod tests {
     #[tokio::test]
     async fn a_length_over_the_limit_is_refused_unread() {
         let body = Full::new(Bytes::from_static(b"abcd"));
-        assert_eq!(read(body, 3, Instant::now()).await, Err(BodyError::TooLarge(3)));
+        assert_eq!(read(body, 3, 100, &Load::default(), Instant::now()).await, Err(BodyError::TooLarge(3)));
+    }
+
+    #[tokio::test]
+    async fn bodies_that_are_coming_share_their_room() {
+        let load = Load::default();
+        let mut other = load.body();
+        assert!(other.grow(8, 10));
+        let body = || Full::new(Bytes::from_static(b"abc"));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        assert_eq!(read(body(), 3, 10, &load, deadline).await, Err(BodyError::NoRoom));
+        drop(other);
+        for _ in 0..10 {
+            assert_eq!(read(body(), 3, 10, &load, deadline).await, Ok("abc".into()));
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_ends() {
         let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
         let deadline = Instant::now() + Duration::from_secs(1);
-        assert_eq!(read(body, 3, deadline).await, Err(BodyError::TimedOut));
+        assert_eq!(read(body, 3, 100, &Load::default(), deadline).await, Err(BodyError::TimedOut));
     }
 }

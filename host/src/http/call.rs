@@ -1,6 +1,5 @@
 //! A request on its way to an instance: who may come in, and what the plugin makes of it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,18 +12,22 @@ use tokio::time::Instant;
 use super::access::{self, Access, Presented};
 use super::app::busy;
 use super::body;
+use super::cors;
+use super::load::Load;
+use super::proxy::Client;
 use super::request::{self, HostRequest, RequestId};
 use super::response::{self, AnswerBody, problem, problem_with};
 use super::snapshot::{Mount, Snapshot, Target};
+use crate::config::Limits;
 use crate::plugin::{Authentication, Entered, Instance, Route, State};
 
 /// What is known about a request before anybody is asked.
 pub(crate) struct Received<'a> {
     pub(crate) parts: &'a Parts,
-    pub(crate) client: IpAddr,
-    pub(crate) host: &'a str,
+    pub(crate) client: Client<'a>,
     pub(crate) id: &'a RequestId,
     pub(crate) deadline: Instant,
+    pub(crate) load: &'a Load,
 }
 
 /// A request's body: read once, however often the request is tried.
@@ -34,9 +37,12 @@ pub(crate) enum Incoming<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Incoming<B> {
-    async fn read(&mut self, limit: usize, deadline: Instant) -> Result<Bytes, Step> {
+    async fn read(&mut self, limits: &Limits, received: &Received<'_>) -> Result<Bytes, Step> {
         let body = match self {
-            Self::Unread(body) => body::read(body, limit, deadline).await,
+            Self::Unread(body) => {
+                let room = limits.max_body.saturating_mul(limits.max_in_flight);
+                body::read(body, limits.max_body, room, received.load, received.deadline).await
+            }
             Self::Read(bytes) => return Ok(bytes.clone()),
         };
         let bytes = body.map_err(|error| Step::refuse(error.response()))?;
@@ -80,20 +86,28 @@ impl<'a> Call<'a> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let Received { parts, client, host, id, deadline } = *self.received;
+        let Received { parts, client, id, deadline, .. } = *self.received;
+        // Before everything: a browser asks without a key, and must be told before it sends one.
+        if self.snapshot.config.cors.is_some() && cors::is_preflight(parts) {
+            return Err(self.options());
+        }
         self.check_local()?;
         let method = self.method()?;
         let instance = &self.mount.instance;
         if !matches!(instance.state(), State::Ready | State::HandingOver | State::Retired) {
             return Err(not_serving(instance, instance.state()));
         }
+        let limits = &self.snapshot.config.limits;
         let query = parts.uri.query().unwrap_or_default();
         let taken_query = access::take_query_key(query);
         let mut presented = self.key_in_headers();
         if let Some(taken) = taken_query.as_ref().filter(|_| self.snapshot.config.auth.allow_query_key) {
             presented = presented.or(self.key_of_caller(taken.keys.iter().map(Vec::as_slice)));
         }
-        let mut body = incoming.read(self.snapshot.config.limits.max_body, deadline).await?;
+        let mut body = incoming.read(limits, self.received).await?;
+        let Some(_place) = self.received.load.answer(limits.max_in_flight) else {
+            return Err(Step::refuse(busy("too many requests at once ([limits] max_in_flight)")));
+        };
         if parts.method != Method::PATCH
             && let Some(taken) = access::take_body_key(&body)
         {
@@ -110,7 +124,7 @@ impl<'a> Call<'a> {
             query: taken_query.as_ref().map_or(query, |taken| taken.rest.as_str()),
             body,
             client,
-            host,
+            cross_site: self.is_cross_site(),
             caller,
             principal: principal.as_ref(),
             deadline,
@@ -157,7 +171,7 @@ impl<'a> Call<'a> {
     /// The user whose live session lets the request in, if the instance is guarded by sessions.
     async fn principal(&self) -> Result<Option<Principal>, Step> {
         let Access::Session(keeper) = &self.mount.access else { return Ok(None) };
-        let Received { parts, client, host, id, deadline } = *self.received;
+        let Received { parts, client, id, deadline, .. } = *self.received;
         self.check_cross_site()?;
         // A snapshot holds a guarded instance only together with its guard; without it nobody comes in.
         let Some(Mount { instance: keeper, access, .. }) = self.snapshot.mount(keeper) else {
@@ -171,7 +185,7 @@ impl<'a> Call<'a> {
             query: "",
             body: Bytes::new(),
             client,
-            host,
+            cross_site: self.is_cross_site(),
             caller: match access {
                 Access::Keyed(_) => Caller::Unkeyed,
                 Access::Open | Access::OpenByDefault | Access::Session(_) => Caller::Open,
@@ -202,15 +216,28 @@ impl<'a> Call<'a> {
     /// A page of another origin must not act with a visitor's cookie. It cannot send `X-Session-Id` unless CORS lets
     /// it, so a request with that header is its sender's own.
     fn check_cross_site(&self) -> Result<(), Step> {
-        let Received { parts, host, .. } = self.received;
+        let parts = self.received.parts;
         let is_safe = matches!(parts.method, Method::GET | Method::HEAD);
-        if is_safe || parts.headers.contains_key("x-session-id") || !request::is_cross_site(parts, host) {
+        if is_safe || parts.headers.contains_key("x-session-id") || !self.is_cross_site() {
             return Ok(());
         }
         Err(Step::refuse(problem(
             StatusCode::FORBIDDEN,
             "a page of another origin may not use the session cookie; send the id as X-Session-Id",
         )))
+    }
+
+    fn is_cross_site(&self) -> bool {
+        let Received { parts, client, .. } = self.received;
+        request::is_cross_site(parts, client.scheme, client.host)
+            && !cors::trusts_page(self.snapshot.config.cors.as_ref(), &parts.headers)
+    }
+
+    /// What the route takes.
+    fn options(&self) -> Step {
+        let mut response = response::empty(StatusCode::NO_CONTENT);
+        response::allow(&mut response, &self.route.allow);
+        Step::refuse(response)
     }
 
     /// The method that the plugin sees.
@@ -222,11 +249,7 @@ impl<'a> Call<'a> {
         }
         match method {
             "HEAD" if has("GET") => Ok("GET"),
-            "OPTIONS" => {
-                let mut response = response::empty(StatusCode::NO_CONTENT);
-                response::allow(&mut response, &self.route.allow);
-                Err(Step::refuse(response))
-            }
+            "OPTIONS" => Err(self.options()),
             _ => {
                 let detail = format!("{} takes {}", self.route.path, self.route.allow);
                 let allow = self.route.allow.clone();
@@ -237,8 +260,9 @@ impl<'a> Call<'a> {
 
     /// An instance that is open because nothing was written answers this machine alone.
     fn check_local(&self) -> Result<(), Step> {
-        let Received { parts, host, .. } = self.received;
-        if !matches!(self.mount.access, Access::OpenByDefault) || access::is_local(host, &parts.headers) {
+        let Received { parts, client, .. } = self.received;
+        let is_local = !client.is_proxied && access::is_local(client.host, &parts.headers);
+        if is_local || !matches!(self.mount.access, Access::OpenByDefault) {
             return Ok(());
         }
         let name = &self.mount.instance.name;

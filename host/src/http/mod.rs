@@ -1,17 +1,26 @@
 //! HTTP: connections, requests, routes, access, answers.
 //!
-//! `server` (connections, limits, drain; below hyper `deadline` and `refusal`) -> `app` (what a request leads to,
-//! by the `snapshot` of the moment) -> `call` with `body` and `access` (what may come in) -> `request` (as the plugin
-//! sees it) -> the plugin -> `response`. What is seen from outside: `metrics`, `trace`, and of wrong keys `attempts`.
+//! `listener` (sockets) -> `server` (which ones, how many connections) -> `connection` (TLS, protocol; below hyper
+//! `deadline` and `refusal`, or `http2` and `frames`) -> `app` (what a request leads to, by the `snapshot` of the
+//! moment) with `proxy` (who the client is) -> `call` with `body` and `access` (what may come in) -> `request` (as the
+//! plugin sees it) -> the plugin -> `response`, `cors`. What is seen from outside: `metrics`,
+//! `trace`, and of wrong keys `attempts`.
 
 pub(crate) mod access;
 mod app;
 mod attempts;
 mod body;
 mod call;
+mod connection;
 mod control;
+mod cors;
 mod deadline;
+mod frames;
+mod http2;
+pub(crate) mod listener;
+mod load;
 mod metrics;
+mod proxy;
 mod refusal;
 mod request;
 mod response;

@@ -12,6 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::deadline::Phase;
 
+/// What 431 says.
+pub(super) const TOO_MANY_HEADERS: &str = "the request has too many headers, or too long ones";
+
 /// A stream that puts a body into hyper's own refusals.
 pub(crate) struct RefusalStream<S> {
     stream: S,
@@ -56,7 +59,7 @@ fn with_body(bytes: &[u8]) -> Option<Vec<u8>> {
     let (status, detail) = match line.strip_prefix("HTTP/1.")?.split_once(' ')?.1.get(..3)? {
         "400" => (400, "this is no HTTP/1.1 request"),
         "414" => (414, "the request's target is too long"),
-        "431" => (431, "the request has too many headers, or too long ones"),
+        "431" => (431, TOO_MANY_HEADERS),
         _ => return None,
     };
     let (lengths, others): (Vec<_>, Vec<_>) =

@@ -1,7 +1,6 @@
 //! A request as a plugin sees it.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,6 +18,8 @@ use plugin_api::extension::RawExtension;
 use plugin_api::{Caller, Principal};
 use tokio::time::Instant;
 
+use super::proxy::Client;
+
 /// A request as a plugin sees it: hyper's parts and what the host found out about them.
 pub(crate) struct HostRequest<'a> {
     pub(crate) parts: &'a Parts,
@@ -30,8 +31,9 @@ pub(crate) struct HostRequest<'a> {
     pub(crate) query: &'a str,
     /// Without `apikey`.
     pub(crate) body: Bytes,
-    pub(crate) client: IpAddr,
-    pub(crate) host: &'a str,
+    pub(crate) client: Client<'a>,
+    /// Whether a page of another origin, one that CORS does not allow, made the browser send it.
+    pub(crate) cross_site: bool,
     pub(crate) caller: Caller,
     /// The user that a session guard let in.
     pub(crate) principal: Option<&'a Principal>,
@@ -45,9 +47,6 @@ impl HostRequest<'_> {
         RawRequest_TO::from_ptr(RRef::new(self), TD_Opaque)
     }
 }
-
-/// The scheme that clients use: there is no TLS here, and nothing that says so is believed.
-const SCHEME: &str = "http";
 
 // None of these can panic: they look things up and nothing else.
 impl RawRequest for HostRequest<'_> {
@@ -92,15 +91,15 @@ impl RawRequest for HostRequest<'_> {
     }
 
     fn client_address(&self) -> RawAddress {
-        Some(self.client).into()
+        self.client.address.into()
     }
 
     fn scheme(&self) -> RStr<'_> {
-        SCHEME.into()
+        self.client.scheme.into()
     }
 
     fn host(&self) -> RStr<'_> {
-        self.host.into()
+        self.client.host.into()
     }
 
     fn request_id(&self) -> RStr<'_> {
@@ -126,7 +125,7 @@ impl RawRequest for HostRequest<'_> {
     }
 
     fn cross_site(&self) -> bool {
-        is_cross_site(self.parts, self.host)
+        self.cross_site
     }
 
     fn extension(&self, _id: RStr<'_>, _version: u32) -> ROption<RawExtension> {
@@ -135,21 +134,22 @@ impl RawRequest for HostRequest<'_> {
 }
 
 /// Whether a page of another origin made the browser send this.
-pub(crate) fn is_cross_site(parts: &Parts, host: &str) -> bool {
+pub(crate) fn is_cross_site(parts: &Parts, scheme: &str, host: &str) -> bool {
     let site = parts.headers.get("sec-fetch-site").map(|value| value.as_bytes());
     if matches!(site, Some(b"cross-site" | b"same-site")) {
         return true;
     }
     let own = |origin: &[u8]| {
-        let authority = origin.strip_prefix(SCHEME.as_bytes()).and_then(|rest| rest.strip_prefix(b"://"));
-        authority.is_some_and(|authority| same_authority(authority, host.as_bytes()))
+        let authority = origin.strip_prefix(scheme.as_bytes()).and_then(|rest| rest.strip_prefix(b"://"));
+        authority.is_some_and(|authority| same_authority(scheme, authority, host.as_bytes()))
     };
     parts.headers.get_all(ORIGIN).iter().any(|origin| !own(origin.as_bytes()))
 }
 
 /// Browsers leave the default port away in Origin; some clients write it in Host.
-fn same_authority(one: &[u8], other: &[u8]) -> bool {
-    let plain = |authority: &[u8]| authority.strip_suffix(b":80").unwrap_or(authority).to_ascii_lowercase();
+fn same_authority(scheme: &str, one: &[u8], other: &[u8]) -> bool {
+    let default: &[u8] = if scheme == "https" { b":443" } else { b":80" };
+    let plain = |authority: &[u8]| authority.strip_suffix(default).unwrap_or(authority).to_ascii_lowercase();
     plain(one) == plain(other)
 }
 
@@ -167,9 +167,17 @@ pub(crate) fn host(parts: &Parts) -> Result<&str, &'static str> {
     let named = match first {
         Some(value) => Some(value.to_str().map_err(|_| "a Host header that is not ASCII")?),
         None if parts.version == hyper::Version::HTTP_10 => None,
+        // HTTP/2 names it as a part of the target.
+        None if parts.version == hyper::Version::HTTP_2 && parts.uri.authority().is_some() => None,
         None => return Err("no Host header"),
     };
     match parts.uri.authority() {
+        Some(authority)
+            if parts.version == hyper::Version::HTTP_2
+                && named.is_some_and(|named| named != authority.as_str()) =>
+        {
+            Err("a Host header that differs from :authority")
+        }
         Some(authority) => Ok(authority.as_str()),
         None => Ok(named.unwrap_or_default().trim()),
     }
@@ -241,7 +249,7 @@ mod tests {
 
     #[test]
     fn cross_site_by_what_the_browser_says() {
-        let cross = |headers: &[(&str, &str)]| is_cross_site(&parts(headers), "me.test:6123");
+        let cross = |headers: &[(&str, &str)]| is_cross_site(&parts(headers), "http", "me.test:6123");
         assert!(!cross(&[]));
         assert!(!cross(&[("sec-fetch-site", "same-origin")]));
         assert!(!cross(&[("sec-fetch-site", "none")]));
@@ -252,7 +260,9 @@ mod tests {
         for origin in ["https://me.test:6123", "http://me.test", "http://other.test:6123", "null", ""] {
             assert!(cross(&[("origin", origin)]), "{origin}");
         }
-        assert!(!is_cross_site(&parts(&[("origin", "http://me.test")]), "me.test:80"));
+        assert!(!is_cross_site(&parts(&[("origin", "http://me.test")]), "http", "me.test:80"));
+        let secure = |origin| is_cross_site(&parts(&[("origin", origin)]), "https", "me.test:443");
+        assert!(!secure("https://me.test") && secure("http://me.test") && secure("https://me.test:80"));
     }
 
     #[test]

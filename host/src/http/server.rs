@@ -1,110 +1,142 @@
-//! Connections: taking them, their limits, and their end.
+//! Which sockets the host listens on, how many connections it has, and their end.
+//!
+//! A configuration takes effect in two steps, so that it does so as a whole: [`Server::prepare`] does all that can
+//! fail, [`Server::commit`] cannot. What the new configuration keeps is not touched: a socket at the same place goes
+//! on listening, and its connections go on. Connections on a socket that goes away end after the request that they
+//! are at.
 
-use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 
 use super::app::App;
-use super::deadline::{DeadlineStream, Deadlines, Phase};
-use super::refusal::RefusalStream;
-use crate::config::Limits;
+use super::connection::{Connection, Settings};
+use super::deadline::Deadlines;
+use super::listener::{ListenError, Listener, Place};
+use crate::config::Config;
 
-/// Bytes of a request's line and headers together.
-const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// After an error of `accept` that will not go away at once, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes connections on a bound socket.
+/// Takes connections. Its methods want the runtime entered.
 pub(crate) struct Server {
-    listener: TcpListener,
     app: Arc<App>,
-    settings: Settings,
+    gate: Arc<Gate>,
+    /// For connections that are yet to come.
+    settings: Arc<RwLock<Settings>>,
+    /// `None` once it has stopped for good.
+    endpoints: Mutex<Option<Vec<Endpoint>>>,
 }
 
-#[derive(Clone, Copy)]
-struct Settings {
-    deadlines: Deadlines,
+/// A socket that is served.
+struct Endpoint {
+    wanted: Wanted,
+    listener: Arc<Listener>,
+    /// Dropped to end it, and its connections after the request that they are at.
+    _stop: watch::Sender<()>,
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        // At once: the task that holds the socket may end after the process has.
+        self.listener.withdraw();
+    }
+}
+
+/// What a configuration asks for. Where one of them changes, the connections of before end.
+#[derive(Clone, PartialEq, Eq)]
+struct Wanted {
+    place: Place,
+    tls: bool,
+}
+
+/// A configuration that is ready to take effect: its sockets are bound. Dropped instead, it leaves no trace.
+pub(crate) struct Prepared {
+    endpoints: Vec<(Wanted, Arc<Listener>)>,
+    settings: Settings,
     max_connections: usize,
 }
 
-/// Connections that may still be open after the server has stopped taking new ones.
-pub(crate) struct Draining {
-    app: Arc<App>,
-    /// Ends when the last connection is closed.
-    closed: mpsc::Receiver<Infallible>,
+impl Prepared {
+    /// Where it listens: `http://127.0.0.1:6123`, with the port that the system chose if 0 was asked for.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        let url = |(wanted, listener): &(Wanted, Arc<Listener>)| match (&wanted.place, listener.address()) {
+            (Place::Unix(path), _) => format!("unix:{}", path.display()),
+            (Place::Tcp(asked), found) => {
+                let scheme = if wanted.tls { "https" } else { "http" };
+                format!("{scheme}://{}", found.unwrap_or(*asked))
+            }
+        };
+        self.endpoints.iter().map(url).collect()
+    }
 }
 
 impl Server {
-    /// Binds the socket; requests wait in its queue until [`Server::run`].
-    pub(crate) async fn bind(address: SocketAddr, limits: &Limits) -> io::Result<Bound> {
-        let listener = TcpListener::bind(address).await?;
+    /// A server that listens nowhere yet.
+    pub(crate) fn new(app: Arc<App>) -> Self {
+        raise_file_limit();
+        Self { app, gate: Arc::default(), settings: Arc::default(), endpoints: Mutex::new(Some(Vec::new())) }
+    }
+
+    /// Binds the sockets of a configuration that this server does not have yet. Requests wait in their queues.
+    ///
+    /// # Errors
+    /// A socket cannot be bound; nothing has changed then.
+    pub(crate) async fn prepare(&self, config: &Config) -> Result<Prepared, ListenError> {
+        let tls = config.tls.as_ref();
+        let mut wanted = vec![Wanted { place: Place::Tcp(config.network.address), tls: tls.is_some() }];
+        wanted.extend(
+            config.network.unix_socket.clone().map(|path| Wanted { place: Place::Unix(path), tls: false }),
+        );
+        let mut endpoints = Vec::new();
+        for wanted in wanted {
+            let listener = match self.listener(&wanted.place) {
+                Some(listener) => listener,
+                None => Arc::new(Listener::bind(&wanted.place).await?),
+            };
+            endpoints.push((wanted, listener));
+        }
+        let limits = &config.limits;
         let deadlines = Deadlines {
             header: limits.header_timeout,
             keepalive: limits.keepalive_timeout,
             write: limits.request_timeout,
         };
-        let settings = Settings { deadlines, max_connections: limits.max_connections };
-        Ok(Bound { listener, settings })
+        let settings = Settings { deadlines, tls: tls.map(|tls| TlsAcceptor::from(tls.server_config())) };
+        Ok(Prepared { endpoints, settings, max_connections: limits.max_connections })
     }
 
-    /// Serves until `stop` is done.
-    pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> Draining {
-        let Self { listener, app, settings } = self;
-        let (stopping, stopped) = watch::channel(());
-        let (open, closed) = mpsc::channel(1);
-        let connections = Arc::new(Semaphore::new(settings.max_connections));
-        let mut stop = pin!(stop);
-        loop {
-            let accepted = tokio::select! {
-                () = &mut stop => break,
-                accepted = accept(&listener, &connections) => accepted,
+    /// Puts a configuration into effect: serves its sockets, and ends those that it has not.
+    pub(crate) fn commit(&self, prepared: Prepared) {
+        let Prepared { endpoints, settings, max_connections } = prepared;
+        let mut running = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        // A reload that was under way when the host was told to stop.
+        let Some(running) = running.as_mut() else { return };
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.gate.limit(max_connections);
+        let mut before = std::mem::take(running);
+        for (wanted, listener) in endpoints {
+            let same = |one: &Endpoint| one.wanted == wanted && Arc::ptr_eq(&one.listener, &listener);
+            let endpoint = match before.iter().position(same) {
+                Some(at) => before.swap_remove(at),
+                None => self.serve(wanted, listener),
             };
-            let (stream, client, permit) = accepted;
-            let app = Arc::clone(&app);
-            let (stopped, open) = (stopped.clone(), open.clone());
-            tokio::spawn(async move {
-                serve(stream, client, app, settings.deadlines, stopped).await;
-                drop((permit, open));
-            });
+            running.push(endpoint);
         }
-        // A closed queue tells clients to go elsewhere, at once.
-        drop(listener);
-        drop(stopping);
-        Draining { app, closed }
-    }
-}
-
-/// A bound socket that nobody serves yet.
-pub(crate) struct Bound {
-    listener: TcpListener,
-    settings: Settings,
-}
-
-impl Bound {
-    /// The address, with the port that the system chose if 0 was asked for.
-    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
     }
 
-    /// Ready to run.
-    pub(crate) fn serve(self, app: Arc<App>) -> Server {
-        Server { listener: self.listener, app, settings: self.settings }
+    /// Ends all sockets, for good. Connections end after the request that they are at.
+    pub(crate) fn stop(&self) {
+        *self.endpoints.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
-}
 
-impl Draining {
     /// Waits until no request is being answered any more. Streams do not count: they end with their plugin.
-    pub(crate) async fn requests(&self, deadline: Instant) -> Result<(), usize> {
+    pub(crate) async fn answered(&self, deadline: Instant) -> Result<(), usize> {
         loop {
             match self.app.in_flight() {
                 0 => return Ok(()),
@@ -115,26 +147,72 @@ impl Draining {
     }
 
     /// Waits until all connections are closed; says whether they are.
-    pub(crate) async fn connections(&mut self, deadline: Instant) -> bool {
-        tokio::time::timeout_at(deadline, self.closed.recv()).await.is_ok()
+    pub(crate) async fn closed(&self, deadline: Instant) -> bool {
+        tokio::time::timeout_at(deadline, self.gate.empty()).await.is_ok()
+    }
+
+    fn listener(&self, place: &Place) -> Option<Arc<Listener>> {
+        let running = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let found =
+            running.iter().flatten().find(|one| one.wanted.place == *place && one.listener.is_in_place());
+        found.map(|one| Arc::clone(&one.listener))
+    }
+
+    fn serve(&self, wanted: Wanted, listener: Arc<Listener>) -> Endpoint {
+        let (stop, stopped) = watch::channel(());
+        let doorman = Doorman {
+            app: Arc::clone(&self.app),
+            gate: Arc::clone(&self.gate),
+            settings: Arc::clone(&self.settings),
+            tls: wanted.tls,
+            stopped,
+        };
+        tokio::spawn(doorman.run(Arc::clone(&listener)));
+        Endpoint { wanted, listener, _stop: stop }
     }
 }
 
-/// The next connection, once there is room for it.
-async fn accept(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> (TcpStream, IpAddr, Option<tokio::sync::OwnedSemaphorePermit>) {
-    // The semaphore is never closed, so this is always `Some`.
-    let permit = Arc::clone(connections).acquire_owned().await.ok();
-    loop {
-        match listener.accept().await {
-            Ok((stream, address)) => return (stream, address.ip().to_canonical(), permit),
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept connections");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+/// Lets connections of one socket in.
+struct Doorman {
+    app: Arc<App>,
+    gate: Arc<Gate>,
+    settings: Arc<RwLock<Settings>>,
+    tls: bool,
+    stopped: watch::Receiver<()>,
+}
+
+impl Doorman {
+    async fn run(mut self, listener: Arc<Listener>) {
+        let mut stopped = self.stopped.clone();
+        tokio::select! {
+            _ = stopped.changed() => {}
+            () = self.let_in(&listener) => {}
+        }
+    }
+
+    async fn let_in(&mut self, listener: &Listener) {
+        loop {
+            let (stream, address) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) if is_of_one_connection(&error) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            // After accepting, not before: a socket that nobody comes to must not hold a place of another's.
+            let place = self.gate.enter().await;
+            let mut settings = self.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
+            if !self.tls {
+                settings.tls = None;
             }
+            let connection =
+                Connection { app: Arc::clone(&self.app), address, settings, stopped: self.stopped.clone() };
+            tokio::spawn(async move {
+                connection.serve(stream).await;
+                drop(place);
+            });
         }
     }
 }
@@ -144,41 +222,84 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn serve(
-    stream: TcpStream,
-    client: IpAddr,
-    app: Arc<App>,
-    deadlines: Deadlines,
-    mut stopped: watch::Receiver<()>,
-) {
-    // Answers are written whole, so there is nothing to wait for before sending. It fails only on a dead socket.
-    let _ = stream.set_nodelay(true);
-    let _open = app.metrics().connection();
-    let phase = Phase::default();
-    let stream = DeadlineStream::new(stream, phase.clone(), deadlines);
-    let io = TokioIo::new(RefusalStream::new(stream, phase.clone()));
-    let service = service_fn(move |request| {
-        let guard = phase.request();
-        let app = Arc::clone(&app);
-        async move {
-            let response = app.answer(request, client).await;
-            Ok::<_, Infallible>(response.map(|body| body.guarded(guard)))
+/// Counts connections, up to a limit that may change meanwhile.
+struct Gate(watch::Sender<Count>);
+
+#[derive(Default)]
+struct Count {
+    open: usize,
+    limit: usize,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(watch::Sender::new(Count::default()))
+    }
+}
+
+impl Gate {
+    fn limit(&self, limit: usize) {
+        self.0.send_modify(|count| count.limit = limit);
+    }
+
+    /// Waits for a place.
+    async fn enter(self: &Arc<Self>) -> Admitted {
+        let mut counts = self.0.subscribe();
+        loop {
+            let is_in = self.0.send_if_modified(|count| {
+                let has_room = count.open < count.limit;
+                count.open += usize::from(has_room);
+                has_room
+            });
+            if is_in {
+                return Admitted(Arc::clone(self));
+            }
+            // An error would mean that the sender is gone, which is here.
+            let _ = counts.wait_for(|count| count.open < count.limit).await;
         }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(None)
-        .max_header_size(MAX_HEADER_BYTES)
-        .serve_connection(io, service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        _ = stopped.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%client, %error, "a connection ended early");
+    }
+
+    async fn empty(&self) {
+        let _ = self.0.subscribe().wait_for(|count| count.open == 0).await;
+    }
+}
+
+/// A connection's place; free again when this is dropped.
+struct Admitted(Arc<Gate>);
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| count.open -= 1);
+    }
+}
+
+/// Many systems let a process have 1024 open files unless it asks for more, and a connection is one.
+fn raise_file_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    // Refused, it stays as it is; `accept` says when it is reached.
+    if current != maximum {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_gate_follows_its_limit() {
+        let gate = Arc::new(Gate::default());
+        gate.limit(1);
+        let first = gate.enter().await;
+        let second = tokio::time::timeout(Duration::from_secs(1), gate.enter());
+        assert!(second.await.is_err());
+        gate.limit(2);
+        let second = gate.enter().await;
+        gate.limit(1);
+        drop(second);
+        assert!(tokio::time::timeout(Duration::from_secs(1), gate.enter()).await.is_err());
+        drop(first);
+        drop(gate.enter().await);
+        gate.empty().await;
     }
 }

@@ -1,5 +1,8 @@
 //! Requests to a plugin that is part of the test.
 
+use std::net::Ipv4Addr;
+use std::sync::atomic::Ordering;
+
 use http_body_util::{BodyExt, Full};
 use plugin_api::abi::plugin::{CAPABILITY_AUTHENTICATE, CAPABILITY_AUTHENTICATE_UNKEYED};
 use plugin_api::{Class, Host, Plugin};
@@ -151,7 +154,7 @@ async fn send(app: &App, line: &str, headers: &[(&str, &str)], body: &str) -> Re
         request = request.header(*name, *value);
     }
     let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
-    let (parts, body) = app.answer(request, IpAddr::from([127, 0, 0, 1])).await.into_parts();
+    let (parts, body) = app.answer(request, LOCAL).await.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     if !parts.status.is_success() {
@@ -163,6 +166,7 @@ async fn send(app: &App, line: &str, headers: &[(&str, &str)], body: &str) -> Re
     Reply { status: parts.status.as_u16(), headers: parts.headers, text }
 }
 
+const LOCAL: Peer = Peer { address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), tls: false };
 const KEYED: &str = "[auth]\napikey=list:k1 k2\n";
 const BEARER: (&str, &str) = ("authorization", "Bearer k1");
 
