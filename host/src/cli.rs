@@ -64,6 +64,9 @@ pub struct Healthcheck {
     /// Ask at this address, and read no configuration file.
     #[arg(long, value_name = "IP:PORT")]
     pub address: Option<SocketAddr>,
+    /// It speaks TLS there.
+    #[arg(long, requires = "address")]
+    pub tls: bool,
     /// Seconds to wait for the answer.
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,

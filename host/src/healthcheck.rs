@@ -2,7 +2,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 use crate::config::Config;
 
@@ -68,28 +74,35 @@ pub fn address(config: &Config) -> Result<SocketAddr, HealthError> {
     if address.port() == 0 { Err(HealthError::NoPort) } else { Ok(SocketAddr::new(ip, address.port())) }
 }
 
-/// Asks the host at `address` and waits for the answer, `limit` at the most.
+/// Asks the host at `address`, by TLS if it is said so, and waits for the answer, `limit` at the most. With TLS the
+/// certificate is not looked at: nothing is told to whoever is there, and its names are not those of a loopback address.
 ///
 /// # Errors
 /// There is no answer, or not the good one.
-pub fn ask(address: SocketAddr, question: Question, limit: Duration) -> Result<(), HealthError> {
+pub fn ask(address: SocketAddr, tls: bool, question: Question, limit: Duration) -> Result<(), HealthError> {
     let deadline = Instant::now() + limit;
     let path = question.path();
-    match status(address, path, deadline) {
+    match status(address, tls, path, deadline) {
         Ok(200) => Ok(()),
         Ok(status) => Err(HealthError::Bad { address, path, status }),
         Err(source) => Err(HealthError::NoAnswer { address, source }),
     }
 }
 
-fn status(address: SocketAddr, path: &str, deadline: Instant) -> io::Result<u16> {
-    let mut stream = TcpStream::connect_timeout(&address, left(deadline)?)?;
-    stream.set_write_timeout(Some(left(deadline)?))?;
+fn status(address: SocketAddr, tls: bool, path: &str, deadline: Instant) -> io::Result<u16> {
+    let socket = TcpStream::connect_timeout(&address, left(deadline)?)?;
+    socket.set_write_timeout(Some(left(deadline)?))?;
+    socket.set_read_timeout(Some(left(deadline)?))?;
+    let mut stream: Box<dyn Stream> = if tls {
+        Box::new(StreamOwned::new(unverified_tls(address)?, socket.try_clone()?))
+    } else {
+        Box::new(socket.try_clone()?)
+    };
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     while !answer.contains(&b'\n') {
-        stream.set_read_timeout(Some(left(deadline)?))?;
+        socket.set_read_timeout(Some(left(deadline)?))?;
         let mut piece = [0; 256];
         let length = stream.read(&mut piece)?;
         answer.extend_from_slice(&piece[..length]);
@@ -101,6 +114,63 @@ fn status(address: SocketAddr, path: &str, deadline: Instant) -> io::Result<u16>
     let mut words = line.split_ascii_whitespace();
     let is_http = words.next().is_some_and(|version| version.starts_with("HTTP/1."));
     words.next().filter(|_| is_http).and_then(|status| status.parse().ok()).ok_or_else(not_http)
+}
+
+/// What can be asked and heard.
+trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
+fn unverified_tls(address: SocketAddr) -> io::Result<ClientConnection> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_no_client_auth();
+    ClientConnection::new(Arc::new(config), address.ip().into()).map_err(io::Error::other)
+}
+
+/// Takes any certificate whose key signed the handshake.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// Time left; never zero, which would mean no limit.
@@ -137,7 +207,7 @@ mod tests {
             let wait = if pieces.is_empty() { stream.read(&mut [0; 8]).unwrap_or(0) } else { 0 };
             (String::from_utf8_lossy(&request[..length]).into_owned(), wait)
         });
-        let outcome = ask(address, Question::Ready, limit);
+        let outcome = ask(address, false, Question::Ready, limit);
         let (request, _) = server.join().unwrap();
         assert!(request.starts_with("GET /readyz HTTP/1.1\r\nHost: localhost\r\n"), "{request}");
         outcome
@@ -162,7 +232,7 @@ mod tests {
     #[test]
     fn nobody_there_is_an_error() {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let nobody = ask(address, Question::Live, Duration::from_secs(30));
+        let nobody = ask(address, false, Question::Live, Duration::from_secs(30));
         assert!(matches!(nobody, Err(HealthError::NoAnswer { .. })));
     }
 }

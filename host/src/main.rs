@@ -49,12 +49,15 @@ fn serve(cli: &Cli) -> Result<()> {
 }
 
 fn healthcheck(cli: &Cli, asked: &Healthcheck) -> Result<&'static str> {
-    let address = match asked.address {
-        Some(address) => address,
-        None => healthcheck::address(&Config::load(&cli.ini_file)?)?,
+    let (address, tls) = match asked.address {
+        Some(address) => (address, asked.tls),
+        None => {
+            let config = Config::load(&cli.ini_file)?;
+            (healthcheck::address(&config)?, config.tls.is_some())
+        }
     };
     let (question, good) = if asked.live { (Question::Live, "live") } else { (Question::Ready, "ready") };
-    healthcheck::ask(address, question, Duration::from_secs(asked.timeout))?;
+    healthcheck::ask(address, tls, question, Duration::from_secs(asked.timeout))?;
     Ok(good)
 }
 

@@ -5,10 +5,12 @@
 pub mod echo;
 pub mod hostile;
 pub mod http;
+pub mod nginx;
 pub mod pserve;
 pub mod races;
 pub mod standin;
 pub mod store;
+pub mod tls;
 
 use std::env;
 use std::io::Write as _;

@@ -131,8 +131,9 @@ impl Site {
         let mut pserve = Pserve { child, address: String::new(), log };
         match lines.recv_timeout(PATIENCE) {
             Ok(line) => {
-                let address = line.strip_prefix("pserve: listening on http://");
-                pserve.address = address.unwrap_or_else(|| panic!("unexpected output: {line}")).to_owned();
+                let url = line.strip_prefix("pserve: listening on ");
+                let address = url.and_then(|url| url.split_once("://"));
+                pserve.address = address.unwrap_or_else(|| panic!("unexpected output: {line}")).1.to_owned();
                 Ok(pserve)
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => {
@@ -164,7 +165,7 @@ impl Pserve {
         self.child.id()
     }
 
-    /// A client of it.
+    /// A client of it, without TLS.
     pub fn client(&self) -> Client {
         Client::new(&format!("http://{}", self.address))
     }

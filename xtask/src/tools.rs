@@ -12,15 +12,18 @@ pub(crate) struct Tool {
     pub(crate) package: &'static str,
 }
 
-/// What the end to end tests call: the JavaScript client's requests run under Node, and strace shows that a write is
-/// on the disk before its answer; libfaketime comes with faketime and lets the wall clock jump; nginx and Caddy are
-/// proxies in front.
+/// What the end to end tests call: the JavaScript client's requests run under Node, strace shows that a write is on the
+/// disk before its answer, libfaketime comes with faketime and lets the wall clock jump, curl and openssl speak TLS and
+/// HTTP/2 as others do, nginx and Caddy are proxies in front, and Chromium says what a page of another origin may do.
 pub(crate) const END_TO_END: &[Tool] = &[
     Tool { program: "node", package: "nodejs" },
     Tool { program: "strace", package: "strace" },
     Tool { program: "faketime", package: "faketime" },
+    Tool { program: "curl", package: "curl" },
+    Tool { program: "openssl", package: "openssl" },
     Tool { program: "nginx", package: "nginx-light" },
     Tool { program: "caddy", package: "caddy" },
+    Tool { program: "chromium", package: "chromium" },
 ];
 
 /// libFuzzer is written in C++.

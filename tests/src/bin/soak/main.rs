@@ -4,6 +4,7 @@
 mod hostile;
 mod races;
 mod reloads;
+mod slow;
 
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use e2e::pserve::Pserve;
 type Demonstration = (&'static str, fn() -> ExitCode);
 
 const DEMONSTRATIONS: &[Demonstration] =
-    &[("hostile", hostile::run), ("races", races::run), ("reloads", reloads::run)];
+    &[("hostile", hostile::run), ("races", races::run), ("reloads", reloads::run), ("slow", slow::run)];
 
 fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_default();

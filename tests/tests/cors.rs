@@ -1,0 +1,242 @@
+//! Pages of other origins: what a browser is told, and what a real one makes of it.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use e2e::http::Client;
+use e2e::pserve::{Pserve, Site};
+use serde_json::{Value, json};
+
+/// Longer than a browser takes to start on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn start(origins: &str, rest: &str) -> (Site, Pserve) {
+    let site = Site::new();
+    site.ini(&format!("[cors]\nenabled=true\norigin_url={origins}\n{rest}"));
+    let pserve = site.start();
+    (site, pserve)
+}
+
+const KEYED: &str = "[auth]\napikey=k\n[plugin_parms]\nsessman=backend=memory\n";
+
+fn from(pserve: &Pserve, origin: &str) -> Client {
+    pserve.client().with("Origin", origin)
+}
+
+#[test]
+fn a_preflight_needs_no_key_and_names_what_the_route_takes() {
+    let (_site, pserve) = start("list:https://a.test https://b.test", KEYED);
+    let ask = |origin: &str, path: &str| {
+        from(&pserve, origin)
+            .with("Access-Control-Request-Method", "PATCH")
+            .with("Access-Control-Request-Headers", "content-type, x-session-id, x-forwarded-for")
+            .send("OPTIONS", path, "")
+            .expect(204)
+    };
+    for origin in ["https://a.test", "https://b.test"] {
+        let answer = ask(origin, "/sessman/update");
+        assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+        assert_eq!(answer.header("access-control-allow-methods"), Some("POST, PATCH, OPTIONS"));
+        assert_eq!(answer.header("access-control-allow-headers"), Some("content-type, x-session-id"));
+        assert_eq!(answer.header("access-control-max-age"), Some("3600"));
+        assert!(answer.header("vary").unwrap().contains("access-control-request-headers"));
+    }
+    for origin in ["https://c.test", "http://a.test", "null", "https://a.test.evil.test"] {
+        let answer = ask(origin, "/sessman/update");
+        let told = answer.headers.iter().find(|(name, _)| name.starts_with("access-control-"));
+        assert!(told.is_none(), "{origin}: {told:?}");
+        assert!(answer.header("vary").unwrap().starts_with("origin"));
+    }
+    assert_eq!(
+        ask("https://a.test", "/plugins").header("access-control-allow-methods"),
+        Some("GET, HEAD, OPTIONS")
+    );
+}
+
+#[test]
+fn errors_carry_the_headers_too() {
+    let (_site, pserve) = start("https://a.test", &format!("[limits]\nmax_body=100\n{KEYED}"));
+    let page = from(&pserve, "https://a.test");
+    let keyed = page.with("X-Custom-Auth", "k");
+    let large = "x".repeat(200);
+    for answer in [
+        page.post("/sessman/new", json!({})).expect(401),
+        keyed.get("/sessman/get?session_id=x").expect(404),
+        keyed.get("/nowhere").expect(404),
+        keyed.send("POST", "/sessman/new", &large).expect(413),
+        keyed.send("PUT", "/sessman/new", "").expect(405),
+    ] {
+        assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.test"), "{answer:?}");
+        assert_eq!(answer.header("vary"), Some("origin"), "{answer:?}");
+    }
+    let refused = page.post("/sessman/new", json!({}));
+    assert!(refused.header("access-control-expose-headers").unwrap().contains("www-authenticate"));
+    // An answer to nobody in particular must not be kept for a page.
+    assert_eq!(pserve.client().get("/healthz").expect(200).header("vary"), Some("origin"));
+}
+
+/// A web server with one page, which reports what its script found.
+struct Page {
+    address: SocketAddr,
+    reports: Receiver<Value>,
+}
+
+impl Page {
+    fn serve(script: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (send, reports) = channel();
+        // It ends with the test's process: nobody else knows its port.
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let (script, send) = (script.clone(), send.clone());
+                thread::spawn(move || {
+                    let Some((line, body)) = request(&mut stream) else { return };
+                    let page = if line.starts_with("GET /page") {
+                        format!("<!doctype html><title>page</title><script>{script}</script>")
+                    } else {
+                        if line.starts_with("POST /report") {
+                            let _ = send.send(serde_json::from_str(&body).unwrap_or_default());
+                        }
+                        String::new()
+                    };
+                    let head =
+                        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length:";
+                    let _ = write!(stream, "{head} {}\r\n\r\n{page}", page.len());
+                });
+            }
+        });
+        Self { address, reports }
+    }
+}
+
+fn request(stream: &mut TcpStream) -> Option<(String, String)> {
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    loop {
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| {
+                line.to_lowercase()
+                    .strip_prefix("content-length:")
+                    .and_then(|value| value.trim().parse().ok())
+            });
+            if body.len() >= length.unwrap_or(0) {
+                return Some((head.lines().next()?.to_owned(), body.to_owned()));
+            }
+        }
+        match stream.read(&mut buffer) {
+            Ok(length) if length > 0 => text.push_str(&String::from_utf8_lossy(&buffer[..length])),
+            _ => return None,
+        }
+    }
+}
+
+/// A real browser that has opened a page; killed when it is dropped.
+struct Browser(Child);
+
+impl Browser {
+    fn open(site: &Site, url: &str) -> Self {
+        let mut command = Command::new("chromium");
+        command
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+            .args(["--disable-dev-shm-usage", "--remote-debugging-port=0"])
+            .arg(format!("--user-data-dir={}", site.path("browser").display()))
+            .arg(url);
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What a page's script finds out. `ask` makes a request and says what the page could see of the answer.
+const SCRIPT: &str = r#"
+const api = "API";
+async function ask(path, options) {
+    try {
+        const answer = await fetch(api + path, options);
+        let body = null;
+        try { body = await answer.json(); } catch {}
+        return { status: answer.status, etag: answer.headers.get("etag"), body };
+    } catch (error) {
+        return { refused: error.name };
+    }
+}
+(async () => {
+    const report = {};
+    const include = { credentials: "include" };
+    const json = { "Content-Type": "application/json" };
+    report.created = await ask("/sessman/new", { ...include, method: "POST", headers: json, body: '{"user_id":"ann"}' });
+    report.by_cookie = await ask("/sessman/get", include);
+    report.patched = await ask("/sessman/update", { ...include, method: "PATCH", headers: json, body: '{"seen":1}' });
+    report.by_header = await ask("/sessman/get", { headers: { "X-Session-Id": report.created.body?.session_id ?? "x" } });
+    report.missing = await ask("/sessman/get", { headers: { "X-Session-Id": "x" } });
+    report.simple = await ask("/sessman/new", { ...include, method: "POST", body: "{}" });
+    report.anonymous = await ask("/healthz", {});
+    await fetch("/report", { method: "POST", body: JSON.stringify(report) });
+})();
+"#;
+
+/// What the page at this host name found out about a `pserve` that allows `allowed`, and what that one logged.
+fn visit(host: &str, allowed: impl Fn(SocketAddr) -> String) -> (Value, String) {
+    let site = Site::new();
+    // The page's address must be in the configuration, and the script must know the host's: a port is chosen first.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let page = Page::serve(SCRIPT.replace("API", &format!("http://127.0.0.1:{port}")));
+    site.ini(&format!(
+        "[network]\nport={port}\n[cors]\nenabled=true\norigin_url={}\n[log]\naccess=true\n\
+         [plugin_parms]\nsessman=backend=memory\n",
+        allowed(page.address)
+    ));
+    let pserve = site.start();
+    let _browser = Browser::open(&site, &format!("http://{host}:{}/page", page.address.port()));
+    let report = page.reports.recv_timeout(PATIENCE).expect("the page reports");
+    (report, pserve.log())
+}
+
+#[test]
+fn a_page_of_an_allowed_origin_uses_the_session_in_chromium() {
+    let (report, _) = visit("127.0.0.1", |page| format!("http://{page}"));
+    assert_eq!(report["created"]["status"], 201, "{report:#}");
+    assert_eq!(report["by_cookie"]["status"], 200, "{report:#}");
+    assert_eq!(report["by_cookie"]["body"]["user_id"], "ann");
+    assert!(report["by_cookie"]["etag"].is_string(), "{report:#}");
+    assert_eq!(report["patched"]["status"], 200, "{report:#}");
+    assert_eq!(report["by_header"]["body"]["data"], json!({ "seen": 1 }), "{report:#}");
+    // An error is one that the page can read.
+    assert_eq!(report["missing"]["status"], 404, "{report:#}");
+    assert!(report["missing"]["body"]["error"].is_string());
+    assert_eq!(report["simple"]["status"], 201);
+}
+
+#[test]
+fn a_page_of_another_origin_sees_nothing_in_chromium() {
+    let (report, log) = visit("localhost", |page| format!("http://{page}"));
+    let report = report.as_object().unwrap();
+    assert_eq!(report.len(), 7);
+    for (name, seen) in report {
+        assert_eq!(seen["refused"], "TypeError", "{name}: {seen}");
+    }
+    // A browser sends what needs no preflight, and only hides the answer: the host must not have done it.
+    assert!(log.contains("status=403") && !log.contains("status=201"), "{log}");
+}
+
+#[test]
+fn every_origin_means_pages_without_cookies_in_chromium() {
+    let (report, _) = visit("localhost", |_| "*".to_owned());
+    for name in ["created", "by_cookie", "patched", "simple"] {
+        assert_eq!(report[name]["refused"], "TypeError", "{name}: {report:#}");
+    }
+    assert_eq!(report["anonymous"]["status"], 200, "{report:#}");
+    assert_eq!(report["missing"]["status"], 404, "{report:#}");
+}

@@ -1,0 +1,216 @@
+//! Limits, each one gone beyond.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::ExitStatus;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use e2e::http::status;
+use e2e::pserve::{Pserve, Site, eventually};
+use rustix::process::Signal;
+use serde_json::json;
+
+/// Longer than any limit here, and than a busy machine takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+/// The headers of a request whose body does not come.
+const UNFINISHED: &[u8] = b"POST /sessman/new HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n";
+
+fn start(limits: &str) -> (Site, Pserve) {
+    let site = Site::new();
+    site.ini(&format!("[limits]\n{limits}\n[plugin_parms]\nsessman=backend=memory\n"));
+    let pserve = site.start();
+    (site, pserve)
+}
+
+fn connect(pserve: &Pserve) -> TcpStream {
+    let stream = TcpStream::connect(pserve.address()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// What comes until the host closes the connection.
+fn rest(mut stream: TcpStream) -> String {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("the connection stays open"),
+        _ => String::from_utf8_lossy(&bytes).into_owned(),
+    }
+}
+
+/// One answer on a connection that stays open.
+fn answer(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    while !text.ends_with('}') {
+        let length = stream.read(&mut buffer).unwrap();
+        assert!(length > 0, "closed after {text:?}");
+        text.push_str(&String::from_utf8_lossy(&buffer[..length]));
+    }
+    text
+}
+
+/// Sends a byte from time to time until the host answers or closes; then what it said, and whether a limit of
+/// `seconds` was kept to: not before it.
+fn drip(mut stream: TcpStream, begin: &[u8], seconds: u64) -> String {
+    let started = Instant::now();
+    stream.write_all(begin).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let mut said = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => said.extend_from_slice(&buffer[..length]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => break,
+        }
+        assert!(started.elapsed() < PATIENCE, "never closed");
+        let _ = stream.write_all(b"x");
+    }
+    assert!(started.elapsed() >= Duration::from_secs(seconds), "closed after {:?}", started.elapsed());
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[test]
+fn header_timeout_with_nothing_and_with_a_byte_at_a_time() {
+    let (_site, pserve) = start("header_timeout=1");
+    let silent = connect(&pserve);
+    let dripping = connect(&pserve);
+    assert_eq!(drip(dripping, b"GET /healthz HTTP/1.1\r\nX-Long: ", 1), "");
+    assert_eq!(rest(silent), "");
+    // The second request on a connection has the same time.
+    let mut second = connect(&pserve);
+    second.write_all(HEALTH).unwrap();
+    assert_eq!(status(&answer(&mut second)), Some(200));
+    assert_eq!(drip(second, b"GET /healthz HTTP/1.1\r\nX-Long: ", 1), "");
+}
+
+#[test]
+fn request_timeout_with_a_body_a_byte_at_a_time() {
+    let (_site, pserve) = start("request_timeout=1");
+    let said = drip(connect(&pserve), UNFINISHED, 1);
+    assert_eq!(status(&said), Some(408), "{said}");
+    assert!(said.contains("application/problem+json"), "{said}");
+}
+
+#[test]
+fn keepalive_timeout_ends_an_idle_connection() {
+    let (_site, pserve) = start("keepalive_timeout=1");
+    let mut stream = connect(&pserve);
+    for _ in 0..2 {
+        stream.write_all(HEALTH).unwrap();
+        assert_eq!(status(&answer(&mut stream)), Some(200));
+    }
+    let idle = Instant::now();
+    assert_eq!(rest(stream), "");
+    assert!(idle.elapsed() >= Duration::from_millis(900), "{:?}", idle.elapsed());
+}
+
+#[test]
+fn beyond_max_connections_one_waits_until_another_ends() {
+    let (_site, pserve) = start("max_connections=2\nkeepalive_timeout=600\nheader_timeout=600");
+    let mut open: Vec<TcpStream> = (0..2).map(|_| connect(&pserve)).collect();
+    for stream in &mut open {
+        stream.write_all(HEALTH).unwrap();
+        assert_eq!(status(&answer(stream)), Some(200));
+    }
+    let mut third = connect(&pserve);
+    third.write_all(HEALTH).unwrap();
+    third.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let early = third.read(&mut [0; 1]);
+    assert!(early.is_err(), "it was answered: {early:?}");
+    drop(open.pop());
+    third.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(status(&answer(&mut third)), Some(200));
+}
+
+#[test]
+fn beyond_max_in_flight_there_is_a_503_at_once() {
+    let site = Site::new();
+    site.plugin("libmisbehaves.so");
+    site.ini("[limits]\nmax_in_flight=1\nrequest_timeout=600\n[plugin_parms]\nsessman=backend=memory\n");
+    let pserve = site.start();
+    let mut slow = connect(&pserve);
+    slow.write_all(b"GET /misbehaves/never HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let client = pserve.client();
+    eventually("the first request is in", || client.post("/sessman/new", json!({})).status == 503);
+    let refused = client.post("/sessman/new", json!({})).expect(503);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert!(refused.member("error").contains("max_in_flight"), "{refused:?}");
+    // The host's own routes are not among them.
+    client.get("/healthz").expect(200);
+    drop(slow);
+    eventually("there is room again", || client.post("/sessman/new", json!({})).status == 201);
+}
+
+#[test]
+fn bodies_that_drip_take_nobodys_place_and_no_more_memory_than_they_may() {
+    let (_site, pserve) = start("max_in_flight=1\nmax_body=1000\nrequest_timeout=600");
+    let mut slow: Vec<TcpStream> = (0..10).map(|_| connect(&pserve)).collect();
+    for stream in &mut slow {
+        stream.write_all(UNFINISHED).unwrap();
+        stream.write_all(b"{").unwrap();
+    }
+    for _ in 0..10 {
+        pserve.client().post("/sessman/new", json!({})).expect(201);
+    }
+    // All that they have sent must fit where one whole body would.
+    for stream in &mut slow {
+        let _ = stream.write_all(&[b' '; 150]);
+    }
+    let refused = slow.into_iter().filter(|stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        let mut answer = [0; 4096];
+        let length = (&*stream).read(&mut answer).unwrap_or(0);
+        let answer = String::from_utf8_lossy(&answer[..length]);
+        assert!(answer.is_empty() || status(&answer) == Some(503), "{answer}");
+        !answer.is_empty()
+    });
+    let refused = refused.count();
+    assert!((1..10).contains(&refused), "{refused} of 10");
+}
+
+#[test]
+fn shutdown_grace_is_all_that_a_request_gets_at_the_end() {
+    let (_site, pserve) = start("shutdown_grace=1\nrequest_timeout=600");
+    let mut slow = connect(&pserve);
+    slow.write_all(UNFINISHED).unwrap();
+    let mut idle = connect(&pserve);
+    idle.write_all(HEALTH).unwrap();
+    assert_eq!(status(&answer(&mut idle)), Some(200));
+    // Once the host is told, an idle connection ends, and the request under way has a second.
+    thread::scope(|scope| {
+        let stopped = scope.spawn(|| {
+            let started = Instant::now();
+            let log = pserve.log();
+            assert!(!log.contains("shutdown_grace"), "{log}");
+            (pserve.stop(), started.elapsed())
+        });
+        assert_eq!(rest(idle), "");
+        let (status, took): (ExitStatus, Duration) = stopped.join().unwrap();
+        assert!(status.success());
+        assert!(took >= Duration::from_secs(1), "{took:?}");
+    });
+    let said = rest(slow);
+    assert_eq!(said, "", "no answer was promised");
+}
+
+#[test]
+fn a_request_under_way_is_answered_within_the_grace() {
+    let (_site, pserve) = start("shutdown_grace=60\nrequest_timeout=60");
+    let mut slow = connect(&pserve);
+    let body = br#"{"user_id":"ann"}"#;
+    let head =
+        format!("POST /sessman/new HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+    slow.write_all(head.as_bytes()).unwrap();
+    slow.write_all(&body[..1]).unwrap();
+    // The request has to be with the host before it is told to stop.
+    thread::sleep(Duration::from_millis(300));
+    pserve.signal(Signal::TERM);
+    pserve.wait_for_log("stopping");
+    slow.write_all(&body[1..]).unwrap();
+    assert_eq!(status(&rest(slow)), Some(201));
+    assert!(!pserve.log().contains("not answered"));
+}
