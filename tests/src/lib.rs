@@ -8,6 +8,7 @@ pub mod http;
 pub mod nginx;
 pub mod pserve;
 pub mod races;
+pub mod schemathesis;
 pub mod standin;
 pub mod store;
 pub mod tls;

@@ -20,6 +20,7 @@ mod logs;
 mod metrics;
 mod mongodb_faults;
 mod notify;
+mod openapi;
 mod outage;
 mod plugins;
 mod proxies;

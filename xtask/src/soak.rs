@@ -7,12 +7,15 @@ use anyhow::Result;
 use crate::artifacts;
 use crate::mongodb::MongoDb;
 use crate::process::succeed;
+use crate::wheels;
 use crate::workspace::Workspace;
 
 /// `cargo xtask soak NAME`
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// `hostile`: 100,000 hostile requests at one process. `races`: 64 clients at once, 100 rounds, on every store. `reloads`: 200 reloads under load, on SQLite and MongoDB.
+    /// `hostile`: 100,000 hostile requests at one process. `openapi`: thousands of requests made up from the OpenAPI
+    /// description. `races`: 64 clients at once, 100 rounds, on every store. `reloads`: 200 reloads under load, on SQLite
+    /// and MongoDB.
     /// `slow`: 2,000 connections that send a byte now and then while normal requests go on.
     name: String,
 }
@@ -21,6 +24,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     artifacts::build_shipped(&workspace)?;
+    wheels::install_all(&workspace.tools());
     let mut cargo = workspace.cargo();
     cargo.args(["run", "--package", "e2e", "--bin", "soak", "--", &options.name]);
     cargo.env("E2E_ARTIFACTS", workspace.release());

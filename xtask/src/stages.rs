@@ -133,13 +133,7 @@ fn doctest(checks: &Checks, findings: &mut Findings) -> Result<()> {
 
 fn end_to_end(checks: &Checks, findings: &mut Findings) -> Result<()> {
     tools::ensure(tools::END_TO_END)?;
-    // Found by the tests in the target folder; those that need one say so if it is not there.
-    for package in ["prometheus-client", "traefik"] {
-        let folder = checks.workspace.tools().join(package);
-        if let Err(error) = wheels::install(&format!("{package}.txt"), &folder) {
-            println!("no {package}: {error:#}");
-        }
-    }
+    wheels::install_all(&checks.workspace.tools());
     checks.tests(&["--test", "*"], findings)
 }
 

@@ -9,6 +9,18 @@ use anyhow::{Context, Result};
 use crate::process::succeed;
 use crate::tools::{self, Tool};
 
+/// What the end to end tests use. Each has a file of requirements and a folder of its name.
+const END_TO_END: [&str; 3] = ["prometheus-client", "schemathesis", "traefik"];
+
+/// Installs what the end to end tests use into `tools`, where they find it; those that need one that is missing say so.
+pub(crate) fn install_all(tools: &Path) {
+    for package in END_TO_END {
+        if let Err(error) = install(&format!("{package}.txt"), &tools.join(package)) {
+            println!("no {package}: {error:#}");
+        }
+    }
+}
+
 /// Installs what `requirements` lists, a file beside this program's `Cargo.toml` with pinned versions and hashes,
 /// into `folder` and nowhere else; nothing if that has been done.
 pub(crate) fn install(requirements: &str, folder: &Path) -> Result<()> {

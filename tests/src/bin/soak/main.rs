@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
 mod hostile;
+mod openapi;
 mod races;
 mod reloads;
 mod slow;
@@ -13,8 +14,13 @@ use e2e::pserve::Pserve;
 /// A demonstration: its name, and what shows it.
 type Demonstration = (&'static str, fn() -> ExitCode);
 
-const DEMONSTRATIONS: &[Demonstration] =
-    &[("hostile", hostile::run), ("races", races::run), ("reloads", reloads::run), ("slow", slow::run)];
+const DEMONSTRATIONS: &[Demonstration] = &[
+    ("hostile", hostile::run),
+    ("openapi", openapi::run),
+    ("races", races::run),
+    ("reloads", reloads::run),
+    ("slow", slow::run),
+];
 
 fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_default();
