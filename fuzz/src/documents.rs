@@ -54,7 +54,7 @@ fn object() -> impl Strategy<Value = Data> {
     })
 }
 
-fn record() -> impl Strategy<Value = Record> {
+pub(crate) fn record() -> impl Strategy<Value = Record> {
     let ids = (any::<[u8; 12]>(), any::<[u8; 32]>(), optional(text(TEXTS, 4)));
     let times = any::<[i64; 5]>();
     let numbers = (0..=i64::MAX as u64, 0..=i64::MAX as u64);

@@ -20,6 +20,7 @@ mod json5;
 pub mod log;
 mod pieces;
 mod requests;
+mod values;
 
 pub use door::{Door, Finding, Plan};
 
@@ -41,6 +42,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ids", about: "session ids and handles", open: ids::open },
     Target { name: "bson", about: "records as MongoDB documents", open: documents::written },
     Target { name: "documents", about: "MongoDB documents of any kind as records", open: documents::foreign },
+    Target {
+        name: "values",
+        about: "records as Redis values, and values of any kind as records",
+        open: values::open,
+    },
     Target { name: "data", about: "the JSON that sessions hold", open: data::open },
 ];
 
@@ -102,6 +108,11 @@ mod tests {
     #[test]
     fn documents_as_records() {
         short("documents");
+    }
+
+    #[test]
+    fn records_as_values() {
+        short("values");
     }
 
     #[test]

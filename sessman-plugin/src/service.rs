@@ -64,7 +64,7 @@ impl Service {
         let clock_offset = Arc::new(AtomicI64::new(0));
         tasks.spawn_on(keep_time(clock, Arc::clone(&clock_offset)), &handle);
         let (cleaned, interval) = (Arc::clone(&sessions), config.cleanup_interval);
-        let removes_records = !matches!(config.store, StoreConfig::MongoDb(_));
+        let removes_records = !matches!(config.store, StoreConfig::MongoDb(_) | StoreConfig::Redis(_));
         tasks.spawn_on(async move { cleaned.clean_up_regularly(interval, removes_records).await }, &handle);
         let owned = Mutex::new(Some((runtime, tasks)));
         Ok(Self {
@@ -119,10 +119,10 @@ impl Drop for Service {
     }
 }
 
-/// MongoDB's driver does its work on the runtime; the other stores need it only for timers.
+/// The drivers of servers do their work on the runtime; the other stores need it only for timers.
 fn worker_threads(store: &StoreConfig) -> usize {
     match store {
-        StoreConfig::MongoDb(_) => 2,
+        StoreConfig::MongoDb(_) | StoreConfig::Redis(_) => 2,
         StoreConfig::Memory(_) | StoreConfig::Sqlite(_) => 1,
     }
 }

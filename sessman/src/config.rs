@@ -21,6 +21,7 @@ use crate::rules::Rules;
 use crate::secret::Secret;
 use crate::store::memory::MemoryConfig;
 use crate::store::mongodb::MongoConfig;
+use crate::store::redis::RedisConfig;
 use crate::store::sealed::Keys;
 use crate::store::sqlite::{Durability, SqliteConfig};
 
@@ -50,6 +51,8 @@ pub enum StoreConfig {
     Sqlite(SqliteConfig),
     /// In MongoDB.
     MongoDb(MongoConfig),
+    /// In Redis or Valkey.
+    Redis(RedisConfig),
 }
 
 /// What a configuration is read beside.
@@ -139,7 +142,11 @@ fn choice<T: Copy>(key: &str, text: Option<&str>, words: &[(&str, T)], problems:
 impl RawConfig {
     fn store(&self, surroundings: &Surroundings<'_>, problems: &mut Vec<Problem>) -> Option<StoreConfig> {
         let named = self.backend.as_deref();
-        let backend = named.unwrap_or(if self.server_url.is_some() { "mongodb" } else { "sqlite" });
+        let backend = named.unwrap_or(match self.server_url.as_deref() {
+            Some(url) if RedisConfig::is_meant_by(url) => "redis",
+            Some(_) => "mongodb",
+            None => "sqlite",
+        });
         self.refuse_keys_of_others(backend, problems);
         match backend {
             "memory" => Some(StoreConfig::Memory(self.memory())),
@@ -151,8 +158,15 @@ impl RawConfig {
                     None
                 }
             },
+            "redis" => match self.redis(surroundings).check() {
+                Ok(config) => Some(StoreConfig::Redis(config)),
+                Err(wrong) => {
+                    problems.push(wrong);
+                    None
+                }
+            },
             _ => {
-                problems.push(problem("backend", "expected mongodb, sqlite or memory"));
+                problems.push(problem("backend", "expected mongodb, redis, sqlite or memory"));
                 None
             }
         }
@@ -160,22 +174,27 @@ impl RawConfig {
 
     /// A key that the store does not have is a mistake that should not stay unseen.
     fn refuse_keys_of_others(&self, backend: &str, problems: &mut Vec<Problem>) {
-        let keys = [
-            ("server_url", self.server_url.is_some(), "mongodb"),
-            ("username", self.username.is_some(), "mongodb"),
-            ("password", self.password.is_some(), "mongodb"),
-            ("database", self.database.is_some(), "mongodb"),
-            ("collection", self.collection.is_some(), "mongodb"),
-            ("auth_source", self.auth_source.is_some(), "mongodb"),
-            ("path", self.path.is_some(), "sqlite"),
-            ("durability", self.durability.is_some(), "sqlite"),
-            ("max_memory_bytes", self.max_memory_bytes.is_some(), "memory"),
+        const SERVERS: &[&str] = &["mongodb", "redis"];
+        let keys: [(&str, bool, &[&str]); 12] = [
+            ("server_url", self.server_url.is_some(), SERVERS),
+            ("username", self.username.is_some(), SERVERS),
+            ("password", self.password.is_some(), SERVERS),
+            ("database", self.database.is_some(), SERVERS),
+            ("collection", self.collection.is_some(), SERVERS),
+            ("auth_source", self.auth_source.is_some(), &["mongodb"]),
+            ("tls_ca_file", self.tls_ca_file.is_some(), &["redis"]),
+            ("tls_certificate_file", self.tls_certificate_file.is_some(), &["redis"]),
+            ("tls_key_file", self.tls_key_file.is_some(), &["redis"]),
+            ("path", self.path.is_some(), &["sqlite"]),
+            ("durability", self.durability.is_some(), &["sqlite"]),
+            ("max_memory_bytes", self.max_memory_bytes.is_some(), &["memory"]),
         ];
-        for (key, given, owner) in keys {
-            if given && owner != backend {
+        for (key, given, owners) in keys {
+            if given && !owners.contains(&backend) {
+                let owners = owners.join(" or ");
                 problems.push(problem(
                     key,
-                    &format!("belongs to the backend {owner}, but the backend is {backend}"),
+                    &format!("belongs to the backend {owners}, but the backend is {backend}"),
                 ));
             }
         }
@@ -210,6 +229,25 @@ impl RawConfig {
             database: self.database.clone().unwrap_or_else(|| "sessman".into()),
             collection: self.collection.clone().unwrap_or_else(|| "sessions".into()),
             auth_source: self.auth_source.clone(),
+        }
+    }
+
+    fn redis(&self, surroundings: &Surroundings<'_>) -> RedisConfig {
+        let from_environment = || (surroundings.environment)("REDIS_URL");
+        let file = |name: &Option<String>| name.as_ref().map(|name| surroundings.state_folder.join(name));
+        RedisConfig {
+            server_url: self
+                .server_url
+                .clone()
+                .or_else(from_environment)
+                .map_or_else(|| Secret::new("localhost:6379"), Secret::new),
+            username: self.username.clone(),
+            password: self.password.as_deref().map(Secret::new),
+            database: self.database.clone(),
+            prefix: self.collection.clone().unwrap_or_else(|| surroundings.instance.to_owned()),
+            tls_ca_file: file(&self.tls_ca_file),
+            tls_certificate_file: file(&self.tls_certificate_file),
+            tls_key_file: file(&self.tls_key_file),
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod conformance;
 pub mod memory;
 pub mod mongodb;
+pub mod redis;
 pub mod sealed;
 pub mod sqlite;
 
@@ -173,8 +174,8 @@ pub trait Store: Send + Sync {
     /// Takes handles away from a user.
     async fn release(&self, user_id: &str, handles: &[Handle]) -> Result<()>;
 
-    /// Takes away the handles without a live record of at most `limit` users with a greater id than `after`, and
-    /// forgets the users who then have none. The result is where to go on, `None` at the end.
+    /// Takes away the handles without a live record of some users, about `limit` of them, and forgets the users who then
+    /// have none. The result is what to pass as `after` to go on, `None` at the end; what it is, the store knows alone.
     async fn tidy_claims(&self, now: Timestamp, after: Option<&str>, limit: usize) -> Result<Option<String>>;
 
     /// Forgets the places of all users.
@@ -205,6 +206,7 @@ pub fn open(config: &StoreConfig, keys: Option<&Keys>) -> Result<Arc<dyn Store>>
         StoreConfig::Memory(config) => Arc::new(memory::MemoryStore::new(config.clone())),
         StoreConfig::Sqlite(config) => Arc::new(sqlite::SqliteStore::open(config.clone())?),
         StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open(config.clone())?),
+        StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
     };
     Ok(match keys {
         Some(keys) => Arc::new(SealedStore::new(store, keys.clone())),

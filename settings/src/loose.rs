@@ -75,6 +75,19 @@ pub fn option<'de, T: Loose, D: Deserializer<'de>>(deserializer: D) -> Result<Op
     read.map(Some).ok_or_else(|| D::Error::custom(format!("expected {}", T::expected())))
 }
 
+/// As [`option`], for what is a name in one place and a number in another: a whole number becomes its text.
+///
+/// # Errors
+/// As [`option`].
+pub fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        Value::Number(number) if number.is_u64() => Ok(Some(number.to_string())),
+        _ => Err(D::Error::custom("expected text, or a whole number")),
+    }
+}
+
 /// One text or a list of them: `"a"`, `["a", "b"]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct OneOrMany(pub Vec<String>);

@@ -8,6 +8,7 @@ pub mod http;
 pub mod nginx;
 pub mod pserve;
 pub mod races;
+pub mod redis;
 pub mod schemathesis;
 pub mod standin;
 pub mod store;

@@ -115,6 +115,7 @@ impl Site {
             .arg(self.path("pserve.ini"))
             .current_dir("/")
             .env_remove("MONGODB_URI")
+            .env_remove("REDIS_URL")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

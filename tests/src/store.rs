@@ -14,6 +14,10 @@ pub enum Store {
     Sqlite,
     /// In the MongoDB of the run.
     MongoDb,
+    /// In the Redis of the run.
+    Redis,
+    /// In the Redis cluster of the run.
+    RedisCluster,
 }
 
 impl Store {
@@ -22,18 +26,37 @@ impl Store {
         match self {
             Self::Memory => Some(json!({ "backend": "memory" })),
             Self::Sqlite => Some(json!({})),
-            Self::MongoDb => match env::var("E2E_MONGODB_URI") {
-                Ok(uri) => Some(json!({ "server_url": uri, "database": fresh_name() })),
-                Err(_) => {
-                    crate::skip(test, "no MongoDB: E2E_MONGODB_URI is not set");
-                    None
-                }
-            },
+            Self::MongoDb => {
+                let uri = server(test, "E2E_MONGODB_URI")?;
+                Some(json!({ "server_url": uri, "database": fresh_name() }))
+            }
+            Self::Redis => {
+                let url = server(test, "E2E_REDIS_URL")?;
+                Some(json!({ "server_url": url, "collection": fresh_name() }))
+            }
+            Self::RedisCluster => {
+                let servers = server(test, "E2E_REDIS_CLUSTER")?;
+                Some(json!({ "backend": "redis", "server_url": servers, "collection": fresh_name() }))
+            }
         }
+    }
+
+    /// Whether several processes may work on it.
+    pub fn is_shared(self) -> bool {
+        matches!(self, Self::MongoDb | Self::Redis | Self::RedisCluster)
     }
 }
 
-/// A database that no other test uses.
+/// The server that the run names.
+fn server(test: &str, variable: &str) -> Option<String> {
+    let server = env::var(variable).ok();
+    if server.is_none() {
+        crate::skip(test, &format!("no server: {variable} is not set"));
+    }
+    server
+}
+
+/// A database, or a beginning of names, that no other test uses.
 fn fresh_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("e2e_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
@@ -55,6 +78,14 @@ macro_rules! on_every_store {
             #[test]
             fn mongodb() {
                 $crate::store::run(stringify!($name), $crate::store::Store::MongoDb, super::$name);
+            }
+            #[test]
+            fn redis() {
+                $crate::store::run(stringify!($name), $crate::store::Store::Redis, super::$name);
+            }
+            #[test]
+            fn redis_cluster() {
+                $crate::store::run(stringify!($name), $crate::store::Store::RedisCluster, super::$name);
             }
         }
     )*};

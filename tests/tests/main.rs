@@ -26,6 +26,7 @@ mod plugins;
 mod proxies;
 mod races;
 mod readme;
+mod redis_faults;
 mod s3_class;
 mod sessions;
 mod sqlite_faults;

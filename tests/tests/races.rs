@@ -24,9 +24,9 @@ fn limited(config: &Value, on_limit: &str) -> (Site, Pserve) {
     (site, pserve)
 }
 
-/// Two hosts on one MongoDB; one on what is a process's own.
+/// Two hosts on what they can share; one on what is a process's own.
 fn hosts(store: Store, config: &Value, on_limit: &str) -> Vec<(Site, Pserve)> {
-    let count = if store == Store::MongoDb { 2 } else { 1 };
+    let count = if store.is_shared() { 2 } else { 1 };
     (0..count).map(|_| limited(config, on_limit)).collect()
 }
 

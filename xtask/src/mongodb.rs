@@ -17,14 +17,14 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::process::{Server, on_path};
+use crate::process::{Server, on_path, wait_for_port};
 use crate::standin::StandIn;
 use crate::workspace::Workspace;
 
@@ -103,20 +103,7 @@ fn start_mongod(logs: &Path) -> Result<(Server, u16)> {
     command.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--port", &port.to_string(), "--dbpath"]);
     command.arg(&folder).arg("--logpath").arg(&log).stdin(Stdio::null()).stdout(Stdio::null());
     let mut server = Server(command.spawn().context("mongod could not be started")?);
-    wait_for(&mut server.0, port).with_context(|| format!("mongod does not serve; see {}", log.display()))?;
+    wait_for_port(&mut server.0, port, START_LIMIT)
+        .with_context(|| format!("mongod does not serve; see {}", log.display()))?;
     Ok((server, port))
-}
-
-fn wait_for(server: &mut Child, port: u16) -> Result<()> {
-    let started = Instant::now();
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-        if let Some(status) = server.try_wait()? {
-            bail!("it ended ({status})");
-        }
-        if started.elapsed() > START_LIMIT {
-            bail!("nothing on port {port} after {} s", START_LIMIT.as_secs());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(())
 }

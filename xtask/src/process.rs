@@ -1,6 +1,8 @@
 //! Starting programs: commands that must succeed, and servers that must not outlive us.
 
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -40,6 +42,24 @@ impl Drop for Server {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Waits until a server that was started takes connections on a port of this machine.
+///
+/// # Errors
+/// If it ends, or takes longer than `limit`.
+pub(crate) fn wait_for_port(server: &mut Child, port: u16, limit: Duration) -> Result<()> {
+    let started = Instant::now();
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        if let Some(status) = server.try_wait()? {
+            bail!("it ended ({status})");
+        }
+        if started.elapsed() > limit {
+            bail!("nothing on port {port} after {} s", limit.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::artifacts;
-use crate::mongodb::MongoDb;
 use crate::process::succeed;
+use crate::servers::Servers;
 use crate::wheels;
 use crate::workspace::Workspace;
 
@@ -28,11 +28,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut cargo = workspace.cargo();
     cargo.args(["run", "--package", "e2e", "--bin", "soak", "--", &options.name]);
     cargo.env("E2E_ARTIFACTS", workspace.release());
-    let mongodb = MongoDb::provide(&workspace);
-    for (name, reason) in &mongodb.missing {
+    let servers = Servers::provide(&workspace);
+    for (name, reason) in servers.missing() {
         println!("MISSING: {name}: {reason}");
     }
-    mongodb.describe_to(&mut cargo);
+    servers.describe_to(&mut cargo);
     succeed(&mut cargo)?;
     Ok(ExitCode::SUCCESS)
 }

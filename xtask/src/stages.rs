@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::mongodb::MongoDb;
 use crate::process::{line_of, succeed};
 use crate::report::Tally;
+use crate::servers::Servers;
 use crate::workspace::Workspace;
 use crate::{artifacts, deny, tools, wheels};
 
@@ -64,18 +64,18 @@ pub(crate) struct Checks {
     /// Handed to the test binaries: name filters and libtest's own options.
     pub(crate) test_arguments: Vec<String>,
     /// Started by the first stage that needs it, stopped when the run ends.
-    mongodb: OnceCell<MongoDb>,
+    servers: OnceCell<Servers>,
 }
 
 impl Checks {
     pub(crate) fn new(workspace: Workspace, test_arguments: Vec<String>) -> Self {
         let skips = workspace.tools().join("skips");
-        Self { workspace, skips, test_arguments, mongodb: OnceCell::new() }
+        Self { workspace, skips, test_arguments, servers: OnceCell::new() }
     }
 
-    /// The server of this run, if a stage has asked for one.
-    pub(crate) fn mongodb(&self) -> Option<&MongoDb> {
-        self.mongodb.get()
+    /// What could not be had, if a stage has asked for servers: a name and a reason each.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = &(&'static str, String)> {
+        self.servers.get().into_iter().flat_map(Servers::missing)
     }
 
     /// Runs `cargo test` for the targets that `selection` names, in all members at once: unit and end to end tests are
@@ -88,12 +88,12 @@ impl Checks {
             .arg("--")
             .args(&self.test_arguments);
         cargo.env("E2E_SKIPS", &self.skips).env("E2E_ARTIFACTS", self.workspace.release());
-        let mongodb = self.mongodb.get_or_init(|| MongoDb::provide(&self.workspace));
-        if let ([(name, reason), ..], Some(_)) = (mongodb.missing.as_slice(), std::env::var_os("CI")) {
+        let servers = self.servers.get_or_init(|| Servers::provide(&self.workspace));
+        if let (Some((name, reason)), Some(_)) = (self.missing().next(), std::env::var_os("CI")) {
             // A developer without Java may test the rest; where nobody looks, a run that lost a store must not pass.
             bail!("{name}: {reason}");
         }
-        mongodb.describe_to(&mut cargo);
+        servers.describe_to(&mut cargo);
         follow(&mut cargo, findings)
     }
 }

@@ -7,7 +7,7 @@
 //! - `E2E_SKIPS`: a file. A test that finds it cannot check what it is for appends one line, `name: reason`, and
 //!   returns; one line for each such test. They are named in the summary and not counted as passed. Unset: the test
 //!   says so on stderr.
-//! - The MongoDB of the run: see [`crate::mongodb`].
+//! - The MongoDB of the run: see [`crate::mongodb`]; the Redis: see [`crate::redis`].
 
 use std::fs;
 use std::io::ErrorKind;
@@ -109,7 +109,7 @@ fn add_skips(checks: &Checks, report: &mut Report) -> Result<()> {
             return Err(error).with_context(|| format!("could not read {}", checks.skips.display()));
         }
     }
-    for (name, reason) in checks.mongodb().map(|mongodb| mongodb.missing.as_slice()).unwrap_or_default() {
+    for (name, reason) in checks.missing() {
         report.left_out(name, reason, false);
     }
     Ok(())

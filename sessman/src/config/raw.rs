@@ -9,28 +9,40 @@ use serde_json::Value;
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct RawConfig {
-    /// `mongodb`, `sqlite` or `memory`; `mongodb` if there is a `server_url`, else `sqlite`.
+    /// `mongodb`, `redis`, `sqlite` or `memory`; if there is a `server_url` what its scheme says, `mongodb` without one,
+    /// else `sqlite`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub backend: Option<String>,
     /// MongoDB: `host:port[,host:port]`, or a whole `mongodb://` or `mongodb+srv://` URL. Without it the environment
-    /// variable `MONGODB_URI`, else `localhost:27017`.
+    /// variable `MONGODB_URI`, else `localhost:27017`. Redis: `host:port[,host:port]`, or a `redis://` or `rediss://`
+    /// URL. Without it `REDIS_URL`, else `localhost:6379`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub server_url: Option<String>,
-    /// MongoDB: who to log in as.
+    /// MongoDB, Redis: who to log in as.
     #[serde(deserialize_with = "settings::loose::option")]
     pub username: Option<String>,
-    /// MongoDB: the password, as it is, not escaped.
+    /// MongoDB, Redis: the password, as it is, not escaped.
     #[serde(deserialize_with = "settings::loose::option")]
     pub password: Option<String>,
-    /// MongoDB: the database; `sessman`.
-    #[serde(deserialize_with = "settings::loose::option")]
+    /// MongoDB: the database; `sessman`. Redis: its number; what the URL says, else 0.
+    #[serde(deserialize_with = "settings::loose::text_or_number")]
     pub database: Option<String>,
-    /// MongoDB: the collection; `sessions`.
+    /// MongoDB: the collection; `sessions`. Redis: what the names of all keys begin with; the instance's name.
     #[serde(deserialize_with = "settings::loose::option")]
     pub collection: Option<String>,
     /// MongoDB: the database that knows the user; `database`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub auth_source: Option<String>,
+    /// Redis: PEM file with the certificates of those who vouch for the servers, instead of the public ones. A relative
+    /// path begins in the state folder, as those of the other two files do.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub tls_ca_file: Option<String>,
+    /// Redis: PEM file with our own certificate, where the servers ask for one.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub tls_certificate_file: Option<String>,
+    /// Redis: PEM file with the key of that certificate.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub tls_key_file: Option<String>,
     /// SQLite: the file; `<instance>.db`. A relative path begins in the state folder.
     #[serde(deserialize_with = "settings::loose::option")]
     pub path: Option<String>,

@@ -54,6 +54,41 @@ fn mongodb_by_name_takes_its_server_from_the_environment() {
 }
 
 #[test]
+fn the_scheme_of_a_server_url_or_the_backend_means_redis() {
+    let redis = |members: Value| match read_with(members, |name| {
+        (name == "REDIS_URL").then(|| "rediss://cache:1".into())
+    }) {
+        Ok(Config { store: StoreConfig::Redis(redis), .. }) => redis,
+        other => panic!("{other:?}"),
+    };
+    let url = redis(json!({ "server_url": "redis://cache.example:6380", "collection": "carts" }));
+    assert_eq!((url.server_url.expose(), url.prefix.as_str()), ("redis://cache.example:6380", "carts"));
+    let named =
+        redis(json!({ "backend": "redis", "server_url": "a,b", "password": "", "tls_ca_file": null }));
+    assert_eq!((named.server_url.expose(), named.prefix.as_str()), ("a,b", "sessman"));
+    assert_eq!(redis(json!({ "backend": "redis", "database": 3 })).server_url.expose(), "rediss://cache:1");
+    for database in [json!(3), json!("3")] {
+        let numbered = redis(json!({ "server_url": "redis://h", "database": database }));
+        assert_eq!(numbered.database.as_deref(), Some("3"));
+    }
+    let files = redis(json!({ "server_url": "rediss://h", "tls_ca_file": "ca.pem" }));
+    assert_eq!(files.tls_ca_file, Some(PathBuf::from("/var/lib/pserve/ca.pem")));
+    // A server in the environment does not change the backend by itself.
+    assert!(matches!(read_with(json!({}), |_| Some("x".into())).unwrap().store, StoreConfig::Sqlite(_)));
+    let problems =
+        read(json!({ "server_url": "redis://u:hidden@h:port", "auth_source": "admin" })).unwrap_err();
+    assert_eq!(
+        problems,
+        [
+            "auth_source: belongs to the backend mongodb, but the backend is redis",
+            "server_url: has a host or port that is not one; expected host:port[,host:port]",
+        ]
+    );
+    let wrong_type = read(json!({ "server_url": "redis://h", "database": true })).unwrap_err();
+    assert_eq!(wrong_type, ["database: expected text, or a whole number"]);
+}
+
+#[test]
 fn every_problem_is_told_at_once_and_none_tells_a_secret() {
     let problems = read(json!({
         "backend": "sqlite",
@@ -76,7 +111,7 @@ fn every_problem_is_told_at_once_and_none_tells_a_secret() {
     assert_eq!(
         problems,
         [
-            "password: belongs to the backend mongodb, but the backend is sqlite",
+            "password: belongs to the backend mongodb or redis, but the backend is sqlite",
             "durability: expected full or normal",
             "session_ttl: expected 1 to 3153600000 seconds",
             "cookie.name: expected letters, digits and !#$%&'*+-.^_`|~",

@@ -5,7 +5,6 @@ mod foreign;
 mod outage;
 mod server;
 
-use std::io::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use mongodb::Client;
@@ -14,20 +13,7 @@ use mongodb::bson::RawDocumentBuf;
 use super::connection::{Connection, Documents};
 use super::{MongoConfig, MongoStore, indexes};
 use crate::secret::Secret;
-use crate::store::conformance::{Fixture, conformance_tests};
-
-/// Says that the test of this thread cannot check what it is for. Each test says so once, and returns.
-fn skip(reason: &str) {
-    let thread = std::thread::current();
-    let name = thread.name().unwrap_or("a test");
-    match std::env::var_os("E2E_SKIPS") {
-        Some(path) => {
-            let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-            writeln!(file.unwrap(), "{name}: {reason}").unwrap();
-        }
-        None => eprintln!("SKIPPED: {name}: {reason}"),
-    }
-}
+use crate::store::conformance::{Fixture, conformance_tests, skip};
 
 /// A database of its own on the server of the run, dropped with this value.
 struct Database {

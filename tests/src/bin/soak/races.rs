@@ -1,4 +1,5 @@
-//! A hundred rounds of 64 clients at once: merges into one session, and logins of one user at two hosts on one MongoDB.
+//! A hundred rounds of 64 clients at once: merges into one session, and logins of one user at two hosts on one
+//! server.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -14,7 +15,7 @@ const CLIENTS: usize = 64;
 
 pub(crate) fn run() -> ExitCode {
     let mut is_good = true;
-    for store in [Store::Memory, Store::Sqlite, Store::MongoDb] {
+    for store in [Store::Memory, Store::Sqlite, Store::MongoDb, Store::Redis, Store::RedisCluster] {
         let Some(config) = store.config("races") else {
             println!("{store:?}: SKIPPED, there is none");
             is_good = false;
@@ -39,9 +40,9 @@ fn serve(config: &Value, more: Value) -> (Site, Pserve) {
     (site, pserve)
 }
 
-/// Two on one MongoDB; one on what is a process's own.
+/// Two on what they can share; one on what is a process's own.
 fn hosts(store: Store, config: &Value, more: &Value) -> Vec<(Site, Pserve)> {
-    let count = if store == Store::MongoDb { 2 } else { 1 };
+    let count = if store.is_shared() { 2 } else { 1 };
     (0..count).map(|_| serve(config, more.clone())).collect()
 }
 

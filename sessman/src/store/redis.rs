@@ -1,0 +1,47 @@
+//! Sessions in Redis or Valkey: a single server, with or without replicas behind its address, or a cluster.
+//!
+//! - [`RedisConfig`]: where the servers are and who logs in; `server_url`: what is written of that
+//! - [`RedisStore`]: the store
+//! - `link`: the connection to one server, made when first needed; `stream`: the bytes below it, TLS included
+//! - `servers`: which server has a key, and what to do when it has it no more; `slots`: the map of a cluster
+//! - `keys`: the names of the keys; `layout`: a record as one value; `scripts`: what is done in one atomic step
+//! - `users`: a user's sessions and places; `sweep`: what looks at every key
+//! - `hazards`: settings of a server that lose sessions
+//! - `failure`: the driver's errors without what must not be shown
+//!
+//! # The keys
+//! One string a session, which a script of that one key creates, changes or deletes, so that a cluster serves as well as
+//! a single server. The server removes it a minute after `expires_at`, so that a clock of its own that is a little
+//! ahead ends nothing early; who reads compares with the engine's `now`.
+//!
+//! A user has two more keys: the names of their sessions, and their places (see [`Claim`](super::Claim)). No step spans
+//! two keys. A name is written before its session, and is taken away after it; so each session of a user is among
+//! their names, and a name may be of a session that is not there, which whoever reads it finds out. Such a name is
+//! removed once it is older than any call can take. Each session has a random mark in its name, so that a late removal
+//! never takes the name of a later session with the same handle.
+//!
+//! # What is promised
+//! What a server promises: an answered write is in its memory, and with `appendfsync everysec` on its disk a second
+//! later. A command is sent once; it is sent again only where the server said that it did not execute it.
+
+mod config;
+mod failure;
+mod hazards;
+mod keys;
+mod layout;
+mod link;
+#[cfg(feature = "fuzzing")]
+pub mod records;
+mod scripts;
+mod server_url;
+mod servers;
+mod slots;
+mod store;
+mod stream;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod users;
+
+pub use config::RedisConfig;
+pub use store::RedisStore;

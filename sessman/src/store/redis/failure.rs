@@ -1,0 +1,104 @@
+//! What can go wrong, without what must not be shown: a server repeats arguments of a command in its errors, so only
+//! the first word of one is passed on.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{ErrorKind, RedisError, ServerError};
+
+use super::layout::unreadable;
+use crate::store::StoreError;
+
+/// Why Redis did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum Trouble {
+    /// Nothing came in time.
+    #[error("Redis gave no answer within {} ms", .0.as_millis())]
+    TimedOut(Duration),
+    /// After `close`.
+    #[error("the store has been closed")]
+    Closed,
+    /// There is no connection.
+    #[error("no connection to {0}")]
+    NoConnection(String, #[source] Arc<io::Error>),
+    /// The connection broke while an answer was due.
+    #[error("the connection to {0} broke")]
+    Broken(String),
+    /// What answers is no Redis.
+    #[error("{0} does not answer as Redis does")]
+    NotRedis(String),
+    /// Wrong user or password, or none.
+    #[error("Redis did not accept the login")]
+    Login,
+    /// It takes nobody in just now.
+    #[error("{0} refused the connection with the error {1}")]
+    Rejected(String, String),
+    /// The server said no.
+    #[error("Redis answered with the error {}", .0.code)]
+    Refused(Refusal),
+    /// No member of the cluster could be asked, or none has the key.
+    #[error("the cluster has no master for a key")]
+    NoMaster,
+    /// It will not be better next time.
+    #[error("{0}")]
+    Permanent(String),
+}
+
+/// An error of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// Its first word.
+    pub(super) code: String,
+    /// Where the key is, for `MOVED` and `ASK`.
+    pub(super) place: Option<String>,
+}
+
+impl Refusal {
+    pub(super) fn new(error: &ServerError) -> Self {
+        let code = error.code();
+        let is_redirection = ["MOVED", "ASK"].contains(&code);
+        let place = error.details().filter(|_| is_redirection).and_then(|details| details.split(' ').nth(1));
+        Self { code: code.to_owned(), place: place.map(str::to_owned) }
+    }
+}
+
+impl Trouble {
+    /// What an error of the driver is, that came from the server at `address`.
+    pub(super) fn new(address: &str, error: &RedisError) -> Self {
+        match error.kind() {
+            ErrorKind::AuthenticationFailed => Self::Login,
+            ErrorKind::Io => Self::Broken(address.to_owned()),
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::NotRedis(address.to_owned()),
+            _ => match error.code() {
+                Some(code) => Refusal { code: code.to_owned(), place: None }.into(),
+                None => Self::NotRedis(address.to_owned()),
+            },
+        }
+    }
+}
+
+impl From<Refusal> for Trouble {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.code.as_str() {
+            "NOAUTH" | "WRONGPASS" => Self::Login,
+            _ => Self::Refused(refusal),
+        }
+    }
+}
+
+impl From<Trouble> for StoreError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Permanent(reason) => Self::Unusable(reason),
+            Trouble::Refused(Refusal { ref code, .. }) => match code.as_str() {
+                "OOM" => Self::Full,
+                "WRONGTYPE" | "SESSMAN_LAYOUT" => unreadable(),
+                // Of a command that is not there, or of a script that fails: it will fail again.
+                "ERR" | "CROSSSLOT" => Self::Unusable(trouble.to_string()),
+                _ => Self::Unavailable(Box::new(trouble)),
+            },
+            other => Self::Unavailable(Box::new(other)),
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The servers together: which of them has a key, and what to do when it has it no more.
+//!
+//! One server has all keys. Members of a cluster have a part each, and each of them knows who has the rest: the first
+//! that answers is asked, and whoever does not have a key (any more) says who has.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::future::{join_all, try_join_all};
+use redis::{Cmd, Value};
+use tokio::time::{Instant, sleep};
+
+use super::config::Settings;
+use super::failure::{Refusal, Trouble};
+use super::hazards::Hazards;
+use super::link::{Answer, Link};
+use super::scripts::Step;
+use super::server_url::Address;
+use super::slots::Slots;
+
+/// A call that has no answer by then has failed. Below the two seconds that the engine waits, so that a call ends with
+/// the reason.
+pub(super) const CALL_LIMIT: Duration = Duration::from_millis(1_800);
+
+/// A call that was sent on more often goes round in circles.
+const REDIRECTIONS: usize = 5;
+
+/// Between two looks at the cluster.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Servers of one `server_url`.
+pub(super) struct Servers {
+    settings: Arc<Settings>,
+    hazards: Arc<Hazards>,
+    links: Mutex<HashMap<Address, Arc<Link>>>,
+    /// `None` until one of them has answered.
+    layout: RwLock<Option<Arc<Layout>>>,
+    /// Held by the one that asks first.
+    finding: tokio::sync::Mutex<()>,
+    is_looking: AtomicBool,
+    closed: AtomicBool,
+}
+
+/// Who has which keys.
+enum Layout {
+    Single(Address),
+    Cluster(Slots),
+}
+
+impl Layout {
+    fn master_of(&self, key: &[u8]) -> Option<&Address> {
+        match self {
+            Self::Single(address) => Some(address),
+            Self::Cluster(slots) => slots.master_of(key),
+        }
+    }
+
+    fn masters(&self) -> Vec<Address> {
+        match self {
+            Self::Single(address) => vec![address.clone()],
+            Self::Cluster(slots) => slots.masters(),
+        }
+    }
+}
+
+/// The moment at which a call that begins now has failed.
+pub(super) fn deadline() -> Instant {
+    Instant::now() + CALL_LIMIT
+}
+
+impl Servers {
+    pub(super) fn new(settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            settings: Arc::new(settings),
+            hazards: Arc::default(),
+            links: Mutex::default(),
+            layout: RwLock::default(),
+            finding: tokio::sync::Mutex::default(),
+            is_looking: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Sends a command about one key to the server that has it.
+    pub(super) async fn call(
+        self: &Arc<Self>,
+        key: &[u8],
+        command: &Cmd,
+        deadline: Instant,
+    ) -> Result<Value, Trouble> {
+        self.route(key, command, deadline).await?.map_err(Trouble::from)
+    }
+
+    /// Runs a script of one key where that key is.
+    pub(super) async fn run<A: AsRef<[u8]>>(
+        self: &Arc<Self>,
+        step: &Step,
+        key: &[u8],
+        arguments: &[A],
+        deadline: Instant,
+    ) -> Result<Value, Trouble> {
+        match self.route(key, &step.by_hash(key, arguments), deadline).await? {
+            Ok(value) => Ok(value),
+            // It was started anew, or is new in the cluster.
+            Err(refusal) if refusal.code == "NOSCRIPT" => {
+                self.call(key, &step.in_full(key, arguments), deadline).await
+            }
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// Sends a command a key, each to the server that has it, many at once. The answers are in their order.
+    pub(super) async fn call_each(
+        self: &Arc<Self>,
+        commands: &[(Vec<u8>, Cmd)],
+        deadline: Instant,
+    ) -> Result<Vec<Answer>, Trouble> {
+        let layout = self.layout(deadline).await?;
+        let mut shares: BTreeMap<&Address, Vec<usize>> = BTreeMap::new();
+        for (index, (key, _)) in commands.iter().enumerate() {
+            shares.entry(layout.master_of(key).ok_or(Trouble::NoMaster)?).or_default().push(index);
+        }
+        let asking = shares.into_iter().map(|(address, indexes)| async move {
+            let mut pipeline = redis::Pipeline::with_capacity(indexes.len());
+            for index in &indexes {
+                pipeline.add_command(commands[*index].1.clone());
+            }
+            let answers = self.link(address).send_all(&pipeline, deadline).await;
+            let answers = answers.inspect_err(|_| self.look_again(None))?;
+            Ok::<_, Trouble>(indexes.into_iter().zip(answers).collect::<Vec<_>>())
+        });
+        let mut answers = try_join_all(asking).await?.concat();
+        answers.sort_unstable_by_key(|(index, _)| *index);
+        // Whoever does not have a key any more has not done what it was asked.
+        let asking = answers.into_iter().map(|(index, answer)| async move {
+            match answer {
+                Err(refusal) if refusal.place.is_some() => {
+                    let (key, command) = &commands[index];
+                    self.route(key, command, deadline).await
+                }
+                other => Ok(other),
+            }
+        });
+        join_all(asking).await.into_iter().collect()
+    }
+
+    /// The connection to each server that has keys, in an order that stays the same.
+    pub(super) async fn masters(self: &Arc<Self>, deadline: Instant) -> Result<Vec<Arc<Link>>, Trouble> {
+        Ok(self.layout(deadline).await?.masters().iter().map(|address| self.link(address)).collect())
+    }
+
+    /// Lets go of all connections and refuses what comes later.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        for (_, link) in self.links.lock().unwrap_or_else(PoisonError::into_inner).drain() {
+            link.close();
+        }
+    }
+
+    async fn route(
+        self: &Arc<Self>,
+        key: &[u8],
+        command: &Cmd,
+        deadline: Instant,
+    ) -> Result<Answer, Trouble> {
+        let layout = self.layout(deadline).await?;
+        let mut link = self.link(layout.master_of(key).ok_or_else(|| {
+            self.look_again(None);
+            Trouble::NoMaster
+        })?);
+        let mut is_visitor = false;
+        for _ in 0..=REDIRECTIONS {
+            let answer = match is_visitor {
+                false => link.send(command, deadline).await,
+                true => visit(&link, command, deadline).await,
+            };
+            let answer = answer.inspect_err(|_| self.look_again(None))?;
+            let Err(refusal) = answer else { return Ok(answer) };
+            let Some(next) = self.place(&refusal, link.address()) else {
+                if ["READONLY", "CLUSTERDOWN", "MASTERDOWN"].contains(&refusal.code.as_str()) {
+                    self.look_again(None);
+                }
+                return Ok(Err(refusal));
+            };
+            is_visitor = refusal.code == "ASK";
+            if !is_visitor {
+                self.look_again(Some(next.address().clone()));
+            }
+            link = next;
+        }
+        Err(Trouble::NoMaster)
+    }
+
+    /// Where a refusal says that the key is.
+    fn place(&self, refusal: &Refusal, asked: &Address) -> Option<Arc<Link>> {
+        let (host, port) = refusal.place.as_deref()?.rsplit_once(':')?;
+        let host = if host.is_empty() { &asked.host } else { host };
+        Some(self.link(&Address { host: host.to_owned(), port: port.parse().ok()? }))
+    }
+
+    fn link(&self, address: &Address) -> Arc<Link> {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(link) = links.get(address) {
+            return Arc::clone(link);
+        }
+        let link = Link::new(address.clone(), Arc::clone(&self.settings), Arc::clone(&self.hazards));
+        Arc::clone(links.entry(address.clone()).or_insert(Arc::new(link)))
+    }
+
+    async fn layout(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Layout>, Trouble> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Trouble::Closed);
+        }
+        if let Some(layout) = self.known_layout() {
+            return Ok(layout);
+        }
+        let finding = async {
+            let _one = self.finding.lock().await;
+            match self.known_layout() {
+                Some(layout) => Ok(layout),
+                None => self.find(&self.settings.servers, deadline).await,
+            }
+        };
+        let found = tokio::time::timeout_at(deadline, finding).await;
+        found.unwrap_or(Err(Trouble::TimedOut(CALL_LIMIT)))
+    }
+
+    fn known_layout(&self) -> Option<Arc<Layout>> {
+        self.layout.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks one after the other who has which keys, until one says it.
+    async fn find(&self, servers: &[Address], deadline: Instant) -> Result<Arc<Layout>, Trouble> {
+        let mut last = Trouble::NoMaster;
+        for (index, address) in servers.iter().enumerate() {
+            // One that hangs leaves time for the others.
+            let others = u32::try_from(servers.len() - index).unwrap_or(u32::MAX);
+            let share = deadline.saturating_duration_since(Instant::now()) / others;
+            match self.ask(address, Instant::now() + share).await {
+                Ok(layout) => {
+                    let layout = Arc::new(layout);
+                    *self.layout.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&layout));
+                    return Ok(layout);
+                }
+                Err(trouble) => last = trouble,
+            }
+        }
+        Err(last)
+    }
+
+    async fn ask(&self, address: &Address, deadline: Instant) -> Result<Layout, Trouble> {
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("SLOTS");
+        match self.link(address).send(&command, deadline).await? {
+            Ok(answer) => {
+                let slots = Slots::read(&answer, address).ok_or(Trouble::NotRedis(address.to_string()))?;
+                if slots.masters().is_empty() { Err(Trouble::NoMaster) } else { Ok(Layout::Cluster(slots)) }
+            }
+            // Its own connection is what matters, and that is there: it is no cluster, or this may not be asked.
+            Err(refusal) if ["ERR", "NOPERM"].contains(&refusal.code.as_str()) => {
+                match self.settings.servers.len() {
+                    1 => Ok(Layout::Single(address.clone())),
+                    _ => Err(Trouble::Permanent(format!(
+                        "the server_url names several servers, but {address} says of no cluster (or may not, to this \
+                         user: allow it CLUSTER SLOTS)"
+                    ))),
+                }
+            }
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// Asks again who has which keys, in a task of its own and not too often; the one that knows better is asked first.
+    fn look_again(self: &Arc<Self>, first: Option<Address>) {
+        let is_single = matches!(self.known_layout().as_deref(), Some(Layout::Single(_)) | None);
+        if (is_single && first.is_none()) || self.is_looking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut servers: Vec<Address> = first.into_iter().collect();
+            servers.extend(this.known_layout().map(|layout| layout.masters()).unwrap_or_default());
+            servers.extend(this.settings.servers.iter().cloned());
+            if let Err(error) = this.find(&servers, deadline()).await {
+                tracing::debug!(%error, "no member of the Redis cluster says who has which keys");
+            }
+            sleep(PAUSE).await;
+            this.is_looking.store(false, Ordering::Release);
+        });
+    }
+}
+
+/// Sends a command to a server that a key is moving to.
+async fn visit(link: &Link, command: &Cmd, deadline: Instant) -> Result<Answer, Trouble> {
+    let mut pipeline = redis::Pipeline::with_capacity(2);
+    pipeline.add_command(redis::cmd("ASKING")).add_command(command.clone());
+    let mut answers = link.send_all(&pipeline, deadline).await?;
+    answers.pop().ok_or(Trouble::NoMaster)
+}

@@ -1,0 +1,70 @@
+//! The bytes below a connection: TCP, and TLS over it.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::config::Tls;
+use super::failure::Trouble;
+use super::server_url::Address;
+
+/// What a connection is made on.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// Connects to a server.
+pub(super) async fn connect(address: &Address, tls: Option<&Tls>) -> Result<Box<dyn Stream>, Trouble> {
+    let failed = |error: io::Error| Trouble::NoConnection(address.to_string(), Arc::new(error));
+    let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(failed)?;
+    // Commands are small, and each is waited for.
+    stream.set_nodelay(true).map_err(failed)?;
+    let Some(tls) = tls else { return Ok(Box::new(stream)) };
+    let name = ServerName::try_from(address.host.clone());
+    let name = name.map_err(|_| Trouble::Permanent("the server's name cannot be in a certificate".into()))?;
+    // Read anew for each connection: a renewed certificate needs no restart.
+    let connector = TlsConnector::from(Arc::new(client_config(tls)?));
+    Ok(Box::new(connector.connect(name, stream).await.map_err(failed)?))
+}
+
+fn client_config(tls: &Tls) -> Result<ClientConfig, Trouble> {
+    let unusable = |error: rustls::Error| Trouble::Permanent(format!("the TLS settings: {error}"));
+    let mut roots = RootCertStore::empty();
+    match &tls.ca_file {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            for certificate in certificates("tls_ca_file", path)? {
+                roots.add(certificate).map_err(unusable)?;
+            }
+        }
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .with_root_certificates(roots);
+    let Some((certificate_file, key_file)) = &tls.own_files else { return Ok(builder.with_no_client_auth()) };
+    let chain = certificates("tls_certificate_file", certificate_file)?;
+    let key = PrivateKeyDer::from_pem_file(key_file);
+    let key = key.map_err(|error| unreadable("tls_key_file", key_file, &error))?;
+    builder.with_client_auth_cert(chain, key).map_err(unusable)
+}
+
+fn certificates(name: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Trouble> {
+    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let certificates = certificates.map_err(|error| unreadable(name, path, &error))?;
+    if certificates.is_empty() {
+        return Err(Trouble::Permanent(format!("{name}: no certificate in {}", path.display())));
+    }
+    Ok(certificates)
+}
+
+fn unreadable(name: &str, path: &Path, error: &dyn std::error::Error) -> Trouble {
+    Trouble::Permanent(format!("{name}: {} cannot be read: {error}", path.display()))
+}

@@ -1,0 +1,90 @@
+//! What looks at every key: never on the way of a request for one session.
+
+use std::sync::Arc;
+
+use redis::Value;
+
+use super::failure::Trouble;
+use super::link::{Answer, Link};
+use super::servers::{Servers, deadline};
+
+/// Keys that a server looks at in one go: a few hundred microseconds of its only thread.
+const STEP: u32 = 1_000;
+
+/// A walk over the keys of all servers that fit a pattern. A key that is there from the beginning to the end is found,
+/// and may be found twice.
+pub(super) struct Scan {
+    masters: Vec<Arc<Link>>,
+    pattern: Vec<u8>,
+    /// Which of the servers it is at.
+    at: usize,
+    cursor: u64,
+}
+
+impl Scan {
+    /// Begins where [`position`](Self::position) was taken, or at the beginning.
+    pub(super) async fn resume(
+        servers: &Arc<Servers>,
+        pattern: Vec<u8>,
+        position: Option<&str>,
+    ) -> Result<Self, Trouble> {
+        let masters = servers.masters(deadline()).await?;
+        let (at, cursor) = position.and_then(read_position).unwrap_or_default();
+        Ok(Self { masters, pattern, at, cursor })
+    }
+
+    /// Where it is; `None` at the end.
+    pub(super) fn position(&self) -> Option<String> {
+        (self.at < self.masters.len()).then(|| format!("{}:{}", self.at, self.cursor))
+    }
+
+    /// Some keys, maybe none; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, Trouble> {
+        let Some(link) = self.masters.get(self.at) else { return Ok(None) };
+        let mut command = redis::cmd("SCAN");
+        command.arg(self.cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
+        let answer = link.send(&command, deadline()).await?.map_err(Trouble::from)?;
+        let (cursor, keys) = read_step(answer).ok_or(Trouble::NotRedis(link.address().to_string()))?;
+        self.cursor = cursor;
+        if cursor == 0 {
+            self.at += 1;
+        }
+        Ok(Some(keys))
+    }
+}
+
+fn read_position(text: &str) -> Option<(usize, u64)> {
+    let (at, cursor) = text.split_once(':')?;
+    Some((at.parse().ok()?, cursor.parse().ok()?))
+}
+
+fn read_step(answer: Value) -> Option<(u64, Vec<Vec<u8>>)> {
+    let Value::Array(parts) = answer else { return None };
+    let [cursor, Value::Array(keys)] = <[Value; 2]>::try_from(parts).ok()? else { return None };
+    let cursor = std::str::from_utf8(&bytes(cursor)?).ok()?.parse().ok()?;
+    Some((cursor, keys.into_iter().map(bytes).collect::<Option<_>>()?))
+}
+
+/// The bytes of a text.
+pub(super) fn bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.into_bytes()),
+        _ => None,
+    }
+}
+
+/// The texts of a list.
+pub(super) fn texts(value: Value) -> Option<Vec<Vec<u8>>> {
+    let Value::Array(items) = value else { return None };
+    items.into_iter().map(bytes).collect()
+}
+
+/// An answer about a key that a walk found; `None` if something of another kind is there, which is not ours.
+pub(super) fn of_ours(answer: Answer) -> Result<Option<Value>, Trouble> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(refusal) if ["WRONGTYPE", "SESSMAN_LAYOUT"].contains(&refusal.code.as_str()) => Ok(None),
+        Err(refusal) => Err(refusal.into()),
+    }
+}

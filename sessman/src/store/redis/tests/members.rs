@@ -1,0 +1,153 @@
+//! A cluster of a test's own, whose members die and hand keys over.
+
+use super::super::keys::Keys;
+use super::*;
+use crate::id::Handle;
+use crate::record::{Change, Record, Times};
+use crate::store::conformance::away::record;
+use crate::store::{Created, Expected, Store, StoreError, Updated};
+
+struct Cluster {
+    members: Vec<Server>,
+    config: RedisConfig,
+}
+
+const SETTINGS: &[&str] =
+    &["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"];
+
+impl Cluster {
+    /// Starts three masters; the store is told of one of them.
+    fn start() -> Option<Self> {
+        let mut members = Vec::new();
+        for _ in 0..3 {
+            // Nothing else is known to be free, so far above the port of the server itself.
+            let bus = free_port().to_string();
+            members.push(Server::start(&[SETTINGS, &["--cluster-port", &bus]].concat())?);
+        }
+        let mut create = Command::new("redis-cli");
+        create.args(["--cluster", "create"]).args(members.iter().map(Server::address));
+        create.args(["--cluster-replicas", "0", "--cluster-yes"]).stdout(Stdio::null());
+        assert!(create.status().unwrap().success());
+        for member in &members {
+            eventually(|| member.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok"));
+        }
+        let config = members[0].config();
+        Some(Self { members, config })
+    }
+
+    fn key(&self, handle: Handle) -> String {
+        String::from_utf8(Keys::new(&self.config.prefix).session(handle)).unwrap()
+    }
+
+    /// Which member has a session.
+    fn member_of(&self, handle: Handle) -> usize {
+        let key = self.key(handle);
+        let mut has = self.members.iter().map(|member| member.cli(&["EXISTS", &key]) == "1");
+        has.position(|has| has).unwrap()
+    }
+}
+
+fn eventually(mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(60), "never");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn touch(record: &Record) -> Change {
+    let at = record.created_at.after(Duration::from_millis(1));
+    Change::touch(at, Times { reset_at: at, last_activity: at, expires_at: record.expires_at })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_found_while_it_moves_to_another_member_and_after() {
+    let Some(cluster) = Cluster::start() else { return };
+    let store = RedisStore::open(&cluster.config).unwrap();
+    let (one, now) = (record(1), record(1).created_at);
+    assert_eq!(store.create(one.clone(), now).await.unwrap(), Created::Yes);
+    let from = &cluster.members[cluster.member_of(one.handle)];
+    let to = cluster.members.iter().find(|member| member.port != from.port).unwrap();
+    let key = cluster.key(one.handle);
+    let slot = from.cli(&["CLUSTER", "KEYSLOT", &key]);
+    let (from_id, to_id) = (from.cli(&["CLUSTER", "MYID"]), to.cli(&["CLUSTER", "MYID"]));
+    assert_eq!(to.cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]), "OK");
+    assert_eq!(from.cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]), "OK");
+    // Not moved yet.
+    assert_eq!(store.load(one.handle, now).await.unwrap(), Some(one.clone()));
+    let port = to.port.to_string();
+    assert_eq!(from.cli(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"]), "OK");
+    // The slot is not there yet, but the key is: the old member says whom to ask.
+    assert_eq!(store.load(one.handle, now).await.unwrap(), Some(one.clone()));
+    let updated = store.update(one.handle, Expected::holder(one.secret_hash), &touch(&one)).await.unwrap();
+    assert!(matches!(updated, Updated::Done(_)), "{updated:?}");
+    assert_eq!(store.create(one.clone(), now).await.unwrap(), Created::Exists);
+    for member in &cluster.members {
+        member.cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
+    }
+    for _ in 0..5 {
+        let Some(found) = store.load(one.handle, now).await.unwrap() else { panic!("it is gone") };
+        assert_eq!(found.last_activity, touch(&one).now);
+    }
+    assert!(store.delete(one.handle, Some(one.secret_hash)).await.unwrap());
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_dies_takes_its_own_keys_alone_and_brings_them_back() {
+    let Some(mut cluster) = Cluster::start() else { return };
+    let store = RedisStore::open(&cluster.config).unwrap();
+    let now = record(0).created_at;
+    for n in 0..30 {
+        assert_eq!(store.create(record(n), now).await.unwrap(), Created::Yes);
+    }
+    // The one that the store was told of: it must not be needed for the others' keys.
+    let (lost, kept): (Vec<u8>, Vec<u8>) = (0..30).partition(|n| cluster.member_of(record(*n).handle) == 0);
+    assert!(!lost.is_empty() && kept.len() > 10, "{lost:?}");
+    cluster.members[0].kill();
+    for n in &kept {
+        assert_eq!(store.load(record(*n).handle, now).await.unwrap(), Some(record(*n)));
+    }
+    for n in lost.iter().take(3) {
+        let started = Instant::now();
+        let error = store.load(record(*n).handle, now).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+        assert!(started.elapsed() < Duration::from_secs(2));
+    }
+    // A part of the sessions is not all of them.
+    assert!(matches!(store.counts(now).await, Err(StoreError::Unavailable(_))));
+
+    // Its bus port is written down beside its slots.
+    cluster.members[0].start_again(SETTINGS);
+    let started = Instant::now();
+    while store.create(record(lost[0]), now).await.is_err() {
+        assert!(started.elapsed() < Duration::from_secs(15), "the member is not used again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // It kept nothing: the others' sessions are all there is but the one that was made again.
+    assert_eq!(store.counts(now).await.unwrap().active, kept.len() as u64 + 1);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn several_servers_that_are_no_cluster_are_refused() {
+    let (Some(a), Some(b)) = (Server::start(&[]), Server::start(&[])) else { return };
+    let store = RedisStore::open(&config(&format!("{},{}", a.address(), b.address()))).unwrap();
+    let error = store.ping().await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unusable(reason) if reason.contains("no cluster")), "{error:?}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_server_without_another_database_is_refused() {
+    let Some(server) = Server::start(&["--databases", "2"]) else { return };
+    for (number, is_there) in [("1", true), ("2", false)] {
+        let store =
+            RedisStore::open(&RedisConfig { database: Some(number.into()), ..server.config() }).unwrap();
+        match store.ping().await {
+            Ok(()) => assert!(is_there),
+            Err(error) => assert!(!is_there && error.to_string().contains("database 2"), "{error:?}"),
+        }
+        store.close().await;
+    }
+}

@@ -1,0 +1,330 @@
+//! What a server does of its own, and what it is told: expiry, limits, logins, TLS, keys of others.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::keys::{Keys, Name};
+use super::*;
+use crate::id::{Handle, SecretHash};
+use crate::record::{Change, Record, Times};
+use crate::store::conformance::away::{record, wait_for};
+use crate::store::{Created, Expected, Listing, Store, StoreError, Updated};
+use crate::time::Timestamp;
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+async fn create(store: &RedisStore, record: &Arc<Record>) {
+    assert_eq!(store.create(record.clone(), record.created_at).await.unwrap(), Created::Yes);
+}
+
+#[tokio::test]
+async fn the_server_removes_a_record_a_minute_after_its_end_and_so_does_an_extension() {
+    let Some(server) = Server::start(&[]) else { return };
+    let config = server.config();
+    let store = RedisStore::open(&config).unwrap();
+    let one = record(1);
+    let key = text(Keys::new(&config.prefix).session(one.handle));
+    let removed_at = || server.cli(&["PEXPIRETIME", &key]).parse::<i64>().unwrap();
+    create(&store, &one).await;
+    assert_eq!(removed_at(), one.expires_at.as_millis() + 60_000);
+    let (at, later) = (one.created_at, one.expires_at.after(Duration::from_secs(5)));
+    let times = Times { reset_at: at, last_activity: at, expires_at: later };
+    for data in [None, Some(one.data.clone())] {
+        let change = Change { data, ..Change::touch(at, times) };
+        let updated = store.update(one.handle, Expected::holder(one.secret_hash), &change).await.unwrap();
+        assert!(matches!(updated, Updated::Done(_)));
+        assert_eq!(removed_at(), later.as_millis() + 60_000);
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn the_name_of_a_session_that_the_server_removed_is_tidied_when_its_time_has_come() {
+    let Some(server) = Server::start(&[]) else { return };
+    let config = server.config();
+    let store = RedisStore::open(&config).unwrap();
+    let keys = Keys::new(&config.prefix);
+    let names = text(keys.names("ada"));
+    let count = || server.cli(&["ZCARD", &names]);
+    let (removed, extended, ended) = (record(1), record(2), record(3));
+    for record in [&removed, &extended, &ended] {
+        create(&store, record).await;
+    }
+    assert_eq!(count(), "3");
+    assert!(store.delete(ended.handle, None).await.unwrap());
+    assert_eq!(count(), "2", "what is ended takes its name with it");
+
+    server.cli(&["DEL", &text(keys.session(removed.handle))]);
+    let end = removed.expires_at.after(Duration::from_secs(60));
+    let later = end.after(Duration::from_secs(3_600));
+    let times = Times { reset_at: end, last_activity: end, expires_at: later };
+    let change = Change::touch(extended.created_at, times);
+    store.update(extended.handle, Expected::holder(extended.secret_hash), &change).await.unwrap();
+
+    let listed = store.list(Listing { user_id: Some("ada"), after: None, limit: 9 }, end).await.unwrap();
+    assert_eq!(listed.records.len(), 1, "a name alone is no session");
+    let just_before = end.before(Duration::from_millis(1));
+    assert_eq!(store.tidy_claims(just_before, None, 100).await.unwrap(), None);
+    assert_eq!(count(), "2", "its session may be about to be written");
+    store.tidy_claims(end, None, 100).await.unwrap();
+    assert_eq!(count(), "1");
+    // The other one has a new time, and goes when that has come and it is not there.
+    server.cli(&["DEL", &text(keys.session(extended.handle))]);
+    store.tidy_claims(end, None, 100).await.unwrap();
+    assert_eq!(count(), "1");
+    store.load(extended.handle, later.after(Duration::from_secs(60))).await.unwrap();
+    store.forget_claims().await.unwrap();
+    assert_eq!(server.cli(&["EXISTS", &names]), "0", "where nobody has a limit, too");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_later_session_with_the_same_handle_keeps_its_name() {
+    let Some(server) = Server::start(&[]) else { return };
+    let config = server.config();
+    let store = RedisStore::open(&config).unwrap();
+    let one = record(1);
+    for _ in 0..3 {
+        create(&store, &one).await;
+        assert!(store.delete(one.handle, Some(one.secret_hash)).await.unwrap());
+    }
+    create(&store, &one).await;
+    // The name of one that was there before, whose removal failed.
+    let before = Name { handle: one.handle, mark: *b"\0\0before" };
+    let names = Keys::new(&config.prefix).names("ada");
+    let mut connection = redis::Client::open(format!("redis://{}", server.address())).unwrap();
+    let mut add = redis::cmd("ZADD");
+    add.arg(&names).arg(1).arg(before.to_bytes()).exec(&mut connection).unwrap();
+    let listing = Listing { user_id: Some("ada"), after: None, limit: 9 };
+    let listed = || async { store.list(listing, one.created_at).await.unwrap().records };
+    assert_eq!(listed().await, std::slice::from_ref(&one), "once");
+    store.tidy_claims(one.created_at, None, 100).await.unwrap();
+    assert_eq!(listed().await, std::slice::from_ref(&one));
+    assert_eq!(server.cli(&["ZCARD", &text(names)]), "1");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn keys_of_others_are_neither_listed_nor_deleted() {
+    let Some(server) = Server::start(&[]) else { return };
+    let config = server.config();
+    let store = RedisStore::open(&config).unwrap();
+    create(&store, &record(1)).await;
+    let ours = Keys::new(&config.prefix);
+    let garbage = text(ours.session(Handle::from([9; 12])));
+    let list = text(ours.session(Handle::from([8; 12])));
+    let short = format!("{}:s:short", config.prefix);
+    let other = format!("{}-2:s:{}", config.prefix, Handle::from([1; 12]));
+    for key in [&garbage, &short, &other, &"sessions".to_owned()] {
+        assert_eq!(server.cli(&["SET", key, "something else"]), "OK");
+    }
+    server.cli(&["RPUSH", &list, "x"]);
+    let now = record(1).created_at;
+    let listed = store.list(Listing { user_id: None, after: None, limit: 9 }, now).await.unwrap();
+    assert_eq!(listed.records, [record(1)]);
+    assert_eq!(store.counts(now).await.unwrap().active, 1);
+    assert_eq!(store.purge_expired(record(1).expires_at.after(Duration::from_secs(1)), 0).await.unwrap(), 0);
+    for n in [8, 9] {
+        let handle = Handle::from([n; 12]);
+        let there = Record { handle, ..(*record(1)).clone() };
+        let change = Change::touch(now, Times { reset_at: now, last_activity: now, expires_at: now });
+        let holder = Expected::holder(SecretHash::from([n; 32]));
+        assert!(matches!(store.load(handle, now).await, Err(StoreError::Unusable(_))));
+        assert!(matches!(store.create(Arc::new(there), now).await, Err(StoreError::Unusable(_))));
+        assert!(matches!(store.update(handle, holder, &change).await, Err(StoreError::Unusable(_))));
+        assert!(matches!(store.delete(handle, None).await, Err(StoreError::Unusable(_))));
+    }
+    assert_eq!(store.clear().await.unwrap(), 1);
+    let mut left = server.cli(&["KEYS", "*"]).lines().map(str::to_owned).collect::<Vec<_>>();
+    let mut expected = vec![garbage, list, short, other, "sessions".to_owned(), text(ours.names("ada"))];
+    // A name of a session that could not be made stays until its time has come.
+    left.sort();
+    expected.sort();
+    assert_eq!(left, expected);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_full_server_takes_no_session_and_gives_and_ends_those_it_has() {
+    let Some(server) = Server::start(&["--maxmemory-policy", "noeviction"]) else { return };
+    let store = RedisStore::open(&server.config()).unwrap();
+    let (one, now) = (record(1), record(1).created_at);
+    create(&store, &one).await;
+    assert_eq!(server.cli(&["CONFIG", "SET", "maxmemory", "1"]), "OK");
+    assert!(matches!(store.create(record(2), now).await, Err(StoreError::Full)));
+    assert!(matches!(store.ping().await, Err(StoreError::Full)));
+    assert_eq!(store.load(one.handle, now).await.unwrap(), Some(one.clone()));
+    assert!(store.delete(one.handle, Some(one.secret_hash)).await.unwrap());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_takes_nobody_in_is_an_outage() {
+    let Some(server) = Server::start(&["--maxclients", "1"]) else { return };
+    let first = RedisStore::open(&server.config()).unwrap();
+    // What looked whether the server listens may not have been let go of yet.
+    wait_for(&first).await;
+    let second = RedisStore::open(&server.config()).unwrap();
+    assert!(matches!(second.ping().await, Err(StoreError::Unavailable(_))));
+    first.close().await;
+    wait_for(&second).await;
+    second.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_forgot_the_scripts_is_told_them_again() {
+    let Some(server) = Server::start(&[]) else { return };
+    let store = RedisStore::open(&server.config()).unwrap();
+    create(&store, &record(1)).await;
+    assert_eq!(server.cli(&["SCRIPT", "FLUSH"]), "OK");
+    create(&store, &record(2)).await;
+    assert!(store.delete(record(1).handle, None).await.unwrap());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_login_may_have_any_characters_and_is_never_shown() {
+    let Some(server) = Server::start(&[]) else { return };
+    let password = "h\u{fc}dden@:/?#%>&=";
+    // Nothing but what the store needs, on its own keys.
+    let config = RedisConfig { username: Some("ps@sess:man/%".into()), ..server.config() };
+    let keys = format!("~{}:*", config.prefix);
+    let rule = format!(">{password}");
+    let commands = [
+        "ACL",
+        "SETUSER",
+        "ps@sess:man/%",
+        "on",
+        &rule,
+        &keys,
+        "-@all",
+        "+get",
+        "+getrange",
+        "+setrange",
+        "+set",
+        "+del",
+        "+pexpireat",
+        "+eval",
+        "+evalsha",
+        "+scan",
+        "+zadd",
+        "+zrem",
+        "+zscore",
+        "+zrange",
+        "+zrangebyscore",
+        "+lrange",
+        "+rpush",
+        "+lrem",
+        "+info",
+        "+cluster|slots",
+        "+select",
+    ];
+    assert_eq!(server.cli(&commands), "OK");
+    assert_eq!(server.cli(&["ACL", "SETUSER", "default", "off"]), "OK");
+    let right = RedisConfig { password: Some(Secret::new(password)), ..config.clone() };
+    let store = RedisStore::open(&right).unwrap();
+    let (one, now) = (record(1), record(1).created_at);
+    create(&store, &one).await;
+    let claim = crate::store::Claim { user_id: "ada", handle: one.handle, room: None, earlier: Some(&[]) };
+    store.claim(claim).await.unwrap();
+    store.release("ada", &[one.handle]).await.unwrap();
+    store.tidy_claims(now, None, 9).await.unwrap();
+    assert_eq!(
+        store.list(Listing { user_id: None, after: None, limit: 9 }, now).await.unwrap().records,
+        [one]
+    );
+    store.ping().await.unwrap();
+    assert_eq!(store.clear().await.unwrap(), 1);
+    store.close().await;
+
+    let encoded: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let in_url = format!("redis://ps%40sess:{encoded}@{}", server.address());
+    for wrong in [
+        RedisConfig { password: Some(Secret::new("hidden")), ..config.clone() },
+        RedisConfig { username: None, ..config.clone() },
+        RedisConfig { server_url: Secret::new(in_url), username: None, ..config },
+    ] {
+        let store = RedisStore::open(&wrong).unwrap();
+        let error = store.ping().await.unwrap_err();
+        let StoreError::Unavailable(source) = &error else { panic!("{error:?}") };
+        assert!(source.to_string().contains("did not accept the login"), "{source}");
+        assert!(!format!("{error:?}").contains("dden"), "{error:?}");
+        store.close().await;
+    }
+}
+
+fn openssl(folder: &Path, arguments: &str) {
+    let made = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_knows_the_server_and_shows_a_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    if Command::new("openssl").arg("version").output().is_err() {
+        return skip("no openssl on PATH");
+    }
+    let ca = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj";
+    for name in ["ca", "other"] {
+        openssl(folder.path(), &format!("{ca} /CN={name} -keyout {name}.key -out {name}.pem"));
+    }
+    fs::write(path("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1").unwrap();
+    for name in ["server", "client"] {
+        let request = "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj";
+        openssl(folder.path(), &format!("{request} /CN={name} -keyout {name}.key -out {name}.csr"));
+        let sign = "x509 -req -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names";
+        openssl(folder.path(), &format!("{sign} -in {name}.csr -out {name}.pem"));
+    }
+    let [certificate, key, ca] = ["server.pem", "server.key", "ca.pem"].map(path);
+    let files = [&certificate, &key, &ca].map(|path| path.to_str().unwrap());
+    let settings = ["--tls-cert-file", files[0], "--tls-key-file", files[1], "--tls-ca-cert-file", files[2]];
+    let Some(server) = Server::start(&settings) else { return };
+    let good = RedisConfig {
+        tls_ca_file: Some(path("ca.pem")),
+        tls_certificate_file: Some(path("client.pem")),
+        tls_key_file: Some(path("client.key")),
+        ..config(&format!("rediss://localhost:{}", server.port))
+    };
+    let store = RedisStore::open(&good).unwrap();
+    create(&store, &record(1)).await;
+    assert_eq!(store.load(record(1).handle, record(1).created_at).await.unwrap(), Some(record(1)));
+    store.close().await;
+
+    let refused = |config: RedisConfig| async move {
+        let store = RedisStore::open(&config).unwrap();
+        let error = store.ping().await.unwrap_err();
+        store.close().await;
+        error
+    };
+    let by_nobody = RedisConfig { tls_ca_file: None, ..good.clone() };
+    let by_another = RedisConfig { tls_ca_file: Some(path("other.pem")), ..good.clone() };
+    let without = RedisConfig { tls_certificate_file: None, tls_key_file: None, ..good.clone() };
+    for config in [by_nobody, by_another, without] {
+        assert!(matches!(refused(config).await, StoreError::Unavailable(_)));
+    }
+    let missing = refused(RedisConfig { tls_ca_file: Some(path("nothing.pem")), ..good.clone() }).await;
+    assert!(missing.to_string().contains("nothing.pem"), "{missing}");
+    let empty = refused(RedisConfig { tls_ca_file: Some(path("names")), ..good }).await;
+    assert!(empty.to_string().contains("no certificate in"), "{empty}");
+}
+
+#[tokio::test]
+async fn what_speaks_no_redis_is_an_outage() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = stream.try_write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let store = RedisStore::open(&config(&address)).unwrap();
+    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(
+        store.load(Handle::from([1; 12]), Timestamp::from_millis(0)).await,
+        Err(StoreError::Unavailable(_))
+    ));
+    store.close().await;
+}
