@@ -282,6 +282,13 @@ fn success(returns: Returns) -> (&'static str, Value) {
         Returns::Stats => ("200", shown("How many there are.", named("Stats"))),
         Returns::Purged => ("200", shown("How many records were removed.", counted("purged"))),
         Returns::Cleared => ("200", shown("How many records were removed.", counted("cleared"))),
+        Returns::Events => (
+            "200",
+            json!({
+                "description": "created, updated, rotated, ended, expired, evicted and cleared, each with handle, user_id and at.",
+                "content": { "text/event-stream": { "schema": { "type": "string" } } },
+            }),
+        ),
         Returns::OpenApi => ("200", shown("OpenAPI 3.1.", json!({ "type": "object" }))),
     }
 }

@@ -5,6 +5,7 @@ mod clear;
 mod end;
 mod end_sessions;
 mod end_user;
+mod events;
 mod get;
 mod list;
 mod mine;
@@ -68,6 +69,8 @@ pub(crate) enum Returns {
     Stats,
     Purged,
     Cleared,
+    /// Server-sent events.
+    Events,
     /// This description.
     OpenApi,
 }
@@ -91,7 +94,7 @@ macro_rules! spec {
 
 /// Every route. `login`, `profile` and `logout` are other names for `new`, `get` and `end`.
 #[rustfmt::skip]
-pub(crate) static ROUTES: [Spec; 20] = [
+pub(crate) static ROUTES: [Spec; 21] = [
     spec!("new", ["POST"], Service, new, [UserId, Data, Metadata, TtlSeconds, ExternalId] -> NewSession,
         [403, 409, 413, 422, 429], "Begins a session"),
     spec!("login", ["POST"], Service, new, [UserId, Data, Metadata, TtlSeconds, ExternalId] -> NewSession,
@@ -125,6 +128,7 @@ pub(crate) static ROUTES: [Spec; 20] = [
     spec!("stats", ["GET"], Admin, stats, [] -> Stats, [], "How many sessions there are, and how old they are"),
     spec!("cleanup", ["POST"], Admin, cleanup, [] -> Purged, [], "Removes expired records now"),
     spec!("clear", ["POST"], Admin, clear, [Confirm] -> Cleared, [], "Ends every session"),
+    spec!("events", ["GET"], Admin, events, [] -> Events, [], "What happens to sessions, as server-sent events"),
     spec!("openapi.json", ["GET"], Public, openapi, [] -> OpenApi, [], "This description"),
 ];
 

@@ -105,6 +105,7 @@ impl Service {
         else {
             return;
         };
+        self.sessions.events().end();
         self.run(tasks.shutdown()).await;
         self.run(self.sessions.close()).await;
         runtime.shutdown_background();

@@ -12,6 +12,7 @@
 pub mod config;
 pub mod data;
 pub mod error;
+pub mod events;
 pub mod id;
 pub mod metrics;
 pub mod record;

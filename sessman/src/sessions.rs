@@ -27,6 +27,7 @@ pub use listing::{ByAge, Ending, Stats};
 
 use crate::data::Data;
 use crate::error::Error;
+use crate::events::{Events, Kind};
 use crate::id::{Handle, SessionId};
 use crate::metrics::{Metrics, Operation};
 use crate::record::{Change, Record};
@@ -63,13 +64,22 @@ pub struct Sessions {
     turns: Turns,
     rates: Option<Rates>,
     metrics: Metrics,
+    events: Events,
 }
 
 impl Sessions {
     /// Sessions in `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, rules: Rules) -> Self {
         let rates = rules.new_rate.map(Rates::new);
-        Self { store, clock, rules, turns: Turns::default(), rates, metrics: Metrics::default() }
+        Self {
+            store,
+            clock,
+            rules,
+            turns: Turns::default(),
+            rates,
+            metrics: Metrics::default(),
+            events: Events::default(),
+        }
     }
 
     /// The rules they follow.
@@ -80,6 +90,15 @@ impl Sessions {
     /// What was counted since this was made.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// What happens to them from now on.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    fn tell(&self, kind: Kind, handle: Handle, user_id: Option<&str>) {
+        self.events.tell(kind, handle, user_id, self.clock.now());
     }
 
     /// Reads a session; that is activity where the rules say so.

@@ -77,6 +77,21 @@ pub struct Counts {
     pub expired: u64,
 }
 
+/// A record that was removed because its time was over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purged {
+    /// The session that it was.
+    pub handle: Handle,
+    /// Whose it was.
+    pub user_id: Option<String>,
+}
+
+impl Purged {
+    fn of(record: &Record) -> Self {
+        Self { handle: record.handle, user_id: record.user_id.clone() }
+    }
+}
+
 /// A session that asks for a place among its user's.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
@@ -181,8 +196,9 @@ pub trait Store: Send + Sync {
     /// Forgets the places of all users.
     async fn forget_claims(&self) -> Result<()>;
 
-    /// Deletes at most `limit` records that are expired at `now`; fewer than `limit` means that none is left.
-    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<usize>;
+    /// Deletes at most `limit` records that are expired at `now`; fewer than `limit` means that none is left. Where
+    /// others delete them too, at the same time, both may name the same ones.
+    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Purged>>;
 
     /// Deletes every record and forgets every claim; the number of records.
     async fn clear(&self) -> Result<u64>;

@@ -9,6 +9,7 @@ mod cors;
 mod counters;
 mod durability;
 mod encryption;
+mod events;
 mod forward_auth;
 mod hostile;
 mod keys;

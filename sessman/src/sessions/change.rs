@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Credentials, Sessions, check_user_id, to_the_end};
 use crate::data::Data;
 use crate::error::Error;
+use crate::events::Kind;
 use crate::id::SessionId;
 use crate::metrics::Operation;
 use crate::record::{Change, Record};
@@ -82,7 +83,10 @@ impl Sessions {
                 Expected { version: depends.then_some(record.version), ..Expected::holder(id.secret_hash()) };
             let change = Change { data: Some(data), ..self.reset(&record) };
             match self.write(id.handle(), expected, &change).await? {
-                Updated::Done(record) => return Ok(record),
+                Updated::Done(record) => {
+                    self.tell(Kind::Updated, record.handle, record.user_id.as_deref());
+                    return Ok(record);
+                }
                 Updated::Missing => return Err(Error::NotFound),
                 Updated::Conflict(_) => {}
             }
@@ -135,7 +139,9 @@ impl Sessions {
             }
             changed
         });
-        Ok((rotated, record.await?))
+        let record = record.await?;
+        self.tell(Kind::Rotated, record.handle, record.user_id.as_deref());
+        Ok((rotated, record))
     }
 
     /// Ends a session; nothing brings it back.
@@ -150,6 +156,7 @@ impl Sessions {
             return Err(Error::NotFound);
         }
         self.metrics.ended.increment();
+        self.tell(Kind::Ended, handle, record.user_id.as_deref());
         if let Some(user_id) = &record.user_id {
             self.release(user_id, &[handle]).await;
         }

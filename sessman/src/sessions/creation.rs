@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Sessions, check_user_id, client_ip, to_the_end};
 use crate::data::Data;
 use crate::error::Error;
+use crate::events::Kind;
 use crate::id::{Handle, SessionId};
 use crate::metrics::Operation;
 use crate::record::{Change, Record};
@@ -66,7 +67,10 @@ impl Sessions {
             }
             _ => self.insert(&new, ttl, None).await,
         };
-        created.inspect(|_| self.metrics.created.increment())
+        created.inspect(|(_, record)| {
+            self.metrics.created.increment();
+            self.tell(Kind::Created, record.handle, record.user_id.as_deref());
+        })
     }
 
     fn time_to_live(&self, own: Option<Duration>) -> Result<Duration, Error> {

@@ -6,6 +6,7 @@
 
 use super::Sessions;
 use crate::error::Error;
+use crate::events::Kind;
 use crate::id::Handle;
 use crate::metrics::Operation;
 use crate::rules::OnLimit;
@@ -92,6 +93,7 @@ impl Sessions {
         for handle in &live[..surplus] {
             if self.delete(*handle).await? {
                 self.metrics.evicted.increment();
+                self.tell(Kind::Evicted, *handle, Some(user_id));
             }
         }
         // After they ended: as long as one lives it has its place, so that others see it.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Credentials, Sessions, check_user_id, to_the_end};
 use crate::error::Error;
+use crate::events::Kind;
 use crate::id::Handle;
 use crate::metrics::Operation;
 use crate::record::Record;
@@ -157,6 +158,7 @@ impl Sessions {
         let ended = self.delete(record.handle).await?;
         if ended {
             self.metrics.ended.increment();
+            self.tell(Kind::Ended, record.handle, record.user_id.as_deref());
             if let Some(user_id) = &record.user_id {
                 self.release(user_id, &[record.handle]).await;
             }
@@ -193,6 +195,7 @@ impl Sessions {
         to_the_end(async move {
             let cleared = this.store.clear().await?;
             this.metrics.ended.add(cleared);
+            this.events.tell_cleared(this.clock.now());
             Ok(cleared)
         })
         .await

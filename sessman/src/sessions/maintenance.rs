@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{Sessions, to_the_end};
 use crate::error::Error;
-use crate::store::StoreError;
+use crate::events::Kind;
+use crate::store::{Purged, StoreError};
 
 /// Records removed in one go.
 const SLICE: usize = 250;
@@ -24,9 +25,12 @@ impl Sessions {
         loop {
             // Without the deadline of a request: nobody waits for it, and it pauses for those who do wait.
             let slice = self.store.purge_expired(self.clock.now(), SLICE).await?;
-            self.metrics.expired.add(slice as u64);
-            purged += slice;
-            if slice < SLICE {
+            self.metrics.expired.add(slice.len() as u64);
+            for Purged { handle, user_id } in &slice {
+                self.tell(Kind::Expired, *handle, user_id.as_deref());
+            }
+            purged += slice.len();
+            if slice.len() < SLICE {
                 return Ok(purged);
             }
             tokio::time::sleep(PAUSE).await;

@@ -13,7 +13,9 @@ use async_trait::async_trait;
 
 use self::claims::Claims;
 use self::shard::{Shard, size_of_record};
-use super::{Claim, Claimed, Counts, Created, Expected, Listing, Page, Result, Store, StoreError, Updated};
+use super::{
+    Claim, Claimed, Counts, Created, Expected, Listing, Page, Purged, Result, Store, StoreError, Updated,
+};
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
 use crate::time::Timestamp;
@@ -145,16 +147,16 @@ impl MemoryStore {
     }
 
     /// Deletes at most `limit` expired records of a shard: how many, and their bytes.
-    fn take_expired(&self, index: usize, now: Timestamp, limit: usize) -> (usize, usize) {
+    fn take_expired(&self, index: usize, now: Timestamp, limit: usize) -> (Vec<Purged>, usize) {
         let mut shard = self.write(index);
-        let (mut count, mut bytes) = (0, 0);
-        while count < limit {
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while taken.len() < limit {
             let Some(record) = shard.take_expired(now) else { break };
-            count += 1;
+            taken.push(Purged::of(&record));
             bytes += size_of_record(&record);
         }
         self.used.fetch_sub(bytes, Ordering::Relaxed);
-        (count, bytes)
+        (taken, bytes)
     }
 }
 
@@ -266,10 +268,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<usize> {
-        let mut purged = 0;
+    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Purged>> {
+        let mut purged = Vec::new();
         for index in 0..SHARDS {
-            purged += self.take_expired(index, now, limit - purged).0;
+            purged.extend(self.take_expired(index, now, limit - purged.len()).0);
         }
         Ok(purged)
     }
@@ -391,7 +393,7 @@ mod tests {
         let store = full().await;
         store.create(record(0, 50, 3_000), at(1_000)).await.unwrap();
         assert!(store.delete(Handle::from([60; 12]), None).await.unwrap());
-        assert_eq!(store.purge_expired(at(1_000), 1).await.unwrap(), 1);
+        assert_eq!(store.purge_expired(at(1_000), 1).await.unwrap().len(), 1);
         assert!(store.used_bytes() > 10_000);
         assert_eq!(store.clear().await.unwrap(), 2);
         assert_eq!(store.used_bytes(), 0);

@@ -13,7 +13,9 @@ use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use sha2::{Digest, Sha256};
 
-use super::{Claim, Claimed, Counts, Created, Expected, Listing, Page, Result, Store, StoreError, Updated};
+use super::{
+    Claim, Claimed, Counts, Created, Expected, Listing, Page, Purged, Result, Store, StoreError, Updated,
+};
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
@@ -241,7 +243,7 @@ impl Store for SealedStore {
         self.inner.forget_claims().await
     }
 
-    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<usize> {
+    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Purged>> {
         self.inner.purge_expired(now, limit).await
     }
 

@@ -40,7 +40,9 @@ use self::reader::{List, Query};
 use self::schema::SchemaError;
 pub use self::writer::WriteCounts;
 use self::writer::{Call, Counters, Job, Writer};
-use super::{Claim, Claimed, Counts, Created, Expected, Listing, Page, Result, Store, StoreError, Updated};
+use super::{
+    Claim, Claimed, Counts, Created, Expected, Listing, Page, Purged, Result, Store, StoreError, Updated,
+};
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
 use crate::time::Timestamp;
@@ -257,13 +259,13 @@ impl Store for SqliteStore {
 
     /// Readers find what is due; the writer only has to change it. One pass goes through all rows whose bucket is
     /// due, however many of them were extended: those get a later bucket on the way, so that it happens once.
-    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<usize> {
-        let (mut purged, mut after) = (0, None);
+    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Purged>> {
+        let (mut purged, mut after) = (Vec::new(), None);
         loop {
             let found = self.read(move |connection| reader::due(connection, now, after, SLICE)).await?;
             let is_last = found.len() < SLICE;
             after = found.last().copied().or(after);
-            let mut room = limit - purged;
+            let mut room = limit - purged.len();
             let mut rows = found;
             rows.retain(|row| match row.expires_at <= now {
                 true => {
@@ -274,9 +276,9 @@ impl Store for SqliteStore {
                 false => row::bucket(row.expires_at) > row.expiry_bucket,
             });
             if !rows.is_empty() {
-                purged += self.write(Sweep { rows, now }).await?;
+                purged.extend(self.write(Sweep { rows, now }).await?);
             }
-            if is_last || purged >= limit {
+            if is_last || purged.len() >= limit {
                 return Ok(purged);
             }
             tokio::time::sleep(PAUSE).await;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::id::SecretHash;
-use crate::store::{Claim, Claimed, Counts, Created, Page, Result};
+use crate::store::{Claim, Claimed, Counts, Created, Page, Purged, Result};
 
 /// The memory store, some of whose calls fail.
 pub(super) struct Unsure {
@@ -79,7 +79,7 @@ impl Store for Unsure {
         self.inner.forget_claims().await
     }
 
-    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<usize> {
+    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Purged>> {
         self.inner.purge_expired(now, limit).await
     }
 

@@ -1,6 +1,6 @@
 //! `counts`, `purge_expired` and `ping`.
 
-use super::super::Counts;
+use super::super::{Counts, Purged};
 use super::*;
 
 async fn counts(store: &dyn Store, millis: i64) -> (u64, u64) {
@@ -26,8 +26,8 @@ pub(crate) async fn purge_deletes_expired_records_alone(store: Arc<dyn Store>) {
     for n in 0..40 {
         create(&*store, &expiring(n, 60_000 * i64::from(n + 1))).await;
     }
-    assert_eq!(store.purge_expired(at(0), 100).await.unwrap(), 0);
-    assert_eq!(store.purge_expired(at(60_000 * 15), 100).await.unwrap(), 15);
+    assert_eq!(store.purge_expired(at(0), 100).await.unwrap().len(), 0);
+    assert_eq!(store.purge_expired(at(60_000 * 15), 100).await.unwrap().len(), 15);
     assert_eq!(counts(&*store, 60_000 * 15).await, (25, 0));
     let kept: Vec<_> = list_all(&*store, None, 100, 0).await.iter().map(|record| record.handle).collect();
     let mut expected: Vec<_> = (15..40).map(handle).collect();
@@ -41,14 +41,14 @@ pub(crate) async fn purge_goes_in_slices(store: Arc<dyn Store>) {
     }
     let mut slices = Vec::new();
     loop {
-        slices.push(store.purge_expired(at(1_000), 8).await.unwrap());
+        slices.push(store.purge_expired(at(1_000), 8).await.unwrap().len());
         assert_eq!(counts(&*store, 1_000).await, (5, 20 - slices.iter().sum::<usize>() as u64));
         if slices.last() < Some(&8) {
             break;
         }
     }
     assert_eq!(slices, [8, 8, 4]);
-    assert_eq!(store.purge_expired(at(1_000), 8).await.unwrap(), 0);
+    assert_eq!(store.purge_expired(at(1_000), 8).await.unwrap().len(), 0);
 }
 
 pub(crate) async fn purge_finds_what_was_extended_and_expired_later(store: Arc<dyn Store>) {
@@ -60,15 +60,15 @@ pub(crate) async fn purge_finds_what_was_extended_and_expired_later(store: Arc<d
     for n in 0..25 {
         update(&*store, n, holder(n), &touch(500)).await;
     }
-    assert_eq!(store.purge_expired(at(1_000), 10).await.unwrap(), 5);
+    assert_eq!(store.purge_expired(at(1_000), 10).await.unwrap().len(), 5);
     assert_eq!(counts(&*store, 1_000).await, (25, 0));
     for n in 0..12 {
         update(&*store, n, holder(n), &touch(TTL)).await;
     }
-    assert_eq!(store.purge_expired(at(500 + TTL - 1), 100).await.unwrap(), 0);
-    assert_eq!(store.purge_expired(at(500 + TTL), 10).await.unwrap(), 10);
-    assert_eq!(store.purge_expired(at(500 + TTL), 10).await.unwrap(), 3);
-    assert_eq!(store.purge_expired(at(2 * TTL), 100).await.unwrap(), 12);
+    assert_eq!(store.purge_expired(at(500 + TTL - 1), 100).await.unwrap().len(), 0);
+    assert_eq!(store.purge_expired(at(500 + TTL), 10).await.unwrap().len(), 10);
+    assert_eq!(store.purge_expired(at(500 + TTL), 10).await.unwrap().len(), 3);
+    assert_eq!(store.purge_expired(at(2 * TTL), 100).await.unwrap().len(), 12);
     assert_eq!(counts(&*store, 0).await, (0, 0));
 }
 
@@ -78,8 +78,9 @@ pub(crate) async fn purge_finds_what_was_cut_short(store: Arc<dyn Store>) {
     let soon = Times { expires_at: at(2_000), ..times(1_000) };
     update(&*store, 1, holder(1), &Change::touch(at(1_000), soon)).await;
     assert_eq!(counts(&*store, 2_000).await, (1, 1));
-    assert_eq!(store.purge_expired(at(1_999), 10).await.unwrap(), 0);
-    assert_eq!(store.purge_expired(at(2_000), 10).await.unwrap(), 1);
+    assert_eq!(store.purge_expired(at(1_999), 10).await.unwrap().len(), 0);
+    let purged = Purged { handle: handle(1), user_id: None };
+    assert_eq!(store.purge_expired(at(2_000), 10).await.unwrap(), [purged]);
     assert_eq!(load(&*store, 1, 0).await, None);
     assert!(load(&*store, 2, 2_000).await.is_some());
 }

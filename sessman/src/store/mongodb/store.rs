@@ -18,7 +18,7 @@ use super::indexes;
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
 use crate::store::{
-    Claim, Claimed, Counts, Created, Expected, Listing, Page, Result, Store, StoreError, Updated,
+    Claim, Claimed, Counts, Created, Expected, Listing, Page, Purged, Result, Store, StoreError, Updated,
 };
 use crate::time::Timestamp;
 
@@ -179,7 +179,7 @@ impl Store for MongoStore {
         self.connection.call(call).await
     }
 
-    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<usize> {
+    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Purged>> {
         self.connection.call(move |documents| async move { purge(&documents, now, limit).await }).await
     }
 
@@ -288,21 +288,22 @@ async fn list(
     }
 }
 
-async fn purge(documents: &Documents, now: Timestamp, limit: usize) -> Result<usize> {
-    let mut purged = 0;
-    while purged < limit {
-        let wanted = limit - purged;
-        let found = ids(documents, expired(now), "expires_at", wanted).await?;
-        if found.is_empty() {
+async fn purge(documents: &Documents, now: Timestamp, limit: usize) -> Result<Vec<Purged>> {
+    let mut purged = Vec::new();
+    while purged.len() < limit {
+        let wanted = limit - purged.len();
+        let (ids, records) = expired_records(documents, now, wanted).await?;
+        if ids.is_empty() {
             break;
         }
-        let all = found.len() < wanted;
+        let all = ids.len() < wanted;
         // The condition again: one that was extended since it was found stays.
         let mut filter = expired(now);
-        filter.insert("_id", doc! { "$in": found });
+        filter.insert("_id", doc! { "$in": ids.clone() });
         let deleted = documents.delete_many(filter).await.map_err(store_error)?.deleted_count;
-        purged += usize::try_from(deleted).unwrap_or(usize::MAX);
-        // Another node or the server itself took some of them; if they were a full slice, more may be left.
+        // Another node or the server itself took some of them, or one was extended: which is not said, so that as many
+        // are named as there were.
+        purged.extend(records.into_iter().take(usize::try_from(deleted).unwrap_or(usize::MAX)));
         if all {
             break;
         }
@@ -314,7 +315,7 @@ async fn purge(documents: &Documents, now: Timestamp, limit: usize) -> Result<us
 async fn clear(documents: &Documents, after: Option<Handle>) -> Result<(u64, Option<Handle>)> {
     // What has no secret is no session, and not ours to delete.
     let filter = doc! { "_id": handles_after(after), "secret_hash": { "$exists": true } };
-    let found = ids(documents, filter, "_id", CLEAR_SLICE).await?;
+    let found = ids(documents, filter, CLEAR_SLICE).await?;
     let last = match found.last() {
         Some(Bson::Binary(id)) if found.len() == CLEAR_SLICE => <[u8; 12]>::try_from(&*id.bytes).ok(),
         _ => None,
@@ -327,16 +328,36 @@ async fn clear(documents: &Documents, after: Option<Handle>) -> Result<(u64, Opt
 }
 
 /// The `_id`s of at most `limit` documents that `filter` matches, in the order of a field that has an index.
-async fn ids(
+/// At most `limit` documents that are past their time: their `_id`s, and of those that are records what is told of them.
+async fn expired_records(
     documents: &Documents,
-    filter: Document,
-    order: &'static str,
+    now: Timestamp,
     limit: usize,
-) -> Result<Vec<Bson>> {
+) -> Result<(Vec<Bson>, Vec<Purged>)> {
+    let find = documents
+        .find(expired(now))
+        .projection(doc! { "_id": 1, "user_id": 1 })
+        .sort(doc! { "expires_at": 1 })
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .max_time(SERVER_LIMIT);
+    let mut cursor = find.await.map_err(store_error)?;
+    let (mut ids, mut records) = (Vec::new(), Vec::new());
+    while cursor.advance().await.map_err(store_error)? {
+        let found = cursor.current();
+        if let Ok(Some(id)) = found.get("_id") {
+            ids.extend(Bson::try_from(id).ok());
+        }
+        let user_id = found.get_str("user_id").ok().map(str::to_owned);
+        records.extend(document::handle_of(found).map(|handle| Purged { handle, user_id }));
+    }
+    Ok((ids, records))
+}
+
+async fn ids(documents: &Documents, filter: Document, limit: usize) -> Result<Vec<Bson>> {
     let find = documents
         .find(filter)
         .projection(doc! { "_id": 1 })
-        .sort(doc! { order: 1 })
+        .sort(doc! { "_id": 1 })
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
         .max_time(SERVER_LIMIT);
     let mut cursor = find.await.map_err(store_error)?;

@@ -22,7 +22,7 @@ use super::users;
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
 use crate::store::{
-    Claim, Claimed, Counts, Created, Expected, Listing, Page, Result, Store, StoreError, Updated,
+    Claim, Claimed, Counts, Created, Expected, Listing, Page, Purged, Result, Store, StoreError, Updated,
 };
 use crate::time::Timestamp;
 
@@ -269,21 +269,22 @@ impl RedisStore {
         position: Option<&str>,
         now: Timestamp,
         limit: usize,
-    ) -> Result<(usize, Option<String>)> {
+    ) -> Result<(Vec<Purged>, Option<String>)> {
         let mut scan = self.scan(Kind::Session, position).await?;
-        let (mut purged, mut from) = (0, scan.position());
+        let (mut purged, mut from) = (Vec::new(), scan.position());
         while let Some(found) = scan.next().await? {
             let handles: Vec<Handle> = found.iter().filter_map(|key| self.keys.session_of(key)).collect();
             let heads = self.heads(&handles).await?;
             let expired = handles.iter().zip(heads);
             let expired = expired.filter(|(_, life)| life.is_some_and(|life| life.expires_at <= now));
             for (handle, _) in expired {
+                let Some((record, _)) = self.read(*handle, deadline()).await? else { continue };
                 // The condition again, in one step with the deletion: one that was extended since stays.
                 let key = self.keys.session(*handle);
                 let arguments = [now.as_millis().to_string()];
                 let answer = self.servers.run(&PURGE, &key, &arguments, deadline()).await?;
-                purged += usize::from(answer == Value::Int(1));
-                if purged == limit {
+                purged.extend((answer == Value::Int(1)).then(|| Purged::of(&record)));
+                if purged.len() == limit {
                     return Ok((purged, from));
                 }
             }
@@ -462,18 +463,19 @@ impl Store for RedisStore {
         Ok(())
     }
 
-    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<usize> {
+    async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Purged>> {
         self.saw(now);
         // Goes on where the last slice ended, and then over all of it, so that a long purge is not a walk over all keys
         // for each slice.
         let mut purged_to = self.purged_to.lock().await;
-        let mut purged = 0;
+        let mut purged = Vec::new();
         if let Some(position) = purged_to.take() {
             (purged, *purged_to) = self.purge_from(Some(&position), now, limit).await?;
         }
-        if purged < limit {
-            let (more, position) = self.purge_from(None, now, limit - purged).await?;
-            (purged, *purged_to) = (purged + more, position);
+        if purged.len() < limit {
+            let (more, position) = self.purge_from(None, now, limit - purged.len()).await?;
+            purged.extend(more);
+            *purged_to = position;
         }
         Ok(purged)
     }

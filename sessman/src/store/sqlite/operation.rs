@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::file::OwnedFile;
 use super::reader::{Due, row};
 use super::row::{BUCKET_MILLIS, bucket, insert, overwrite};
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
-use crate::store::{Created, Expected, StoreError, Updated};
+use crate::store::{Created, Expected, Purged, StoreError, Updated};
 use crate::time::Timestamp;
 
 /// Why a write was not made.
@@ -108,18 +108,22 @@ pub(super) struct Sweep {
 }
 
 impl Operation for Sweep {
-    type Output = usize;
+    type Output = Vec<Purged>;
 
-    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<usize, Failure> {
+    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<Vec<Purged>, Failure> {
         // A row may have been extended, deleted or replaced since it was found: each statement looks again.
-        let mut delete =
-            connection.prepare_cached("DELETE FROM sessions WHERE id = ?1 AND expires_at <= ?2")?;
+        let mut delete = connection.prepare_cached(
+            "DELETE FROM sessions WHERE id = ?1 AND expires_at <= ?2 RETURNING handle, user_id",
+        )?;
         let mut postpone =
             connection.prepare_cached("UPDATE sessions SET expiry_bucket = expires_at / ?2 WHERE id = ?1")?;
-        let mut deleted = 0;
+        let mut deleted = Vec::new();
         for row in &self.rows {
             if row.expires_at <= self.now {
-                deleted += delete.execute((row.id, self.now.as_millis()))?;
+                let purged = delete.query_row((row.id, self.now.as_millis()), |row| {
+                    Ok(Purged { handle: Handle::from(row.get::<_, [u8; 12]>(0)?), user_id: row.get(1)? })
+                });
+                deleted.extend(purged.optional()?);
             } else {
                 postpone.execute((row.id, BUCKET_MILLIS))?;
             }

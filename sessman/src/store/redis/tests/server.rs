@@ -125,7 +125,7 @@ async fn keys_of_others_are_neither_listed_nor_deleted() {
     let listed = store.list(Listing { user_id: None, after: None, limit: 9 }, now).await.unwrap();
     assert_eq!(listed.records, [record(1)]);
     assert_eq!(store.counts(now).await.unwrap().active, 1);
-    assert_eq!(store.purge_expired(record(1).expires_at.after(Duration::from_secs(1)), 0).await.unwrap(), 0);
+    assert_eq!(store.purge_expired(record(1).expires_at.after(Duration::from_secs(1)), 0).await.unwrap(), []);
     for n in [8, 9] {
         let handle = Handle::from([n; 12]);
         let there = Record { handle, ..(*record(1)).clone() };

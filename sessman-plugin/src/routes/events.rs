@@ -1,0 +1,53 @@
+//! `events`: what happens to sessions, as server-sent events.
+
+use std::time::Duration;
+
+use plugin_api::Response;
+use serde_json::json;
+use sessman::events::{Event, Watch};
+use tokio::time::{Interval, MissedTickBehavior};
+
+use super::Exchange;
+use crate::problem::Problem;
+
+/// Those who may watch at once.
+const MAX_WATCHERS: usize = 64;
+/// Between two comments that keep the connection from looking idle, and show whether somebody is still there.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+    exchange.parameters()?;
+    let events = exchange.service.sessions.events();
+    if events.watchers() >= MAX_WATCHERS {
+        return Err(Problem::unavailable("too many watch the events; try again"));
+    }
+    let mut heartbeat = tokio::time::interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let stream = futures_util::stream::unfold((events.watch(), heartbeat), next);
+    exchange.audit("watches the events");
+    Ok(Response::stream(200, stream)
+        .with_header("content-type", "text/event-stream")
+        .with_header("cache-control", "no-store")
+        // nginx would collect them otherwise.
+        .with_header("x-accel-buffering", "no"))
+}
+
+type Watching = (Watch, Interval);
+
+async fn next((mut watch, mut heartbeat): Watching) -> Option<(Result<Vec<u8>, String>, Watching)> {
+    let piece = tokio::select! {
+        event = watch.next() => text(&*event?),
+        // The first one comes at once, and lets the answer begin.
+        _ = heartbeat.tick() => ":\n\n".to_owned(),
+    };
+    Some((Ok(piece.into_bytes()), (watch, heartbeat)))
+}
+
+fn text(event: &Event) -> String {
+    let data = json!({
+        "handle": event.handle.map(|handle| handle.to_string()),
+        "user_id": event.user_id,
+        "at": event.at.to_string(),
+    });
+    format!("event: {}\ndata: {data}\n\n", event.kind.name())
+}

@@ -1,0 +1,149 @@
+//! What happens to sessions, for those who watch: this process's own doings, as they happen.
+
+use std::sync::Arc;
+
+use tokio::sync::broadcast::{Receiver, Sender, channel};
+
+use crate::id::Handle;
+use crate::time::Timestamp;
+
+/// Events that one who watches may be behind.
+const BACKLOG: usize = 1024;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A session began.
+    Created,
+    /// Its data changed.
+    Updated,
+    /// It got a new id, and maybe a user.
+    Rotated,
+    /// Somebody ended it.
+    Ended,
+    /// Its record was removed because its time was over.
+    Expired,
+    /// It gave way to another one of its user.
+    Evicted,
+    /// Every session ended.
+    Cleared,
+}
+
+impl Kind {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Rotated => "rotated",
+            Self::Ended => "ended",
+            Self::Expired => "expired",
+            Self::Evicted => "evicted",
+            Self::Cleared => "cleared",
+        }
+    }
+}
+
+/// Something that happened to a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What.
+    pub kind: Kind,
+    /// To which session; `None` to all of them.
+    pub handle: Option<Handle>,
+    /// Whose it is; `None` of an anonymous visitor.
+    pub user_id: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Where events are told.
+#[derive(Debug)]
+pub struct Events(Sender<Option<Arc<Event>>>);
+
+impl Default for Events {
+    fn default() -> Self {
+        Self(channel(BACKLOG).0)
+    }
+}
+
+impl Events {
+    /// Tells those who watch; it waits for nobody, and costs next to nothing while nobody does.
+    pub(crate) fn tell(&self, kind: Kind, handle: Handle, user_id: Option<&str>, at: Timestamp) {
+        self.send(kind, Some(handle), user_id, at);
+    }
+
+    /// Tells that every session ended.
+    pub(crate) fn tell_cleared(&self, at: Timestamp) {
+        self.send(Kind::Cleared, None, None, at);
+    }
+
+    fn send(&self, kind: Kind, handle: Option<Handle>, user_id: Option<&str>, at: Timestamp) {
+        if self.0.receiver_count() > 0 {
+            let event = Event { kind, handle, user_id: user_id.map(str::to_owned), at };
+            // The last one who watched may have left just now.
+            let _ = self.0.send(Some(Arc::new(event)));
+        }
+    }
+
+    /// Everything from now on.
+    pub fn watch(&self) -> Watch {
+        Watch(self.0.subscribe())
+    }
+
+    /// How many watch.
+    pub fn watchers(&self) -> usize {
+        self.0.receiver_count()
+    }
+
+    /// Lets everybody who watches come to the end.
+    pub fn end(&self) {
+        let _ = self.0.send(None);
+    }
+}
+
+/// Somebody who watches.
+#[derive(Debug)]
+pub struct Watch(Receiver<Option<Arc<Event>>>);
+
+impl Watch {
+    /// The next event; `None` at the end, and to one who fell so far behind that events are lost.
+    pub async fn next(&mut self) -> Option<Arc<Event>> {
+        // Lagged is the end, too: whoever goes on would not know what was missed.
+        self.0.recv().await.unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    #[tokio::test]
+    async fn who_watches_learns_what_happens_from_then_on() {
+        let events = Events::default();
+        let handle = Handle::from([1; 12]);
+        events.tell(Kind::Created, handle, None, at(1));
+        let (mut one, mut two) = (events.watch(), events.watch());
+        events.tell(Kind::Ended, handle, Some("ada"), at(2));
+        let expected =
+            Event { kind: Kind::Ended, handle: Some(handle), user_id: Some("ada".into()), at: at(2) };
+        assert_eq!(one.next().await.as_deref(), Some(&expected));
+        assert_eq!(two.next().await.as_deref(), Some(&expected));
+        events.end();
+        assert_eq!(one.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn who_is_too_slow_is_dropped_and_nobody_waits() {
+        let events = Events::default();
+        let mut slow = events.watch();
+        for n in 0..=BACKLOG as i64 {
+            events.tell(Kind::Updated, Handle::from([1; 12]), None, at(n));
+        }
+        assert_eq!(slow.next().await, None);
+    }
+}
