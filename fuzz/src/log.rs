@@ -36,7 +36,9 @@ impl Log {
         let found = text.find("FOUND: ").map(|at| &text[at + "FOUND: ".len()..]);
         // Its own words for the crash that we make of a finding come behind.
         let found = found.and_then(|found| found.split("\n==").next()).map(str::trim_end);
-        let said = |line: &&str| ["ERROR:", "Test unit written to"].iter().any(|word| line.contains(word));
+        let said = |line: &&str| {
+            ["ERROR:", "run interrupted", "Test unit written to"].iter().any(|word| line.contains(word))
+        };
         let kept = text.lines().filter(|line| found.is_none() || !line.contains("ERROR:")).filter(said);
         let why = found.into_iter().chain(kept).collect::<Vec<_>>().join("\n  ");
         if why.is_empty() { text.lines().last().unwrap_or("it said nothing").to_owned() } else { why }
