@@ -33,8 +33,8 @@ use crate::metrics::{Metrics, Operation};
 use crate::record::{Change, Record};
 use crate::rules::Rules;
 use crate::store::sealed::check_unsealed;
-use crate::store::{Expected, Store, StoreError, Updated};
-use crate::time::Clock;
+use crate::store::{Expected, Loaded, Store, StoreError, Updated};
+use crate::time::{Clock, Timestamp};
 use rates::Rates;
 use turns::Turns;
 
@@ -141,9 +141,30 @@ impl Sessions {
 
     /// The live record of `handle`.
     async fn load(&self, handle: Handle) -> Result<Option<Arc<Record>>, StoreError> {
-        let record = self.ask(Operation::Load, self.store.load(handle, self.clock.now())).await?;
-        record.as_deref().map(check_unsealed).transpose()?;
-        Ok(record)
+        let now = self.clock.now();
+        match self.ask(Operation::Load, self.store.load(handle, now)).await? {
+            Loaded::Live(record) => {
+                check_unsealed(&record)?;
+                Ok(Some(record))
+            }
+            Loaded::Expired(record) => {
+                self.remove_expired(&record, now).await;
+                Ok(None)
+            }
+            Loaded::Missing => Ok(None),
+        }
+    }
+
+    /// Removes a record that a read met past its time; who removes it tells of it, so that it is told once.
+    async fn remove_expired(&self, record: &Record, now: Timestamp) {
+        match self.ask(Operation::Delete, self.store.delete_expired(record.handle, now)).await {
+            Ok(true) => {
+                self.metrics.expired.increment();
+                self.tell(Kind::Expired, record.handle, record.user_id.as_deref());
+            }
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "an expired session is left to the clean-up"),
+        }
     }
 
     async fn write(

@@ -1,6 +1,6 @@
 //! The store contract: what the engine asks of a place that keeps sessions.
 //!
-//! A store knows nothing of rules. It keeps records, answers only with live ones, and makes each call one atomic
+//! A store knows nothing of rules. It keeps records, tells live ones from others, and makes each call one atomic
 //! step. The module `conformance` says what that means, case by case, and runs for every store.
 
 #[cfg(test)]
@@ -29,6 +29,35 @@ pub enum Created {
     Yes,
     /// A live record has that handle already; nothing was changed.
     Exists,
+}
+
+/// What [`Store::load`] found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Loaded {
+    /// The live record.
+    Live(Arc<Record>),
+    /// A record whose time is over and that is still stored, as it is stored: sealed, if it is.
+    Expired(Arc<Record>),
+    /// No record.
+    Missing,
+}
+
+impl Loaded {
+    fn of(record: Option<Arc<Record>>, now: Timestamp) -> Self {
+        match record {
+            Some(record) if record.is_live(now) => Self::Live(record),
+            Some(record) => Self::Expired(record),
+            None => Self::Missing,
+        }
+    }
+
+    /// The live record.
+    pub fn live(self) -> Option<Arc<Record>> {
+        match self {
+            Self::Live(record) => Some(record),
+            Self::Expired(_) | Self::Missing => None,
+        }
+    }
 }
 
 /// What an existing record must be like for a [`Change`] to be made.
@@ -163,14 +192,17 @@ pub trait Store: Send + Sync {
     /// Stores a new record, replacing an expired one with the same handle in the same atomic step.
     async fn create(&self, record: Arc<Record>, now: Timestamp) -> Result<Created>;
 
-    /// The live record with that handle.
-    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Option<Arc<Record>>>;
+    /// The record with that handle.
+    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded>;
 
     /// Makes `change` if the live record is as `expected`, in one atomic step. Never creates a record.
     async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated>;
 
     /// Deletes the record, live or not, if its secret is the given one (`None`: whatever it is). Says whether it did.
     async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool>;
+
+    /// Deletes the record if it is expired at `now`, in one atomic step. Says whether it did.
+    async fn delete_expired(&self, handle: Handle, now: Timestamp) -> Result<bool>;
 
     /// Live records in the order of their handles. One that exists from the first page to the last is on exactly
     /// one of them, whatever is written meanwhile.

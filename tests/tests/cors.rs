@@ -240,3 +240,44 @@ fn every_origin_means_pages_without_cookies_in_chromium() {
     assert_eq!(report["anonymous"]["status"], 200, "{report:#}");
     assert_eq!(report["missing"]["status"], 404, "{report:#}");
 }
+
+/// A page beside the host, of the same site and another origin: the browser sends it the cookie of the session.
+const NEIGHBOUR: &str = r#"
+document.cookie = "PS_SESSID=TOKEN; path=/; SameSite=Lax";
+const api = "API/sessman/";
+const ride = (route, options) => fetch(api + route, { mode: "no-cors", credentials: "include", ...options });
+(async () => {
+    await ride("get");
+    for (const [route, body] of [["update", '{"data":{"taken":true}}'], ["rotate", ""], ["touch", ""], ["new", "{}"], ["end", ""]]) {
+        await ride(route, { method: "POST", body });
+    }
+    await fetch("/report", { method: "POST", body: JSON.stringify({ cookie: document.cookie }) });
+})();
+"#;
+
+#[test]
+fn a_page_of_the_same_site_writes_nothing_with_the_cookie_in_chromium() {
+    let site = Site::new();
+    site.ini("[log]\naccess=true\n[plugin_parms]\nsessman=backend=memory\n");
+    let pserve = site.start();
+    let created = pserve.client().post("/sessman/new", json!({ "user_id": "ann", "data": {} })).expect(201);
+    let (id, address) = (created.member("session_id"), format!("http://{}", pserve.address()));
+    let page = Page::serve(NEIGHBOUR.replace("API", &address).replace("TOKEN", &id));
+    let _browser = Browser::open(&site, &format!("http://127.0.0.1:{}/page", page.address.port()));
+    let report = page.reports.recv_timeout(PATIENCE).expect("the page reports");
+    assert_eq!(report["cookie"], format!("PS_SESSID={id}"));
+    let found = pserve.client().get(&format!("/sessman/get?token={id}")).expect(200);
+    assert_eq!((found.json()["data"].clone(), found.json()["version"].clone()), (json!({}), json!(1)));
+    // The cookie did come along: reading with it went well, though the page saw nothing of it.
+    let log = pserve.log();
+    let answers = |route: &str| {
+        let path = format!("/sessman/{route}");
+        let line = log.lines().find(|line| line.contains(&path) && line.contains("status="));
+        line.unwrap_or_else(|| panic!("{path} was not asked for: {log}")).to_owned()
+    };
+    assert!(answers("get").contains("status=200"), "{log}");
+    for route in ["update", "rotate", "touch", "end"] {
+        assert!(answers(route).contains("status=403"), "{log}");
+    }
+    assert_eq!(log.matches("status=201").count(), 1, "nothing but the test began a session: {log}");
+}

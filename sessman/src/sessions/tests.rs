@@ -343,9 +343,30 @@ async fn sessions_are_ended_counted_and_cleared() {
     let asked = ids.iter().map(SessionId::handle).chain([Handle::from([0; 12])]).take(3).collect();
     assert_eq!(engine.sessions.end_handles(asked).await.unwrap(), [ids[1].handle(), ids[2].handle()]);
     assert_eq!(engine.sessions.end_user("eve".into()).await.unwrap(), [ids[3].handle()]);
-    assert_eq!(engine.sessions.clean_up().await.unwrap(), 1);
+    // The one that is past its time is gone since it was asked for.
+    assert_eq!(engine.sessions.clean_up().await.unwrap(), 0);
     engine.begin(None).await;
     assert_eq!(engine.sessions.clear().await.unwrap(), 1);
     assert_eq!(engine.sessions.stats().await.unwrap().active, 0);
-    assert_eq!(engine.sessions.metrics().expired.get(), 1);
+}
+
+#[tokio::test]
+async fn that_a_session_expired_is_told_once_by_what_meets_it() {
+    let engine = engine(Rules { session_ttl: secs(60), ..Rules::default() });
+    let (read, left) = (engine.begin(Some("ada")).await, engine.begin(None).await);
+    let mut watch = engine.sessions.events().watch();
+    engine.clock.advance(secs(60));
+    for _ in 0..2 {
+        assert!(!engine.lives(&read).await);
+    }
+    assert_eq!(engine.sessions.clean_up().await.unwrap(), 1);
+    engine.sessions.events().end();
+    let mut told = Vec::new();
+    while let Some(event) = watch.next().await {
+        told.push((event.kind, event.handle, event.user_id.clone()));
+    }
+    let expired =
+        |id: &SessionId, user: Option<&str>| (Kind::Expired, Some(id.handle()), user.map(str::to_owned));
+    assert_eq!(told, [expired(&read, Some("ada")), expired(&left, None)]);
+    assert_eq!(engine.sessions.metrics().expired.get(), 2);
 }

@@ -20,7 +20,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Claim, Claimed, Created, Expected, Listing, Store, Updated};
+use super::{Claim, Claimed, Created, Expected, Listing, Loaded, Store, Updated};
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record, Times};
@@ -74,6 +74,8 @@ macro_rules! conformance_tests {
             }
             expiry {
                 load_stops_at_the_exact_millisecond,
+                an_expired_record_is_told_from_none,
+                delete_expired_begins_at_the_exact_millisecond,
                 update_stops_at_the_exact_millisecond,
                 list_stops_at_the_exact_millisecond,
                 counts_turn_at_the_exact_millisecond,
@@ -249,7 +251,7 @@ async fn create(store: &dyn Store, record: &Record) {
 
 /// The live record with handle `n` at `at(millis)`.
 async fn load(store: &dyn Store, n: u32, millis: i64) -> Option<Record> {
-    store.load(handle(n), at(millis)).await.unwrap().map(|record| (*record).clone())
+    store.load(handle(n), at(millis)).await.unwrap().live().map(|record| (*record).clone())
 }
 
 /// The record as it is after an update that must be made.

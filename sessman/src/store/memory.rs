@@ -14,7 +14,8 @@ use async_trait::async_trait;
 use self::claims::Claims;
 use self::shard::{Shard, size_of_record};
 use super::{
-    Claim, Claimed, Counts, Created, Expected, Listing, Page, Purged, Result, Store, StoreError, Updated,
+    Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store, StoreError,
+    Updated,
 };
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
@@ -146,6 +147,18 @@ impl MemoryStore {
         freed > 0
     }
 
+    /// Deletes a record that is as it should be; whether there was one.
+    fn delete_if(&self, handle: Handle, matches: impl FnOnce(&Record) -> bool) -> bool {
+        let mut shard = self.write(Self::index(handle));
+        if !shard.get(handle).is_some_and(|record| matches(record)) {
+            return false;
+        }
+        if let Some(record) = shard.take(handle) {
+            self.used.fetch_sub(size_of_record(&record), Ordering::Relaxed);
+        }
+        true
+    }
+
     /// Deletes at most `limit` expired records of a shard: how many, and their bytes.
     fn take_expired(&self, index: usize, now: Timestamp, limit: usize) -> (Vec<Purged>, usize) {
         let mut shard = self.write(index);
@@ -175,8 +188,8 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Option<Arc<Record>>> {
-        Ok(self.read(Self::index(handle)).get(handle).filter(|record| record.is_live(now)).cloned())
+    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
+        Ok(Loaded::of(self.read(Self::index(handle)).get(handle).cloned(), now))
     }
 
     async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {
@@ -198,14 +211,13 @@ impl Store for MemoryStore {
     }
 
     async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool> {
-        let mut shard = self.write(Self::index(handle));
-        let matches = shard
-            .get(handle)
-            .is_some_and(|record| secret_hash.is_none_or(|secret_hash| secret_hash == record.secret_hash));
-        if matches && let Some(record) = shard.take(handle) {
-            self.used.fetch_sub(size_of_record(&record), Ordering::Relaxed);
-        }
-        Ok(matches)
+        Ok(self.delete_if(handle, |record| {
+            secret_hash.is_none_or(|secret_hash| secret_hash == record.secret_hash)
+        }))
+    }
+
+    async fn delete_expired(&self, handle: Handle, now: Timestamp) -> Result<bool> {
+        Ok(self.delete_if(handle, |record| !record.is_live(now)))
     }
 
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {
@@ -378,7 +390,7 @@ mod tests {
         let grown = update(&store, 60, write(10, Some(text(20_000)))).await;
         assert!(matches!(grown, Err(StoreError::Full)));
         assert_eq!(
-            store.load(Handle::from([60; 12]), at(10)).await.unwrap(),
+            store.load(Handle::from([60; 12]), at(10)).await.unwrap().live(),
             Some(record(60, 10_000, 1_000))
         );
         for change in [write(20, None), write(20, Some(text(10_000))), write(20, Some(text(10)))] {

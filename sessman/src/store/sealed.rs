@@ -14,7 +14,8 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Claim, Claimed, Counts, Created, Expected, Listing, Page, Purged, Result, Store, StoreError, Updated,
+    Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store, StoreError,
+    Updated,
 };
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
@@ -190,9 +191,12 @@ impl Store for SealedStore {
         self.inner.create(Arc::new(self.keys.seal_record(&record)), now).await
     }
 
-    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Option<Arc<Record>>> {
-        let record = self.inner.load(handle, now).await?;
-        record.map(|record| self.keys.open_record(&record)).transpose()
+    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
+        Ok(match self.inner.load(handle, now).await? {
+            Loaded::Live(record) => Loaded::Live(self.keys.open_record(&record)?),
+            // Its key may be gone, as its time is over.
+            other => other,
+        })
     }
 
     async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {
@@ -211,6 +215,10 @@ impl Store for SealedStore {
 
     async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool> {
         self.inner.delete(handle, secret_hash).await
+    }
+
+    async fn delete_expired(&self, handle: Handle, now: Timestamp) -> Result<bool> {
+        self.inner.delete_expired(handle, now).await
     }
 
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {

@@ -34,14 +34,15 @@ use tokio::sync::oneshot;
 use self::claims::{ForgetClaims, Release, TakePlace, TidyClaims};
 use self::failure::{opening_error, store_error};
 use self::file::OwnedFile;
-use self::operation::{Clear, Create, Delete, Operation, Ping, Sweep, Update};
+use self::operation::{Clear, Create, Delete, DeleteExpired, Operation, Ping, Sweep, Update};
 use self::queue::{Queue, Refused};
 use self::reader::{List, Query};
 use self::schema::SchemaError;
 pub use self::writer::WriteCounts;
 use self::writer::{Call, Counters, Job, Writer};
 use super::{
-    Claim, Claimed, Counts, Created, Expected, Listing, Page, Purged, Result, Store, StoreError, Updated,
+    Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store, StoreError,
+    Updated,
 };
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
@@ -211,8 +212,9 @@ impl Store for SqliteStore {
         self.write(Create { record, now }).await
     }
 
-    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Option<Arc<Record>>> {
-        self.read(move |connection| reader::load(connection, handle, now)).await
+    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
+        let record = self.read(move |connection| reader::load(connection, handle)).await?;
+        Ok(Loaded::of(record, now))
     }
 
     async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {
@@ -221,6 +223,10 @@ impl Store for SqliteStore {
 
     async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool> {
         self.write(Delete { handle, secret_hash }).await
+    }
+
+    async fn delete_expired(&self, handle: Handle, now: Timestamp) -> Result<bool> {
+        self.write(DeleteExpired { handle, now }).await
     }
 
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {

@@ -38,7 +38,7 @@ impl Store for Unsure {
         self.inner.create(record, now).await
     }
 
-    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Option<Arc<Record>>> {
+    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
         self.inner.load(handle, now).await
     }
 
@@ -49,6 +49,10 @@ impl Store for Unsure {
 
     async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool> {
         if takes_one(&self.failing_deletes) { away() } else { self.inner.delete(handle, secret_hash).await }
+    }
+
+    async fn delete_expired(&self, handle: Handle, now: Timestamp) -> Result<bool> {
+        self.inner.delete_expired(handle, now).await
     }
 
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {

@@ -18,7 +18,8 @@ use super::indexes;
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
 use crate::store::{
-    Claim, Claimed, Counts, Created, Expected, Listing, Page, Purged, Result, Store, StoreError, Updated,
+    Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store, StoreError,
+    Updated,
 };
 use crate::time::Timestamp;
 
@@ -61,15 +62,14 @@ impl Store for MongoStore {
             .await
     }
 
-    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Option<Arc<Record>>> {
+    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
         let find = move |documents: Documents| async move {
-            let found = documents.find_one(document::live(handle, now)).max_time(SERVER_LIMIT).await;
+            let found = documents.find_one(doc! { "_id": document::id(handle) }).max_time(SERVER_LIMIT).await;
             found.map_err(store_error)
         };
-        match self.connection.call(find).await? {
-            Some(document) => Ok(Some(Arc::new(document::to_record(&document)?))),
-            None => Ok(None),
-        }
+        let found = self.connection.call(find).await?;
+        let record = found.as_deref().map(document::to_record).transpose()?;
+        Ok(Loaded::of(record.map(Arc::new), now))
     }
 
     async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {
@@ -105,6 +105,16 @@ impl Store for MongoStore {
         if let Some(secret_hash) = secret_hash {
             filter.insert("secret_hash", document::hash(secret_hash));
         }
+        let delete = move |documents: Documents| async move {
+            let deleted = documents.delete_one(filter).await.map_err(store_error)?;
+            Ok(deleted.deleted_count == 1)
+        };
+        self.connection.call(delete).await
+    }
+
+    async fn delete_expired(&self, handle: Handle, now: Timestamp) -> Result<bool> {
+        let mut filter = expired(now);
+        filter.insert("_id", document::id(handle));
         let delete = move |documents: Documents| async move {
             let deleted = documents.delete_one(filter).await.map_err(store_error)?;
             Ok(deleted.deleted_count == 1)

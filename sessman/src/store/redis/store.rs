@@ -22,7 +22,8 @@ use super::users;
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
 use crate::store::{
-    Claim, Claimed, Counts, Created, Expected, Listing, Page, Purged, Result, Store, StoreError, Updated,
+    Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store, StoreError,
+    Updated,
 };
 use crate::time::Timestamp;
 
@@ -263,6 +264,13 @@ impl RedisStore {
             .collect()
     }
 
+    /// Deletes a record that is past its time. Its name is for the clean-up.
+    async fn purge(&self, handle: Handle, now: Timestamp, deadline: Instant) -> Result<bool> {
+        let arguments = [now.as_millis().to_string()];
+        let answer = self.servers.run(&PURGE, &self.keys.session(handle), &arguments, deadline).await?;
+        Ok(answer == Value::Int(1))
+    }
+
     /// Deletes at most `limit` of what a walk from `position` finds past its time: how many, and where it was then.
     async fn purge_from(
         &self,
@@ -280,10 +288,8 @@ impl RedisStore {
             for (handle, _) in expired {
                 let Some((record, _)) = self.read(*handle, deadline()).await? else { continue };
                 // The condition again, in one step with the deletion: one that was extended since stays.
-                let key = self.keys.session(*handle);
-                let arguments = [now.as_millis().to_string()];
-                let answer = self.servers.run(&PURGE, &key, &arguments, deadline()).await?;
-                purged.extend((answer == Value::Int(1)).then(|| Purged::of(&record)));
+                let is_purged = self.purge(*handle, now, deadline()).await?;
+                purged.extend(is_purged.then(|| Purged::of(&record)));
                 if purged.len() == limit {
                     return Ok((purged, from));
                 }
@@ -333,11 +339,11 @@ impl Store for RedisStore {
         }
     }
 
-    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Option<Arc<Record>>> {
+    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
         self.saw(now);
         let turn = self.turn().await?;
         let found = self.read(handle, turn.deadline).await?;
-        Ok(found.map(|(record, _)| Arc::new(record)).filter(|record| record.is_live(now)))
+        Ok(Loaded::of(found.map(|(record, _)| Arc::new(record)), now))
     }
 
     async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {
@@ -394,6 +400,12 @@ impl Store for RedisStore {
     async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool> {
         let turn = self.turn().await?;
         self.delete_record(handle, secret_hash, turn.deadline).await
+    }
+
+    async fn delete_expired(&self, handle: Handle, now: Timestamp) -> Result<bool> {
+        self.saw(now);
+        let turn = self.turn().await?;
+        self.purge(handle, now, turn.deadline).await
     }
 
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {

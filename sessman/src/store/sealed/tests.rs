@@ -50,7 +50,7 @@ async fn put(store: &dyn Store, record: &Record) {
 }
 
 async fn get(store: &dyn Store, n: u8) -> Result<Record> {
-    store.load(Handle::from([n; 12]), NOW).await.map(|record| (*record.expect("it is there")).clone())
+    store.load(Handle::from([n; 12]), NOW).await.map(|record| (*record.live().expect("it is there")).clone())
 }
 
 fn reason(result: Result<Record>) -> String {

@@ -37,18 +37,10 @@ pub(super) fn run(connection: &Connection, queue: &Queue<Query>) {
 }
 
 /// The live record with that handle.
-pub(super) fn load(
-    connection: &Connection,
-    handle: Handle,
-    now: Timestamp,
-) -> rusqlite::Result<Option<Arc<Record>>> {
+pub(super) fn load(connection: &Connection, handle: Handle) -> rusqlite::Result<Option<Arc<Record>>> {
     connection
-        .prepare_cached(concat!(
-            "SELECT ",
-            record_columns!(),
-            " FROM sessions WHERE handle = ?1 AND expires_at > ?2"
-        ))?
-        .query_row((handle.as_bytes(), now.as_millis()), |row| record(row).map(Arc::new))
+        .prepare_cached(concat!("SELECT ", record_columns!(), " FROM sessions WHERE handle = ?1"))?
+        .query_row([handle.as_bytes()], |row| record(row).map(Arc::new))
         .optional()
 }
 

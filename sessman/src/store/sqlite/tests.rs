@@ -75,7 +75,7 @@ async fn create(store: &SqliteStore, n: u32) {
 }
 
 async fn is_stored(store: &SqliteStore, n: u32) -> bool {
-    store.load(record(n, 0).handle, at(0)).await.unwrap().is_some()
+    store.load(record(n, 0).handle, at(0)).await.unwrap().live().is_some()
 }
 
 /// Runs SQL on the file of a store that is closed.
@@ -154,7 +154,7 @@ async fn a_closed_store_keeps_everything_for_the_next() {
 
     let store = open_in(&folder);
     assert_eq!(store.counts(at(0)).await.unwrap(), Counts { active: 49, expired: 0 });
-    assert_eq!(*store.load(record(7, 0).handle, at(0)).await.unwrap().unwrap(), *record(7, 200));
+    assert_eq!(*store.load(record(7, 0).handle, at(0)).await.unwrap().live().unwrap(), *record(7, 200));
     assert!(!is_stored(&store, 3).await);
     store.close().await;
 }
@@ -240,7 +240,7 @@ async fn a_file_of_layout_1_is_brought_up_to_this_one() {
     sql(&path_in(&folder), undo);
     for _ in 0..2 {
         let store = open_in(&folder);
-        assert_eq!(store.load(record(1, 0).handle, at(0)).await.unwrap(), Some(record(1, 200)));
+        assert_eq!(store.load(record(1, 0).handle, at(0)).await.unwrap().live(), Some(record(1, 200)));
         let claim = Claim { user_id: "ada", handle: record(1, 0).handle, room: None, earlier: Some(&[]) };
         let place = vec![record(1, 0).handle];
         assert_eq!(store.claim(claim).await.unwrap(), Claimed::Done(place));
@@ -412,7 +412,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     let expected = Expected::holder(SecretHash::from([7; 32]));
     let result = store.update(record(1, 0).handle, expected, &grown).await;
     assert!(matches!(result, Err(StoreError::Unavailable(_))));
-    assert_eq!(*store.load(record(1, 0).handle, at(0)).await.unwrap().unwrap(), *record(1, 200));
+    assert_eq!(*store.load(record(1, 0).handle, at(0)).await.unwrap().live().unwrap(), *record(1, 200));
     assert!(store.delete(record(2, 0).handle, None).await.unwrap());
     store.write(Sql("PRAGMA max_page_count = 1000000")).await.unwrap();
     assert!(matches!(store.update(record(1, 0).handle, expected, &grown).await, Ok(Updated::Done(_))));

@@ -6,7 +6,7 @@ use e2e::schemathesis;
 use e2e::store::Store;
 
 /// A route and kind of test; there are more than twenty routes.
-const CASES: u32 = 150;
+const CASES: u32 = 200;
 
 pub(crate) fn run() -> ExitCode {
     let mut is_good = schemathesis::is_installed();

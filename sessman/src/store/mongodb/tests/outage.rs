@@ -75,9 +75,9 @@ async fn a_server_that_dies_and_comes_back_needs_no_new_store() {
     let server = StandIn::start(port).unwrap();
     wait_for(&store).await;
     // Its data was in memory only; what counts is that the same store works with the new server.
-    assert_eq!(store.load(one.handle, now).await.unwrap(), None);
+    assert_eq!(store.load(one.handle, now).await.unwrap().live(), None);
     assert_eq!(store.create(Arc::clone(&one), now).await.unwrap(), Created::Yes);
-    assert_eq!(store.load(one.handle, now).await.unwrap(), Some(one));
+    assert_eq!(store.load(one.handle, now).await.unwrap().live(), Some(one));
     store.close().await;
     drop(server);
 }

@@ -74,11 +74,11 @@ async fn a_key_is_found_while_it_moves_to_another_member_and_after() {
     assert_eq!(to.cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]), "OK");
     assert_eq!(from.cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]), "OK");
     // Not moved yet.
-    assert_eq!(store.load(one.handle, now).await.unwrap(), Some(one.clone()));
+    assert_eq!(store.load(one.handle, now).await.unwrap().live(), Some(one.clone()));
     let port = to.port.to_string();
     assert_eq!(from.cli(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"]), "OK");
     // The slot is not there yet, but the key is: the old member says whom to ask.
-    assert_eq!(store.load(one.handle, now).await.unwrap(), Some(one.clone()));
+    assert_eq!(store.load(one.handle, now).await.unwrap().live(), Some(one.clone()));
     let updated = store.update(one.handle, Expected::holder(one.secret_hash), &touch(&one)).await.unwrap();
     assert!(matches!(updated, Updated::Done(_)), "{updated:?}");
     assert_eq!(store.create(one.clone(), now).await.unwrap(), Created::Exists);
@@ -86,7 +86,7 @@ async fn a_key_is_found_while_it_moves_to_another_member_and_after() {
         member.cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
     }
     for _ in 0..5 {
-        let Some(found) = store.load(one.handle, now).await.unwrap() else { panic!("it is gone") };
+        let Some(found) = store.load(one.handle, now).await.unwrap().live() else { panic!("it is gone") };
         assert_eq!(found.last_activity, touch(&one).now);
     }
     assert!(store.delete(one.handle, Some(one.secret_hash)).await.unwrap());
@@ -106,7 +106,7 @@ async fn a_member_that_dies_takes_its_own_keys_alone_and_brings_them_back() {
     assert!(!lost.is_empty() && kept.len() > 10, "{lost:?}");
     cluster.members[0].kill();
     for n in &kept {
-        assert_eq!(store.load(record(*n).handle, now).await.unwrap(), Some(record(*n)));
+        assert_eq!(store.load(record(*n).handle, now).await.unwrap().live(), Some(record(*n)));
     }
     for n in lost.iter().take(3) {
         let started = Instant::now();

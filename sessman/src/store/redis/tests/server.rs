@@ -74,7 +74,7 @@ async fn the_name_of_a_session_that_the_server_removed_is_tidied_when_its_time_h
     server.cli(&["DEL", &text(keys.session(extended.handle))]);
     store.tidy_claims(end, None, 100).await.unwrap();
     assert_eq!(count(), "1");
-    store.load(extended.handle, later.after(Duration::from_secs(60))).await.unwrap();
+    store.load(extended.handle, later.after(Duration::from_secs(60))).await.unwrap().live();
     store.forget_claims().await.unwrap();
     assert_eq!(server.cli(&["EXISTS", &names]), "0", "where nobody has a limit, too");
     store.close().await;
@@ -155,7 +155,7 @@ async fn a_full_server_takes_no_session_and_gives_and_ends_those_it_has() {
     assert_eq!(server.cli(&["CONFIG", "SET", "maxmemory", "1"]), "OK");
     assert!(matches!(store.create(record(2), now).await, Err(StoreError::Full)));
     assert!(matches!(store.ping().await, Err(StoreError::Full)));
-    assert_eq!(store.load(one.handle, now).await.unwrap(), Some(one.clone()));
+    assert_eq!(store.load(one.handle, now).await.unwrap().live(), Some(one.clone()));
     assert!(store.delete(one.handle, Some(one.secret_hash)).await.unwrap());
     store.close().await;
 }
@@ -290,7 +290,7 @@ async fn tls_knows_the_server_and_shows_a_certificate() {
     };
     let store = RedisStore::open(&good).unwrap();
     create(&store, &record(1)).await;
-    assert_eq!(store.load(record(1).handle, record(1).created_at).await.unwrap(), Some(record(1)));
+    assert_eq!(store.load(record(1).handle, record(1).created_at).await.unwrap().live(), Some(record(1)));
     store.close().await;
 
     let refused = |config: RedisConfig| async move {

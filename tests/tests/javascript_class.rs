@@ -21,7 +21,7 @@ fn the_original_class_is_served(_: Store, config: Value) {
 }
 
 fn node(pserve: &Pserve, arguments: &[&str]) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/s3_class.mjs");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/javascript_class.mjs");
     let output = Command::new("node")
         .arg(script)
         .arg(format!("http://{}/sessman", pserve.address()))
