@@ -1,6 +1,7 @@
 //! What happens to sessions, for those who watch: this process's own doings, as they happen.
 
-use std::sync::Arc;
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast::{Receiver, Sender, channel};
 
@@ -9,6 +10,9 @@ use crate::time::Timestamp;
 
 /// Events that one who watches may be behind.
 const BACKLOG: usize = 1024;
+
+/// Expired sessions that are remembered as told.
+const REMEMBERED: usize = 4_096;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +25,7 @@ pub enum Kind {
     Rotated,
     /// Somebody ended it.
     Ended,
-    /// Its record was removed because its time was over.
+    /// Its time was over: a read met it so, or a clean-up removed it. Told once, unless many others expire in between.
     Expired,
     /// It gave way to another one of its user.
     Evicted,
@@ -59,11 +63,37 @@ pub struct Event {
 
 /// Where events are told.
 #[derive(Debug)]
-pub struct Events(Sender<Option<Arc<Event>>>);
+pub struct Events {
+    sender: Sender<Option<Arc<Event>>>,
+    expired: Mutex<Recent>,
+}
+
+/// The last sessions that were told to have expired, so that those who meet them again do not tell it again.
+#[derive(Debug, Default)]
+struct Recent {
+    order: VecDeque<Handle>,
+    handles: HashSet<Handle>,
+}
+
+impl Recent {
+    /// Whether the handle was not among them; it is now.
+    fn add(&mut self, handle: Handle) -> bool {
+        if !self.handles.insert(handle) {
+            return false;
+        }
+        self.order.push_back(handle);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.handles.remove(&oldest);
+        }
+        true
+    }
+}
 
 impl Default for Events {
     fn default() -> Self {
-        Self(channel(BACKLOG).0)
+        Self { sender: channel(BACKLOG).0, expired: Mutex::default() }
     }
 }
 
@@ -79,26 +109,31 @@ impl Events {
     }
 
     fn send(&self, kind: Kind, handle: Option<Handle>, user_id: Option<&str>, at: Timestamp) {
-        if self.0.receiver_count() > 0 {
+        let is_watched = self.sender.receiver_count() > 0;
+        if is_watched && (kind != Kind::Expired || handle.is_none_or(|handle| self.expired().add(handle))) {
             let event = Event { kind, handle, user_id: user_id.map(str::to_owned), at };
             // The last one who watched may have left just now.
-            let _ = self.0.send(Some(Arc::new(event)));
+            let _ = self.sender.send(Some(Arc::new(event)));
         }
+    }
+
+    fn expired(&self) -> MutexGuard<'_, Recent> {
+        self.expired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything from now on.
     pub fn watch(&self) -> Watch {
-        Watch(self.0.subscribe())
+        Watch(self.sender.subscribe())
     }
 
     /// How many watch.
     pub fn watchers(&self) -> usize {
-        self.0.receiver_count()
+        self.sender.receiver_count()
     }
 
     /// Lets everybody who watches come to the end.
     pub fn end(&self) {
-        let _ = self.0.send(None);
+        let _ = self.sender.send(None);
     }
 }
 

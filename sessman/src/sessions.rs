@@ -34,7 +34,7 @@ use crate::record::{Change, Record};
 use crate::rules::Rules;
 use crate::store::sealed::check_unsealed;
 use crate::store::{Expected, Loaded, Store, StoreError, Updated};
-use crate::time::{Clock, Timestamp};
+use crate::time::Clock;
 use rates::Rates;
 use turns::Turns;
 
@@ -148,22 +148,11 @@ impl Sessions {
                 Ok(Some(record))
             }
             Loaded::Expired(record) => {
-                self.remove_expired(&record, now).await;
+                // Told, and left where it is: other nodes have clocks of their own, by which it may live.
+                self.tell(Kind::Expired, handle, record.user_id.as_deref());
                 Ok(None)
             }
             Loaded::Missing => Ok(None),
-        }
-    }
-
-    /// Removes a record that a read met past its time; who removes it tells of it, so that it is told once.
-    async fn remove_expired(&self, record: &Record, now: Timestamp) {
-        match self.ask(Operation::Delete, self.store.delete_expired(record.handle, now)).await {
-            Ok(true) => {
-                self.metrics.expired.increment();
-                self.tell(Kind::Expired, record.handle, record.user_id.as_deref());
-            }
-            Ok(false) => {}
-            Err(error) => tracing::debug!(%error, "an expired session is left to the clean-up"),
         }
     }
 

@@ -201,9 +201,6 @@ pub trait Store: Send + Sync {
     /// Deletes the record, live or not, if its secret is the given one (`None`: whatever it is). Says whether it did.
     async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool>;
 
-    /// Deletes the record if it is expired at `now`, in one atomic step. Says whether it did.
-    async fn delete_expired(&self, handle: Handle, now: Timestamp) -> Result<bool>;
-
     /// Live records in the order of their handles. One that exists from the first page to the last is on exactly
     /// one of them, whatever is written meanwhile.
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page>;

@@ -96,9 +96,12 @@ fn administrators_see_what_happens(_: Store, config: Value) {
     admin.post("/sessman/clear", json!({ "confirm": "yes" })).expect(200);
     assert_eq!(next(&lines).0, "cleared");
 
-    // A reload does not wait for who watches.
+    // The end is one for those who watch, too: the stream is whole.
     assert!(pserve.stop().success());
+    let mut last = String::new();
     while let Ok(line) = lines.recv_timeout(Duration::from_secs(60)) {
         assert!(!line.starts_with("event"), "{line}");
+        last = if line.is_empty() { last } else { line };
     }
+    assert_eq!(last, "0", "the last chunk");
 }

@@ -36,6 +36,8 @@ type Watching = (Watch, Interval);
 
 async fn next((mut watch, mut heartbeat): Watching) -> Option<(Result<Vec<u8>, String>, Watching)> {
     let piece = tokio::select! {
+        // After the end the timer's runtime may be gone.
+        biased;
         event = watch.next() => text(&*event?),
         // The first one comes at once, and lets the answer begin.
         _ = heartbeat.tick() => ":\n\n".to_owned(),

@@ -4,6 +4,10 @@
 //! user's in one atomic step, and sees all that came before. So the last to arrive ends the surplus before it, and
 //! nobody ends the last.
 
+use std::pin::pin;
+
+use futures_util::stream::{self, StreamExt as _};
+
 use super::Sessions;
 use crate::error::Error;
 use crate::events::Kind;
@@ -14,6 +18,8 @@ use crate::store::{Claim, Claimed, Listing, StoreError};
 
 /// How often a session tries to take its place: each time others have left theirs, or taken it.
 const ATTEMPTS: usize = 16;
+/// Sessions that are asked for at once.
+const TOGETHER: usize = 64;
 /// Sessions that are looked through at a time.
 const PAGE: usize = 250;
 
@@ -28,7 +34,7 @@ impl Sessions {
         for _ in 0..ATTEMPTS {
             match self.claim(user_id, handle, room).await? {
                 Claimed::Done(handles) if room.is_some() || handles.len() <= limit => return Ok(()),
-                Claimed::Done(handles) => return self.make_way(user_id, handle, &handles, limit).await,
+                Claimed::Done(handles) => return self.make_way(user_id, &handles, limit).await,
                 Claimed::Full(handles) => {
                     let (_, dead) = self.told_apart(&handles).await?;
                     if dead.is_empty() {
@@ -75,20 +81,10 @@ impl Sessions {
     }
 
     /// Ends the oldest of the user's live sessions that are too many, and takes their places away.
-    async fn make_way(
-        &self,
-        user_id: &str,
-        own: Handle,
-        handles: &[Handle],
-        limit: usize,
-    ) -> Result<(), Error> {
+    async fn make_way(&self, user_id: &str, handles: &[Handle], limit: usize) -> Result<(), Error> {
+        // Its own may be among those that are gone: ended by a later one, or too slow. Then it does not count, and what
+        // is too many without it has to go all the same, or the next one would be as slow.
         let (live, mut gone) = self.told_apart(handles).await?;
-        // Another one may have ended this one and taken its place away before it asked for one: then it comes after a
-        // later one, which it must not end.
-        if gone.contains(&own) {
-            self.release(user_id, &[own]).await;
-            return Ok(());
-        }
         let surplus = live.len().saturating_sub(limit);
         for handle in &live[..surplus] {
             if self.delete(*handle).await? {
@@ -107,13 +103,22 @@ impl Sessions {
     /// Those that live, and those that have ended, each in their order.
     async fn told_apart(&self, handles: &[Handle]) -> Result<(Vec<Handle>, Vec<Handle>), StoreError> {
         let (mut live, mut dead) = (Vec::new(), Vec::new());
-        for handle in handles {
-            match self.load(*handle).await? {
-                Some(_) => live.push(*handle),
-                None => dead.push(*handle),
-            }
+        let asked =
+            stream::iter(handles.to_vec()).map(|handle| async move { (handle, self.lives(handle).await) });
+        let mut told = pin!(asked.buffered(TOGETHER));
+        while let Some((handle, lives)) = told.next().await {
+            if lives? { live.push(handle) } else { dead.push(handle) }
         }
         Ok((live, dead))
+    }
+
+    /// Whether the session lives; one that cannot be read does.
+    async fn lives(&self, handle: Handle) -> Result<bool, StoreError> {
+        match self.load(handle).await {
+            Ok(record) => Ok(record.is_some()),
+            Err(StoreError::Unusable(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes places away. If that fails they are taken away by a later session, or by clean-up.

@@ -118,12 +118,15 @@ impl Sessions {
         to_the_end(async move {
             let mut ended = Vec::new();
             for handle in handles {
-                // One that is past its time does not live, and so does not end.
-                if let Some(record) = this.load(handle).await?
-                    && this.end_one(&record).await?
-                {
-                    ended.push(handle);
-                }
+                let is_ended = match this.load(handle).await {
+                    Ok(Some(record)) => this.end_one(&record).await?,
+                    // One that is past its time does not live, and so does not end.
+                    Ok(None) => false,
+                    // What cannot be read can end; only its place is left to the clean-up.
+                    Err(StoreError::Unusable(_)) => this.end_unread(handle, None).await?,
+                    Err(error) => return Err(error.into()),
+                };
+                ended.extend(is_ended.then_some(handle));
             }
             Ok(ended)
         })
@@ -155,12 +158,16 @@ impl Sessions {
     }
 
     async fn end_one(&self, record: &Record) -> Result<bool, StoreError> {
-        let ended = self.delete(record.handle).await?;
+        self.end_unread(record.handle, record.user_id.as_deref()).await
+    }
+
+    async fn end_unread(&self, handle: Handle, user_id: Option<&str>) -> Result<bool, StoreError> {
+        let ended = self.delete(handle).await?;
         if ended {
             self.metrics.ended.increment();
-            self.tell(Kind::Ended, record.handle, record.user_id.as_deref());
-            if let Some(user_id) = &record.user_id {
-                self.release(user_id, &[record.handle]).await;
+            self.tell(Kind::Ended, handle, user_id);
+            if let Some(user_id) = user_id {
+                self.release(user_id, &[handle]).await;
             }
         }
         Ok(ended)

@@ -75,7 +75,6 @@ macro_rules! conformance_tests {
             expiry {
                 load_stops_at_the_exact_millisecond,
                 an_expired_record_is_told_from_none,
-                delete_expired_begins_at_the_exact_millisecond,
                 update_stops_at_the_exact_millisecond,
                 list_stops_at_the_exact_millisecond,
                 counts_turn_at_the_exact_millisecond,

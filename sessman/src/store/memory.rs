@@ -147,18 +147,6 @@ impl MemoryStore {
         freed > 0
     }
 
-    /// Deletes a record that is as it should be; whether there was one.
-    fn delete_if(&self, handle: Handle, matches: impl FnOnce(&Record) -> bool) -> bool {
-        let mut shard = self.write(Self::index(handle));
-        if !shard.get(handle).is_some_and(|record| matches(record)) {
-            return false;
-        }
-        if let Some(record) = shard.take(handle) {
-            self.used.fetch_sub(size_of_record(&record), Ordering::Relaxed);
-        }
-        true
-    }
-
     /// Deletes at most `limit` expired records of a shard: how many, and their bytes.
     fn take_expired(&self, index: usize, now: Timestamp, limit: usize) -> (Vec<Purged>, usize) {
         let mut shard = self.write(index);
@@ -211,13 +199,14 @@ impl Store for MemoryStore {
     }
 
     async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool> {
-        Ok(self.delete_if(handle, |record| {
-            secret_hash.is_none_or(|secret_hash| secret_hash == record.secret_hash)
-        }))
-    }
-
-    async fn delete_expired(&self, handle: Handle, now: Timestamp) -> Result<bool> {
-        Ok(self.delete_if(handle, |record| !record.is_live(now)))
+        let mut shard = self.write(Self::index(handle));
+        let matches = shard
+            .get(handle)
+            .is_some_and(|record| secret_hash.is_none_or(|secret_hash| secret_hash == record.secret_hash));
+        if matches && let Some(record) = shard.take(handle) {
+            self.used.fetch_sub(size_of_record(&record), Ordering::Relaxed);
+        }
+        Ok(matches)
     }
 
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {

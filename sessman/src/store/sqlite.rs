@@ -34,7 +34,7 @@ use tokio::sync::oneshot;
 use self::claims::{ForgetClaims, Release, TakePlace, TidyClaims};
 use self::failure::{opening_error, store_error};
 use self::file::OwnedFile;
-use self::operation::{Clear, Create, Delete, DeleteExpired, Operation, Ping, Sweep, Update};
+use self::operation::{Clear, Create, Delete, Operation, Ping, Sweep, Update};
 use self::queue::{Queue, Refused};
 use self::reader::{List, Query};
 use self::schema::SchemaError;
@@ -223,10 +223,6 @@ impl Store for SqliteStore {
 
     async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool> {
         self.write(Delete { handle, secret_hash }).await
-    }
-
-    async fn delete_expired(&self, handle: Handle, now: Timestamp) -> Result<bool> {
-        self.write(DeleteExpired { handle, now }).await
     }
 
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {

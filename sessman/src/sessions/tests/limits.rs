@@ -154,3 +154,25 @@ async fn a_session_that_may_have_begun_does_not_keep_its_place() {
     sessions.create(new(Some("ada"))).await.unwrap();
     assert_eq!(store.failing_deletes.load(Ordering::SeqCst), 0);
 }
+
+#[tokio::test]
+async fn a_store_that_is_slow_with_many_does_not_keep_a_user_out_for_good() {
+    let clock = Arc::new(ManualClock::new(START));
+    let store = Arc::new(Unsure { slow_loads: Some((clock.clone(), secs(4))), ..Unsure::default() });
+    let sessions = |limit| {
+        let rules = Rules { max_sessions_per_user: limit, ..Rules::default() };
+        Arc::new(Sessions::new(store.clone(), clock.clone(), rules))
+    };
+    for _ in 0..4 {
+        sessions(None).create(new(Some("ada"))).await.unwrap();
+    }
+    // Looking through four takes 16 s, and a session that has no place yet lives 10 s.
+    let limited = sessions(Some(1));
+    let slow = limited.create(new(Some("ada"))).await;
+    assert!(matches!(slow, Err(Error::Store(StoreError::Unavailable(_)))), "{slow:?}");
+    let (id, _) = limited.create(new(Some("ada"))).await.unwrap();
+    let listing = Listing { user_id: Some("ada"), after: None, limit: 9 };
+    let live: Vec<Handle> =
+        limited.list(listing).await.unwrap().records.iter().map(|record| record.handle).collect();
+    assert_eq!(live, [id.handle()]);
+}

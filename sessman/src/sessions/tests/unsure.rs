@@ -10,17 +10,24 @@ use crate::store::{Claim, Claimed, Counts, Created, Page, Purged, Result};
 
 /// The memory store, some of whose calls fail.
 pub(super) struct Unsure {
-    inner: MemoryStore,
+    pub(super) inner: MemoryStore,
     /// So many updates are made and not answered.
     pub(super) silent_updates: AtomicU32,
     /// So many deletions are not made.
     pub(super) failing_deletes: AtomicU32,
+    /// What a load takes, by this clock.
+    pub(super) slow_loads: Option<(Arc<ManualClock>, Duration)>,
 }
 
 impl Default for Unsure {
     fn default() -> Self {
         let inner = MemoryStore::new(MemoryConfig::default());
-        Self { inner, silent_updates: AtomicU32::new(0), failing_deletes: AtomicU32::new(0) }
+        Self {
+            inner,
+            silent_updates: AtomicU32::new(0),
+            failing_deletes: AtomicU32::new(0),
+            slow_loads: None,
+        }
     }
 }
 
@@ -39,7 +46,11 @@ impl Store for Unsure {
     }
 
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
-        self.inner.load(handle, now).await
+        let loaded = self.inner.load(handle, now).await;
+        if let Some((clock, takes)) = &self.slow_loads {
+            clock.advance(*takes);
+        }
+        loaded
     }
 
     async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {
@@ -49,10 +60,6 @@ impl Store for Unsure {
 
     async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool> {
         if takes_one(&self.failing_deletes) { away() } else { self.inner.delete(handle, secret_hash).await }
-    }
-
-    async fn delete_expired(&self, handle: Handle, now: Timestamp) -> Result<bool> {
-        self.inner.delete_expired(handle, now).await
     }
 
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {

@@ -18,15 +18,6 @@ pub(crate) async fn an_expired_record_is_told_from_none(store: Arc<dyn Store>) {
     assert_eq!(store.load(handle(2), at(TTL)).await.unwrap(), Loaded::Missing);
 }
 
-pub(crate) async fn delete_expired_begins_at_the_exact_millisecond(store: Arc<dyn Store>) {
-    create(&*store, &record(1)).await;
-    assert!(!store.delete_expired(handle(1), at(TTL - 1)).await.unwrap());
-    assert_eq!(load(&*store, 1, TTL - 1).await, Some(record(1)));
-    assert!(store.delete_expired(handle(1), at(TTL)).await.unwrap());
-    assert!(!store.delete_expired(handle(1), at(TTL)).await.unwrap());
-    assert_eq!(store.load(handle(1), at(TTL)).await.unwrap(), Loaded::Missing);
-}
-
 pub(crate) async fn update_stops_at_the_exact_millisecond(store: Arc<dyn Store>) {
     for n in [1, 2] {
         create(&*store, &record(n)).await;

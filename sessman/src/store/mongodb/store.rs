@@ -112,16 +112,6 @@ impl Store for MongoStore {
         self.connection.call(delete).await
     }
 
-    async fn delete_expired(&self, handle: Handle, now: Timestamp) -> Result<bool> {
-        let mut filter = expired(now);
-        filter.insert("_id", document::id(handle));
-        let delete = move |documents: Documents| async move {
-            let deleted = documents.delete_one(filter).await.map_err(store_error)?;
-            Ok(deleted.deleted_count == 1)
-        };
-        self.connection.call(delete).await
-    }
-
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {
         let mut filter = doc! { "expires_at": { "$gt": date(now) } };
         if let Some(user_id) = listing.user_id {

@@ -264,13 +264,6 @@ impl RedisStore {
             .collect()
     }
 
-    /// Deletes a record that is past its time. Its name is for the clean-up.
-    async fn purge(&self, handle: Handle, now: Timestamp, deadline: Instant) -> Result<bool> {
-        let arguments = [now.as_millis().to_string()];
-        let answer = self.servers.run(&PURGE, &self.keys.session(handle), &arguments, deadline).await?;
-        Ok(answer == Value::Int(1))
-    }
-
     /// Deletes at most `limit` of what a walk from `position` finds past its time: how many, and where it was then.
     async fn purge_from(
         &self,
@@ -288,8 +281,10 @@ impl RedisStore {
             for (handle, _) in expired {
                 let Some((record, _)) = self.read(*handle, deadline()).await? else { continue };
                 // The condition again, in one step with the deletion: one that was extended since stays.
-                let is_purged = self.purge(*handle, now, deadline()).await?;
-                purged.extend(is_purged.then(|| Purged::of(&record)));
+                let key = self.keys.session(*handle);
+                let arguments = [now.as_millis().to_string()];
+                let answer = self.servers.run(&PURGE, &key, &arguments, deadline()).await?;
+                purged.extend((answer == Value::Int(1)).then(|| Purged::of(&record)));
                 if purged.len() == limit {
                     return Ok((purged, from));
                 }
@@ -400,12 +395,6 @@ impl Store for RedisStore {
     async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool> {
         let turn = self.turn().await?;
         self.delete_record(handle, secret_hash, turn.deadline).await
-    }
-
-    async fn delete_expired(&self, handle: Handle, now: Timestamp) -> Result<bool> {
-        self.saw(now);
-        let turn = self.turn().await?;
-        self.purge(handle, now, turn.deadline).await
     }
 
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {

@@ -100,23 +100,6 @@ impl Operation for Delete {
     }
 }
 
-/// [`Store::delete_expired`](crate::store::Store::delete_expired).
-pub(super) struct DeleteExpired {
-    pub(super) handle: Handle,
-    pub(super) now: Timestamp,
-}
-
-impl Operation for DeleteExpired {
-    type Output = bool;
-
-    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<bool, Failure> {
-        let deleted = connection
-            .prepare_cached("DELETE FROM sessions WHERE handle = ?1 AND expires_at <= ?2")?
-            .execute((self.handle.as_bytes(), self.now.as_millis()))?;
-        Ok(deleted > 0)
-    }
-}
-
 /// A slice of [`Store::purge_expired`](crate::store::Store::purge_expired): deletes those of the rows that have
 /// expired, and puts the others into the bucket in which they will.
 pub(super) struct Sweep {
