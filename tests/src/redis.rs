@@ -37,6 +37,11 @@ impl Redis {
         self.port
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it at once, as `kill -9` does.
     ///
     /// # Panics

@@ -2,6 +2,7 @@
 //!
 //! - [`run`]: `cargo xtask run` builds what ships and starts it from `target/run`.
 //! - [`mod@test`]: `cargo xtask test` runs every check and every test, and installs what they need.
+//! - [`mod@bench`]: `cargo xtask bench` measures side by side.
 //! - [`fuzz`]: `cargo xtask fuzz` tries the doors with inputs that reach ever more of the code.
 //! - [`new`]: `cargo xtask new` makes a plugin of one's own from the template.
 //!
@@ -11,6 +12,7 @@
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
 mod artifacts;
+mod bench;
 mod deny;
 mod fuzz;
 mod mongodb;
@@ -45,6 +47,8 @@ struct Cli {
 enum Command {
     /// Builds the release profile, lays out `target/run` and starts pserve there; what is edited or stored there stays.
     Run(run::Options),
+    /// Measures sessman against bare hyper and other session services.
+    Bench(bench::Options),
     /// Runs a long demonstration.
     Soak(soak::Options),
     /// Runs every check and test, or the stages that are named; installs what they need.
@@ -58,6 +62,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(options) => run::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Soak(options) => soak::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
