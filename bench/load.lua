@@ -12,10 +12,14 @@ local number = (os.time() % 100000) * 100000
 local step = 7919
 
 request = function()
-    next_id = (next_id + step) % count
-    if not file.after then
-        return file.before .. ids[next_id + 1] .. file.between
+    local text = file.between
+    if file.before then
+        next_id = (next_id + step) % count
+        text = file.before .. ids[next_id + 1] .. text
     end
-    number = number + 1
-    return file.before .. ids[next_id + 1] .. file.between .. string.format("%010d", number) .. file.after
+    if file.after then
+        number = number + 1
+        text = text .. string.format("%010d", number) .. file.after
+    end
+    return text
 end

@@ -12,7 +12,8 @@ use crate::pin::Cores;
 /// The bytes of a request around the session's id, and around the number that makes each write another one.
 #[derive(Debug, Clone)]
 pub(crate) struct Requests {
-    pub(crate) before: String,
+    /// Before the id; `None` where there is no id.
+    pub(crate) before: Option<String>,
     pub(crate) between: String,
     /// After the number; `None` where there is no number.
     pub(crate) after: Option<String>,
@@ -22,23 +23,23 @@ pub(crate) struct Requests {
 pub(crate) const NUMBER: &str = "0000000000";
 
 impl Requests {
-    /// `text` has `{id}` where the id goes and, for writes, [`NUMBER`].
+    /// `text` has `{id}` where an id goes and, for writes, [`NUMBER`].
     pub(crate) fn new(text: &str) -> Self {
-        let (before, rest) = text.split_once("{id}").unwrap_or((text, ""));
+        let (before, rest) = match text.split_once("{id}") {
+            Some((before, rest)) => (Some(before.to_owned()), rest),
+            None => (None, text),
+        };
         let (between, after) = match rest.split_once(NUMBER) {
             Some((between, after)) => (between, Some(after.to_owned())),
             None => (rest, None),
         };
-        Self { before: before.to_owned(), between: between.to_owned(), after }
+        Self { before, between: between.to_owned(), after }
     }
 
     fn to_lua(&self) -> String {
-        let after = self.after.as_ref().map_or("nil".to_owned(), |after| quoted(after));
-        format!(
-            "return {{ before = {}, between = {}, after = {after} }}",
-            quoted(&self.before),
-            quoted(&self.between)
-        )
+        let optional = |part: &Option<String>| part.as_ref().map_or("nil".to_owned(), |part| quoted(part));
+        let (before, between, after) = (optional(&self.before), quoted(&self.between), optional(&self.after));
+        format!("return {{ before = {before}, between = {between}, after = {after} }}")
     }
 }
 
@@ -124,8 +125,10 @@ mod tests {
     #[test]
     fn requests_are_cut_at_the_id_and_the_number() {
         let write = Requests::new(&format!("POST /u\r\nX: {{id}}\r\n\r\n{{\"n\":\"{NUMBER}\"}}"));
-        assert_eq!((write.before.as_str(), write.between.as_str()), ("POST /u\r\nX: ", "\r\n\r\n{\"n\":\""));
+        assert_eq!(write.before.as_deref(), Some("POST /u\r\nX: "));
+        assert_eq!(write.between, "\r\n\r\n{\"n\":\"");
         assert_eq!(write.after.as_deref(), Some("\"}"));
         assert_eq!(Requests::new("GET /{id} HTTP/1.1").after, None);
+        assert_eq!(Requests::new("POST /new").before, None);
     }
 }

@@ -9,8 +9,8 @@ use crate::measure::Effort;
 use crate::running::Scene;
 
 /// The first line that a program prints about its version.
-fn version(program: &str, argument: &str) -> String {
-    let output = Command::new(program).arg(argument).output();
+fn version(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
     let said = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
     String::from_utf8_lossy(&said).lines().next().unwrap_or("not there").trim().to_owned()
 }
@@ -46,9 +46,10 @@ pub(crate) fn describe(effort: Effort) -> Result<String> {
         std::env::consts::ARCH,
         fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
         file_system()?,
-        version("wrk", "-v"),
-        version("redis-server", "--version"),
-        version("webdis", "--version"),
-        version("node", "--version"),
+        version("wrk", &["-v"]),
+        version("redis-server", &["--version"]),
+        // It has no option for its version.
+        version("dpkg-query", &["--show", "webdis"]),
+        version("node", &["--version"]),
     ))
 }

@@ -38,6 +38,7 @@ fn services(effort: Effort) -> Result<String> {
     let scene = Scene::USUAL;
     let mut running = Vec::new();
     for contestant in SESSMAN.iter().chain(PEERS) {
+        eprintln!("filling {}", contestant.name);
         running.push((contestant.start)(scene).with_context(|| contestant.name)?);
     }
     let limit = bare(&running[0], scene)?;
