@@ -1,5 +1,6 @@
 //! `[cors]`: the pages of other origins that may use the routes from a browser.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use hyper::Uri;
@@ -54,12 +55,35 @@ fn origin(text: &str) -> Result<String, String> {
     if !is_bare || authority.as_str().contains('@') || !matches!(scheme, "http" | "https") {
         return Err(EXPECTED.to_owned());
     }
+    let host = authority.host();
+    if !is_host(host) {
+        return Err(format!("{EXPECTED}; each host is written out"));
+    }
     let default = if scheme == "http" { 80 } else { 443 };
-    let host = authority.host().to_ascii_lowercase();
-    Ok(match authority.port_u16().filter(|port| *port != default) {
+    let port = port(&authority.as_str()[host.len()..]).ok_or_else(|| EXPECTED.to_owned())?;
+    let host = host.to_ascii_lowercase();
+    Ok(match port.filter(|port| *port != default) {
         Some(port) => format!("{scheme}://{host}:{port}"),
         None => format!("{scheme}://{host}"),
     })
+}
+
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        // No `*`: it would be taken, and never be the name of an origin.
+        None => host.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_')),
+    }
+}
+
+/// What stands behind a host: a port, nothing, or what is neither. `Uri` takes a slip in a port for no port, and so for
+/// another origin.
+fn port(text: &str) -> Option<Option<u16>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let digits = text.strip_prefix(':').filter(|digits| digits.bytes().all(|c| c.is_ascii_digit()))?;
+    digits.parse().ok().map(Some)
 }
 
 #[cfg(test)]
@@ -93,7 +117,13 @@ mod tests {
             "https://a?q",
             "https://u:p@a",
             "ftp://a",
-            "https://*.example.org x",
+            "https://*.example.org",
+            "https://a.test,b.test",
+            "https://app.test:",
+            "https://app.test:84430",
+            "https://app.test:80x",
+            "https://app.test:+80",
+            "https://[zz]",
         ] {
             assert!(parse(&[written]).is_err(), "{written}");
         }
