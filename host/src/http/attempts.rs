@@ -53,6 +53,7 @@ struct Entry {
     /// Attempts, less one for each [`FORGET`] that has passed; as of `when`.
     count: u32,
     when: Instant,
+    last: Instant,
     /// Attempts since the last log line.
     untold: u64,
     told: Option<Instant>,
@@ -116,8 +117,9 @@ impl Table {
         if self.lines_since.is_none_or(|since| now.duration_since(since) >= LOG_INTERVAL) {
             (self.lines, self.lines_since) = (0, Some(now));
         }
-        let entry =
-            self.addresses.entry(source).or_insert(Entry { count: 0, when: now, untold: 0, told: None });
+        let new = Entry { count: 0, when: now, last: now, untold: 0, told: None };
+        let entry = self.addresses.entry(source).or_insert(new);
+        entry.last = now;
         let forgotten = entry.forgotten(now);
         entry.count = entry.count.saturating_sub(forgotten);
         // What is left over of an interval counts for the next one.
@@ -140,11 +142,11 @@ impl Table {
             return;
         }
         // Half of them at once, so that a flood of addresses does not pay for this each time.
-        let mut times: Vec<Instant> = self.addresses.values().map(|entry| entry.when).collect();
+        let mut times: Vec<Instant> = self.addresses.values().map(|entry| entry.last).collect();
         let middle = times.len() / 2;
         let (_, median, _) = times.select_nth_unstable(middle);
         let median = *median;
-        self.addresses.retain(|_, entry| entry.when > median);
+        self.addresses.retain(|_, entry| entry.last > median);
     }
 }
 
@@ -226,15 +228,26 @@ mod tests {
     #[tokio::test]
     async fn the_table_does_not_grow_without_end() {
         let (attempts, start) = (Attempts::default(), Instant::now());
-        let attacker = address("192.0.2.1");
         for n in 0..2 * u32::try_from(MAX_ADDRESSES).unwrap() {
+            attempts.wrong(Some(IpAddr::V4(n.into())), start + Duration::from_micros(u64::from(n)));
+        }
+        assert!(attempts.table.lock().unwrap().addresses.len() <= MAX_ADDRESSES);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_addresses_does_not_have_one_forgotten_that_goes_on_guessing() {
+        let (attempts, start) = (Attempts::default(), Instant::now());
+        let attacker = address("192.0.2.1");
+        let mut tried = 0;
+        for n in 0..4 * u32::try_from(MAX_ADDRESSES).unwrap() {
             let now = start + Duration::from_micros(u64::from(n));
             attempts.wrong(Some(IpAddr::V4(n.into())), now);
             if n % 100 == 0 {
-                attempts.wrong(attacker, now + Duration::from_micros(1));
+                tried += 1;
+                let verdict = attempts.wrong(attacker, now);
+                assert_eq!(verdict.retry_after.is_some(), tried > FREE, "attempt {tried}");
             }
         }
-        assert!(attempts.table.lock().unwrap().addresses.len() <= MAX_ADDRESSES);
     }
 
     #[tokio::test]
