@@ -185,7 +185,7 @@ impl App {
         }
         let deadline = start + snapshot.config.limits.request_timeout;
         let received = Received { parts, client, id, deadline, load: &self.load };
-        let mut incoming = Incoming::Unread(incoming);
+        let mut incoming = Incoming::new(incoming, &self.load);
         let mut under_way = None;
         loop {
             let Some(target) = snapshot.find(path) else { return Answer::of_host(no_route(&snapshot, path)) };

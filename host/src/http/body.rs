@@ -7,7 +7,7 @@ use hyper::{Response, StatusCode};
 use tokio::time::Instant;
 
 use super::app::busy;
-use super::load::{Load, Share};
+use super::load::Share;
 use super::response::{AnswerBody, problem};
 
 /// Why a body was not read.
@@ -17,7 +17,7 @@ pub(crate) enum BodyError {
     TooLarge(usize),
     /// It was not complete in time.
     TimedOut,
-    /// The bodies that are coming take all the memory that they may.
+    /// The bodies that are there take all the memory that they may.
     NoRoom,
     /// The connection failed, or it is badly chunked.
     Broken,
@@ -39,13 +39,13 @@ impl BodyError {
     }
 }
 
-/// Reads all of `body`: at most `limit` bytes, until `deadline`. It counts in `load` while it comes; all of them
-/// together may have `room` bytes.
+/// Reads all of `body`: at most `limit` bytes, until `deadline`. They count in `share`; all bodies together may have
+/// `room` bytes.
 pub(crate) async fn read<B>(
     body: B,
     limit: usize,
     room: usize,
-    load: &Load,
+    share: &mut Share<'_>,
     deadline: Instant,
 ) -> Result<Bytes, BodyError>
 where
@@ -58,11 +58,11 @@ where
     if body.size_hint().lower() > limit as u64 {
         return Err(BodyError::TooLarge(limit));
     }
-    let body = collect(body, limit, load.body(), room);
+    let body = collect(body, limit, share, room);
     tokio::time::timeout_at(deadline, body).await.unwrap_or(Err(BodyError::TimedOut))
 }
 
-async fn collect<B>(mut body: B, limit: usize, mut share: Share<'_>, room: usize) -> Result<Bytes, BodyError>
+async fn collect<B>(mut body: B, limit: usize, share: &mut Share<'_>, room: usize) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -98,6 +98,7 @@ mod tests {
     use http_body_util::{Full, StreamBody};
     use hyper::body::Frame;
 
+    use super::super::load::Load;
     use super::*;
 
     async fn read_pieces(pieces: &[&'static str], limit: usize) -> Result<Bytes, BodyError> {
@@ -106,7 +107,7 @@ mod tests {
             .map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::from_static(piece.as_bytes()))))
             .collect();
         let body = StreamBody::new(stream::iter(frames));
-        read(body, limit, 100, &Load::default(), Instant::now() + Duration::from_secs(1)).await
+        read(body, limit, 100, &mut Load::default().body(), Instant::now() + Duration::from_secs(1)).await
     }
 
     #[tokio::test]
@@ -121,27 +122,32 @@ mod tests {
     #[tokio::test]
     async fn a_length_over_the_limit_is_refused_unread() {
         let body = Full::new(Bytes::from_static(b"abcd"));
-        assert_eq!(read(body, 3, 100, &Load::default(), Instant::now()).await, Err(BodyError::TooLarge(3)));
+        let read = read(body, 3, 100, &mut Load::default().body(), Instant::now()).await;
+        assert_eq!(read, Err(BodyError::TooLarge(3)));
     }
 
     #[tokio::test]
-    async fn bodies_that_are_coming_share_their_room() {
+    async fn bodies_share_their_room_until_they_are_dropped() {
         let load = Load::default();
         let mut other = load.body();
         assert!(other.grow(8, 10));
         let body = || Full::new(Bytes::from_static(b"abc"));
         let deadline = Instant::now() + Duration::from_secs(60);
-        assert_eq!(read(body(), 3, 10, &load, deadline).await, Err(BodyError::NoRoom));
+        assert_eq!(read(body(), 3, 10, &mut load.body(), deadline).await, Err(BodyError::NoRoom));
         drop(other);
-        for _ in 0..10 {
-            assert_eq!(read(body(), 3, 10, &load, deadline).await, Ok("abc".into()));
+        let mut kept = load.body();
+        for _ in 0..3 {
+            assert_eq!(read(body(), 3, 10, &mut kept, deadline).await, Ok("abc".into()));
         }
+        assert_eq!(read(body(), 3, 10, &mut load.body(), deadline).await, Err(BodyError::NoRoom));
+        drop(kept);
+        assert_eq!(read(body(), 3, 10, &mut load.body(), deadline).await, Ok("abc".into()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_ends() {
         let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
         let deadline = Instant::now() + Duration::from_secs(1);
-        assert_eq!(read(body, 3, 100, &Load::default(), deadline).await, Err(BodyError::TimedOut));
+        assert_eq!(read(body, 3, 100, &mut Load::default().body(), deadline).await, Err(BodyError::TimedOut));
     }
 }

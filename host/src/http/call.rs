@@ -13,7 +13,7 @@ use super::access::{self, Access, Presented};
 use super::app::busy;
 use super::body;
 use super::cors;
-use super::load::Load;
+use super::load::{Load, Share};
 use super::proxy::Client;
 use super::request::{self, HostRequest, RequestId};
 use super::response::{self, AnswerBody, problem, problem_with};
@@ -31,22 +31,27 @@ pub(crate) struct Received<'a> {
 }
 
 /// A request's body: read once, however often the request is tried.
-pub(crate) enum Incoming<B> {
-    Unread(B),
-    Read(Bytes),
+pub(crate) struct Incoming<'l, B> {
+    body: B,
+    read: Option<Bytes>,
+    /// Of the memory that bodies may take.
+    share: Share<'l>,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Incoming<B> {
-    async fn read(&mut self, limits: &Limits, received: &Received<'_>) -> Result<Bytes, Step> {
-        let body = match self {
-            Self::Unread(body) => {
-                let room = limits.max_body.saturating_mul(limits.max_in_flight);
-                body::read(body, limits.max_body, room, received.load, received.deadline).await
-            }
-            Self::Read(bytes) => return Ok(bytes.clone()),
-        };
-        let bytes = body.map_err(|error| Step::refuse(error.response()))?;
-        *self = Self::Read(bytes.clone());
+impl<'l, B: Body<Data = Bytes> + Unpin> Incoming<'l, B> {
+    /// Nothing of `body` has been read.
+    pub(crate) fn new(body: B, load: &'l Load) -> Self {
+        Self { body, read: None, share: load.body() }
+    }
+
+    async fn read(&mut self, limits: &Limits, deadline: Instant) -> Result<Bytes, Step> {
+        if let Some(bytes) = &self.read {
+            return Ok(bytes.clone());
+        }
+        let room = limits.max_body.saturating_mul(limits.max_in_flight);
+        let read = body::read(&mut self.body, limits.max_body, room, &mut self.share, deadline).await;
+        let bytes = read.map_err(|error| Step::refuse(error.response()))?;
+        self.read = Some(bytes.clone());
         Ok(bytes)
     }
 }
@@ -82,7 +87,7 @@ impl<'a> Call<'a> {
     }
 
     /// The plugin's answer.
-    pub(crate) async fn answer<B>(&self, incoming: &mut Incoming<B>) -> Result<Response<AnswerBody>, Step>
+    pub(crate) async fn answer<B>(&self, incoming: &mut Incoming<'_, B>) -> Result<Response<AnswerBody>, Step>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -104,7 +109,7 @@ impl<'a> Call<'a> {
         if let Some(taken) = taken_query.as_ref().filter(|_| self.snapshot.config.auth.allow_query_key) {
             presented = presented.or(self.key_of_caller(taken.keys.iter().map(Vec::as_slice)));
         }
-        let mut body = incoming.read(limits, self.received).await?;
+        let mut body = incoming.read(limits, deadline).await?;
         let Some(_place) = self.received.load.answer(limits.max_in_flight) else {
             return Err(Step::refuse(busy("too many requests at once ([limits] max_in_flight)")));
         };

@@ -1,7 +1,8 @@
-//! How much the host is doing: requests under way, those being answered, and the bodies that are still coming.
+//! How much the host is doing: requests under way, those being answered, and the bodies that have come.
 //!
 //! A request takes a place among those being answered once its body is there, so that clients that send a byte now and
-//! then cannot take the places of the others. What has come of their bodies is counted in bytes instead.
+//! then cannot take the places of the others. Bodies are counted in bytes instead, from the first one until the request
+//! is answered: one that waits for a plugin that is being replaced has no place, but takes memory.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) struct Load {
     under_way: AtomicUsize,
     answering: AtomicUsize,
-    /// Bytes of bodies that are not complete.
-    coming: AtomicUsize,
+    /// Bytes of bodies.
+    bodies: AtomicUsize,
 }
 
 /// A share of a counter, given back when this is dropped.
@@ -60,7 +61,7 @@ impl Load {
 
     /// For a body: nothing of it has come yet.
     pub(crate) fn body(&self) -> Share<'_> {
-        Share::of(&self.coming)
+        Share::of(&self.bodies)
     }
 }
 

@@ -421,6 +421,29 @@ async fn requests_wait_while_an_instance_is_replaced() {
     assert_eq!(send(&app, "GET /probe/open", &[], "").await.status, 200);
 }
 
+#[tokio::test(start_paused = true)]
+async fn bodies_of_requests_that_wait_for_a_replacement_count() {
+    let app = app("[limits]\nmax_body=4\nmax_in_flight=2\nrequest_timeout=3\n").await;
+    let instance = Arc::clone(app.snapshot().instances().next().unwrap());
+    instance.suspend();
+    let mut waiting: Vec<_> = (0..2).map(|_| Box::pin(send(&app, "POST /probe/open", &[], "1234"))).collect();
+    for request in &mut waiting {
+        assert!(futures_util::poll!(request).is_pending());
+    }
+    let refused = send(&app, "POST /probe/open", &[], "1").await;
+    assert!(refused.status == 503 && refused.text.contains("too many bodies"), "{}", refused.text);
+    let mut empty = Box::pin(send(&app, "GET /probe/open", &[], ""));
+    assert!(futures_util::poll!(&mut empty).is_pending(), "it needs no room");
+    instance.resume();
+    for request in waiting {
+        assert_eq!(request.await.text, "POST open? Open 1234");
+    }
+    assert_eq!(empty.await.status, 200);
+    for _ in 0..3 {
+        assert_eq!(send(&app, "POST /probe/open", &[], "1234").await.status, 200);
+    }
+}
+
 #[tokio::test]
 async fn a_plugin_sees_the_requests_name_and_a_trace_that_is_one() {
     const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
