@@ -129,7 +129,7 @@ impl<'a> Call<'a> {
             query: taken_query.as_ref().map_or(query, |taken| taken.rest.as_str()),
             body,
             client,
-            cross_site: self.is_cross_site(),
+            cors: self.snapshot.config.cors.as_ref(),
             caller,
             principal: principal.as_ref(),
             deadline,
@@ -190,7 +190,7 @@ impl<'a> Call<'a> {
             query: "",
             body: Bytes::new(),
             client,
-            cross_site: self.is_cross_site(),
+            cors: self.snapshot.config.cors.as_ref(),
             caller: match access {
                 Access::Keyed(_) => Caller::Unkeyed,
                 Access::Open | Access::OpenByDefault | Access::Session(_) => Caller::Open,
@@ -221,21 +221,18 @@ impl<'a> Call<'a> {
     /// A page of another origin must not act with a visitor's cookie. It cannot send `X-Session-Id` unless CORS lets
     /// it, so a request with that header is its sender's own.
     fn check_cross_site(&self) -> Result<(), Step> {
-        let parts = self.received.parts;
+        let Received { parts, client, .. } = self.received;
         let is_safe = matches!(parts.method, Method::GET | Method::HEAD);
-        if is_safe || parts.headers.contains_key("x-session-id") || !self.is_cross_site() {
+        if is_safe
+            || parts.headers.contains_key("x-session-id")
+            || !request::is_cross_site(parts, client, self.snapshot.config.cors.as_ref())
+        {
             return Ok(());
         }
         Err(Step::refuse(problem(
             StatusCode::FORBIDDEN,
             "a page of another origin may not use the session cookie; send the id as X-Session-Id",
         )))
-    }
-
-    fn is_cross_site(&self) -> bool {
-        let Received { parts, client, .. } = self.received;
-        request::is_cross_site(parts, client.scheme, client.host)
-            && !cors::trusts_page(self.snapshot.config.cors.as_ref(), &parts.headers)
     }
 
     /// What the route takes.

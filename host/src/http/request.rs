@@ -18,7 +18,9 @@ use plugin_api::extension::RawExtension;
 use plugin_api::{Caller, Principal};
 use tokio::time::Instant;
 
+use super::cors;
 use super::proxy::Client;
+use crate::config::Cors;
 
 /// A request as a plugin sees it: hyper's parts and what the host found out about them.
 pub(crate) struct HostRequest<'a> {
@@ -32,8 +34,8 @@ pub(crate) struct HostRequest<'a> {
     /// Without `apikey`.
     pub(crate) body: Bytes,
     pub(crate) client: Client<'a>,
-    /// Whether a page of another origin, one that CORS does not allow, made the browser send it.
-    pub(crate) cross_site: bool,
+    /// The pages of other origins that count as own ones.
+    pub(crate) cors: Option<&'a Cors>,
     pub(crate) caller: Caller,
     /// The user that a session guard let in.
     pub(crate) principal: Option<&'a Principal>,
@@ -125,7 +127,7 @@ impl RawRequest for HostRequest<'_> {
     }
 
     fn cross_site(&self) -> bool {
-        self.cross_site
+        is_cross_site(self.parts, &self.client, self.cors)
     }
 
     fn extension(&self, _id: RStr<'_>, _version: u32) -> ROption<RawExtension> {
@@ -133,8 +135,12 @@ impl RawRequest for HostRequest<'_> {
     }
 }
 
-/// Whether a page of another origin made the browser send this.
-pub(crate) fn is_cross_site(parts: &Parts, scheme: &str, host: &str) -> bool {
+/// Whether a page of another origin, one that CORS does not allow, made the browser send this.
+pub(crate) fn is_cross_site(parts: &Parts, client: &Client<'_>, cors: Option<&Cors>) -> bool {
+    is_of_other_origin(parts, client.scheme, client.host) && !cors::trusts_page(cors, &parts.headers)
+}
+
+fn is_of_other_origin(parts: &Parts, scheme: &str, host: &str) -> bool {
     let site = parts.headers.get("sec-fetch-site").map(|value| value.as_bytes());
     if matches!(site, Some(b"cross-site" | b"same-site")) {
         return true;
@@ -249,7 +255,7 @@ mod tests {
 
     #[test]
     fn cross_site_by_what_the_browser_says() {
-        let cross = |headers: &[(&str, &str)]| is_cross_site(&parts(headers), "http", "me.test:6123");
+        let cross = |headers: &[(&str, &str)]| is_of_other_origin(&parts(headers), "http", "me.test:6123");
         assert!(!cross(&[]));
         assert!(!cross(&[("sec-fetch-site", "same-origin")]));
         assert!(!cross(&[("sec-fetch-site", "none")]));
@@ -260,8 +266,8 @@ mod tests {
         for origin in ["https://me.test:6123", "http://me.test", "http://other.test:6123", "null", ""] {
             assert!(cross(&[("origin", origin)]), "{origin}");
         }
-        assert!(!is_cross_site(&parts(&[("origin", "http://me.test")]), "http", "me.test:80"));
-        let secure = |origin| is_cross_site(&parts(&[("origin", origin)]), "https", "me.test:443");
+        assert!(!is_of_other_origin(&parts(&[("origin", "http://me.test")]), "http", "me.test:80"));
+        let secure = |origin| is_of_other_origin(&parts(&[("origin", origin)]), "https", "me.test:443");
         assert!(!secure("https://me.test") && secure("http://me.test") && secure("https://me.test:80"));
     }
 
