@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -102,11 +103,12 @@ impl Host {
     async fn run(self) -> Result<(), HostError> {
         let Self { snapshot, loader, ini_file, logging } = self;
         let config = Arc::clone(&snapshot.config);
-        let mut signals =
-            Signals::new().map_err(|source| HostError::System("cannot catch signals", source))?;
-        make_state_folder(&config.paths);
         let (orders, ordered) = unbounded_channel();
-        let app = Arc::new(App::new(snapshot, orders.clone()));
+        let signals = Signals::new().map_err(|source| HostError::System("cannot catch signals", source))?;
+        let (stop, stopped) = watch::channel(None);
+        let mut signalled = signals.watch(orders.clone());
+        make_state_folder(&config.paths);
+        let app = Arc::new(App::new(snapshot, orders));
         let server = Arc::new(Server::new(Arc::clone(&app)));
         let prepared = server.prepare(&config).await?;
         let _pidfile = config.paths.pidfile.as_deref().map(Pidfile::write).transpose()?;
@@ -118,29 +120,31 @@ impl Host {
             ini_file,
             logging,
             notifier: Arc::clone(&notifier),
+            stop: stopped,
         };
-        lifecycle.activate().await;
+        let is_active = tokio::select! {
+            () = lifecycle.activate() => true,
+            _ = &mut signalled => false,
+        };
         let lifecycle = tokio::spawn(lifecycle.run(ordered));
-        announce(&prepared.urls(), &app);
-        server.commit(prepared);
-        notifier.ready();
-        let watched = tokio::spawn({
+        let mut watched = None;
+        if is_active {
+            announce(&prepared.urls(), &app);
+            server.commit(prepared);
+            notifier.ready();
             let notifier = Arc::clone(&notifier);
-            async move { notifier.watchdog().await }
-        });
-        signals.stop(&orders).await;
+            watched = Some(tokio::spawn(async move { notifier.watchdog().await }));
+            // It ends with a signal only.
+            let _ = signalled.await;
+        }
         notifier.stopping();
         server.stop();
         tracing::info!("stopping: requests under way may end");
-        let second = orders.clone();
-        tokio::spawn(async move {
-            signals.stop(&second).await;
-            tracing::warn!("stopped at once by a second signal");
-            std::process::exit(1);
-        });
         let grace = app.snapshot().config.limits.shutdown_grace;
-        drain(&server, &orders, lifecycle, grace).await;
-        watched.abort();
+        drain(&server, &stop, lifecycle, grace).await;
+        if let Some(watched) = watched {
+            watched.abort();
+        }
         tracing::info!("stopped");
         Ok(())
     }
@@ -184,14 +188,22 @@ fn announce(urls: &[String], app: &App) {
 }
 
 /// Requests first, then the plugins with their streams, then what is left of the connections.
-async fn drain(server: &Server, orders: &UnboundedSender<Order>, lifecycle: JoinHandle<()>, grace: Duration) {
+async fn drain(
+    server: &Server,
+    stop: &watch::Sender<Option<Instant>>,
+    lifecycle: JoinHandle<()>,
+    grace: Duration,
+) {
     let deadline = Instant::now() + grace;
     if let Err(left) = server.answered(deadline).await {
         tracing::warn!(requests = left, "not answered within shutdown_grace");
     }
-    // It is gone only if it panicked, and then the panic is in the log.
-    let _ = orders.send(Order { task: Task::Stop(deadline), reply: None });
-    let _ = lifecycle.await;
+    stop.send_replace(Some(deadline));
+    // It keeps to the deadline, but for its last moments, unless a new instance is just being activated.
+    let last = deadline.max(Instant::now() + LAST_MOMENT) + 2 * LAST_MOMENT;
+    if tokio::time::timeout_at(last, lifecycle).await.is_err() {
+        tracing::warn!("a reload was still under way after shutdown_grace");
+    }
     if !server.closed(deadline.max(Instant::now() + LAST_MOMENT)).await {
         tracing::warn!("connections were still open after shutdown_grace");
     }
@@ -213,6 +225,20 @@ impl Signals {
             hang_up: signal(SignalKind::hangup())?,
             user1: signal(SignalKind::user_defined1())?,
         })
+    }
+
+    /// Tells of the first SIGTERM or SIGINT; the second ends the process, whatever it is at.
+    fn watch(mut self, orders: UnboundedSender<Order>) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        tokio::spawn(async move {
+            self.stop(&orders).await;
+            // Without a receiver the host has failed, and is about to end.
+            let _ = tell.send(());
+            self.stop(&orders).await;
+            tracing::warn!("stopped at once by a second signal");
+            std::process::exit(1);
+        });
+        told
     }
 
     /// Waits for SIGTERM or SIGINT; passes SIGHUP and SIGUSR1 on as orders to reload.

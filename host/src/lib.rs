@@ -4,7 +4,7 @@
 //! - [`config`]: from an INI file and the environment to a checked configuration
 //! - `plugin`: from files in a directory to instances
 //! - `http`: connections, routes, access, answers
-//! - `lifecycle`: reload, load, unload while requests go on
+//! - `lifecycle`: reload, load, unload while requests go on; `hand_over`: the moment in which it happens
 //! - [`log`]: where log lines go
 //! - [`check`], [`healthcheck`]: the commands that look at the files, or at a running host
 //! - [`host`]: the life of the process, in which all of them meet
@@ -13,6 +13,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 mod error;
+mod hand_over;
 pub mod healthcheck;
 pub mod host;
 mod http;

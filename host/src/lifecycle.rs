@@ -13,11 +13,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config::{Config, Paths};
 use crate::error::one_line;
+use crate::hand_over::HandOver;
 use crate::host::HostError;
 use crate::http::access;
 use crate::http::server::Server;
@@ -48,8 +49,6 @@ pub(crate) enum Task {
     Load(String),
     /// No instance of this name.
     Unload(String),
-    /// The end: stop all instances until the deadline.
-    Stop(Instant),
 }
 
 /// What was done, by the names of instances.
@@ -113,6 +112,8 @@ pub(crate) struct Lifecycle {
     pub(crate) ini_file: PathBuf,
     pub(crate) logging: Logging,
     pub(crate) notifier: Arc<Notifier>,
+    /// Beside the orders, so that it does not wait behind them: until when all instances are to have stopped.
+    pub(crate) stop: watch::Receiver<Option<Instant>>,
 }
 
 /// Loads the plugins and prepares their instances.
@@ -143,25 +144,24 @@ impl Lifecycle {
         }
     }
 
-    /// Carries orders out until there is one to stop.
+    /// Carries orders out until it is told to stop.
     pub(crate) async fn run(self, mut orders: UnboundedReceiver<Order>) {
         let mut retry = interval(RETRY_INTERVAL);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        let deadline = loop {
             let order = tokio::select! {
+                biased;
+                deadline = self.told_to_stop() => break deadline,
                 order = orders.recv() => order,
-                _ = retry.tick() => {
-                    self.retry().await;
-                    continue;
-                }
+                _ = retry.tick() => tokio::select! {
+                    biased;
+                    deadline = self.told_to_stop() => break deadline,
+                    () = self.retry() => continue,
+                },
             };
             let Some(Order { task, reply }) = order else { return };
             let described = format!("{task:?}");
             let done = match task {
-                Task::Stop(deadline) => {
-                    self.stop(deadline).await;
-                    return;
-                }
                 Task::ReloadAll => {
                     self.notifier.reloading();
                     let done = self.reload_all().await.inspect_err(|_| self.reopen_log());
@@ -181,7 +181,15 @@ impl Lifecycle {
                 // Whoever asked may have gone.
                 let _ = reply.send(done);
             }
-        }
+        };
+        self.stop_all(deadline).await;
+    }
+
+    /// Waits until it is told to stop; says until when it has time.
+    async fn told_to_stop(&self) -> Instant {
+        let mut stop = self.stop.clone();
+        let told = stop.wait_for(Option::is_some).await;
+        told.ok().and_then(|deadline| *deadline).unwrap_or_else(Instant::now)
     }
 
     /// Disks get room again, and locks are let go of.
@@ -201,13 +209,16 @@ impl Lifecycle {
         }
     }
 
-    async fn stop(&self, deadline: Instant) {
-        for instance in self.app.snapshot().instances() {
-            let left = deadline.saturating_duration_since(Instant::now()).max(LAST_MOMENT);
-            if let Err(reason) = instance.stop(left).await {
+    /// All at once: one that hangs takes nothing from the others.
+    async fn stop_all(&self, deadline: Instant) {
+        let deadline = deadline.max(Instant::now() + LAST_MOMENT);
+        let snapshot = self.app.snapshot();
+        let stopped = snapshot.instances().map(async |instance| {
+            if let Err(reason) = instance.stop(deadline, LAST_MOMENT).await {
                 tracing::warn!(instance = instance.name, reason, "did not stop in order");
             }
-        }
+        });
+        join_all(stopped).await;
     }
 
     async fn reload_all(&self) -> Result<Report, Refusal> {
@@ -305,12 +316,12 @@ impl Lifecycle {
 
     async fn read_config(&self) -> Result<Config, Refusal> {
         let path = self.ini_file.clone();
-        blocking(move || Config::load(&path).map_err(|error| Refusal::Invalid(one_line(&error)))).await
+        self.blocking(move || Config::load(&path).map_err(|error| Refusal::Invalid(one_line(&error)))).await
     }
 
     async fn prepare(&self, config: Config, want: Wanted) -> Result<(Config, Loaded), Refusal> {
         let loader = Arc::clone(&self.loader);
-        blocking(move || {
+        self.blocking(move || {
             let loaded = match &want {
                 Wanted::All(running) => loader.load(&config, Want::All(running)),
                 Wanted::One(name) => loader.load(&config, Want::One(name)),
@@ -319,6 +330,20 @@ impl Lifecycle {
             Ok((config, loaded))
         })
         .await
+    }
+
+    /// Files and child processes are waited for on a thread that nobody else needs, and not when the host is to stop.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        tokio::select! {
+            biased;
+            _ = self.told_to_stop() => Err(Refusal::State("the host is stopping".to_owned())),
+            done = tokio::task::spawn_blocking(work) => {
+                done.unwrap_or_else(|panic| Err(Refusal::State(format!("the host failed: {panic}"))))
+            }
+        }
     }
 
     /// Serves `new` instead of `old`.
@@ -347,7 +372,7 @@ impl Lifecycle {
         let limits = &old.config.limits;
         // Those who wait must still have time for their answer.
         let patience = limits.shutdown_grace.min(limits.request_timeout / 2);
-        HandOver { leaving: &leaving, coming: &coming, grace: limits.shutdown_grace }.run(patience).await?;
+        HandOver { leaving: &leaving, coming: &coming }.run(patience).await?;
         for instance in &coming {
             if let Some(before) = leaving.iter().find(|before| before.name == instance.name) {
                 instance.requests.store(before.requests.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -375,92 +400,6 @@ impl Lifecycle {
 enum Wanted {
     All(Vec<Arc<Instance>>),
     One(String),
-}
-
-/// Instances that go, and instances that come.
-struct HandOver<'a> {
-    leaving: &'a [Arc<Instance>],
-    coming: &'a [Arc<Instance>],
-    /// For an instance to let go.
-    grace: Duration,
-}
-
-impl HandOver<'_> {
-    /// Takes from the leaving what the coming need. If that fails, the leaving serve as before.
-    async fn run(&self, patience: Duration) -> Result<(), Refusal> {
-        let serving: Vec<&Arc<Instance>> =
-            self.leaving.iter().filter(|instance| instance.state() == State::Ready).collect();
-        let deadline = Instant::now() + patience;
-        for instance in &serving {
-            instance.suspend();
-        }
-        let drained = join_all(serving.iter().map(|instance| instance.drained(deadline))).await;
-        let busy: Vec<&str> = serving
-            .iter()
-            .zip(drained)
-            .filter(|(_, drained)| !drained)
-            .map(|(instance, _)| instance.name.as_str())
-            .collect();
-        if !busy.is_empty() {
-            for instance in &serving {
-                instance.resume();
-            }
-            self.discard().await;
-            let reason = format!(
-                "{} still answered requests after {} ms (the shorter of [limits] shutdown_grace and half of \
-                 request_timeout)",
-                busy.join(", "),
-                patience.as_millis()
-            );
-            return Err(Refusal::State(reason));
-        }
-        match self.exchange(&serving).await {
-            Ok(()) => Ok(()),
-            Err(reason) => {
-                for instance in self.coming.iter().filter(|instance| instance.state() == State::Ready) {
-                    let _ = instance.deactivate(self.grace).await;
-                }
-                self.discard().await;
-                for instance in &serving {
-                    if let Err(error) = instance.activate().await {
-                        let reason = error.line();
-                        tracing::error!(
-                            instance = instance.name,
-                            reason,
-                            "not active again; it is tried again"
-                        );
-                    }
-                }
-                Err(Refusal::Invalid(reason))
-            }
-        }
-    }
-
-    async fn exchange(&self, serving: &[&Arc<Instance>]) -> Result<(), String> {
-        let let_go = join_all(serving.iter().map(|instance| instance.deactivate(self.grace))).await;
-        for (instance, result) in serving.iter().zip(let_go) {
-            result.map_err(|reason| format!("`{}` did not let go: {reason}", instance.name))?;
-        }
-        for instance in self.coming {
-            if let Err(error) = instance.activate().await {
-                if serving.iter().any(|before| before.name == instance.name) {
-                    return Err(format!("{}: {}", instance.name, error.line()));
-                }
-                tracing::error!(
-                    instance = instance.name,
-                    reason = error.line(),
-                    "not active; it is tried again"
-                );
-            }
-        }
-        Ok(())
-    }
-
-    async fn discard(&self) {
-        for instance in self.coming {
-            let _ = instance.shut_down(LAST_MOMENT).await;
-        }
-    }
 }
 
 /// Refuses what would take an instance away that serves and is still wanted.
@@ -502,13 +441,4 @@ pub(crate) fn make_state_folder(paths: &Paths) {
     if let Err(error) = std::fs::create_dir_all(&paths.state) {
         tracing::warn!(folder = %paths.state.display(), %error, "cannot make the state folder ([paths] state)");
     }
-}
-
-/// Files and child processes are waited for on a thread that nobody else needs.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|panic| Err(Refusal::State(format!("the host failed: {panic}"))))
 }

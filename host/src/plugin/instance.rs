@@ -244,8 +244,8 @@ impl Instance {
     }
 
     /// Ends its streams, drains, lets go of what is exclusive; it may be activated again.
-    pub(crate) async fn deactivate(&self, limit: Duration) -> Result<(), String> {
-        call(|| self.raw.deactivate(), limit).await
+    pub(crate) async fn deactivate(&self, deadline: Instant) -> Result<(), String> {
+        call(|| self.raw.deactivate(), deadline.saturating_duration_since(Instant::now())).await
     }
 
     /// The last call before it is dropped.
@@ -253,12 +253,14 @@ impl Instance {
         call(|| self.raw.shutdown(), limit).await
     }
 
-    /// Deactivates it if it serves, and shuts it down, because the host stops. Within `limit` each.
-    pub(crate) async fn stop(&self, limit: Duration) -> Result<(), String> {
+    /// Deactivates it if it serves, and shuts it down, because the host stops. Until `deadline`, and for the last call
+    /// `last` at the least.
+    pub(crate) async fn stop(&self, deadline: Instant, last: Duration) -> Result<(), String> {
         let was = self.state();
         self.enter_state(State::Draining);
-        let deactivated = if was == State::Ready { self.deactivate(limit).await } else { Ok(()) };
-        deactivated.and(self.shut_down(limit).await)
+        let deactivated = if was == State::Ready { self.deactivate(deadline).await } else { Ok(()) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        deactivated.and(self.shut_down(left.max(last)).await)
     }
 
     /// Whether it can serve now, and why not. One that is being replaced can: requests wait for it.
@@ -330,7 +332,7 @@ async fn call<'a, T: 'a>(
     limit: Duration,
 ) -> Result<T, String> {
     let limited = tokio::time::timeout(limit, asked(make)).await;
-    limited.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs())))
+    limited.unwrap_or_else(|_| Err(format!("no answer within {:.1} s", limit.as_secs_f32())))
 }
 
 fn routes(raw: &RawPluginBox, mount: &str) -> Result<Vec<Route>, LoadError> {

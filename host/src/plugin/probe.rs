@@ -178,6 +178,8 @@ fn describe(status: ExitStatus) -> String {
 /// # Errors
 /// The pipes to the parent are broken.
 pub fn child(descriptor: i32) -> io::Result<()> {
+    // A host that stops meanwhile does not wait for it.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     // What the plugin prints goes to standard error; the answers must arrive alone.
     let mut output = std::fs::File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?);
     rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;

@@ -1,16 +1,44 @@
 //! A plugin that does everything wrong that a plugin can do. Its configuration and its routes say what.
 
 use std::future::{pending, poll_fn};
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use futures_util::stream;
 use plugin_api::{Class, Host, Plugin, Request, Response, Route, export_plugin};
 
 struct Misbehaves {
+    host: Host,
     /// Panics when it is dropped.
     last: Option<Bomb>,
     /// What its metrics are.
     metrics: &'static str,
+}
+
+impl Misbehaves {
+    async fn hang_if_asked(&self, what: &str) {
+        if self.host.config().contains(what) {
+            pending().await
+        }
+    }
+}
+
+/// Ready after a while, and does not block its thread meanwhile.
+async fn later(time: Duration) {
+    let until = Instant::now() + time;
+    poll_fn(|context| {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Poll::Ready(());
+        }
+        let waker = context.waker().clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(left);
+            waker.wake();
+        });
+        Poll::Pending
+    })
+    .await
 }
 
 /// Panics when it is dropped.
@@ -37,12 +65,17 @@ impl Plugin for Misbehaves {
         if is_asked("abort-in-prepare") {
             std::process::abort();
         }
+        if is_asked("hang-in-prepare") {
+            loop {
+                std::thread::park();
+            }
+        }
         if is_asked("refuse") {
             return Err("this plugin refuses its configuration".to_owned());
         }
         let metrics = ["bad-metrics", "foreign-metrics", "panic-in-metrics", "silent-metrics"];
         let metrics = metrics.into_iter().find(|what| is_asked(what)).unwrap_or_default();
-        Ok(Self { last: is_asked("panic-at-the-end").then(|| Bomb), metrics })
+        Ok(Self { last: is_asked("panic-at-the-end").then(|| Bomb), metrics, host })
     }
 
     fn routes(&self) -> Vec<Route> {
@@ -65,7 +98,20 @@ impl Plugin for Misbehaves {
 
     async fn activate(&self) -> Result<(), String> {
         let _ = self.last;
+        self.hang_if_asked("hang-in-activate").await;
         Ok(())
+    }
+
+    async fn deactivate(&self) -> Result<(), String> {
+        self.hang_if_asked("hang-in-deactivate").await;
+        if self.host.config().contains("slow-in-deactivate") {
+            later(Duration::from_secs(1)).await;
+        }
+        Ok(())
+    }
+
+    async fn shutdown(&self) {
+        self.hang_if_asked("hang-in-shutdown").await;
     }
 
     async fn metrics(&self) -> String {
@@ -110,7 +156,7 @@ impl Plugin for Misbehaves {
                 }
                 "status" => Response::text(99, "no such status"),
                 "header" => Response::text(200, "x").with_header("x-bad", "a\r\nx-injected: 1"),
-                "never" => poll_fn(|_| std::task::Poll::Pending).await,
+                "never" => poll_fn(|_| Poll::Pending).await,
                 _ => Response::text(200, "fine\n"),
             }
         }

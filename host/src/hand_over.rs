@@ -1,0 +1,100 @@
+//! One instance takes the place of another while requests wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use crate::lifecycle::{LAST_MOMENT, Refusal};
+use crate::plugin::{Instance, State};
+
+/// How long the leaving have for their requests and to let go, together: those who wait must still have time.
+const PATIENCE: &str = "the shorter of [limits] shutdown_grace and half of request_timeout";
+
+/// Instances that go, and instances that come.
+pub(crate) struct HandOver<'a> {
+    pub(crate) leaving: &'a [Arc<Instance>],
+    pub(crate) coming: &'a [Arc<Instance>],
+}
+
+impl HandOver<'_> {
+    /// Takes from the leaving what the coming need, within `patience`. If that fails, the leaving serve as before.
+    ///
+    /// # Errors
+    /// Who did not come to rest, or could not be activated.
+    pub(crate) async fn run(&self, patience: Duration) -> Result<(), Refusal> {
+        let serving: Vec<&Arc<Instance>> =
+            self.leaving.iter().filter(|instance| instance.state() == State::Ready).collect();
+        let deadline = Instant::now() + patience;
+        for instance in &serving {
+            instance.suspend();
+        }
+        let drained = join_all(serving.iter().map(|instance| instance.drained(deadline))).await;
+        let busy: Vec<&str> = serving
+            .iter()
+            .zip(drained)
+            .filter(|(_, drained)| !drained)
+            .map(|(instance, _)| instance.name.as_str())
+            .collect();
+        if !busy.is_empty() {
+            for instance in &serving {
+                instance.resume();
+            }
+            self.discard().await;
+            let (busy, patience) = (busy.join(", "), patience.as_millis());
+            let reason = format!("{busy} still answered requests after {patience} ms ({PATIENCE})");
+            return Err(Refusal::State(reason));
+        }
+        match self.exchange(&serving, deadline).await {
+            Ok(()) => Ok(()),
+            Err(refusal) => {
+                let deadline = deadline.max(Instant::now() + LAST_MOMENT);
+                for instance in self.coming.iter().filter(|instance| instance.state() == State::Ready) {
+                    let _ = instance.deactivate(deadline).await;
+                }
+                self.discard().await;
+                for instance in &serving {
+                    if let Err(error) = instance.activate().await {
+                        let reason = error.line();
+                        tracing::error!(
+                            instance = instance.name,
+                            reason,
+                            "not active again; it is tried again"
+                        );
+                    }
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn exchange(&self, serving: &[&Arc<Instance>], deadline: Instant) -> Result<(), Refusal> {
+        let let_go = join_all(serving.iter().map(|instance| instance.deactivate(deadline))).await;
+        for (instance, result) in serving.iter().zip(let_go) {
+            result.map_err(|reason| {
+                let limit = if Instant::now() < deadline { String::new() } else { format!(" ({PATIENCE})") };
+                Refusal::State(format!("`{}` did not let go: {reason}{limit}", instance.name))
+            })?;
+        }
+        for instance in self.coming {
+            if let Err(error) = instance.activate().await {
+                if serving.iter().any(|before| before.name == instance.name) {
+                    return Err(Refusal::Invalid(format!("{}: {}", instance.name, error.line())));
+                }
+                tracing::error!(
+                    instance = instance.name,
+                    reason = error.line(),
+                    "not active; it is tried again"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    async fn discard(&self) {
+        for instance in self.coming {
+            let _ = instance.shut_down(LAST_MOMENT).await;
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What requests meet while one instance takes the place of another.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use e2e::http::{Client, status};
+use e2e::pserve::{Pserve, Site, eventually};
+use serde_json::json;
+
+/// The host, with a plugin that does not let go.
+fn start(limits: &str) -> (Site, Pserve, Client) {
+    let site = Site::new();
+    site.plugin("libmisbehaves.so");
+    site.ini(&format!(
+        "[auth]\napikey=k\n[limits]\n{limits}\n[plugin_parms]\nsessman=backend=memory\n\
+         misbehaves=auth_type=none&mode=hang-in-deactivate\n"
+    ));
+    let pserve = site.start();
+    let client = pserve.client().with("X-Custom-Auth", "k");
+    (site, pserve, client)
+}
+
+fn is_draining(client: &Client) -> bool {
+    let plugins = client.get("/plugins").expect(200).json();
+    let mut instances = plugins["instances"].as_array().expect("instances").iter();
+    instances.any(|instance| instance["name"] == "misbehaves" && instance["state"] == "draining")
+}
+
+#[test]
+fn who_waits_for_a_hand_over_that_is_given_up_is_answered() {
+    // Long before the grace is over, nobody would have time left.
+    let (_site, _pserve, client) = start("request_timeout=10\nshutdown_grace=600");
+    thread::scope(|scope| {
+        let reload = scope.spawn(|| client.post("/reload/misbehaves", json!({})));
+        eventually("the hand-over", || is_draining(&client));
+        assert_eq!(client.get("/misbehaves/fine").expect(200).text, "fine\n");
+        let error = reload.join().unwrap().expect(409).member("error");
+        assert!(
+            error.contains("`misbehaves` did not let go") && error.contains("request_timeout"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn who_waits_for_a_hand_over_takes_no_more_memory_than_bodies_may() {
+    let limits = "request_timeout=20\nshutdown_grace=600\nmax_body=1000\nmax_in_flight=1";
+    let (_site, pserve, client) = start(limits);
+    thread::scope(|scope| {
+        let reload = scope.spawn(|| client.post("/reload/misbehaves", json!({})));
+        eventually("the hand-over", || is_draining(&client));
+        let send = || {
+            let mut stream = TcpStream::connect(pserve.address()).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            let head = "GET /misbehaves/fine HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+            write!(stream, "{head}Content-Length: 1000\r\n\r\n{}", "x".repeat(1000)).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        let mut answers = [scope.spawn(send), scope.spawn(send)].map(|sent| sent.join().unwrap());
+        answers.sort();
+        assert_eq!(answers.each_ref().map(|answer| status(answer)), [Some(200), Some(503)], "{answers:?}");
+        assert!(answers[1].contains("too many bodies"), "{answers:?}");
+        reload.join().unwrap().expect(409);
+    });
+}
