@@ -266,7 +266,8 @@ impl Lifecycle {
 
     /// Puts a new instance of this name in; everything else stays as it is, the host's own settings included.
     async fn replace(&self, old: &Snapshot, name: &str) -> Result<Report, Refusal> {
-        let config = self.read_config().await?;
+        let mut config = self.read_config().await?;
+        config.paths = old.config.paths.clone();
         let (_, loaded) = self.prepare(config, Wanted::One(name.to_owned())).await?;
         if loaded.instances.is_empty() {
             return Err(match loaded.failures.first() {

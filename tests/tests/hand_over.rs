@@ -67,3 +67,25 @@ fn who_waits_for_a_hand_over_takes_no_more_memory_than_bodies_may() {
         reload.join().unwrap().expect(409);
     });
 }
+
+#[test]
+fn a_reload_of_one_instance_leaves_the_hosts_own_folders() {
+    let site = Site::new();
+    let write = |paths: &str| {
+        let rest = "[network]\nport=0\n[auth]\napikey=k\n[plugin_parms]\nsessman=";
+        site.write("pserve.ini", format!("[paths]\n{paths}\n{rest}\n"));
+    };
+    write("state=one");
+    let pserve = site.start();
+    let client = pserve.client().with("X-Custom-Auth", "k");
+    let id = client.post("/sessman/new", json!({})).expect(201).member("session_id");
+    let get = format!("/sessman/get?session_id={id}");
+    write("state=two\nplugins=nowhere");
+    client.post("/reload/sessman", json!({})).expect(200);
+    client.get(&get).expect(200);
+    assert!(!site.path("two").exists());
+    write("state=two");
+    client.post("/reload/all", json!({})).expect(200);
+    client.get(&get).expect(404);
+    assert!(site.path("two").exists());
+}

@@ -75,7 +75,7 @@ pub struct Network {
 }
 
 /// `[paths]`, made absolute against the folder of the file that names them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Paths {
     /// The folder of the plugin files.
     pub plugins: PathBuf,
