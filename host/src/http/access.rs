@@ -76,7 +76,7 @@ pub struct ExposureError {
 /// Whether a request comes from this machine's user: its Host is this machine and no proxy had it.
 ///
 /// A web page that has its own name resolve to 127.0.0.1 sends that name as Host, and a local reverse proxy
-/// would pass the whole world in.
+/// would pass the whole world in. One that sends a loopback Host and says nothing of itself cannot be told from a user.
 pub(crate) fn is_local(host: &str, headers: &HeaderMap) -> bool {
     let forwarded = headers.contains_key(FORWARDED)
         || headers.keys().any(|name| name.as_str().starts_with("x-forwarded-"));
@@ -126,7 +126,8 @@ impl Presented {
     }
 }
 
-/// What the keys of one place come to. Two are none: a request is one guess, not as many as fit into it.
+/// What the keys of one place come to. Two are none: a request is a guess in each of a few places, not as many as fit
+/// into it.
 pub(crate) fn presented<'a>(keys: &ApiKeys, candidates: impl IntoIterator<Item = &'a [u8]>) -> Presented {
     let mut candidates = candidates.into_iter().filter(|candidate| !candidate.is_empty());
     match (candidates.next(), candidates.next()) {
