@@ -1,11 +1,13 @@
 //! Sockets: a Unix one beside the address, and both when the configuration changes.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::process::Command;
+use std::time::Duration;
 
-use e2e::http::Client;
+use e2e::http::{Client, status};
 use e2e::pserve::{Pserve, Site};
 use serde_json::{Value, json};
 
@@ -105,4 +107,45 @@ fn sockets_follow_a_reload_and_stay_if_a_new_one_cannot_be_had() {
         pserve.client().try_send("GET", "/healthz", "").is_err()
     });
     moved.post("/sessman/new", json!({})).expect(201);
+}
+
+#[test]
+fn whoever_waits_at_a_port_that_is_given_up_is_still_answered() {
+    let site = Site::new();
+    let one_place = |port: u16| {
+        let limits = "[limits]\nmax_connections=1\n";
+        format!("{limits}{}", ini("").replace("port=0", &format!("port={port}")))
+    };
+    site.ini(&one_place(0));
+    let pserve = site.start();
+    let connect = || {
+        let stream = TcpStream::connect(pserve.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream
+    };
+    // It has the one place; of those who come after it one is taken from the queue and waits, the others stay there.
+    let mut first = connect();
+    write!(first, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = [0; 4096];
+    assert!(first.read(&mut answer).unwrap() > 0);
+    let waiting: Vec<TcpStream> = (0..5)
+        .map(|_| {
+            let mut stream = connect();
+            write!(stream, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    site.ini(&one_place(port));
+    write!(first, "POST /reload/all HTTP/1.1\r\nHost: localhost\r\nX-Custom-Auth: k\r\n\r\n").unwrap();
+    let mut rest = String::new();
+    first.read_to_string(&mut rest).unwrap();
+    assert_eq!(status(&rest), Some(200), "{rest}");
+    for mut stream in waiting {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(status(&answer), Some(200), "{answer}");
+    }
+    Client::new(&format!("http://127.0.0.1:{port}")).get("/healthz").expect(200);
+    assert!(TcpStream::connect(pserve.address()).is_err());
 }

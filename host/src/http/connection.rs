@@ -110,6 +110,8 @@ impl Connection {
             .serve_connection(io, service);
         let mut connection = pin!(connection);
         let ended = tokio::select! {
+            // First, so that a request that is there already is seen: told before it, hyper closes at once.
+            biased;
             ended = connection.as_mut() => ended,
             _ = self.stopped.changed() => {
                 connection.as_mut().graceful_shutdown();

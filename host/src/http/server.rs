@@ -6,6 +6,7 @@
 //! are at.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -17,9 +18,11 @@ use tokio_rustls::TlsAcceptor;
 use super::app::App;
 use super::connection::{Connection, Settings};
 use super::deadline::Deadlines;
-use super::listener::{ListenError, Listener, Place};
+use super::listener::{ListenError, Listener, Place, Stream};
 use crate::config::Config;
 
+/// For the system to tell of connections that wait at a socket that is given up.
+const LAST_LOOK: Duration = Duration::from_millis(100);
 /// After an error of `accept` that will not go away at once, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -183,37 +186,48 @@ struct Doorman {
 
 impl Doorman {
     async fn run(mut self, listener: Arc<Listener>) {
-        let mut stopped = self.stopped.clone();
-        tokio::select! {
-            _ = stopped.changed() => {}
-            () = self.let_in(&listener) => {}
-        }
-    }
-
-    async fn let_in(&mut self, listener: &Listener) {
         loop {
-            let (stream, address) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) if is_of_one_connection(&error) => continue,
+            let accepted = tokio::select! {
+                biased;
+                _ = self.stopped.changed() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, address)) => self.let_in(stream, address).await,
+                Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
                 }
-            };
-            // After accepting, not before: a socket that nobody comes to must not hold a place of another's.
-            let place = self.gate.enter().await;
-            let mut settings = self.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
-            if !self.tls {
-                settings.tls = None;
             }
-            let connection =
-                Connection { app: Arc::clone(&self.app), address, settings, stopped: self.stopped.clone() };
-            tokio::spawn(async move {
-                connection.serve(stream).await;
-                drop(place);
-            });
         }
+        // Whose connections the system has taken would be turned away with the socket. If another doorman has it, they
+        // are that one's.
+        let Some(listener) = Arc::into_inner(listener) else { return };
+        let mut waiting = Vec::new();
+        let end = Instant::now() + LAST_LOOK;
+        while let Ok(Ok(accepted)) = tokio::time::timeout_at(end, listener.accept()).await {
+            waiting.push(accepted);
+        }
+        drop(listener);
+        for (stream, address) in waiting {
+            self.let_in(stream, address).await;
+        }
+    }
+
+    async fn let_in(&self, stream: Stream, address: Option<IpAddr>) {
+        // After accepting, not before: a socket that nobody comes to must not hold a place of another's.
+        let place = self.gate.enter().await;
+        let mut settings = self.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if !self.tls {
+            settings.tls = None;
+        }
+        let connection =
+            Connection { app: Arc::clone(&self.app), address, settings, stopped: self.stopped.clone() };
+        tokio::spawn(async move {
+            connection.serve(stream).await;
+            drop(place);
+        });
     }
 }
 
