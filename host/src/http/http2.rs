@@ -2,8 +2,9 @@
 //!
 //! The clock counts what `deadline` counts for HTTP/1.1, but not in the same way, because requests and answers of many
 //! streams mix: the time until the first request; from the first byte of a header block to its end, which no other
-//! frame may interrupt; the time without any request; and for how long the client takes nothing of an answer. hyper
-//! asks an answer's body for more only when the client has made room for it, which is how the last one is seen.
+//! frame may interrupt; the time without any request; and for how long the client takes nothing of its answers. hyper
+//! asks an answer's body for more only when the client has made room for it, which is how the last one is seen; room
+//! for a byte is enough, so for the last piece of an answer there is only the time without any request.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -121,13 +122,17 @@ struct State {
     headers_since: Option<Instant>,
     /// The requests under way; with a time: since when their answers have been waiting for the client.
     requests: HashMap<u64, Option<Instant>>,
+    /// When the client last took something of an answer that waited.
+    taken: Instant,
     next: u64,
 }
 
 impl Clock {
     fn new(deadlines: Deadlines) -> Self {
+        let now = Instant::now();
         let state = State {
-            idle_since: Instant::now(),
+            idle_since: now,
+            taken: now,
             is_new: true,
             headers_since: None,
             requests: HashMap::new(),
@@ -164,8 +169,7 @@ impl Clock {
             .is_empty()
             .then(|| state.idle_since + if state.is_new { header } else { keepalive });
         let headers = state.headers_since.map(|since| since + header);
-        let answers = state.requests.values().flatten().min().map(|since| *since + write);
-        [idle, headers, answers].into_iter().flatten().min()
+        [idle, headers, state.answer_deadline(write)].into_iter().flatten().min()
     }
 
     /// A request's headers are complete.
@@ -188,6 +192,17 @@ impl Clock {
     }
 }
 
+impl State {
+    /// Answers that wait take turns, so one of them may wait as long as the others get on: for as many times as there
+    /// are of them, or a client could keep them for ever by taking another.
+    fn answer_deadline(&self, write: Duration) -> Option<Instant> {
+        let waiting = self.requests.values().flatten();
+        let turns = u32::try_from(waiting.clone().count()).unwrap_or(u32::MAX);
+        let oldest = *waiting.min()?;
+        Some((oldest.max(self.taken) + write).min(oldest + write.saturating_mul(turns)))
+    }
+}
+
 /// Lives as long as a request is being answered.
 struct RequestGuard {
     clock: Clock,
@@ -197,8 +212,12 @@ struct RequestGuard {
 impl RequestGuard {
     /// Whether the answer waits for the client now.
     fn waits(&self, waits: bool) {
-        let since = waits.then(Instant::now);
-        self.clock.state().requests.insert(self.number, since);
+        let now = Instant::now();
+        let mut state = self.clock.state();
+        let before = state.requests.insert(self.number, waits.then_some(now));
+        if !waits && before.flatten().is_some() {
+            state.taken = now;
+        }
     }
 }
 
@@ -383,5 +402,34 @@ mod tests {
         other.waits(true);
         one.waits(false);
         assert_eq!(seconds(&clock).await, 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_on_a_slow_line_take_turns() {
+        let clock = Clock::new(DEADLINES);
+        let guards: Vec<RequestGuard> = (0..100).map(|_| clock.request()).collect();
+        guards.iter().for_each(|guard| guard.waits(true));
+        // Each has its turn after 50 seconds.
+        for guard in guards.iter().cycle().take(300) {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            assert!(clock.deadline() > Some(Instant::now()));
+            guard.waits(false);
+            guard.waits(true);
+        }
+        assert_eq!(seconds(&clock).await, 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_not_kept_for_ever_by_taking_another() {
+        let clock = Clock::new(DEADLINES);
+        let (kept, other) = (clock.request(), clock.request());
+        kept.waits(true);
+        other.waits(true);
+        for _ in 0..59 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            other.waits(false);
+            other.waits(true);
+        }
+        assert_eq!(seconds(&clock).await, 1);
     }
 }
