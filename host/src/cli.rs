@@ -10,7 +10,7 @@ use crate::config;
 
 /// What the user asked for.
 #[derive(Debug, Parser)]
-#[command(name = "pserve", version, about, long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+#[command(name = "pserve", version, about, long_about = long_about(), after_long_help = EXAMPLES)]
 pub struct Cli {
     /// Configuration file.
     #[arg(short, long = "ini-file", value_name = "FILE", default_value = "pserve.ini", global = true)]
@@ -79,13 +79,19 @@ impl Cli {
     }
 }
 
-const LONG_ABOUT: &str = "\
+fn long_about() -> String {
+    format!(
+        "\
 pserve loads every plugin of a directory and serves their routes over HTTP.
 
-The configuration is an INI file with the sections network, paths, auth, limits, log and plugin_parms.
+The configuration is an INI file with these sections:
+{}.
 A variable PSERVE_SECTION_KEY in the environment overrides a key, PSERVE_NETWORK_PORT for example.
 SIGTERM and SIGINT stop the host after the requests under way; a second one stops it at once.
-SIGHUP and SIGUSR1 make it read its files again; what is wrong in them leaves everything as it is.";
+SIGHUP and SIGUSR1 make it read its files again; what is wrong in them leaves everything as it is.",
+        config::SECTIONS.join(", ")
+    )
+}
 
 const EXAMPLES: &str = "\
 Examples:

@@ -34,6 +34,7 @@ pub use self::plugin_parms::{AuthType, InstanceConfig, InstanceLine};
 pub use self::problem::{ConfigError, Problem};
 pub use self::proxies::Proxies;
 pub use self::secret::{ApiKey, ApiKeys, Parameters};
+pub(crate) use self::sections::SECTIONS;
 pub use self::tls::Tls;
 
 use self::layers::{IniFile, IniFormat};

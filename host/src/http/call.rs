@@ -269,8 +269,8 @@ impl<'a> Call<'a> {
         }
         let name = &self.mount.instance.name;
         let detail = format!(
-            "`{name}` has no key, so it answers only requests to localhost that no proxy passed on: write `apikey` \
-             in [auth], or `auth_type=none` in the parameters of `{name}`"
+            "`{name}` has no key, so it answers only requests to localhost without Forwarded or X-Forwarded-...: write \
+             `apikey` in [auth], or `auth_type=none` in the parameters of `{name}`"
         );
         Err(Step::refuse(problem(StatusCode::FORBIDDEN, &detail)))
     }
