@@ -233,3 +233,26 @@ fn a_client_that_does_not_get_on_is_left_on_http_2_too() {
     });
     pserve.wait_for_log("listening");
 }
+
+#[test]
+fn floods_of_resets_and_of_continuations_end_their_connection_alone() {
+    // Nothing here is for want of time.
+    let (site, pserve) = start("[limits]\nheader_timeout=600\nkeepalive_timeout=600\nrequest_timeout=600");
+    let get = get("/healthz");
+    let mut resets = Frames::connect(pserve.address(), &[]);
+    let each = |stream| [frame(1, 5, stream, &get), frame(3, 0, stream, &[0, 0, 0, 8])].concat();
+    let mut few = Frames::connect(pserve.address(), &[]);
+    few.send(&(1..=9).step_by(2).flat_map(each).collect::<Vec<u8>>());
+    resets.send(&(1..=253).step_by(2).flat_map(each).collect::<Vec<u8>>());
+    eventually("a flood of resets ends", || resets.has_ended());
+
+    let mut headers = Frames::connect(pserve.address(), &[]);
+    headers.send(&frame(1, 0, 1, &get));
+    eventually("a flood of continuations ends", || {
+        headers.send(&frame(9, 0, 1, &[0x82]));
+        headers.has_ended()
+    });
+    let (status, version, _) = request(&site, &pserve, &["--http2"], "/healthz");
+    assert_eq!((status, version.as_str()), (200, "2"));
+    assert!(!few.has_ended());
+}
