@@ -1,15 +1,15 @@
 //! One instance takes the place of another while requests wait.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use crate::config::Limits;
 use crate::lifecycle::{LAST_MOMENT, Refusal};
 use crate::plugin::{Instance, State};
 
-/// How long the leaving have for their requests and to let go, together: those who wait must still have time.
+/// How long the leaving have, for their requests and to let go together.
 const PATIENCE: &str = "the shorter of [limits] shutdown_grace and half of request_timeout";
 
 /// Instances that go, and instances that come.
@@ -19,11 +19,13 @@ pub(crate) struct HandOver<'a> {
 }
 
 impl HandOver<'_> {
-    /// Takes from the leaving what the coming need, within `patience`. If that fails, the leaving serve as before.
+    /// Takes from the leaving what the coming need. If that fails, the leaving serve as before.
     ///
     /// # Errors
     /// Who did not come to rest, or could not be activated.
-    pub(crate) async fn run(&self, patience: Duration) -> Result<(), Refusal> {
+    pub(crate) async fn run(&self, limits: &Limits) -> Result<(), Refusal> {
+        // Those who wait must still have time for their answer.
+        let patience = limits.shutdown_grace.min(limits.request_timeout / 2);
         let serving: Vec<&Arc<Instance>> =
             self.leaving.iter().filter(|instance| instance.state() == State::Ready).collect();
         let deadline = Instant::now() + patience;
@@ -93,8 +95,6 @@ impl HandOver<'_> {
     }
 
     async fn discard(&self) {
-        for instance in self.coming {
-            let _ = instance.shut_down(LAST_MOMENT).await;
-        }
+        join_all(self.coming.iter().map(|instance| instance.shut_down(LAST_MOMENT))).await;
     }
 }

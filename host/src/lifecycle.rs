@@ -370,10 +370,7 @@ impl Lifecycle {
         }
         let gone = leaving.iter().filter(|instance| new.mount(&instance.name).is_none());
         report.unloaded = gone.map(|instance| instance.name.clone()).collect();
-        let limits = &old.config.limits;
-        // Those who wait must still have time for their answer.
-        let patience = limits.shutdown_grace.min(limits.request_timeout / 2);
-        HandOver { leaving: &leaving, coming: &coming }.run(patience).await?;
+        HandOver { leaving: &leaving, coming: &coming }.run(&old.config.limits).await?;
         for instance in &coming {
             if let Some(before) = leaving.iter().find(|before| before.name == instance.name) {
                 instance.requests.store(before.requests.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -281,3 +281,13 @@ fn a_page_of_the_same_site_writes_nothing_with_the_cookie_in_chromium() {
     }
     assert_eq!(log.matches("status=201").count(), 1, "nothing but the test began a session: {log}");
 }
+
+#[test]
+fn an_origin_with_a_slip_in_its_port_is_not_taken_for_another_one() {
+    let site = Site::new();
+    for origin in ["https://app.test:84430", "https://app.test:80x", "https://*.app.test"] {
+        site.ini(&format!("[cors]\nenabled=true\norigin_url={origin}"));
+        let log = site.try_start().err().expect("it does not start");
+        assert!(log.contains("origin_url") && log.contains("expected origins"), "{log}");
+    }
+}

@@ -61,6 +61,23 @@ fn a_stop_does_not_wait_for_reloads_that_wait() {
     assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
 }
 
+#[test]
+fn a_stop_does_not_wait_for_an_instance_that_is_being_activated() {
+    let settings = "[limits]\nshutdown_grace=1\n[auth]\napikey=k";
+    let site = site(settings, &[("a", "fine")]);
+    let pserve = site.start();
+    write(&site, settings, &[("a", "hang-in-activate")]);
+    pserve.signal(Signal::HUP);
+    let plugins = || pserve.client().with("X-Custom-Auth", "k").get("/plugins").expect(200).text;
+    eventually("the hand-over", || plugins().contains("draining"));
+    let (begun, log) = (Instant::now(), site.path("pserve.log"));
+    assert!(pserve.stop().success());
+    // It would be given up after half a minute.
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("a reload was still under way after shutdown_grace"), "{log}");
+}
+
 /// How many processes that process has started, on whichever thread.
 fn children(process: u32) -> usize {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().map_while(Result::ok);
