@@ -88,9 +88,10 @@ impl Service {
         let name = "sessman_clock_offset_seconds";
         let offset = self.clock_offset.load(Ordering::Relaxed) as f64 / 1e6;
         format!(
-            "{}# HELP {name} How far the wall clock is ahead of the clock that sessions end by.\n\
+            "{}{}# HELP {name} How far the wall clock is ahead of the clock that sessions end by.\n\
              # TYPE {name} gauge\n{name} {offset}\n",
-            self.sessions.metrics()
+            self.sessions.metrics(),
+            self.sessions.store_metrics(),
         )
     }
 

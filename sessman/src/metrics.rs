@@ -82,19 +82,44 @@ impl Counter {
 
 /// How long calls took.
 #[derive(Debug, Default)]
-struct Times {
+pub(crate) struct Times {
     /// Calls in each class, and in the last place those beyond all of them.
     classes: [Counter; BOUNDS.len() + 1],
     micros: Counter,
 }
 
+impl Times {
+    /// Counts a call.
+    pub(crate) fn add(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.classes[BOUNDS.partition_point(|bound| *bound < micros)].increment();
+        self.micros.add(micros);
+    }
+
+    /// Writes them as the samples of a histogram with a `label="value"`, or without one.
+    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, name: &str, label: &str) -> fmt::Result {
+        let comma = if label.is_empty() { "" } else { "," };
+        let mut count = 0;
+        for (bound, class) in BOUNDS.iter().zip(&self.classes) {
+            count += class.get();
+            writeln!(f, "{name}_bucket{{{label}{comma}le=\"{}\"}} {count}", seconds(*bound))?;
+        }
+        count += self.classes[BOUNDS.len()].get();
+        writeln!(f, "{name}_bucket{{{label}{comma}le=\"+Inf\"}} {count}")?;
+        let labels = if label.is_empty() { String::new() } else { format!("{{{label}}}") };
+        writeln!(f, "{name}_sum{labels} {}\n{name}_count{labels} {count}", seconds(self.micros.get()))
+    }
+}
+
+/// Writes what goes before the samples of a name.
+pub(crate) fn head(f: &mut fmt::Formatter<'_>, name: &str, kind: &str, help: &str) -> fmt::Result {
+    writeln!(f, "# HELP {name} {help}\n# TYPE {name} {kind}")
+}
+
 impl Metrics {
     /// Counts a call of the store.
     pub(crate) fn asked(&self, operation: Operation, took: Duration, error: Option<&StoreError>) {
-        let times = &self.times[operation as usize];
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        times.classes[BOUNDS.partition_point(|bound| *bound < micros)].increment();
-        times.micros.add(micros);
+        self.times[operation as usize].add(took);
         if let Some(error) = error {
             self.errors[match error {
                 StoreError::Unavailable(_) => 0,
@@ -115,7 +140,8 @@ impl fmt::Display for Metrics {
             ("evicted", "Sessions that ended because of max_sessions_per_user.", &self.evicted),
         ] {
             let name = format!("sessman_sessions_{name}_total");
-            writeln!(f, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {}", counter.get())?;
+            head(f, &name, "counter", help)?;
+            writeln!(f, "{name} {}", counter.get())?;
         }
         self.write_errors(f)?;
         self.write_times(f)
@@ -125,7 +151,7 @@ impl fmt::Display for Metrics {
 impl Metrics {
     fn write_errors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = "sessman_store_errors_total";
-        writeln!(f, "# HELP {name} Calls of the store that failed.\n# TYPE {name} counter")?;
+        head(f, name, "counter", "Calls of the store that failed.")?;
         for (kind, count) in ERRORS.iter().zip(&self.errors) {
             writeln!(f, "{name}{{kind=\"{kind}\"}} {}", count.get())?;
         }
@@ -134,19 +160,9 @@ impl Metrics {
 
     fn write_times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = "sessman_store_duration_seconds";
-        writeln!(f, "# HELP {name} How long calls of the store took.\n# TYPE {name} histogram")?;
+        head(f, name, "histogram", "How long calls of the store took.")?;
         for ((_, operation), times) in OPERATIONS.iter().zip(&self.times) {
-            let mut count = 0;
-            for (bound, class) in BOUNDS.iter().zip(&times.classes) {
-                count += class.get();
-                let bound = seconds(*bound);
-                writeln!(f, "{name}_bucket{{operation=\"{operation}\",le=\"{bound}\"}} {count}")?;
-            }
-            count += times.classes[BOUNDS.len()].get();
-            writeln!(f, "{name}_bucket{{operation=\"{operation}\",le=\"+Inf\"}} {count}")?;
-            let sum = seconds(times.micros.get());
-            writeln!(f, "{name}_sum{{operation=\"{operation}\"}} {sum}")?;
-            writeln!(f, "{name}_count{{operation=\"{operation}\"}} {count}")?;
+            times.write(f, name, &format!("operation=\"{operation}\""))?;
         }
         Ok(())
     }

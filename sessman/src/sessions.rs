@@ -92,6 +92,11 @@ impl Sessions {
         &self.metrics
     }
 
+    /// What the store counts of its own, in the text format of Prometheus.
+    pub fn store_metrics(&self) -> String {
+        self.store.metrics()
+    }
+
     /// What happens to them from now on.
     pub fn events(&self) -> &Events {
         &self.events

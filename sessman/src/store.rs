@@ -202,7 +202,7 @@ pub trait Store: Send + Sync {
     async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool>;
 
     /// Live records in the order of their handles. One that exists from the first page to the last is on exactly
-    /// one of them, whatever is written meanwhile.
+    /// one of them, whatever is written meanwhile. A page may be short, or empty, although others follow.
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page>;
 
     /// Counts what is stored.
@@ -234,6 +234,11 @@ pub trait Store: Send + Sync {
 
     /// Whether the store can be reached and written to.
     async fn ping(&self) -> Result<()>;
+
+    /// What it counts of its own, in the text format of Prometheus.
+    fn metrics(&self) -> String {
+        String::new()
+    }
 
     /// Lets go of files, locks and connections, after everything that was asked before is done.
     async fn close(&self);

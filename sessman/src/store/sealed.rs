@@ -265,6 +265,10 @@ impl Store for SealedStore {
         self.inner.ping().await
     }
 
+    fn metrics(&self) -> String {
+        self.inner.metrics()
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }

@@ -1,6 +1,7 @@
-//! Settings of a server with which sessions are lost, said once in the log.
+//! Settings of a server with which sessions are lost: said once in the log, and shown in the metrics.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,14 +10,57 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::timeout;
 
 use super::server_url::Address;
+use crate::metrics::head;
 
 /// Nobody waits for it.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What has been said already.
+/// What each server said when a connection to it was made.
 #[derive(Default)]
 pub(super) struct Hazards {
-    said: Mutex<HashSet<String>>,
+    found: Mutex<HashMap<String, Vec<Hazard>>>,
+}
+
+/// A setting that loses sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Hazard {
+    /// With which a full server drops live sessions: this policy.
+    Evicts(String),
+    /// Without which sessions are gone when the server ends.
+    NoAppendOnlyFile,
+    /// It may not be asked.
+    Unknown,
+}
+
+impl Hazard {
+    const KINDS: [&str; 3] = ["evicts", "no_append_only_file", "unknown"];
+
+    /// Its place among [`KINDS`](Self::KINDS).
+    fn kind(&self) -> usize {
+        match self {
+            Self::Evicts(_) => 0,
+            Self::NoAppendOnlyFile => 1,
+            Self::Unknown => 2,
+        }
+    }
+}
+
+impl fmt::Display for Hazard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Evicts(policy) => write!(
+                f,
+                "maxmemory-policy is {policy}, so that it drops live sessions when its memory is full; set it to \
+                 noeviction"
+            ),
+            Self::NoAppendOnlyFile => f.write_str(
+                "appendonly is no, so that sessions since its last snapshot are gone when it ends; set it to yes",
+            ),
+            Self::Unknown => f.write_str(
+                "the login may not ask for INFO, so it is unknown whether the server evicts or keeps sessions",
+            ),
+        }
+    }
 }
 
 impl Hazards {
@@ -27,28 +71,46 @@ impl Hazards {
             let found = match timeout(LIMIT, connection.send_packed_command(&redis::cmd("INFO"))).await {
                 Ok(Ok(Value::BulkString(bytes))) => found_in(&String::from_utf8_lossy(&bytes)),
                 Ok(Ok(Value::VerbatimString { text, .. })) => found_in(&text),
-                Ok(Ok(Value::ServerError(_))) => {
-                    vec!["the login may not ask for INFO, so it is unknown whether the server evicts or keeps sessions".into()]
-                }
+                Ok(Ok(Value::ServerError(_))) => vec![Hazard::Unknown],
                 _ => return,
             };
-            for hazard in found {
-                this.say(&address, hazard);
-            }
+            this.learn(address, found);
         });
     }
 
-    fn say(&self, address: &str, hazard: String) {
-        let line = format!("{address}: {hazard}");
-        let is_new = self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(line);
-        if is_new {
+    fn learn(&self, address: String, found: Vec<Hazard>) {
+        let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(address.clone()).or_default();
+        for hazard in found.iter().filter(|hazard| !known.contains(hazard)) {
             tracing::warn!("the Redis server {address}: {hazard}");
         }
+        *known = found;
+    }
+}
+
+/// In the text format of Prometheus.
+impl fmt::Display for Hazards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut servers = [0_u32; Hazard::KINDS.len()];
+        for hazard in self.found.lock().unwrap_or_else(PoisonError::into_inner).values().flatten() {
+            servers[hazard.kind()] += 1;
+        }
+        let name = "sessman_redis_hazards";
+        head(
+            f,
+            name,
+            "gauge",
+            "Servers with settings that lose sessions, when they were last connected to.",
+        )?;
+        for (kind, servers) in Hazard::KINDS.iter().zip(servers) {
+            writeln!(f, "{name}{{hazard=\"{kind}\"}} {servers}")?;
+        }
+        Ok(())
     }
 }
 
 /// What an answer to `INFO` says that loses sessions.
-fn found_in(info: &str) -> Vec<String> {
+fn found_in(info: &str) -> Vec<Hazard> {
     let value = |name: &str| {
         let mut lines = info.lines().filter_map(|line| line.split_once(':'));
         lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
@@ -57,22 +119,17 @@ fn found_in(info: &str) -> Vec<String> {
     // A policy has no meaning where memory has no limit.
     let has_limit = value("maxmemory").is_some_and(|bytes| bytes != "0");
     if let Some(policy) = value("maxmemory_policy").filter(|policy| has_limit && *policy != "noeviction") {
-        hazards.push(format!(
-            "maxmemory-policy is {policy}, so that it drops live sessions when its memory is full; set it to noeviction"
-        ));
+        hazards.push(Hazard::Evicts(policy.to_owned()));
     }
     if value("aof_enabled") == Some("0") {
-        hazards.push(
-            "appendonly is no, so that sessions since its last snapshot are gone when it ends; set it to yes"
-                .into(),
-        );
+        hazards.push(Hazard::NoAppendOnlyFile);
     }
     hazards
 }
 
 #[cfg(test)]
 mod tests {
-    use super::found_in;
+    use super::*;
 
     #[test]
     fn what_evicts_or_forgets_is_found() {
@@ -82,12 +139,24 @@ mod tests {
                  # Persistence\r\naof_enabled:{aof}\r\n"
             ))
         };
-        assert_eq!(info("0", "allkeys-lru", "1"), Vec::<String>::new());
-        assert_eq!(info("1000", "noeviction", "1"), Vec::<String>::new());
+        assert_eq!(info("0", "allkeys-lru", "1"), []);
+        assert_eq!(info("1000", "noeviction", "1"), []);
         let [evicts] = &info("1000", "volatile-ttl", "1")[..] else { panic!("one hazard") };
-        assert!(evicts.contains("maxmemory-policy is volatile-ttl") && evicts.contains("noeviction"));
-        let [forgets] = &info("0", "noeviction", "0")[..] else { panic!("one hazard") };
-        assert!(forgets.contains("appendonly"));
+        let said = evicts.to_string();
+        assert!(said.contains("maxmemory-policy is volatile-ttl") && said.contains("noeviction"), "{said}");
+        assert_eq!(info("0", "noeviction", "0"), [Hazard::NoAppendOnlyFile]);
         assert!(found_in("").is_empty());
+    }
+
+    #[test]
+    fn what_a_server_says_now_is_shown() {
+        let hazards = Hazards::default();
+        hazards.learn("a:1".into(), vec![Hazard::Evicts("allkeys-lru".into()), Hazard::NoAppendOnlyFile]);
+        hazards.learn("b:1".into(), vec![Hazard::NoAppendOnlyFile]);
+        let shows = |line: &str| hazards.to_string().lines().any(|found| found == line);
+        assert!(shows(r#"sessman_redis_hazards{hazard="evicts"} 1"#));
+        assert!(shows(r#"sessman_redis_hazards{hazard="no_append_only_file"} 2"#));
+        hazards.learn("a:1".into(), Vec::new());
+        assert!(shows(r#"sessman_redis_hazards{hazard="evicts"} 0"#));
     }
 }

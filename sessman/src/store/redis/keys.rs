@@ -1,8 +1,10 @@
-//! The names of the keys: `<prefix>:s:<handle>` is a session, `<prefix>:u:<user>` the names of a user's sessions,
-//! `<prefix>:p:<user>` their places.
+//! The names of the keys: `<prefix>:s:<handle>` is a session, `<prefix>:i:<first byte>` the names of all sessions whose
+//! handles begin with that byte, `<prefix>:u:<user>` the names of a user's sessions, `<prefix>:p:<user>` their places.
 
-use super::layout::{MARK_BYTES, Mark};
+use super::layout::Mark;
 use crate::id::Handle;
+
+const HANDLE_BYTES: usize = 12;
 
 /// Which keys are ours.
 #[derive(Debug, Clone)]
@@ -10,7 +12,7 @@ pub(super) struct Keys {
     prefix: String,
 }
 
-/// A name of a session, as it is among those of a user: the handle, and the session's mark.
+/// A name of a session, as it is among those of all and among those of a user: the handle, and the session's mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) handle: Handle,
@@ -43,6 +45,11 @@ impl Keys {
 
     pub(super) fn session(&self, handle: Handle) -> Vec<u8> {
         self.beginning(Kind::Session, &handle.to_string())
+    }
+
+    /// The names of all sessions whose handles begin with `first`.
+    pub(super) fn index(&self, first: u8) -> Vec<u8> {
+        format!("{}:i:{first:02x}", self.prefix).into_bytes()
     }
 
     pub(super) fn names(&self, user_id: &str) -> Vec<u8> {
@@ -81,14 +88,14 @@ impl Keys {
 }
 
 impl Name {
+    /// In the order of handles, as the handle's bytes come first.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        [self.handle.to_string().as_bytes(), &self.mark].concat()
+        [self.handle.as_bytes().as_slice(), &self.mark].concat()
     }
 
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let (handle, mark) = bytes.split_at_checked(Handle::TEXT_LENGTH)?;
-        let mark: [u8; MARK_BYTES] = mark.try_into().ok()?;
-        Some(Self { handle: Handle::parse(std::str::from_utf8(handle).ok()?)?, mark })
+        let (handle, mark) = bytes.split_first_chunk::<HANDLE_BYTES>()?;
+        Some(Self { handle: Handle::from(*handle), mark: mark.try_into().ok()? })
     }
 }
 

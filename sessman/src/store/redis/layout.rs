@@ -12,8 +12,12 @@ use crate::record::Record;
 use crate::store::StoreError;
 use crate::time::Timestamp;
 
-/// Sets the sessions that have had the same handle one after the other apart.
+/// Sets the sessions that have had the same handle one after the other apart: the second that one began in, and what is
+/// random.
 pub(super) const MARK_BYTES: usize = 8;
+
+/// The seconds since 1970, whose 32 bits begin anew in 2106.
+const MARK_SECONDS: usize = 4;
 
 /// So much is before the user.
 pub(super) const HEAD_BYTES: usize = 114;
@@ -22,7 +26,7 @@ pub(super) const HEAD_BYTES: usize = 114;
 const SCHEMA: usize = 0;
 /// [`HAS_USER`] and [`HAS_AUTH_TIME`].
 const FLAGS: usize = 1;
-const MARK: usize = 2;
+pub(super) const MARK: usize = 2;
 const SECRET_HASH: usize = 10;
 const VERSION: usize = 42;
 const CREATED_AT: usize = 50;
@@ -46,6 +50,40 @@ pub(super) type Mark = [u8; MARK_BYTES];
 pub(super) struct Life {
     pub(super) created_at: Timestamp,
     pub(super) expires_at: Timestamp,
+}
+
+/// Fills `bytes` from the system's generator.
+///
+/// # Errors
+/// There is none.
+pub(super) fn fill_at_random(bytes: &mut [u8]) -> Result<(), StoreError> {
+    getrandom::fill(bytes)
+        .map_err(|error| StoreError::Unusable(format!("the system gives no randomness: {error}")))
+}
+
+/// The mark of a session that begins at `now`.
+///
+/// # Errors
+/// As [`fill_at_random`].
+pub(super) fn new_mark(now: Timestamp) -> Result<Mark, StoreError> {
+    let mut mark: Mark = [0; MARK_BYTES];
+    let (begun, random) = mark.split_at_mut(MARK_SECONDS);
+    begun.copy_from_slice(&seconds(now).to_be_bytes());
+    fill_at_random(random)?;
+    Ok(mark)
+}
+
+/// How many seconds ago the session of a mark began; 0 if that was not before `now`.
+pub(super) fn age(mark: &Mark, now: Timestamp) -> u32 {
+    let begun = u32::from_be_bytes(std::array::from_fn(|index| mark[index]));
+    let age = seconds(now).wrapping_sub(begun);
+    // More than half of all that there are: it is the future.
+    if age > u32::MAX / 2 { 0 } else { age }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they begin anew in 2106")]
+fn seconds(at: Timestamp) -> u32 {
+    at.as_millis().div_euclid(1_000) as u32
 }
 
 /// Writes a record.
@@ -131,6 +169,21 @@ pub(super) fn is_of(beginning: &[u8], mark: &Mark, user_id: &str) -> bool {
     parts.array(MARK).is_ok_and(|found: Mark| found == *mark)
         && parts.length(USER_LENGTH).is_ok_and(|length| length == user_id.len())
         && beginning.get(HEAD_BYTES..) == Some(user_id.as_bytes())
+}
+
+/// How many bytes the user has, of a record's beginning.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn user_length(beginning: &[u8]) -> Result<usize, StoreError> {
+    check_schema(beginning)?;
+    Parts(beginning).length(USER_LENGTH)
+}
+
+/// The user, of as much of a record as there is before the metadata; `None` for nobody's, and where it is cut short.
+pub(super) fn user(beginning: &[u8]) -> Option<&str> {
+    let length = user_length(beginning).ok().filter(|length| *length > 0)?;
+    std::str::from_utf8(beginning.get(HEAD_BYTES..HEAD_BYTES + length)?).ok()
 }
 
 /// A moment as scripts put it into a record.

@@ -20,7 +20,6 @@ macro_rules! step {
 step!(CREATE, "scripts/create.lua");
 step!(UPDATE, "scripts/update.lua");
 step!(DELETE, "scripts/delete.lua");
-step!(PURGE, "scripts/purge.lua");
 step!(CLAIM, "scripts/claim.lua");
 step!(RELEASE, "scripts/release.lua");
 step!(FORGET, "scripts/forget.lua");

@@ -83,6 +83,11 @@ impl Servers {
         })
     }
 
+    /// Settings of theirs that lose sessions.
+    pub(super) fn hazards(&self) -> &Hazards {
+        &self.hazards
+    }
+
     /// Sends a command about one key to the server that has it.
     pub(super) async fn call(
         self: &Arc<Self>,

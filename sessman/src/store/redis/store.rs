@@ -1,11 +1,11 @@
 //! The store itself: each call of the contract as one script, and for a session of a user a name beside it.
 
-use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::{join, try_join};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use redis::{Cmd, Value};
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
@@ -13,11 +13,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::config::RedisConfig;
 use super::failure::Trouble;
+use super::index;
 use super::keys::{Keys, Kind, Name};
-use super::layout::{self, HEAD_BYTES, Life, MARK_BYTES, Mark, unreadable};
-use super::scripts::{CREATE, DELETE, PURGE, UPDATE};
+use super::layout::{self, HEAD_BYTES, Mark, unreadable};
+use super::scripts::{CREATE, DELETE, UPDATE};
 use super::servers::{CALL_LIMIT, Servers, deadline};
-use super::sweep::{Scan, bytes, of_ours};
+use super::sweep::{Scan, bytes};
 use super::users;
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
@@ -33,26 +34,30 @@ const LAG: Duration = Duration::from_secs(60);
 /// Calls under way at once; what waits for a server that hangs stays bounded.
 const MAX_CALLS: u32 = 1_024;
 
-/// Records that are read or deleted in one go.
-const SLICE: usize = 250;
+/// Steps of a walk over all sessions, of [some keys](super::sweep) each, in which one clean-up looks for their names.
+const MENDED_STEPS: usize = 32;
 
 /// Deletions under way at once, of many that are to be made.
 const TOGETHER: usize = 64;
 
 /// Sessions in Redis. See [the module](super) for what is promised.
 pub struct RedisStore {
-    servers: Arc<Servers>,
-    keys: Keys,
+    pub(super) servers: Arc<Servers>,
+    pub(super) keys: Keys,
     calls: Semaphore,
     /// The engine's time when it last said it, in milliseconds.
     latest: AtomicI64,
     /// Where the last slice of a purge ended.
     purged_to: Mutex<Option<String>>,
+    /// From which part of the index on the next clean-up tidies.
+    tidied_to: AtomicU8,
+    /// Where the last clean-up ended to mend names.
+    mended_to: Mutex<Option<String>>,
 }
 
 /// A call that is under way, and when it must have ended.
-struct Turn<'a> {
-    deadline: Instant,
+pub(super) struct Turn<'a> {
+    pub(super) deadline: Instant,
     _permit: SemaphorePermit<'a>,
 }
 
@@ -74,16 +79,21 @@ impl RedisStore {
     pub fn open(config: &RedisConfig) -> Result<Self> {
         let settings = config.settings().map_err(|problem| StoreError::Unusable(problem.to_string()))?;
         let keys = Keys::new(&settings.prefix);
+        // Several processes begin in different places, so that together they are round sooner.
+        let mut tidied_to = [0];
+        layout::fill_at_random(&mut tidied_to)?;
         Ok(Self {
             servers: Servers::new(settings),
             keys,
             calls: Semaphore::new(MAX_CALLS as usize),
             latest: AtomicI64::new(i64::MIN),
             purged_to: Mutex::default(),
+            tidied_to: AtomicU8::new(tidied_to[0]),
+            mended_to: Mutex::default(),
         })
     }
 
-    async fn turn(&self) -> Result<Turn<'_>> {
+    pub(super) async fn turn(&self) -> Result<Turn<'_>> {
         let deadline = deadline();
         let permit = timeout_at(deadline, self.calls.acquire()).await;
         let permit = permit.map_err(|_| Trouble::TimedOut(CALL_LIMIT))?.map_err(|_| Trouble::Closed)?;
@@ -110,158 +120,74 @@ impl RedisStore {
         }
     }
 
-    /// The records of several handles, in their order. What is there and cannot be read is left out, and reported.
-    async fn read_all(&self, handles: &[Handle], deadline: Instant) -> Result<Vec<Option<(Record, Mark)>>> {
-        let commands: Vec<(Vec<u8>, Cmd)> = handles
-            .iter()
-            .map(|handle| {
-                let key = self.keys.session(*handle);
-                let mut command = redis::cmd("GET");
-                command.arg(&key);
-                (key, command)
-            })
-            .collect();
-        let answers = self.servers.call_each(&commands, deadline).await?;
-        let read = |(handle, answer)| {
-            let Some(found) = of_ours(answer)?.and_then(bytes) else { return Ok(None) };
-            Ok(layout::read(handle, &found)
-                .inspect_err(|unreadable| tracing::warn!(%unreadable, "a key is left out of the sessions"))
-                .ok())
-        };
-        handles.iter().copied().zip(answers).map(read).collect()
-    }
-
-    /// Deletes a record and its name.
+    /// Deletes a record and its names, with conditions: its secret's hash, and that its time is over. Whose it was, if it
+    /// did: the outer `None` says that it did not.
     async fn delete_record(
         &self,
         handle: Handle,
         secret_hash: Option<SecretHash>,
+        now: Option<Timestamp>,
         deadline: Instant,
-    ) -> Result<bool> {
-        let key = self.keys.session(handle);
-        let secret = secret_hash.map_or(Vec::new(), |secret_hash| secret_hash.as_bytes().to_vec());
-        let answer = self.servers.run(&DELETE, &key, &[secret], deadline).await?;
-        let parts = match answer {
-            Value::Int(0) => return Ok(false),
-            Value::Array(parts) => parts,
-            _ => return Err(unexpected()),
+    ) -> Result<Option<Option<String>>> {
+        let arguments = [
+            secret_hash.map_or(Vec::new(), |secret_hash| secret_hash.as_bytes().to_vec()),
+            now.map_or(Vec::new(), |now| now.as_millis().to_string().into_bytes()),
+        ];
+        let parts = match self.servers.run(&DELETE, &self.keys.session(handle), &arguments, deadline).await? {
+            Value::Int(0) => return Ok(None),
+            Value::Array(parts) => parts.into_iter().map(bytes).collect::<Option<Vec<_>>>(),
+            _ => None,
         };
-        let parts = parts.into_iter().map(bytes).collect::<Option<Vec<_>>>().ok_or_else(unexpected)?;
-        let [mark, user_id] = &parts[..] else { return Err(unexpected()) };
-        let (mark, user_id) = (mark.as_slice().try_into(), std::str::from_utf8(user_id));
-        if let (Ok(mark), Ok(user_id)) = (mark, user_id)
-            && !user_id.is_empty()
-        {
-            let name = Name { handle, mark };
-            users::take_name(&self.servers, &self.keys.names(user_id), &name, deadline).await;
+        let [mark, user_id] =
+            <[Vec<u8>; 2]>::try_from(parts.unwrap_or_default()).map_err(|_| unexpected())?;
+        let user_id = String::from_utf8(user_id).ok().filter(|user_id| !user_id.is_empty());
+        if let Ok(mark) = mark.try_into() {
+            self.take_names(&Name { handle, mark }, user_id.as_deref(), deadline).await;
         }
-        Ok(true)
+        Ok(Some(user_id))
     }
 
-    async fn list_of(
-        &self,
-        user_id: &str,
-        after: Option<Handle>,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Page> {
-        let turn = self.turn().await?;
-        let names = users::names(&self.servers, &self.keys.names(user_id), turn.deadline).await?;
-        let mut page = Page::default();
-        let begin = names.partition_point(|name| Some(name.handle) <= after);
-        for slice in names[begin..].chunks(SLICE) {
-            let handles: Vec<Handle> = slice.iter().map(|name| name.handle).collect();
-            for (name, found) in slice.iter().zip(self.read_all(&handles, turn.deadline).await?) {
-                let Some((record, mark)) = found else { continue };
-                let is_named = mark == name.mark && record.user_id.as_deref() == Some(user_id);
-                if !is_named || !record.is_live(now) {
-                    continue;
-                }
-                if page.records.len() == limit {
-                    page.next = page.records.last().map(|record| record.handle);
-                    return Ok(page);
-                }
-                page.records.push(Arc::new(record));
-            }
-        }
-        Ok(page)
+    /// Writes down the names of a session that is about to be written: among all, and among those of its user.
+    async fn add_names(&self, name: &Name, record: &Record, deadline: Instant) -> Result<()> {
+        let index = self.keys.index(name.handle.as_bytes()[0]);
+        let among_all = users::add_name(&self.servers, &index, name, index::SCORE, deadline);
+        let Some(user_id) = &record.user_id else { return among_all.await };
+        let key = self.keys.names(user_id);
+        let among_users = users::add_name(&self.servers, &key, name, removal(record.expires_at), deadline);
+        try_join(among_all, among_users).await?;
+        Ok(())
     }
 
-    /// A page of all: the smallest handles behind `after` that a walk over all keys finds.
-    async fn list_all(&self, mut after: Option<Handle>, limit: usize, now: Timestamp) -> Result<Page> {
-        // Some that are found are past their time.
-        let wanted = limit.saturating_add(limit / 4).saturating_add(16);
-        let mut page = Page::default();
-        loop {
-            let smallest = self.smallest(after, wanted).await?;
-            let handles: Vec<Handle> = smallest.iter().copied().collect();
-            for slice in handles.chunks(SLICE) {
-                for (record, _) in self.read_all(slice, deadline()).await?.into_iter().flatten() {
-                    if !record.is_live(now) {
-                        continue;
-                    }
-                    if page.records.len() == limit {
-                        page.next = page.records.last().map(|record| record.handle);
-                        return Ok(page);
-                    }
-                    page.records.push(Arc::new(record));
-                }
-            }
-            if handles.len() < wanted {
-                return Ok(page);
-            }
-            after = handles.last().copied();
-        }
+    /// Takes away the names of a session that is not there any more.
+    async fn take_names(&self, name: &Name, user_id: Option<&str>, deadline: Instant) {
+        let index = self.keys.index(name.handle.as_bytes()[0]);
+        let from_all = users::take_name(&self.servers, &index, name, deadline);
+        let Some(user_id) = user_id else { return from_all.await };
+        let key = self.keys.names(user_id);
+        join(from_all, users::take_name(&self.servers, &key, name, deadline)).await;
     }
 
-    async fn smallest(&self, after: Option<Handle>, wanted: usize) -> Result<BTreeSet<Handle>> {
-        let mut smallest = BTreeSet::new();
-        let mut scan = self.scan(Kind::Session, None).await?;
-        while let Some(found) = scan.next().await? {
-            for handle in found.iter().filter_map(|key| self.keys.session_of(key)) {
-                if Some(handle) > after {
-                    smallest.insert(handle);
-                    if smallest.len() > wanted {
-                        smallest.pop_last();
-                    }
-                }
-            }
+    /// Takes away names of sessions that are not there: those of users, and a share of those of all. Of a share of the
+    /// sessions it writes names that are not there.
+    async fn tidy_names(&self, now: Timestamp) -> Result<()> {
+        users::tidy_names(&self.servers, &self.keys, now).await?;
+        let from = self.tidied_to.fetch_add(index::SHARE, Ordering::Relaxed);
+        for part in 0..index::SHARE {
+            index::tidy(&self.servers, &self.keys, from.wrapping_add(part), now).await?;
         }
-        Ok(smallest)
+        let mut mended_to = self.mended_to.lock().await;
+        let mut scan = self.scan(Kind::Session, mended_to.take().as_deref()).await?;
+        for _ in 0..MENDED_STEPS {
+            let Some(found) = scan.next().await? else { break };
+            let handles: Vec<Handle> = found.iter().filter_map(|key| self.keys.session_of(key)).collect();
+            users::mend_names(&self.servers, &self.keys, &handles).await?;
+        }
+        *mended_to = scan.position();
+        Ok(())
     }
 
     async fn scan(&self, kind: Kind, position: Option<&str>) -> Result<Scan> {
         Ok(Scan::resume(&self.servers, self.keys.pattern(kind), position).await?)
-    }
-
-    /// Hands over what every record's head says, each once.
-    async fn lives(&self, mut each: impl FnMut(Life)) -> Result<()> {
-        // A walk may find a key twice. The first bytes of a handle are as random as all of them.
-        let mut seen = HashSet::new();
-        let mut scan = self.scan(Kind::Session, None).await?;
-        while let Some(found) = scan.next().await? {
-            let mut handles: Vec<Handle> = found.iter().filter_map(|key| self.keys.session_of(key)).collect();
-            handles.retain(|handle| seen.insert(beginning(*handle)));
-            self.heads(&handles).await?.into_iter().flatten().for_each(&mut each);
-        }
-        Ok(())
-    }
-
-    async fn heads(&self, handles: &[Handle]) -> Result<Vec<Option<Life>>> {
-        let commands: Vec<(Vec<u8>, Cmd)> = handles
-            .iter()
-            .map(|handle| {
-                let key = self.keys.session(*handle);
-                let mut command = redis::cmd("GETRANGE");
-                command.arg(&key).arg(0).arg(HEAD_BYTES - 1);
-                (key, command)
-            })
-            .collect();
-        let answers = self.servers.call_each(&commands, deadline()).await?;
-        answers
-            .into_iter()
-            .map(|answer| Ok(of_ours(answer)?.and_then(bytes).and_then(|head| layout::life(&head).ok())))
-            .collect()
     }
 
     /// Deletes at most `limit` of what a walk from `position` finds past its time: how many, and where it was then.
@@ -279,12 +205,9 @@ impl RedisStore {
             let expired = handles.iter().zip(heads);
             let expired = expired.filter(|(_, life)| life.is_some_and(|life| life.expires_at <= now));
             for (handle, _) in expired {
-                let Some((record, _)) = self.read(*handle, deadline()).await? else { continue };
                 // The condition again, in one step with the deletion: one that was extended since stays.
-                let key = self.keys.session(*handle);
-                let arguments = [now.as_millis().to_string()];
-                let answer = self.servers.run(&PURGE, &key, &arguments, deadline()).await?;
-                purged.extend((answer == Value::Int(1)).then(|| Purged::of(&record)));
+                let deleted = self.delete_record(*handle, None, Some(now), deadline()).await?;
+                purged.extend(deleted.map(|user_id| Purged { handle: *handle, user_id }));
                 if purged.len() == limit {
                     return Ok((purged, from));
                 }
@@ -295,39 +218,23 @@ impl RedisStore {
     }
 }
 
-/// What stands for a handle where memory counts.
-fn beginning(handle: Handle) -> u64 {
-    let bytes = handle.as_bytes();
-    u64::from_be_bytes(std::array::from_fn(|index| bytes[index]))
-}
-
 #[async_trait]
 impl Store for RedisStore {
     async fn create(&self, record: Arc<Record>, now: Timestamp) -> Result<Created> {
         self.saw(now);
         let Turn { deadline, _permit } = self.turn().await?;
-        let mut mark: Mark = [0; MARK_BYTES];
-        getrandom::fill(&mut mark)
-            .map_err(|error| StoreError::Unusable(format!("the system gives no randomness: {error}")))?;
-        let named = record
-            .user_id
-            .as_deref()
-            .map(|user_id| (self.keys.names(user_id), Name { handle: record.handle, mark }));
-        if let Some((key, name)) = &named {
-            users::add_name(&self.servers, key, name, record.expires_at, deadline).await?;
-        }
+        let name = Name { handle: record.handle, mark: layout::new_mark(now)? };
+        self.add_names(&name, &record, deadline).await?;
         let arguments = [
             now.as_millis().to_string().into_bytes(),
-            layout::write(&record, &mark),
+            layout::write(&record, &name.mark),
             removal(record.expires_at).to_string().into_bytes(),
         ];
         let key = self.keys.session(record.handle);
         match self.servers.run(&CREATE, &key, &arguments, deadline).await? {
             Value::Int(1) => Ok(Created::Yes),
             Value::Int(0) => {
-                if let Some((key, name)) = &named {
-                    users::take_name(&self.servers, key, name, deadline).await;
-                }
+                self.take_names(&name, record.user_id.as_deref(), deadline).await;
                 Ok(Created::Exists)
             }
             _ => Err(unexpected()),
@@ -356,7 +263,8 @@ impl Store for RedisStore {
             }
             let name = Name { handle, mark: layout::mark(&head)? };
             let names = self.keys.names(user_id);
-            users::add_name(&self.servers, &names, &name, change.times.expires_at, deadline).await?;
+            let score = removal(change.times.expires_at);
+            users::add_name(&self.servers, &names, &name, score, deadline).await?;
             mark = name.mark.to_vec();
         }
         let moment = |at: Option<Timestamp>| at.map_or(Vec::new(), |at| layout::moment(at).to_vec());
@@ -394,7 +302,7 @@ impl Store for RedisStore {
 
     async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool> {
         let turn = self.turn().await?;
-        self.delete_record(handle, secret_hash, turn.deadline).await
+        Ok(self.delete_record(handle, secret_hash, None, turn.deadline).await?.is_some())
     }
 
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {
@@ -440,7 +348,7 @@ impl Store for RedisStore {
     async fn tidy_claims(&self, now: Timestamp, after: Option<&str>, limit: usize) -> Result<Option<String>> {
         self.saw(now);
         if after.is_none() {
-            users::tidy_names(&self.servers, &self.keys, now).await?;
+            self.tidy_names(now).await?;
         }
         users::tidy_places(&self.servers, &self.keys, now, after, limit).await
     }
@@ -448,7 +356,7 @@ impl Store for RedisStore {
     async fn forget_claims(&self) -> Result<()> {
         // Names are tidied with the places, and where there are no places instead of them.
         let latest = Timestamp::from_millis(self.latest.load(Ordering::Relaxed));
-        users::tidy_names(&self.servers, &self.keys, latest).await?;
+        self.tidy_names(latest).await?;
         let mut scan = self.scan(Kind::Places, None).await?;
         while let Some(found) = scan.next().await? {
             let delete = |key: Vec<u8>| {
@@ -487,10 +395,10 @@ impl Store for RedisStore {
         while let Some(found) = scan.next().await? {
             let handles: Vec<Handle> = found.iter().filter_map(|key| self.keys.session_of(key)).collect();
             let deletions = stream::iter(handles).map(|handle| async move {
-                match self.delete_record(handle, None, deadline()).await {
+                match self.delete_record(handle, None, None, deadline()).await {
                     // It is under one of our names, but not ours to delete.
                     Err(StoreError::Unusable(_)) => Ok(0),
-                    deleted => deleted.map(u64::from),
+                    deleted => deleted.map(|deleted| u64::from(deleted.is_some())),
                 }
             });
             cleared += deletions
@@ -510,6 +418,10 @@ impl Store for RedisStore {
         command.arg(&key).arg("").arg("XX");
         self.servers.call(&key, &command, turn.deadline).await?;
         Ok(())
+    }
+
+    fn metrics(&self) -> String {
+        self.servers.hazards().to_string()
     }
 
     async fn close(&self) {

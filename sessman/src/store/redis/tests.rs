@@ -1,10 +1,12 @@
 //! The store against servers: the one that `E2E_REDIS_URL` names and the cluster of `E2E_REDIS_CLUSTER`, which
-//! `cargo xtask test` provides, and servers of a test's own.
+//! `cargo xtask test` provides as it does the Valkey of `E2E_VALKEY_URL`, and servers of a test's own.
 
 mod cluster;
+mod index;
 mod members;
 mod outage;
 mod server;
+mod valkey;
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use redis::{Cmd, Value};
 use tokio::time::Instant;
 
+use super::index;
 use super::keys::{Keys, Kind, Name};
 use super::layout::{self, HEAD_BYTES};
 use super::scripts::{CLAIM, FORGET, RELEASE};
@@ -29,16 +30,16 @@ fn unexpected() -> StoreError {
     StoreError::Unusable("Redis answered with something that its command does not have".into())
 }
 
-/// Writes down the name of a session that is about to be the user's, and to end at `expires_at`.
+/// Writes down the name of a session that is about to be written, or to be the user's.
 pub(super) async fn add_name(
     servers: &Arc<Servers>,
     key: &[u8],
     name: &Name,
-    expires_at: Timestamp,
+    score: i64,
     deadline: Instant,
 ) -> Result<()> {
     let mut command = redis::cmd("ZADD");
-    command.arg(key).arg(removal(expires_at)).arg(name.to_bytes());
+    command.arg(key).arg(score).arg(name.to_bytes());
     servers.call(key, &command, deadline).await?;
     Ok(())
 }
@@ -222,8 +223,36 @@ async fn tidy_names_of(
     Ok(())
 }
 
+/// Writes the names of these sessions that are not written down: a server may have lost them with its last writes, and has
+/// other sessions than the one that lost them.
+pub(super) async fn mend_names(servers: &Arc<Servers>, keys: &Keys, handles: &[Handle]) -> Result<()> {
+    let heads = beginnings(servers, keys, handles.iter().map(|handle| (*handle, 0))).await?;
+    let users = handles.iter().zip(heads);
+    let users = users.filter_map(|(handle, head)| Some((*handle, layout::user_length(&head).ok()?)));
+    let users: Vec<(Handle, usize)> = users.collect();
+    let mut commands = Vec::new();
+    for ((handle, _), beginning) in users.iter().zip(beginnings(servers, keys, users.iter().copied()).await?)
+    {
+        let (Ok(mark), Ok(life)) = (layout::mark(&beginning), layout::life(&beginning)) else { continue };
+        let name = Name { handle: *handle, mark };
+        let mut add = |key: Vec<u8>, score: i64| {
+            let mut command = redis::cmd("ZADD");
+            command.arg(&key).arg("NX").arg(score).arg(name.to_bytes());
+            commands.push((key, command));
+        };
+        add(keys.index(handle.as_bytes()[0]), index::SCORE);
+        if let Some(user_id) = layout::user(&beginning) {
+            add(keys.names(user_id), removal(life.expires_at));
+        }
+    }
+    for answer in servers.call_each(&commands, deadline()).await? {
+        of_ours(answer)?;
+    }
+    Ok(())
+}
+
 /// The beginnings of records: what comes before the user, and so many bytes of the user. Empty where there is none.
-async fn beginnings(
+pub(super) async fn beginnings(
     servers: &Arc<Servers>,
     keys: &Keys,
     wanted: impl Iterator<Item = (Handle, usize)>,

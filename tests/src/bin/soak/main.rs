@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
 mod hostile;
+mod million;
 mod openapi;
 mod races;
 mod reloads;
@@ -16,6 +17,7 @@ type Demonstration = (&'static str, fn() -> ExitCode);
 
 const DEMONSTRATIONS: &[Demonstration] = &[
     ("hostile", hostile::run),
+    ("million", million::run),
     ("openapi", openapi::run),
     ("races", races::run),
     ("reloads", reloads::run),

@@ -1,0 +1,141 @@
+//! The names of all sessions, in the order of their handles: what pages of all of them, and counts, are read from.
+//!
+//! 256 sorted sets, one for each first byte of a handle, so that a cluster spreads them. All scores are 0, which leaves a
+//! set in the order of its members, and names begin with the handle. They are kept as a user's names are: written
+//! before the session, taken away after it, and passed over where there is no session.
+
+use std::sync::Arc;
+
+use redis::Cmd;
+use tokio::time::Instant;
+
+use super::keys::{Keys, Name};
+use super::layout::{self, MARK, MARK_BYTES};
+use super::servers::{Servers, deadline};
+use super::sweep::{bytes, of_ours, texts};
+use crate::id::Handle;
+use crate::store::Result;
+use crate::time::Timestamp;
+
+/// The score of every name.
+pub(super) const SCORE: i64 = 0;
+
+/// First bytes that there are.
+const PARTS: usize = 256;
+
+/// Parts that are asked at once at most, where there are few names in each.
+const MOST_PARTS: usize = 64;
+
+/// Parts that one clean-up goes over; the next one goes on behind them. Sessions that ended by their time leave names
+/// behind, and looking at all names each time would cost as much as all the rest of the clean-up.
+pub(super) const SHARE: u8 = 16;
+
+/// Names that are looked at in one go.
+const SLICE: usize = 500;
+
+/// A name that is so old, in seconds, is not of a session that is about to be written: far beyond any call, and beyond the
+/// difference of the clocks of those that write and those that tidy.
+const OLD: u32 = 600;
+
+/// A walk over the names in the order of handles.
+pub(super) struct Walk<'a> {
+    servers: &'a Arc<Servers>,
+    keys: &'a Keys,
+    /// Which part it is at.
+    part: usize,
+    /// Behind which member of it.
+    after: Vec<u8>,
+    /// How many parts are asked at once.
+    width: usize,
+    last: Option<Handle>,
+}
+
+impl<'a> Walk<'a> {
+    /// Begins with the smallest handle greater than `after`.
+    pub(super) fn new(servers: &'a Arc<Servers>, keys: &'a Keys, after: Option<Handle>) -> Self {
+        let part = after.map_or(0, |after| usize::from(after.as_bytes()[0]));
+        // Behind every name that the handle can have.
+        let after_names = |after: Handle| Name { handle: after, mark: [0xFF; MARK_BYTES] }.to_bytes();
+        let after = after.map(after_names).unwrap_or_default();
+        Self { servers, keys, part, after, width: 1, last: None }
+    }
+
+    /// Some handles, about `count` and maybe none, each once; `None` at the end.
+    pub(super) async fn next(&mut self, count: usize, deadline: Instant) -> Result<Option<Vec<Handle>>> {
+        let parts = self.part..(self.part + self.width).min(PARTS);
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let asked = parts.clone().enumerate().map(|(index, part)| {
+            let after: &[u8] = if index == 0 { &self.after } else { &[] };
+            range(&self.keys.index(u8::try_from(part).unwrap_or(u8::MAX)), after, count)
+        });
+        let asked: Vec<(Vec<u8>, Cmd)> = asked.collect();
+        let answers = self.servers.call_each(&asked, deadline).await?;
+        let mut handles = Vec::new();
+        self.width = (2 * self.width).min(MOST_PARTS);
+        for (part, answer) in parts.zip(answers) {
+            let members = of_ours(answer)?.and_then(texts).unwrap_or_default();
+            for name in members.iter().filter_map(|member| Name::parse(member)) {
+                // One that had several sessions, one after the other, has several names for a while.
+                if self.last.replace(name.handle) != Some(name.handle) {
+                    handles.push(name.handle);
+                }
+            }
+            match members.last() {
+                Some(last) if members.len() == count => {
+                    (self.part, self.after, self.width) = (part, last.clone(), 1);
+                    break;
+                }
+                _ => (self.part, self.after) = (part + 1, Vec::new()),
+            }
+        }
+        Ok(Some(handles))
+    }
+}
+
+/// The command for at most `count` members of a part, behind the member `after`.
+fn range(key: &[u8], after: &[u8], count: usize) -> (Vec<u8>, Cmd) {
+    let begin = if after.is_empty() { b"-".to_vec() } else { [b"(", after].concat() };
+    let mut command = redis::cmd("ZRANGEBYLEX");
+    command.arg(key).arg(begin).arg("+").arg("LIMIT").arg(0).arg(count);
+    (key.to_vec(), command)
+}
+
+/// Takes away the names of the sessions of one part that are not there.
+pub(super) async fn tidy(servers: &Arc<Servers>, keys: &Keys, part: u8, now: Timestamp) -> Result<()> {
+    let key = keys.index(part);
+    let mut after = Vec::new();
+    loop {
+        let (_, command) = range(&key, &after, SLICE);
+        let members = of_ours(servers.call_each(&[(key.clone(), command)], deadline()).await?.remove(0))?;
+        let members = members.and_then(texts).unwrap_or_default();
+        let names = members.iter().filter_map(|member| Name::parse(member));
+        let old: Vec<Name> = names.filter(|name| layout::age(&name.mark, now) >= OLD).collect();
+        let marks = marks(servers, keys, &old).await?;
+        let gone = old.iter().zip(marks).filter(|(name, mark)| *mark != name.mark);
+        let gone: Vec<Vec<u8>> = gone.map(|(name, _)| name.to_bytes()).collect();
+        if !gone.is_empty() {
+            let mut remove = redis::cmd("ZREM");
+            remove.arg(&key).arg(&gone);
+            servers.call(&key, &remove, deadline()).await?;
+        }
+        match members.last() {
+            Some(last) if members.len() == SLICE => after = last.clone(),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// The mark of each session; empty where there is none.
+async fn marks(servers: &Arc<Servers>, keys: &Keys, names: &[Name]) -> Result<Vec<Vec<u8>>> {
+    let mark = |name: &Name| {
+        let key = keys.session(name.handle);
+        let mut command = redis::cmd("GETRANGE");
+        command.arg(&key).arg(MARK).arg(MARK + MARK_BYTES - 1);
+        (key, command)
+    };
+    let commands: Vec<(Vec<u8>, Cmd)> = names.iter().map(mark).collect();
+    let answers = servers.call_each(&commands, deadline()).await?;
+    answers.into_iter().map(|answer| Ok(of_ours(answer)?.and_then(bytes).unwrap_or_default())).collect()
+}
