@@ -7,7 +7,7 @@ mod raw;
 mod rules;
 
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -175,14 +175,15 @@ impl RawConfig {
     /// A key that the store does not have is a mistake that should not stay unseen.
     fn refuse_keys_of_others(&self, backend: &str, problems: &mut Vec<Problem>) {
         const SERVERS: &[&str] = &["mongodb", "redis"];
-        let keys: [(&str, bool, &[&str]); 12] = [
+        let keys: [(&str, bool, &[&str]); 13] = [
             ("server_url", self.server_url.is_some(), SERVERS),
             ("username", self.username.is_some(), SERVERS),
             ("password", self.password.is_some(), SERVERS),
             ("database", self.database.is_some(), SERVERS),
             ("collection", self.collection.is_some(), SERVERS),
             ("auth_source", self.auth_source.is_some(), &["mongodb"]),
-            ("tls_ca_file", self.tls_ca_file.is_some(), &["redis"]),
+            ("tls_ca_file", self.tls_ca_file.is_some(), SERVERS),
+            ("tls_certificate_key_file", self.tls_certificate_key_file.is_some(), &["mongodb"]),
             ("tls_certificate_file", self.tls_certificate_file.is_some(), &["redis"]),
             ("tls_key_file", self.tls_key_file.is_some(), &["redis"]),
             ("path", self.path.is_some(), &["sqlite"]),
@@ -218,6 +219,7 @@ impl RawConfig {
 
     fn mongodb(&self, surroundings: &Surroundings<'_>) -> MongoConfig {
         let from_environment = || (surroundings.environment)("MONGODB_URI");
+        let file = |name: &Option<String>| file(surroundings, name.as_deref());
         MongoConfig {
             server_url: self
                 .server_url
@@ -229,12 +231,14 @@ impl RawConfig {
             database: self.database.clone().unwrap_or_else(|| "sessman".into()),
             collection: self.collection.clone().unwrap_or_else(|| "sessions".into()),
             auth_source: self.auth_source.clone(),
+            tls_ca_file: file(&self.tls_ca_file),
+            tls_certificate_key_file: file(&self.tls_certificate_key_file),
         }
     }
 
     fn redis(&self, surroundings: &Surroundings<'_>) -> RedisConfig {
         let from_environment = || (surroundings.environment)("REDIS_URL");
-        let file = |name: &Option<String>| name.as_ref().map(|name| surroundings.state_folder.join(name));
+        let file = |name: &Option<String>| file(surroundings, name.as_deref());
         RedisConfig {
             server_url: self
                 .server_url
@@ -250,6 +254,11 @@ impl RawConfig {
             tls_key_file: file(&self.tls_key_file),
         }
     }
+}
+
+/// A relative path begins in the state folder.
+fn file(surroundings: &Surroundings<'_>, name: Option<&str>) -> Option<PathBuf> {
+    name.map(|name| surroundings.state_folder.join(name))
 }
 
 #[cfg(test)]

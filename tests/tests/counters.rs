@@ -63,4 +63,8 @@ fn a_store_that_is_away_is_counted() {
         .lines()
         .find(|line| line.starts_with("sessman_store_errors_total") && line.contains("unavailable"));
     assert!(away.is_some_and(|line| !line.ends_with(" 0")), "{page}");
+    let nobody = page
+        .lines()
+        .find(|line| line.starts_with("sessman_mongodb_errors_total") && line.contains("no_server"));
+    assert!(nobody.is_some_and(|line| !line.ends_with(" 0")), "{page}");
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use e2e::pserve::{Pserve, Site, eventually};
+use e2e::store::Store;
 use serde_json::{Value, json};
 
 /// Reads a text strictly and prints its samples as JSON; what it does not understand ends it.
@@ -65,6 +66,42 @@ impl Scrape {
         let found: Vec<f64> =
             self.samples.iter().filter(|(n, l, _)| n == name && has(l)).map(|(_, _, value)| *value).collect();
         if found.is_empty() { f64::NAN } else { found.iter().sum() }
+    }
+}
+
+#[test]
+fn what_the_drivers_count_is_read_too() {
+    for store in [Store::MongoDb, Store::Redis] {
+        let Some(config) = store.config("what_the_drivers_count") else { continue };
+        let site = Site::new();
+        site.write("sessman.json", config.to_string());
+        site.ini("[auth]\napikey=k\n[plugin_parms]\nsessman=json=sessman.json");
+        let pserve = site.start();
+        let client = pserve.client().with("X-Custom-Auth", "k");
+        let ids: Vec<String> = (0..5)
+            .map(|_| client.post("/sessman/new", json!({ "user": "ada" })).expect(201).member("session_id"))
+            .collect();
+        for id in &ids {
+            client.get(&format!("/sessman/get?token={id}")).expect(200);
+        }
+        let Some(scrape) = Scrape::of(&pserve, "what_the_drivers_count") else { return };
+        if store == Store::Redis {
+            // The server of the run keeps nothing on its disk.
+            assert_eq!(scrape.sum("sessman_redis_hazards", &[("hazard", "no_append_only_file")]), 1.0);
+            assert_eq!(scrape.sum("sessman_redis_hazards", &[("hazard", "evicts")]), 0.0);
+            continue;
+        }
+        let commands =
+            |command| scrape.sum("sessman_mongodb_command_duration_seconds_count", &[("command", command)]);
+        assert_eq!((commands("insert"), commands("find")), (5.0, 5.0));
+        assert_eq!(scrape.sum("sessman_mongodb_errors_total", &[]), 0.0);
+        let connections = scrape.sum("sessman_mongodb_connections", &[]);
+        assert!((1.0..=50.0).contains(&connections), "{connections}");
+        assert!(scrape.sum("sessman_mongodb_checkout_duration_seconds_count", &[]) >= 10.0);
+        eventually("both indexes are there", || {
+            let scrape = Scrape::of(&pserve, "what_the_drivers_count").expect("it was there");
+            scrape.sum("sessman_mongodb_index_ready", &[]) == 2.0
+        });
     }
 }
 

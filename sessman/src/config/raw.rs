@@ -33,10 +33,13 @@ pub struct RawConfig {
     /// MongoDB: the database that knows the user; `database`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub auth_source: Option<String>,
-    /// Redis: PEM file with the certificates of those who vouch for the servers, instead of the public ones. A relative
-    /// path begins in the state folder, as those of the other two files do.
+    /// MongoDB, Redis: PEM file with the certificates of those who vouch for the servers, instead of the public ones. A
+    /// relative path begins in the state folder, as those of the other files do.
     #[serde(deserialize_with = "settings::loose::option")]
     pub tls_ca_file: Option<String>,
+    /// MongoDB: PEM file with our own certificate and its key, where the servers ask for one.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub tls_certificate_key_file: Option<String>,
     /// Redis: PEM file with our own certificate, where the servers ask for one.
     #[serde(deserialize_with = "settings::loose::option")]
     pub tls_certificate_file: Option<String>,

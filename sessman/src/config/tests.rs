@@ -1,5 +1,3 @@
-use std::path::PathBuf;
-
 use serde_json::json;
 
 use super::*;
@@ -41,6 +39,17 @@ fn a_server_url_alone_means_mongodb() {
     let StoreConfig::MongoDb(mongodb) = &config.store else { panic!("{config:?}") };
     assert_eq!(mongodb.username.as_deref(), Some("ps_sessman"));
     assert!(!format!("{config:?}").contains("a:b/c"));
+}
+
+#[test]
+fn files_for_tls_to_mongodb_begin_in_the_state_folder() {
+    let members =
+        json!({ "server_url": "h", "tls_ca_file": "ca.pem", "tls_certificate_key_file": "/etc/own.pem" });
+    let StoreConfig::MongoDb(mongodb) = read(members).unwrap().store else { panic!("MongoDB") };
+    assert_eq!(mongodb.tls_ca_file, Some(PathBuf::from("/var/lib/pserve/ca.pem")));
+    assert_eq!(mongodb.tls_certificate_key_file, Some(PathBuf::from("/etc/own.pem")));
+    let problems = read(json!({ "server_url": "h", "tls_key_file": "k" })).unwrap_err();
+    assert_eq!(problems, ["tls_key_file: belongs to the backend redis, but the backend is mongodb"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! - `document`: a record as a document; `json`: its data as BSON
 //! - `claims`: the entries of users, in a collection beside the sessions
 //! - `indexes`: what the collection is searched by, made at the start and checked
+//! - `metrics`: what is counted of the driver's doings
 //! - `failure`: the driver's errors without what must not be shown
 //!
 //! # The documents
@@ -31,6 +32,7 @@ mod failure;
 mod indexes;
 mod json;
 mod key;
+mod metrics;
 mod store;
 #[cfg(test)]
 mod tests;

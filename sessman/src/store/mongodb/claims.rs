@@ -9,6 +9,7 @@ use super::config::SERVER_LIMIT;
 use super::connection::Documents;
 use super::document::{self, date};
 use super::failure::{is_duplicate_key, store_error};
+use super::metrics::Command;
 use crate::id::Handle;
 use crate::store::{Claimed, Result, StoreError};
 use crate::time::Timestamp;
@@ -19,7 +20,7 @@ pub(super) const SUFFIX: &str = "_users";
 /// The users' collection beside that of the sessions.
 pub(super) fn entries(sessions: &Documents) -> Documents {
     let names = sessions.namespace();
-    sessions.client().database(&names.db).collection(&format!("{}{SUFFIX}", names.coll))
+    sessions.beside(sessions.client().database(&names.db).collection(&format!("{}{SUFFIX}", names.coll)))
 }
 
 /// See [`Store::claim`](crate::store::Store::claim).
@@ -33,7 +34,7 @@ pub(super) async fn claim(
     if let Some(earlier) = earlier {
         let entry = RawDocumentBuf::try_from(&doc! { "_id": user_id, "handles": ids(&earlier) })
             .map_err(|_| StoreError::Unusable("a user id that BSON cannot hold".into()))?;
-        match entries.insert_one(entry).await {
+        match entries.ask(Command::Insert, entries.insert_one(entry)).await {
             // Somebody else was first; what counts is what is there.
             Err(error) if !is_duplicate_key(&error) => return Err(store_error(error)),
             _ => {}
@@ -44,17 +45,16 @@ pub(super) async fn claim(
     if let Some(room) = room {
         vacant.insert(format!("handles.{}", room.saturating_sub(1)), doc! { "$exists": false });
     }
-    let appended = entries
+    let append = entries
         .find_one_and_update(vacant, doc! { "$push": { "handles": document::id(handle) } })
         .return_document(ReturnDocument::After)
-        .max_time(SERVER_LIMIT)
-        .await
-        .map_err(store_error)?;
+        .max_time(SERVER_LIMIT);
+    let appended = entries.ask(Command::FindAndModify, append).await.map_err(store_error)?;
     if let Some(entry) = appended {
         return Ok(Claimed::Done(handles(&entry)?));
     }
-    let found =
-        entries.find_one(doc! { "_id": user_id }).max_time(SERVER_LIMIT).await.map_err(store_error)?;
+    let find = entries.find_one(doc! { "_id": user_id }).max_time(SERVER_LIMIT);
+    let found = entries.ask(Command::Find, find).await.map_err(store_error)?;
     let Some(entry) = found else { return Ok(Claimed::Unknown) };
     let handles = handles(&entry)?;
     let place = handles.iter().position(|other| *other == handle);
@@ -71,13 +71,11 @@ pub(super) async fn claim(
 
 /// See [`Store::release`](crate::store::Store::release).
 pub(super) async fn release(entries: &Documents, user_id: &str, gone: &[Handle]) -> Result<()> {
-    let left = entries
+    let pull = entries
         .find_one_and_update(doc! { "_id": user_id }, doc! { "$pullAll": { "handles": ids(gone) } })
         .return_document(ReturnDocument::After)
-        .max_time(SERVER_LIMIT)
-        .await
-        .map_err(store_error)?;
-    match left {
+        .max_time(SERVER_LIMIT);
+    match entries.ask(Command::FindAndModify, pull).await.map_err(store_error)? {
         Some(entry) if handles(&entry)?.is_empty() => forget_if_empty(entries, user_id).await,
         _ => Ok(()),
     }
@@ -94,7 +92,8 @@ pub(super) async fn tidy(
     // No user's id is empty, and no other type is compared with text.
     let find = entries.find(doc! { "_id": { "$gt": after.unwrap_or_default() } }).sort(doc! { "_id": 1 });
     let limit_wanted = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut cursor = find.limit(limit_wanted).max_time(SERVER_LIMIT).await.map_err(store_error)?;
+    let find = find.limit(limit_wanted).max_time(SERVER_LIMIT);
+    let mut cursor = entries.ask(Command::Find, find).await.map_err(store_error)?;
     let mut users = Vec::new();
     while cursor.advance().await.map_err(store_error)? {
         if let Ok(Some(RawBsonRef::String(user_id))) = cursor.current().get("_id") {
@@ -115,7 +114,7 @@ pub(super) async fn tidy(
 async fn live_among(sessions: &Documents, handles: &[Handle], now: Timestamp) -> Result<Vec<Handle>> {
     let filter = doc! { "_id": { "$in": ids(handles) }, "expires_at": { "$gt": date(now) } };
     let find = sessions.find(filter).projection(doc! { "_id": 1 }).max_time(SERVER_LIMIT);
-    let mut cursor = find.await.map_err(store_error)?;
+    let mut cursor = sessions.ask(Command::Find, find).await.map_err(store_error)?;
     let mut live = Vec::new();
     while cursor.advance().await.map_err(store_error)? {
         live.extend(document::handle_of(cursor.current()));
@@ -126,7 +125,7 @@ async fn live_among(sessions: &Documents, handles: &[Handle], now: Timestamp) ->
 /// Only while it is: a claim may come in between.
 async fn forget_if_empty(entries: &Documents, user_id: &str) -> Result<()> {
     let empty: Document = doc! { "_id": user_id, "handles": { "$size": 0 } };
-    entries.delete_one(empty).await.map_err(store_error)?;
+    entries.ask(Command::Delete, entries.delete_one(empty)).await.map_err(store_error)?;
     Ok(())
 }
 

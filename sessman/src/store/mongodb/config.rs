@@ -1,13 +1,14 @@
 //! Where the sessions are, and who logs in there.
 
 use std::future::{Future, IntoFuture};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use mongodb::options::{
     Acknowledgment, ClientOptions, ConnectionString as DriverConnectionString, Credential, ReadPreference,
-    SelectionCriteria,
+    SelectionCriteria, Tls, TlsOptions,
 };
 use settings::Problem;
 
@@ -50,6 +51,10 @@ pub struct MongoConfig {
     /// The database that knows the user. `None`: what the URL, or the DNS record behind `mongodb+srv://`, says, else
     /// [`database`](Self::database) for [`username`](Self::username), and the driver's default for a user in the URL.
     pub auth_source: Option<String>,
+    /// Certificates of those who vouch for the servers, as PEM; `None` for the public ones. Either file turns TLS on.
+    pub tls_ca_file: Option<PathBuf>,
+    /// Our own certificate and its key, as PEM, in one file.
+    pub tls_certificate_key_file: Option<PathBuf>,
 }
 
 impl MongoConfig {
@@ -77,10 +82,25 @@ impl MongoConfig {
         Ok(self)
     }
 
+    fn files(&self) -> [(&'static str, &'static str, Option<&PathBuf>); 2] {
+        [
+            ("tls_ca_file", "tlsCAFile", self.tls_ca_file.as_ref()),
+            ("tls_certificate_key_file", "tlsCertificateKeyFile", self.tls_certificate_key_file.as_ref()),
+        ]
+    }
+
     fn check_server_url(&self) -> Result<(), String> {
         let url = ConnectionString::parse(self.server_url.expose())?;
         if url.has_login() && self.username.is_some() {
             return Err("contains a user, and there is a username too; keep one of them".into());
+        }
+        for (key, option, _) in self.files().into_iter().filter(|(_, _, file)| file.is_some()) {
+            if url.option(option).is_some() {
+                return Err(format!("has {option}, and there is a {key} too; keep one of them"));
+            }
+            if ["tls", "ssl"].iter().any(|name| url.option(name) == Some("false")) {
+                return Err(format!("turns TLS off, but there is a {key} for it"));
+            }
         }
         let text = self.driver_url(&url);
         if DriverConnectionString::parse(text.expose()).is_err() {
@@ -119,6 +139,7 @@ impl MongoConfig {
         let text = self.driver_url(&url);
         let mut options = ClientOptions::parse(text.expose()).await.map_err(failure::store_error)?;
         self.set_login(&mut options);
+        self.set_tls(&mut options)?;
 
         options.app_name.get_or_insert_with(|| "sessman".into());
         options.max_pool_size.get_or_insert(POOL_SIZE);
@@ -130,8 +151,30 @@ impl MongoConfig {
         let write_concern = options.write_concern.get_or_insert_default();
         write_concern.w = Some(Acknowledgment::Majority);
         // Without a limit the server would go on waiting for a majority long after the caller has gone.
-        write_concern.w_timeout.get_or_insert(SERVER_LIMIT);
+        let wait = write_concern.w_timeout.filter(|wait| !wait.is_zero()).unwrap_or(SERVER_LIMIT);
+        write_concern.w_timeout = Some(wait.min(SERVER_LIMIT));
         Ok(options)
+    }
+
+    /// Files are looked at here: the driver calls one that is not there a broken connection.
+    fn set_tls(&self, options: &mut ClientOptions) -> Result<(), StoreError> {
+        if self.files().iter().any(|(_, _, file)| file.is_some()) {
+            let mut tls = match options.tls.take() {
+                Some(Tls::Enabled(tls)) => tls,
+                _ => TlsOptions::default(),
+            };
+            tls.ca_file_path = self.tls_ca_file.clone().or(tls.ca_file_path);
+            tls.cert_key_file_path = self.tls_certificate_key_file.clone().or(tls.cert_key_file_path);
+            options.tls = Some(Tls::Enabled(tls));
+        }
+        if let Some(Tls::Enabled(tls)) = &options.tls {
+            for path in [&tls.ca_file_path, &tls.cert_key_file_path].into_iter().flatten() {
+                std::fs::File::open(path).map_err(|error| {
+                    StoreError::Unusable(format!("its TLS file {} cannot be read: {error}", path.display()))
+                })?;
+            }
+        }
+        Ok(())
     }
 
     fn set_login(&self, options: &mut ClientOptions) {
@@ -171,6 +214,8 @@ fn check_collection(name: &str, database: &str) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use mongodb::options::ReadConcern;
+
     use super::*;
 
     fn config(server_url: &str) -> MongoConfig {
@@ -181,6 +226,8 @@ mod tests {
             database: "sessman".into(),
             collection: "sessions".into(),
             auth_source: None,
+            tls_ca_file: None,
+            tls_certificate_key_file: None,
         }
     }
 
@@ -265,6 +312,59 @@ mod tests {
         assert_eq!(options.server_selection_timeout, Some(SERVER_LIMIT));
         assert_eq!(options.max_pool_size, Some(7));
         assert_eq!((options.retry_writes, options.retry_reads), (None, None));
+        for (url, expected) in [("wTimeoutMS=0", 1_500), ("wTimeoutMS=60000", 1_500), ("wTimeoutMS=200", 200)]
+        {
+            let limit =
+                self::options(config(&format!("mongodb://h/?{url}"))).write_concern.unwrap().w_timeout;
+            assert_eq!(limit, Some(Duration::from_millis(expected)), "{url}");
+        }
+    }
+
+    #[test]
+    fn options_of_the_url_reach_the_driver() {
+        let url = "mongodb://h/?minPoolSize=3&maxIdleTimeMS=9000&compressors=zstd,zlib,snappy&appName=shop\
+                   &readConcernLevel=linearizable&retryWrites=false&directConnection=true";
+        let options = options(config(url));
+        assert_eq!((options.min_pool_size, options.max_pool_size), (Some(3), Some(POOL_SIZE)));
+        assert_eq!(options.max_idle_time, Some(Duration::from_secs(9)));
+        let compressors = format!("{:?}", options.compressors.unwrap()).to_lowercase();
+        assert!(["zstd", "zlib", "snappy"].iter().all(|name| compressors.contains(name)), "{compressors}");
+        assert_eq!(options.app_name.as_deref(), Some("shop"));
+        assert_eq!(options.read_concern, Some(ReadConcern::linearizable()));
+        assert_eq!((options.retry_writes, options.direct_connection), (Some(false), Some(true)));
+        assert_eq!(self::options(config("h")).app_name.as_deref(), Some("sessman"));
+        assert_eq!(config("mongodb://h/?compressors=lz4").check().unwrap_err().key, "server_url");
+    }
+
+    #[test]
+    fn files_for_tls_come_from_keys_or_from_the_url() {
+        let folder = tempfile::tempdir().unwrap();
+        let [ca, own] = ["ca.pem", "own.pem"].map(|name| folder.path().join(name));
+        for file in [&ca, &own] {
+            std::fs::write(file, "").unwrap();
+        }
+        let keys = MongoConfig {
+            tls_ca_file: Some(ca.clone()),
+            tls_certificate_key_file: Some(own.clone()),
+            ..config("h")
+        };
+        let in_url = format!(
+            "mongodb://h/?tls=true&tlsCAFile={}&tlsCertificateKeyFile={}",
+            ca.display(),
+            own.display()
+        );
+        for config in [keys.clone(), config(&in_url)] {
+            let Some(Tls::Enabled(tls)) = options(config).tls else { panic!("no TLS") };
+            assert_eq!((tls.ca_file_path, tls.cert_key_file_path), (Some(ca.clone()), Some(own.clone())));
+        }
+        for url in [in_url.as_str(), "mongodb://h/?tls=false", "mongodb://h/?ssl=false"] {
+            let both = MongoConfig { server_url: Secret::new(url), ..keys.clone() };
+            assert_eq!(both.check().unwrap_err().key, "server_url", "{url}");
+        }
+        std::fs::remove_file(&own).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let error = runtime.block_on(keys.client_options()).unwrap_err();
+        assert!(matches!(&error, StoreError::Unusable(text) if text.contains("own.pem")), "{error:?}");
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! The driver's client, and the limits of every call to it.
 
-use std::future::Future;
+use std::future::{Future, IntoFuture};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mongodb::bson::RawDocumentBuf;
+use mongodb::event::EventHandler;
 use mongodb::{Client, Collection};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::config::MongoConfig;
 use super::failure::{self, Trouble};
+use super::metrics::{Command, Metrics};
 use crate::store::{Result, StoreError};
 
 /// A call that has no answer by then has failed.
@@ -20,19 +23,57 @@ pub(super) const CALL_LIMIT: Duration = Duration::from_millis(1_800);
 /// it up (12 s); this keeps what waits for it bounded, and is far above what the connections can serve.
 const MAX_CALLS: u32 = 1_024;
 
-/// The collection, as documents of any content: what is in it was not always written by us.
-pub(super) type Documents = Collection<RawDocumentBuf>;
+/// A collection, as documents of any content: what is in it was not always written by us.
+#[derive(Clone)]
+pub(super) struct Documents {
+    collection: Collection<RawDocumentBuf>,
+    metrics: Arc<Metrics>,
+}
+
+impl Documents {
+    /// Waits for the answer to a command about this collection.
+    pub(super) async fn ask<T>(
+        &self,
+        command: Command,
+        asking: impl IntoFuture<Output = mongodb::error::Result<T>>,
+    ) -> mongodb::error::Result<T> {
+        self.metrics.time(command, asking).await
+    }
+
+    /// Another collection, with which this one's metrics are shared.
+    pub(super) fn beside(&self, collection: Collection<RawDocumentBuf>) -> Self {
+        Self { collection, metrics: Arc::clone(&self.metrics) }
+    }
+}
+
+impl Deref for Documents {
+    type Target = Collection<RawDocumentBuf>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.collection
+    }
+}
 
 /// A client that is made when it is first needed and works whenever the server does.
 pub(super) struct Connection {
     config: MongoConfig,
     client: OnceCell<Client>,
+    metrics: Arc<Metrics>,
     calls: Arc<Semaphore>,
 }
 
 impl Connection {
     pub(super) fn new(config: MongoConfig) -> Self {
-        Self { config, client: OnceCell::new(), calls: Arc::new(Semaphore::new(MAX_CALLS as usize)) }
+        Self {
+            config,
+            client: OnceCell::new(),
+            metrics: Arc::default(),
+            calls: Arc::new(Semaphore::new(MAX_CALLS as usize)),
+        }
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The database's and the collection's name.
@@ -46,10 +87,13 @@ impl Connection {
         let client = self.client.get_or_try_init(|| async {
             // Only the DNS is waited for here, so that giving up leaves nothing half done.
             let options = timeout(CALL_LIMIT, self.config.client_options()).await;
-            let options = options.map_err(|_| Trouble::TimedOut(CALL_LIMIT))??;
+            let mut options = options.map_err(|_| Trouble::TimedOut(CALL_LIMIT))??;
+            let metrics = Arc::clone(&self.metrics);
+            options.cmap_event_handler = Some(EventHandler::callback(move |event| metrics.pooled(&event)));
             Client::with_options(options).map_err(failure::store_error)
         });
-        Ok(client.await?.database(&self.config.database).collection(&self.config.collection))
+        let collection = client.await?.database(&self.config.database).collection(&self.config.collection);
+        Ok(Documents { collection, metrics: Arc::clone(&self.metrics) })
     }
 
     /// Makes `call` and waits for its end, at most [`CALL_LIMIT`].
@@ -63,7 +107,10 @@ impl Connection {
         Calling: Future<Output = Result<T>> + Send,
     {
         let deadline = Instant::now() + CALL_LIMIT;
-        let timed_out = || StoreError::from(Trouble::TimedOut(CALL_LIMIT));
+        let timed_out = || {
+            self.metrics.timed_out();
+            StoreError::from(Trouble::TimedOut(CALL_LIMIT))
+        };
         let permit = timeout_at(deadline, Arc::clone(&self.calls).acquire_owned()).await;
         let permit = permit.map_err(|_| timed_out())?.map_err(|_| Trouble::Closed)?;
         let this = Arc::clone(self);

@@ -77,12 +77,14 @@ impl<'a> ConnectionString<'a> {
 
     /// Whether it says how to log in.
     pub(super) fn has_mechanism(&self) -> bool {
-        self.option_names().any(|name| name.eq_ignore_ascii_case("authMechanism"))
+        self.option("authMechanism").is_some()
     }
 
-    fn option_names(&self) -> impl Iterator<Item = &'a str> {
+    /// The value of an option, as it is written.
+    pub(super) fn option(&self, name: &str) -> Option<&'a str> {
         let pairs = self.options.unwrap_or_default().split('&');
-        pairs.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name))
+        let mut pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// The URL. With a placeholder of a login, `database` is where the user is known unless the URL says another.
@@ -100,9 +102,7 @@ impl<'a> ConnectionString<'a> {
     }
 
     fn is_external(&self) -> bool {
-        let pairs = self.options.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-        let mut mechanisms = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("authMechanism"));
-        mechanisms.any(|(_, mechanism)| !mechanism.starts_with("SCRAM"))
+        self.option("authMechanism").is_some_and(|mechanism| !mechanism.starts_with("SCRAM"))
     }
 
     /// Says which part it is that the driver refuses. The driver's own words repeat what they refuse, which may be a
@@ -181,6 +181,7 @@ const OPTIONS: &[&str] = &[
     "tlsInsecure",
     "w",
     "wTimeoutMS",
+    "zlibCompressionLevel",
 ];
 
 #[cfg(test)]

@@ -13,8 +13,10 @@ use mongodb::options::IndexOptions;
 
 use super::connection::{Connection, Documents};
 use super::failure;
+use super::metrics::Command;
 use crate::store::Result;
-use shape::{Existing, Fitness, WANTED, Wanted};
+pub(super) use shape::WANTED;
+use shape::{Existing, Fitness, Wanted};
 
 /// How soon after a failure the next try comes; each wait is twice the one before, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -65,20 +67,24 @@ pub(super) async fn make(connection: &Connection) {
     }
 }
 
-/// Makes what is missing, and says what is in the way of the rest.
+/// Makes what is missing, and says what is in the way of the rest. One that fails keeps no other from being made.
 ///
 /// # Errors
 /// What the server answers; then it is to be tried again.
 pub(super) async fn try_to_make(connection: &Connection) -> Result<Vec<Obstacle>> {
     let documents = connection.documents().await?;
     let names = connection.names();
-    let mut obstacles = Vec::new();
-    for wanted in &WANTED {
-        if let Some((found, mend)) = make_one(&documents, wanted, names).await? {
-            obstacles.push(Obstacle { wanted: wanted.name, found, mend });
+    let (mut obstacles, mut failed) = (Vec::new(), None);
+    for (place, wanted) in WANTED.iter().enumerate() {
+        let made = make_one(&documents, wanted, names).await;
+        connection.metrics().indexed(place, matches!(made, Ok(None)));
+        match made {
+            Ok(None) => {}
+            Ok(Some((found, mend))) => obstacles.push(Obstacle { wanted: wanted.name, found, mend }),
+            Err(error) => failed = Some(error),
         }
     }
-    Ok(obstacles)
+    failed.map_or(Ok(obstacles), Err)
 }
 
 async fn make_one(
@@ -92,7 +98,7 @@ async fn make_one(
         Fitness::Missing => {}
     }
     // Other nodes may be doing the same; the server takes the same index any number of times.
-    match documents.create_index(model(wanted)).await {
+    match documents.ask(Command::CreateIndexes, documents.create_index(model(wanted))).await {
         Ok(_) => Ok(None),
         // One came in between, or one that the list does not tell from ours.
         Err(error) if failure::is_index_conflict(&error) => match wanted.among(&existing(documents).await?) {
@@ -107,7 +113,7 @@ async fn make_one(
 /// The indexes that there are. They are read as they come: a type of the driver's would fail on an option that it
 /// does not know.
 async fn existing(documents: &Documents) -> Result<Vec<Existing>> {
-    let mut cursor = match documents.list_indexes().await {
+    let mut cursor = match documents.ask(Command::ListIndexes, documents.list_indexes()).await {
         Ok(cursor) => cursor,
         Err(error) if failure::is_missing_collection(&error) => return Ok(Vec::new()),
         Err(error) => return Err(failure::store_error(error)),

@@ -15,6 +15,7 @@ use super::connection::{Connection, Documents};
 use super::document::{self, date};
 use super::failure::{is_duplicate_key, store_error};
 use super::indexes;
+use super::metrics::Command;
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
 use crate::store::{
@@ -64,8 +65,8 @@ impl Store for MongoStore {
 
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
         let find = move |documents: Documents| async move {
-            let found = documents.find_one(doc! { "_id": document::id(handle) }).max_time(SERVER_LIMIT).await;
-            found.map_err(store_error)
+            let find = documents.find_one(doc! { "_id": document::id(handle) }).max_time(SERVER_LIMIT);
+            documents.ask(Command::Find, find).await.map_err(store_error)
         };
         let found = self.connection.call(find).await?;
         let record = found.as_deref().map(document::to_record).transpose()?;
@@ -79,19 +80,19 @@ impl Store for MongoStore {
         let holder = Expected::holder(expected.secret_hash);
         let any_version = document::expected(handle, holder, change.now)?;
         let call = move |documents: Documents| async move {
-            let updated = documents
+            let update = documents
                 .find_one_and_update(filter, update)
                 .return_document(ReturnDocument::After)
-                .max_time(SERVER_LIMIT)
-                .await
-                .map_err(store_error)?;
+                .max_time(SERVER_LIMIT);
+            let updated = documents.ask(Command::FindAndModify, update).await.map_err(store_error)?;
             if let Some(document) = updated {
                 return Ok(Updated::Done(Arc::new(document::to_record(&document)?)));
             }
             if expected == holder {
                 return Ok(Updated::Missing);
             }
-            let found = documents.find_one(any_version).max_time(SERVER_LIMIT).await.map_err(store_error)?;
+            let find = documents.find_one(any_version).max_time(SERVER_LIMIT);
+            let found = documents.ask(Command::Find, find).await.map_err(store_error)?;
             match found {
                 Some(document) => Ok(Updated::Conflict(document::to_record(&document)?.version)),
                 None => Ok(Updated::Missing),
@@ -106,7 +107,8 @@ impl Store for MongoStore {
             filter.insert("secret_hash", document::hash(secret_hash));
         }
         let delete = move |documents: Documents| async move {
-            let deleted = documents.delete_one(filter).await.map_err(store_error)?;
+            let delete = documents.delete_one(filter);
+            let deleted = documents.ask(Command::Delete, delete).await.map_err(store_error)?;
             Ok(deleted.deleted_count == 1)
         };
         self.connection.call(delete).await
@@ -127,9 +129,11 @@ impl Store for MongoStore {
         let count = move |documents: Documents| async move {
             // Both within the index on `expires_at`, which has no entry of a document without a date there.
             let live = documents.count_documents(doc! { "expires_at": { "$gt": date(now) } });
-            let active = live.max_time(SERVER_LIMIT).await.map_err(store_error)?;
+            let live = live.max_time(SERVER_LIMIT);
+            let active = documents.ask(Command::Aggregate, live).await.map_err(store_error)?;
             let dead = documents.count_documents(expired(now));
-            let expired = dead.max_time(SERVER_LIMIT).await.map_err(store_error)?;
+            let dead = dead.max_time(SERVER_LIMIT);
+            let expired = documents.ask(Command::Aggregate, dead).await.map_err(store_error)?;
             Ok(Counts { active, expired })
         };
         self.connection.call(count).await
@@ -140,7 +144,8 @@ impl Store for MongoStore {
         for moment in moments {
             let filter = doc! { "expires_at": { "$gt": date(now) }, "created_at": { "$gte": date(*moment) } };
             let count = move |documents: Documents| async move {
-                documents.count_documents(filter).max_time(SERVER_LIMIT).await.map_err(store_error)
+                let count = documents.count_documents(filter).max_time(SERVER_LIMIT);
+                documents.ask(Command::Aggregate, count).await.map_err(store_error)
             };
             counts.push(self.connection.call(count).await?);
         }
@@ -173,7 +178,8 @@ impl Store for MongoStore {
 
     async fn forget_claims(&self) -> Result<()> {
         let call = move |documents: Documents| async move {
-            claims::entries(&documents).delete_many(doc! {}).await.map_err(store_error)?;
+            let entries = claims::entries(&documents);
+            entries.ask(Command::Delete, entries.delete_many(doc! {})).await.map_err(store_error)?;
             Ok(())
         };
         self.connection.call(call).await
@@ -204,10 +210,15 @@ impl Store for MongoStore {
         let nobody = Binary { subtype: BinarySubtype::Generic, bytes: Vec::new() };
         let write = move |documents: Documents| async move {
             let update = doc! { "$set": { "schema": Record::SCHEMA } };
-            documents.update_one(doc! { "_id": nobody }, update).await.map_err(store_error)?;
+            let update = documents.update_one(doc! { "_id": nobody }, update);
+            documents.ask(Command::Update, update).await.map_err(store_error)?;
             Ok(())
         };
         self.connection.call(write).await
+    }
+
+    fn metrics(&self) -> String {
+        self.connection.metrics().to_string()
     }
 
     async fn close(&self) {
@@ -227,19 +238,20 @@ async fn create(
     // Between the two steps an expired record may be removed, and then nothing is there to be replaced. That happens
     // once; more rounds than two mean that what is in the way is something else.
     for _ in 0..3 {
-        match documents.insert_one(&record).await {
+        match documents.ask(Command::Insert, documents.insert_one(&record)).await {
             Ok(_) => return Ok(Created::Yes),
             Err(error) if is_duplicate_key(&error) => {}
             Err(error) => return Err(store_error(error)),
         }
         let mut dead = expired(now);
         dead.extend(same_id.clone());
-        let replaced = documents.replace_one(dead, &record).await.map_err(store_error)?;
+        let replace = documents.replace_one(dead, &record);
+        let replaced = documents.ask(Command::Update, replace).await.map_err(store_error)?;
         if replaced.matched_count == 1 {
             return Ok(Created::Yes);
         }
-        let found = documents.find_one(same_id.clone()).projection(doc! { "_id": 1 }).max_time(SERVER_LIMIT);
-        if found.await.map_err(store_error)?.is_some() {
+        let find = documents.find_one(same_id.clone()).projection(doc! { "_id": 1 }).max_time(SERVER_LIMIT);
+        if documents.ask(Command::Find, find).await.map_err(store_error)?.is_some() {
             return Ok(Created::Exists);
         }
     }
@@ -267,7 +279,7 @@ async fn list(
             .limit(i64::try_from(wanted).unwrap_or(i64::MAX))
             .batch_size(u32::try_from(wanted).unwrap_or(u32::MAX))
             .max_time(SERVER_LIMIT);
-        let mut cursor = find.await.map_err(store_error)?;
+        let mut cursor = documents.ask(Command::Find, find).await.map_err(store_error)?;
         let mut found = 0;
         while cursor.advance().await.map_err(store_error)? {
             found += 1;
@@ -300,7 +312,8 @@ async fn purge(documents: &Documents, now: Timestamp, limit: usize) -> Result<Ve
         // The condition again: one that was extended since it was found stays.
         let mut filter = expired(now);
         filter.insert("_id", doc! { "$in": ids.clone() });
-        let deleted = documents.delete_many(filter).await.map_err(store_error)?.deleted_count;
+        let delete = documents.delete_many(filter);
+        let deleted = documents.ask(Command::Delete, delete).await.map_err(store_error)?.deleted_count;
         // Another node or the server itself took some of them, or one was extended: which is not said, so that as many
         // are named as there were.
         purged.extend(records.into_iter().take(usize::try_from(deleted).unwrap_or(usize::MAX)));
@@ -323,7 +336,8 @@ async fn clear(documents: &Documents, after: Option<Handle>) -> Result<(u64, Opt
     if found.is_empty() {
         return Ok((0, None));
     }
-    let deleted = documents.delete_many(doc! { "_id": { "$in": found } }).await.map_err(store_error)?;
+    let delete = documents.delete_many(doc! { "_id": { "$in": found } });
+    let deleted = documents.ask(Command::Delete, delete).await.map_err(store_error)?;
     Ok((deleted.deleted_count, last.map(Handle::from)))
 }
 
@@ -340,7 +354,7 @@ async fn expired_records(
         .sort(doc! { "expires_at": 1 })
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
         .max_time(SERVER_LIMIT);
-    let mut cursor = find.await.map_err(store_error)?;
+    let mut cursor = documents.ask(Command::Find, find).await.map_err(store_error)?;
     let (mut ids, mut records) = (Vec::new(), Vec::new());
     while cursor.advance().await.map_err(store_error)? {
         let found = cursor.current();
@@ -360,7 +374,7 @@ async fn ids(documents: &Documents, filter: Document, limit: usize) -> Result<Ve
         .sort(doc! { "_id": 1 })
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
         .max_time(SERVER_LIMIT);
-    let mut cursor = find.await.map_err(store_error)?;
+    let mut cursor = documents.ask(Command::Find, find).await.map_err(store_error)?;
     let mut ids = Vec::new();
     while cursor.advance().await.map_err(store_error)? {
         if let Ok(Some(id)) = cursor.current().get("_id") {

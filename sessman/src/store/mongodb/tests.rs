@@ -4,16 +4,20 @@
 mod foreign;
 mod outage;
 mod server;
+mod tls;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use mongodb::Client;
 use mongodb::bson::RawDocumentBuf;
+use mongodb::{Client, Collection};
 
-use super::connection::{Connection, Documents};
+use super::connection::Connection;
 use super::{MongoConfig, MongoStore, indexes};
 use crate::secret::Secret;
 use crate::store::conformance::{Fixture, conformance_tests, skip};
+
+/// The collection, past the store.
+type Documents = Collection<RawDocumentBuf>;
 
 /// A database of its own on the server of the run, dropped with this value.
 struct Database {
@@ -84,12 +88,14 @@ fn config(uri: &str, database: String) -> MongoConfig {
         database,
         collection: "sessions".into(),
         auth_source: None,
+        tls_ca_file: None,
+        tls_certificate_key_file: None,
     }
 }
 
 async fn documents(config: &MongoConfig) -> Documents {
     let client = Client::with_options(config.client_options().await.unwrap()).unwrap();
-    client.database(&config.database).collection::<RawDocumentBuf>(&config.collection)
+    client.database(&config.database).collection(&config.collection)
 }
 
 async fn open() -> Option<Fixture> {

@@ -6,8 +6,8 @@ use mongodb::bson::{Bson, Document, RawDocument};
 
 /// An index that sessions need.
 #[derive(Debug)]
-pub(super) struct Wanted {
-    pub(super) name: &'static str,
+pub(in super::super) struct Wanted {
+    pub(in super::super) name: &'static str,
     /// Fields, and 1 or -1.
     pub(super) keys: &'static [(&'static str, i32)],
     /// For an index by which the server removes documents.
@@ -15,7 +15,7 @@ pub(super) struct Wanted {
 }
 
 /// The server removes a session 60 s late at the earliest, so that its clock, ahead of ours, ends none early.
-pub(super) const WANTED: [Wanted; 2] = [
+pub(in super::super) const WANTED: [Wanted; 2] = [
     Wanted { name: "session_ttl", keys: &[("expires_at", 1)], expire_after_seconds: Some(60) },
     Wanted { name: "user_sessions", keys: &[("user_id", 1), ("created_at", -1)], expire_after_seconds: None },
 ];

@@ -11,14 +11,14 @@ use crate::store::conformance::away::{assert_unavailable, freeze, record, thaw, 
 use crate::store::{Created, Store, StoreError};
 
 /// A stand-in of this test's own.
-struct StandIn {
+pub(super) struct StandIn {
     child: Child,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl StandIn {
     /// Starts one on `port`; 0 takes any free one.
-    fn start(port: u16) -> Option<Self> {
+    pub(super) fn start(port: u16) -> Option<Self> {
         let Ok(command) = std::env::var("E2E_MONGO_STANDIN") else {
             skip("no MongoDB to take away: E2E_MONGO_STANDIN is not set");
             return None;
@@ -50,7 +50,7 @@ impl Drop for StandIn {
 }
 
 /// Waits until the store has made its indexes, which nothing asks it for.
-async fn wait_for_indexes(config: &MongoConfig) {
+pub(super) async fn wait_for_indexes(config: &MongoConfig) {
     let started = Instant::now();
     while server::index_names(&documents(config).await).await != ["_id_", "session_ttl", "user_sessions"] {
         assert!(started.elapsed() < Duration::from_secs(15), "no indexes");

@@ -129,18 +129,51 @@ async fn a_real_replica_set_makes_a_write_once_although_its_connection_broke() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_real_server_refuses_a_wrong_password() {
+async fn a_real_server_takes_the_right_user_password_and_database_alone() {
     let Some(database) = Database::real("the stand-in has no authentication") else { return };
-    let config = MongoConfig {
-        username: Some("nobody@ße:/%".into()),
-        password: Some(Secret::new("hidden@:/?#%")),
+    let (username, password) = ("ps@sess:man/%\u{df}", "hidden@:/?#%&=+\"'");
+    let users = database.documents().await.client().database(&database.config.database);
+    let role = doc! { "role": "readWrite", "db": &database.config.database };
+    users.run_command(doc! { "createUser": username, "pwd": password, "roles": [role] }).await.unwrap();
+    // The login of the server that the run names, if it has one, gives way to the new user's.
+    let right = MongoConfig {
+        server_url: Secret::new(without_login(database.config.server_url.expose())),
+        username: Some(username.into()),
+        password: Some(Secret::new(password)),
+        auth_source: Some(database.config.database.clone()),
         ..database.config.clone()
     };
-    let store = MongoStore::open(config).unwrap();
-    let error = store.ping().await.unwrap_err();
-    assert!(matches!(error, StoreError::Unavailable(_)));
-    assert!(!format!("{error:?}").contains("hidden"), "{error:?}");
-    store.close().await;
+    let answer = |config: MongoConfig| async move {
+        let store = MongoStore::open(config).unwrap();
+        let answer = store.ping().await;
+        store.close().await;
+        answer
+    };
+    answer(right.clone()).await.unwrap();
+    let mechanism = |name: &str| {
+        let url = right.server_url.expose();
+        let more = if url.contains('?') { "&" } else { "?" };
+        MongoConfig { server_url: Secret::new(format!("{url}{more}authMechanism={name}")), ..right.clone() }
+    };
+    answer(mechanism("SCRAM-SHA-256")).await.unwrap();
+    for wrong in [
+        MongoConfig { password: Some(Secret::new("hidden")), ..right.clone() },
+        MongoConfig { username: Some("nobody".into()), ..right.clone() },
+        MongoConfig { auth_source: Some("elsewhere".into()), ..right.clone() },
+    ] {
+        let error = answer(wrong).await.unwrap_err();
+        let StoreError::Unavailable(source) = &error else { panic!("{error:?}") };
+        assert!(source.to_string().contains("did not accept the login"), "{source}");
+        assert!(!format!("{error:?}").contains("hidden"), "{error:?}");
+    }
+    users.run_command(doc! { "dropUser": username }).await.unwrap();
+}
+
+fn without_login(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) => format!("{}{}", &url[..scheme + 3], &url[at + 1..]),
+        _ => url.to_owned(),
+    }
 }
 
 #[tokio::test]
