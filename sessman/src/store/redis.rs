@@ -24,7 +24,8 @@
 //!
 //! # What is promised
 //! What a server promises: an answered write is in its memory, and with `appendfsync everysec` on its disk a second
-//! later. A command is sent once; it is sent again only where the server said that it did not execute it.
+//! later. A command that changes something is sent once, and again only where the server said that it did
+//! not execute it.
 
 mod config;
 mod failure;

@@ -94,8 +94,8 @@ impl From<Trouble> for StoreError {
             Trouble::Refused(Refusal { ref code, .. }) => match code.as_str() {
                 "OOM" => Self::Full,
                 "WRONGTYPE" | "SESSMAN_LAYOUT" => unreadable(),
-                // Of a command that is not there, or of a script that fails: it will fail again.
-                "ERR" | "CROSSSLOT" => Self::Unusable(trouble.to_string()),
+                // A command that is not there or not permitted, or a script that fails: it will fail again.
+                "ERR" | "CROSSSLOT" | "NOPERM" => Self::Unusable(trouble.to_string()),
                 _ => Self::Unavailable(Box::new(trouble)),
             },
             other => Self::Unavailable(Box::new(other)),

@@ -216,9 +216,20 @@ fn text(bytes: &[u8]) -> Result<&str, StoreError> {
     std::str::from_utf8(bytes).map_err(|_| unreadable())
 }
 
+pub(super) fn unexpected() -> StoreError {
+    StoreError::Unusable("Redis answered with something that its command does not have".into())
+}
+
+const UNREADABLE: &str = "a key that should hold a session holds something else";
+
 /// Says so without a byte of what is there.
 pub(super) fn unreadable() -> StoreError {
-    StoreError::Unusable("a key that should hold a session holds something else".into())
+    StoreError::Unusable(UNREADABLE.into())
+}
+
+/// Whether that is all that is wrong.
+pub(super) fn is_unreadable(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unusable(reason) if reason == UNREADABLE)
 }
 
 struct Parts<'a>(&'a [u8]);

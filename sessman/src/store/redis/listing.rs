@@ -61,7 +61,8 @@ impl RedisStore {
         let names = users::names(&self.servers, &self.keys.names(user_id), turn.deadline).await?;
         let mut page = Page::default();
         let begin = names.partition_point(|name| Some(name.handle) <= after);
-        for slice in names[begin..].chunks(SLICE) {
+        // One more than fits tells whether there is a next page; records may be large, so no more are asked for.
+        for slice in names[begin..].chunks(limit.saturating_add(1).min(SLICE)) {
             let handles: Vec<Handle> = slice.iter().map(|name| name.handle).collect();
             let found = slice.iter().zip(self.read_all(&handles, turn.deadline).await?);
             let named = found.filter_map(|(name, found)| {

@@ -125,7 +125,7 @@ impl Servers {
         let layout = self.layout(deadline).await?;
         let mut shares: BTreeMap<&Address, Vec<usize>> = BTreeMap::new();
         for (index, (key, _)) in commands.iter().enumerate() {
-            shares.entry(layout.master_of(key).ok_or(Trouble::NoMaster)?).or_default().push(index);
+            shares.entry(self.master_of(&layout, key)?).or_default().push(index);
         }
         let asking = shares.into_iter().map(|(address, indexes)| async move {
             let mut pipeline = redis::Pipeline::with_capacity(indexes.len());
@@ -164,6 +164,13 @@ impl Servers {
         }
     }
 
+    fn master_of<'a>(self: &Arc<Self>, layout: &'a Layout, key: &[u8]) -> Result<&'a Address, Trouble> {
+        layout.master_of(key).ok_or_else(|| {
+            self.look_again(None);
+            Trouble::NoMaster
+        })
+    }
+
     async fn route(
         self: &Arc<Self>,
         key: &[u8],
@@ -171,10 +178,7 @@ impl Servers {
         deadline: Instant,
     ) -> Result<Answer, Trouble> {
         let layout = self.layout(deadline).await?;
-        let mut link = self.link(layout.master_of(key).ok_or_else(|| {
-            self.look_again(None);
-            Trouble::NoMaster
-        })?);
+        let mut link = self.link(self.master_of(&layout, key)?);
         let mut is_visitor = false;
         for _ in 0..=REDIRECTIONS {
             let answer = match is_visitor {
@@ -263,16 +267,16 @@ impl Servers {
                 let slots = Slots::read(&answer, address).ok_or(Trouble::NotRedis(address.to_string()))?;
                 if slots.masters().is_empty() { Err(Trouble::NoMaster) } else { Ok(Layout::Cluster(slots)) }
             }
-            // Its own connection is what matters, and that is there: it is no cluster, or this may not be asked.
-            Err(refusal) if ["ERR", "NOPERM"].contains(&refusal.code.as_str()) => {
-                match self.settings.servers.len() {
-                    1 => Ok(Layout::Single(address.clone())),
-                    _ => Err(Trouble::Permanent(format!(
-                        "the server_url names several servers, but {address} says of no cluster (or may not, to this \
-                         user: allow it CLUSTER SLOTS)"
-                    ))),
-                }
-            }
+            // Taken for a single server, a member of a cluster would be all that is looked through.
+            Err(refusal) if refusal.code == "NOPERM" => Err(Trouble::Permanent(format!(
+                "{address} may not say to this user whether it is of a cluster: allow the user CLUSTER SLOTS"
+            ))),
+            Err(refusal) if refusal.code == "ERR" => match self.settings.servers.len() {
+                1 => Ok(Layout::Single(address.clone())),
+                _ => Err(Trouble::Permanent(format!(
+                    "the server_url names several servers, but {address} is of no cluster"
+                ))),
+            },
             Err(refusal) => Err(refusal.into()),
         }
     }

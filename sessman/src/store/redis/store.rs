@@ -15,7 +15,7 @@ use super::config::RedisConfig;
 use super::failure::Trouble;
 use super::index;
 use super::keys::{Keys, Kind, Name};
-use super::layout::{self, HEAD_BYTES, Mark, unreadable};
+use super::layout::{self, HEAD_BYTES, Mark, is_unreadable, unexpected, unreadable};
 use super::scripts::{CREATE, DELETE, UPDATE};
 use super::servers::{CALL_LIMIT, Servers, deadline};
 use super::sweep::{Scan, bytes};
@@ -64,10 +64,6 @@ pub(super) struct Turn<'a> {
 /// When a server may remove a record, in milliseconds.
 pub(super) fn removal(expires_at: Timestamp) -> i64 {
     expires_at.after(LAG).as_millis()
-}
-
-fn unexpected() -> StoreError {
-    StoreError::Unusable("Redis answered with something that its command does not have".into())
 }
 
 impl RedisStore {
@@ -397,7 +393,7 @@ impl Store for RedisStore {
             let deletions = stream::iter(handles).map(|handle| async move {
                 match self.delete_record(handle, None, None, deadline()).await {
                     // It is under one of our names, but not ours to delete.
-                    Err(StoreError::Unusable(_)) => Ok(0),
+                    Err(error) if is_unreadable(&error) => Ok(0),
                     deleted => deleted.map(|deleted| u64::from(deleted.is_some())),
                 }
             });

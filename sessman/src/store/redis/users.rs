@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use super::index;
 use super::keys::{Keys, Kind, Name};
-use super::layout::{self, HEAD_BYTES};
+use super::layout::{self, HEAD_BYTES, unexpected};
 use super::scripts::{CLAIM, FORGET, RELEASE};
 use super::servers::{Servers, deadline};
 use super::store::removal;
 use super::sweep::{Scan, bytes, of_ours, texts};
 use crate::id::Handle;
-use crate::store::{Claim, Claimed, Result, StoreError};
+use crate::store::{Claim, Claimed, Result};
 use crate::time::Timestamp;
 
 /// Names that are looked at for a user in one go.
@@ -25,10 +25,6 @@ const SLICE: usize = 500;
 
 /// A name, and its time as the server wrote it.
 type Dated = (Name, Vec<u8>);
-
-fn unexpected() -> StoreError {
-    StoreError::Unusable("Redis answered with something that its command does not have".into())
-}
 
 /// Writes down the name of a session that is about to be written, or to be the user's.
 pub(super) async fn add_name(

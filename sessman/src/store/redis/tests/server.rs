@@ -125,7 +125,7 @@ async fn keys_of_others_are_neither_listed_nor_deleted() {
     let listed = store.list(Listing { user_id: None, after: None, limit: 9 }, now).await.unwrap();
     assert_eq!(listed.records, [record(1)]);
     assert_eq!(store.counts(now).await.unwrap().active, 1);
-    assert_eq!(store.purge_expired(record(1).expires_at.after(Duration::from_secs(1)), 0).await.unwrap(), []);
+    assert_eq!(store.purge_expired(now, 9).await.unwrap(), []);
     for n in [8, 9] {
         let handle = Handle::from([n; 12]);
         let there = Record { handle, ..(*record(1)).clone() };
@@ -224,8 +224,19 @@ async fn a_login_may_have_any_characters_and_is_never_shown() {
         "+select",
     ];
     assert_eq!(server.cli(&commands), "OK");
-    assert_eq!(server.cli(&["ACL", "SETUSER", "default", "off"]), "OK");
     let right = RedisConfig { password: Some(Secret::new(password)), ..config.clone() };
+    for (command, named) in [("cluster|slots", "CLUSTER SLOTS"), ("evalsha", "NOPERM")] {
+        assert_eq!(server.cli(&["ACL", "SETUSER", "ps@sess:man/%", &format!("-{command}")]), "OK");
+        let store = RedisStore::open(&right).unwrap();
+        let refused = store.create(record(1), record(1).created_at).await;
+        assert!(
+            matches!(&refused, Err(StoreError::Unusable(reason)) if reason.contains(named)),
+            "{refused:?}"
+        );
+        store.close().await;
+        assert_eq!(server.cli(&["ACL", "SETUSER", "ps@sess:man/%", &format!("+{command}")]), "OK");
+    }
+    assert_eq!(server.cli(&["ACL", "SETUSER", "default", "off"]), "OK");
     let store = RedisStore::open(&right).unwrap();
     let (one, now) = (record(1), record(1).created_at);
     create(&store, &one).await;
