@@ -23,7 +23,7 @@ use crate::store::memory::MemoryConfig;
 use crate::store::mongodb::MongoConfig;
 use crate::store::redis::RedisConfig;
 use crate::store::sealed::Keys;
-use crate::store::sqlite::{Durability, SqliteConfig};
+use crate::store::sqlite::{CACHE_BYTES, Durability, SqliteConfig};
 
 /// The whole configuration of an instance, checked.
 #[derive(Debug, Clone)]
@@ -175,7 +175,7 @@ impl RawConfig {
     /// A key that the store does not have is a mistake that should not stay unseen.
     fn refuse_keys_of_others(&self, backend: &str, problems: &mut Vec<Problem>) {
         const SERVERS: &[&str] = &["mongodb", "redis"];
-        let keys: [(&str, bool, &[&str]); 13] = [
+        let keys: [(&str, bool, &[&str]); 14] = [
             ("server_url", self.server_url.is_some(), SERVERS),
             ("username", self.username.is_some(), SERVERS),
             ("password", self.password.is_some(), SERVERS),
@@ -188,6 +188,7 @@ impl RawConfig {
             ("tls_key_file", self.tls_key_file.is_some(), &["redis"]),
             ("path", self.path.is_some(), &["sqlite"]),
             ("durability", self.durability.is_some(), &["sqlite"]),
+            ("cache_bytes", self.cache_bytes.is_some(), &["sqlite"]),
             ("max_memory_bytes", self.max_memory_bytes.is_some(), &["memory"]),
         ];
         for (key, given, owners) in keys {
@@ -214,7 +215,7 @@ impl RawConfig {
             &[("full", Durability::Full), ("normal", Durability::Normal)],
             problems,
         );
-        SqliteConfig { path, durability }
+        SqliteConfig { path, durability, cache_bytes: self.cache_bytes.unwrap_or(CACHE_BYTES) }
     }
 
     fn mongodb(&self, surroundings: &Surroundings<'_>) -> MongoConfig {

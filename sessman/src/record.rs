@@ -41,6 +41,12 @@ impl Record {
     /// The layout of records that this build writes, kept beside each of them.
     pub const SCHEMA: u32 = 1;
 
+    /// How many bytes of memory it takes, about, without what an index over it does.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = self.data.as_str().len() + self.metadata.as_str().len();
+        size_of::<Self>() + self.user_id.as_ref().map_or(0, String::len) + texts
+    }
+
     /// Whether the session still exists at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
         now < self.expires_at

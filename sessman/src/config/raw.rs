@@ -52,6 +52,9 @@ pub struct RawConfig {
     /// SQLite: `full` (an answered write survives power loss) or `normal` (it survives the end of the process).
     #[serde(deserialize_with = "settings::loose::option")]
     pub durability: Option<String>,
+    /// SQLite: the most bytes of sessions to keep in memory in front of the file; 67108864, and 0 for none.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub cache_bytes: Option<usize>,
     /// Memory: the most bytes of sessions to keep.
     #[serde(deserialize_with = "settings::loose::option")]
     pub max_memory_bytes: Option<usize>,

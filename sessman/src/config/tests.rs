@@ -151,6 +151,11 @@ fn parameters_of_an_ini_line_are_all_text() {
     }))
     .unwrap();
     assert!(matches!(config.store, StoreConfig::Memory(MemoryConfig { max_bytes: 1_000_000 })));
+    let cached = |members| match read(members).unwrap().store {
+        StoreConfig::Sqlite(config) => config.cache_bytes,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((cached(json!({ "cache_bytes": "0" })), cached(json!({}))), (0, 64 << 20));
     assert_eq!(config.rules.update_mode, UpdateMode::Merge);
     assert_eq!(config.cookie, None);
 }

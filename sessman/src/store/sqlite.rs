@@ -6,10 +6,12 @@
 //! - `file`: the file on disk and its lock
 //! - `schema`: its layout, and how it is recognised
 //! - `row`: a record as a row
+//! - `cache`: records in front of the file
 //! - `queue`: between callers and threads
 //! - `reader`, `writer`: the threads; `operation`, `claims`: what the writer does
 //! - `failure`: SQLite's errors in the contract's terms
 
+mod cache;
 mod claims;
 mod failure;
 mod file;
@@ -31,10 +33,11 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use self::cache::Cache;
 use self::claims::{ForgetClaims, Release, TakePlace, TidyClaims};
 use self::failure::{opening_error, store_error};
 use self::file::OwnedFile;
-use self::operation::{Clear, Create, Delete, Operation, Ping, Sweep, Update};
+use self::operation::{Clear, Create, Delete, GiveBack, Operation, Ping, Sweep, Update};
 use self::queue::{Queue, Refused};
 use self::reader::{List, Query};
 use self::schema::SchemaError;
@@ -61,6 +64,9 @@ const SLICE: usize = 250;
 /// How long clean-up leaves the writer to others between two slices of one call.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Unused pages that are cut off the file in one go; each costs a page that is moved.
+const PAGES: u64 = 64;
+
 /// When a write counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
@@ -79,13 +85,19 @@ pub struct SqliteConfig {
     pub path: PathBuf,
     /// When a write counts as done.
     pub durability: Durability,
+    /// Memory for records in front of the file, in bytes; 0 for none.
+    pub cache_bytes: usize,
 }
+
+/// Room for about 100,000 sessions with 200 bytes of data.
+pub const CACHE_BYTES: usize = 64 << 20;
 
 /// Sessions in a SQLite file that this process owns.
 pub struct SqliteStore {
     path: PathBuf,
     jobs: Arc<Queue<Box<dyn Job>>>,
     queries: Arc<Queue<Query>>,
+    cache: Arc<Cache>,
     counters: Arc<Counters>,
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
@@ -140,15 +152,16 @@ impl SqliteStore {
             .map_err(sqlite_error)?;
         let (jobs, queries) = (Arc::new(Queue::new(MAX_WAITING)), Arc::new(Queue::new(MAX_WAITING)));
         let counters = Arc::new(Counters::default());
+        let cache = Arc::new(Cache::new(config.cache_bytes));
         let threads = start(connections, &queries).and_then(|readers| {
             let (jobs, queries) = (jobs.clone(), queries.clone());
-            let counters = counters.clone();
-            let writer = Writer { connection, file, jobs, counters, suspect: false, queries, readers };
+            let (counters, cache) = (counters.clone(), cache.clone());
+            let writer = Writer { connection, file, jobs, counters, cache, suspect: false, queries, readers };
             spawn("sqlite-write", move || writer.run())
         });
         // Those that were started already end when one of the others cannot be.
         let writer = threads.inspect_err(|_| queries.close())?;
-        Ok(Self { path, jobs, queries, counters, writer: tokio::sync::Mutex::new(Some(writer)) })
+        Ok(Self { path, jobs, queries, cache, counters, writer: tokio::sync::Mutex::new(Some(writer)) })
     }
 
     /// How much was written since it was opened.
@@ -177,6 +190,19 @@ impl SqliteStore {
         });
         self.queries.push(query).map_err(refused)?;
         answer.await.map_err(stopped)?.map_err(|error| store_error(&self.path, &Arc::new(error)))
+    }
+}
+
+impl SqliteStore {
+    /// Makes the file smaller, slice by slice, where clean-up left much of it unused.
+    async fn give_back(&self) -> Result<()> {
+        loop {
+            match self.read(schema::spare_pages).await? {
+                0 => return Ok(()),
+                spare => self.write(GiveBack { pages: spare.min(PAGES) }).await?,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 }
 
@@ -213,8 +239,19 @@ impl Store for SqliteStore {
     }
 
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
-        let record = self.read(move |connection| reader::load(connection, handle)).await?;
-        Ok(Loaded::of(record, now))
+        let ticket = match self.cache.get(handle) {
+            Ok(record) => return Ok(Loaded::of(Some(record), now)),
+            Err(ticket) => ticket,
+        };
+        let cache = self.cache.clone();
+        let record = self.read(move |connection| {
+            let record = reader::load(connection, handle)?;
+            if let Some(record) = &record {
+                cache.fill(ticket, record);
+            }
+            Ok(record)
+        });
+        Ok(Loaded::of(record.await?, now))
     }
 
     async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {
@@ -280,6 +317,9 @@ impl Store for SqliteStore {
             if !rows.is_empty() {
                 purged.extend(self.write(Sweep { rows, now }).await?);
             }
+            if is_last {
+                self.give_back().await?;
+            }
             if is_last || purged.len() >= limit {
                 return Ok(purged);
             }
@@ -297,11 +337,17 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.jobs.close();
+        // Somebody else may own the file after this.
+        let forgotten = self.cache.close();
         // Held while it waits: a second caller waits too.
         let mut writer = self.writer.lock().await;
         if let Some(thread) = writer.take() {
-            // A writer that panicked has reported so itself, and has let go of the file.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            let end = move || {
+                drop(forgotten);
+                // A writer that panicked has reported so itself, and has let go of the file.
+                thread.join()
+            };
+            let _ = tokio::task::spawn_blocking(end).await;
         }
     }
 }

@@ -14,9 +14,7 @@ const OVERHEAD: usize = 192;
 /// How many bytes of memory a record takes, about.
 pub(super) fn size_of_record(record: &Record) -> usize {
     // A user's name is in the record and once more in the index.
-    let user_id = record.user_id.as_ref().map_or(0, |user_id| 2 * user_id.len());
-    let texts = record.data.as_str().len() + record.metadata.as_str().len();
-    size_of::<Record>() + user_id + texts + OVERHEAD
+    record.bytes() + record.user_id.as_ref().map_or(0, String::len) + OVERHEAD
 }
 
 /// Records, findable by handle, by expiry and by user; the three always say the same.

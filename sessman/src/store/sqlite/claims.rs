@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::cache::Written;
 use super::file::OwnedFile;
 use super::operation::{Failure, Operation};
 use crate::id::Handle;
@@ -46,6 +47,10 @@ impl Operation for TakePlace {
         }
         Ok(if fits { Claimed::Done(handles) } else { Claimed::Full(handles) })
     }
+
+    fn written(&self, _: &Claimed) -> Vec<Written> {
+        Vec::new()
+    }
 }
 
 /// [`Store::release`](crate::store::Store::release).
@@ -65,6 +70,10 @@ impl Operation for Release {
             )?
             .execute((&self.user_id, json(&self.handles)))?;
         Ok(())
+    }
+
+    fn written(&self, (): &()) -> Vec<Written> {
+        Vec::new()
     }
 }
 
@@ -95,6 +104,10 @@ impl Operation for TidyClaims {
             .execute((after, &last, self.now.as_millis()))?;
         Ok(last)
     }
+
+    fn written(&self, _: &Option<String>) -> Vec<Written> {
+        Vec::new()
+    }
 }
 
 /// [`Store::forget_claims`](crate::store::Store::forget_claims).
@@ -106,6 +119,10 @@ impl Operation for ForgetClaims {
     fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<(), Failure> {
         connection.execute("DELETE FROM claims", [])?;
         Ok(())
+    }
+
+    fn written(&self, (): &()) -> Vec<Written> {
+        Vec::new()
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::cache::Written;
 use super::file::OwnedFile;
 use super::reader::{Due, row};
 use super::row::{BUCKET_MILLIS, bucket, insert, overwrite};
@@ -31,6 +32,9 @@ pub(super) trait Operation: Send + 'static {
 
     /// Makes the write. It may be called again after its transaction was rolled back.
     fn execute(&self, connection: &Connection, file: &OwnedFile) -> Result<Self::Output, Failure>;
+
+    /// Which records it changed; one that is not named here may be answered with as it was before.
+    fn written(&self, output: &Self::Output) -> Vec<Written>;
 }
 
 /// [`Store::create`](crate::store::Store::create).
@@ -46,6 +50,13 @@ impl Operation for Create {
         match insert(connection, &self.record, self.now)? {
             0 => Ok(Created::Exists),
             _ => Ok(Created::Yes),
+        }
+    }
+
+    fn written(&self, output: &Created) -> Vec<Written> {
+        match output {
+            Created::Yes => vec![Written::Put(self.record.clone())],
+            Created::Exists => Vec::new(),
         }
     }
 }
@@ -74,6 +85,13 @@ impl Operation for Update {
         overwrite(connection, old.id, &record, reindex)?;
         Ok(Updated::Done(Arc::new(record)))
     }
+
+    fn written(&self, output: &Updated) -> Vec<Written> {
+        match output {
+            Updated::Done(record) => vec![Written::Put(record.clone())],
+            Updated::Conflict(_) | Updated::Missing => Vec::new(),
+        }
+    }
 }
 
 /// [`Store::delete`](crate::store::Store::delete).
@@ -97,6 +115,10 @@ impl Operation for Delete {
             .prepare_cached("DELETE FROM sessions WHERE handle = ?1")?
             .execute([self.handle.as_bytes()])?;
         Ok(deleted > 0)
+    }
+
+    fn written(&self, output: &bool) -> Vec<Written> {
+        if *output { vec![Written::Gone(self.handle)] } else { Vec::new() }
     }
 }
 
@@ -130,6 +152,10 @@ impl Operation for Sweep {
         }
         Ok(deleted)
     }
+
+    fn written(&self, output: &Vec<Purged>) -> Vec<Written> {
+        output.iter().map(|purged| Written::Gone(purged.handle)).collect()
+    }
 }
 
 /// [`Store::clear`](crate::store::Store::clear).
@@ -143,6 +169,10 @@ impl Operation for Clear {
         connection.execute("DELETE FROM claims", [])?;
         Ok(records as u64)
     }
+
+    fn written(&self, _: &u64) -> Vec<Written> {
+        vec![Written::AllGone]
+    }
 }
 
 /// [`Store::ping`](crate::store::Store::ping): the writer has its write transaction, and the file is where it was.
@@ -153,5 +183,31 @@ impl Operation for Ping {
 
     fn execute(&self, _: &Connection, file: &OwnedFile) -> Result<(), Failure> {
         Ok(file.check_in_place()?)
+    }
+
+    fn written(&self, (): &()) -> Vec<Written> {
+        Vec::new()
+    }
+}
+
+/// Cuts unused pages off the end of the file, moving others into their place.
+pub(super) struct GiveBack {
+    /// How many, at most.
+    pub(super) pages: u64,
+}
+
+impl Operation for GiveBack {
+    type Output = ();
+
+    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<(), Failure> {
+        // A step of it frees one page.
+        let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({})", self.pages))?;
+        let mut rows = statement.query([])?;
+        while rows.next()?.is_some() {}
+        Ok(())
+    }
+
+    fn written(&self, (): &()) -> Vec<Written> {
+        Vec::new()
     }
 }

@@ -176,6 +176,17 @@ fn check(connection: &Connection, path: &Path) -> Result<(), SchemaError> {
     if found == "ok" { Ok(()) } else { Err(unusable(damage(path, found))) }
 }
 
+/// Unused pages that are worth giving back. An eighth of the file may stay unused, for the sessions that come next, and so
+/// may a mebibyte.
+pub(super) fn spare_pages(connection: &Connection) -> rusqlite::Result<u64> {
+    const SMALL: i64 = 256;
+    let (unused, all) = (integer(connection, "freelist_count")?, integer(connection, "page_count")?);
+    // Without it, which no version of ours has written, the file keeps its size.
+    let is_possible = integer(connection, "auto_vacuum")? != 0;
+    let spare = unused - (all / 8).max(SMALL);
+    Ok(if is_possible { u64::try_from(spare).unwrap_or(0) } else { 0 })
+}
+
 /// Counts of live and of expired rows.
 ///
 /// No row that has expired is in a later bucket than `now`: only those have to be looked at.

@@ -5,21 +5,40 @@ use std::sync::mpsc;
 
 use tempfile::TempDir;
 
+use super::cache::Written;
 use super::operation::Failure;
 use super::*;
 use crate::data::Data;
 use crate::record::Times;
 use crate::store::conformance::{Fixture, conformance_tests};
 
-async fn open() -> Option<Fixture> {
-    let folder = TempDir::new().unwrap();
-    Some(Fixture::with(open_in(&folder), folder))
+/// What is read comes from the cache where it can.
+mod cached {
+    use super::*;
+
+    async fn open() -> Option<Fixture> {
+        let folder = TempDir::new().unwrap();
+        Some(Fixture::with(open_in(&folder), folder))
+    }
+
+    conformance_tests!(open);
 }
 
-conformance_tests!(open);
+/// What is read comes from the file, whole and exact.
+mod uncached {
+    use super::*;
+
+    async fn open() -> Option<Fixture> {
+        let folder = TempDir::new().unwrap();
+        let config = SqliteConfig { cache_bytes: 0, ..config(path_in(&folder)) };
+        Some(Fixture::with(SqliteStore::open(config).unwrap(), folder))
+    }
+
+    conformance_tests!(open);
+}
 
 fn config(path: impl Into<PathBuf>) -> SqliteConfig {
-    SqliteConfig { path: path.into(), durability: Durability::Full }
+    SqliteConfig { path: path.into(), durability: Durability::Full, cache_bytes: CACHE_BYTES }
 }
 
 fn path_in(folder: &TempDir) -> PathBuf {
@@ -97,6 +116,10 @@ impl Operation for Hold {
         let _ = self.released.lock().unwrap().recv();
         Ok(())
     }
+
+    fn written(&self, (): &()) -> Vec<Written> {
+        Vec::new()
+    }
 }
 
 /// Returns once the writer is busy, which it is until the sender is dropped.
@@ -115,6 +138,10 @@ impl Operation for Sql {
 
     fn execute(&self, connection: &Connection, _: &OwnedFile) -> std::result::Result<(), Failure> {
         Ok(connection.execute_batch(self.0)?)
+    }
+
+    fn written(&self, (): &()) -> Vec<Written> {
+        Vec::new()
     }
 }
 
@@ -492,4 +519,79 @@ async fn every_query_is_led_by_an_index() {
             "{query}: {plan}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_session_in_use_is_read_without_the_file() {
+    let folder = TempDir::new().unwrap();
+    let store = open_in(&folder);
+    for n in 0..3 {
+        create(&store, n).await;
+    }
+    store.close().await;
+    let store = Arc::new(open_in(&folder));
+    assert!(is_stored(&store, 1).await);
+    create(&store, 5).await;
+    // Neither the writer nor a reader answers anybody.
+    let (release, held) = mpsc::channel::<()>();
+    let held = Arc::new(std::sync::Mutex::new(held));
+    for _ in 0..READERS {
+        let held = held.clone();
+        assert!(store.queries.push(Box::new(move |_| assert!(held.lock().unwrap().recv().is_err()))).is_ok());
+    }
+    let release_writer = hold(&store);
+    assert!(is_stored(&store, 1).await, "it was read before");
+    assert!(is_stored(&store, 5).await, "it was written before");
+    let expired = store.load(record(5, 0).handle, at(1_000_000)).await.unwrap();
+    assert!(matches!(expired, Loaded::Expired(_)));
+    let unread = tokio::spawn({
+        let store = store.clone();
+        async move { is_stored(&store, 2).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!unread.is_finished());
+    drop((release, release_writer));
+    assert!(unread.await.unwrap());
+    store.close().await;
+    assert!(matches!(store.load(record(1, 0).handle, at(0)).await, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_file_shrinks_after_a_great_clean_up_and_not_after_a_small_one() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(open_in(&folder));
+    let calls = (0..4_000).map(|n| {
+        let store = store.clone();
+        async move { store.create(record(n, 1_000), at(0)).await.unwrap() }
+    });
+    all_at_once(&store, calls).await;
+    let spare = || async { store.read(schema::spare_pages).await.unwrap() };
+    let size = || async {
+        let pages = |connection: &Connection| {
+            connection.pragma_query_value(None, "page_count", |row| row.get::<_, u32>(0))
+        };
+        store.read(pages).await.unwrap()
+    };
+    let full = size().await;
+    for n in 0..200 {
+        assert!(store.delete(record(n, 0).handle, None).await.unwrap());
+    }
+    assert_eq!(store.purge_expired(at(0), 250).await.unwrap(), []);
+    assert_eq!(size().await, full, "what is left over is for the sessions that come next");
+
+    while store.purge_expired(at(1_000_000), 250).await.unwrap().len() == 250 {
+        assert!(size().await <= full);
+    }
+    let left = size().await;
+    assert!(left < 400 && full > 1_200, "{full} pages before, {left} after");
+    assert_eq!(spare().await, 0);
+    for n in 0..10 {
+        create(&store, n).await;
+    }
+    store.close().await;
+    let bytes = fs::metadata(path_in(&folder)).unwrap().len();
+    assert!(bytes < 400 * 4_096, "{bytes}");
+    let store = open_in(&folder);
+    assert_eq!(store.counts(at(0)).await.unwrap().active, 10);
+    store.close().await;
 }

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::cache::{Cache, Written};
 use super::failure::store_error;
 use super::file::OwnedFile;
 use super::operation::{Failure, Operation};
@@ -49,6 +50,8 @@ impl Counters {
 pub(super) trait Job: Send {
     /// Makes the write and keeps what came of it.
     fn execute(&mut self, connection: &Connection, file: &OwnedFile);
+    /// Which records it changed, once it was made.
+    fn written(&self) -> Vec<Written>;
     /// Tells the caller what came of it: it is committed, or was not made.
     fn answer(self: Box<Self>, path: &Path);
     /// Tells the caller that it was undone.
@@ -73,6 +76,13 @@ impl<O: Operation> Call<O> {
 impl<O: Operation> Job for Call<O> {
     fn execute(&mut self, connection: &Connection, file: &OwnedFile) {
         self.result = Some(self.operation.execute(connection, file));
+    }
+
+    fn written(&self) -> Vec<Written> {
+        match &self.result {
+            Some(Ok(output)) => self.operation.written(output),
+            Some(Err(_)) | None => Vec::new(),
+        }
     }
 
     fn answer(self: Box<Self>, path: &Path) {
@@ -105,6 +115,7 @@ pub(super) struct Writer {
     pub(super) file: OwnedFile,
     pub(super) jobs: Arc<Queue<Box<dyn Job>>>,
     pub(super) counters: Arc<Counters>,
+    pub(super) cache: Arc<Cache>,
     /// The last transaction failed: the next one writes in any case, so that a `ping` finds out whether it can.
     pub(super) suspect: bool,
     /// The readers end before the writer does, so that nobody uses the file when its lock is given back.
@@ -188,15 +199,20 @@ impl Writer {
         {
             return Outcome::Failed(error);
         }
+        let mut written = Vec::new();
         for job in batch {
             job.execute(&self.connection, &self.file);
             if self.connection.is_autocommit() {
                 return Outcome::GivenUp;
             }
+            written.extend(job.written());
         }
+        let withheld = self.cache.withhold(written);
         if let Err(error) = statement("COMMIT") {
             return Outcome::Failed(error);
         }
+        // Before anybody is answered: whoever reads after an answer finds what it says.
+        withheld.publish();
         if self.connection.total_changes() != changes {
             self.counters.commits.fetch_add(1, Ordering::Relaxed);
         }

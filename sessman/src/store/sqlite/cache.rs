@@ -1,0 +1,279 @@
+//! Records in memory, in front of the file: a session in use is read without asking a thread or SQLite.
+//!
+//! It never answers with anything but what the file says at that moment. What a transaction changes is withheld from
+//! before its commit until after it: meanwhile readers ask the file, so nobody sees the old record once somebody has
+//! seen the new one, by whatever way. And what a reader brings from the file is kept only if nothing was written to
+//! that session since it set out.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::id::Handle;
+use crate::record::Record;
+
+/// Handles are random or hashes, so their first byte spreads them evenly and two requests seldom meet in a shard.
+const SHARDS: usize = 64;
+
+/// Counters of writes in a shard. Sessions that share one cost each other a fill now and then, nothing else.
+const STAMPS: usize = 64;
+
+/// Memory of an entry beside its record: the slot, its place in the index, the allocator's share.
+const OVERHEAD: usize = 128;
+
+/// What a transaction did to the records.
+#[derive(Debug)]
+pub(super) enum Written {
+    /// The record is this now.
+    Put(Arc<Record>),
+    /// There is none with that handle any more.
+    Gone(Handle),
+    /// There is none at all any more.
+    AllGone,
+}
+
+/// The moment at which a reader set out for a record that the cache does not have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticket(u64);
+
+/// What a closed cache held: to drop a million records takes its time.
+pub(super) struct Forgotten {
+    _shards: Vec<Shard>,
+}
+
+/// Records that were committed, bounded by their bytes.
+pub(super) struct Cache {
+    shards: [RwLock<Shard>; SHARDS],
+}
+
+impl Cache {
+    /// An empty cache for so many bytes of records.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self { shards: std::array::from_fn(|_| RwLock::new(Shard::new(bytes / SHARDS))) }
+    }
+
+    /// The record as it is in the file, live or not; or what to bring along when it is [filled in](Self::fill).
+    pub(super) fn get(&self, handle: Handle) -> Result<Arc<Record>, Ticket> {
+        let shard = self.read(handle);
+        match shard.index.get(&handle).and_then(|place| shard.slots[*place].as_ref()) {
+            Some(slot) => {
+                // Most often it is set already, and then other cores keep their copy of the line.
+                if !slot.used.load(Ordering::Relaxed) {
+                    slot.used.store(true, Ordering::Relaxed);
+                }
+                Ok(slot.record.clone())
+            }
+            None => Err(Ticket(shard.stamps[stamp_of(handle)])),
+        }
+    }
+
+    /// Keeps what a reader found in the file, unless it may be old by now.
+    pub(super) fn fill(&self, ticket: Ticket, record: &Arc<Record>) {
+        let mut shard = self.write(record.handle);
+        let unchanged = shard.stamps[stamp_of(record.handle)] == ticket.0;
+        if unchanged && !shard.is_withheld(record.handle) {
+            shard.put(record.clone());
+        }
+    }
+
+    /// Takes out what a transaction changed, until it is [published](Withheld::publish) or dropped. To be called before
+    /// the commit, by one thread.
+    pub(super) fn withhold(&self, written: Vec<Written>) -> Withheld<'_> {
+        let (mut records, mut all) = (HashMap::new(), false);
+        // Of several changes of one record in a transaction, only the last is ever there to see.
+        for written in written {
+            match written {
+                Written::Put(record) => drop(records.insert(record.handle, Some(record))),
+                Written::Gone(handle) => drop(records.insert(handle, None)),
+                Written::AllGone => {
+                    records.clear();
+                    all = true;
+                }
+            }
+        }
+        if all {
+            for shard in &self.shards {
+                let mut shard = lock(shard);
+                drop(shard.clear());
+                shard.all_withheld = true;
+            }
+        }
+        for handle in records.keys() {
+            let mut shard = self.write(*handle);
+            shard.take(*handle);
+            shard.stamps[stamp_of(*handle)] += 1;
+            shard.withheld.insert(*handle);
+        }
+        Withheld { cache: self, records, all }
+    }
+
+    /// Forgets everything and keeps nothing from now on.
+    pub(super) fn close(&self) -> Forgotten {
+        let empty = |shard| {
+            let mut shard = lock(shard);
+            shard.room = 0;
+            shard.clear()
+        };
+        Forgotten { _shards: self.shards.iter().map(empty).collect() }
+    }
+
+    fn shard(&self, handle: Handle) -> &RwLock<Shard> {
+        &self.shards[usize::from(handle.as_bytes()[0]) % SHARDS]
+    }
+
+    fn read(&self, handle: Handle) -> RwLockReadGuard<'_, Shard> {
+        // No step of a shard can panic half way, so a poisoned one is whole all the same.
+        self.shard(handle).read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, handle: Handle) -> RwLockWriteGuard<'_, Shard> {
+        lock(self.shard(handle))
+    }
+}
+
+fn lock(shard: &RwLock<Shard>) -> RwLockWriteGuard<'_, Shard> {
+    shard.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn stamp_of(handle: Handle) -> usize {
+    usize::from(handle.as_bytes()[1]) % STAMPS
+}
+
+/// What a transaction changed, while it is being committed. Dropped without being published, it leaves readers to find
+/// out in the file.
+#[must_use]
+pub(super) struct Withheld<'a> {
+    cache: &'a Cache,
+    records: HashMap<Handle, Option<Arc<Record>>>,
+    all: bool,
+}
+
+impl Withheld<'_> {
+    /// Lets everybody see it: it is committed.
+    pub(super) fn publish(mut self) {
+        self.release(true);
+    }
+
+    fn release(&mut self, is_committed: bool) {
+        for (handle, record) in self.records.drain() {
+            let mut shard = self.cache.write(handle);
+            shard.stamps[stamp_of(handle)] += 1;
+            shard.withheld.remove(&handle);
+            if let Some(record) = record.filter(|_| is_committed) {
+                shard.put(record);
+            }
+        }
+        if self.all {
+            for shard in &self.cache.shards {
+                let mut shard = lock(shard);
+                shard.stamps.iter_mut().for_each(|stamp| *stamp += 1);
+                shard.all_withheld = false;
+            }
+        }
+    }
+}
+
+impl Drop for Withheld<'_> {
+    fn drop(&mut self) {
+        self.release(false);
+    }
+}
+
+/// A part of the records. The one that makes room is found by a hand that goes round: whoever was read since it came by
+/// last stays for another round.
+struct Shard {
+    index: HashMap<Handle, usize>,
+    slots: Vec<Option<Slot>>,
+    free: Vec<usize>,
+    hand: usize,
+    bytes: usize,
+    room: usize,
+    withheld: HashSet<Handle>,
+    all_withheld: bool,
+    /// Grows when what is withheld of its sessions is, and again when it is no longer.
+    stamps: [u64; STAMPS],
+}
+
+struct Slot {
+    record: Arc<Record>,
+    used: AtomicBool,
+}
+
+impl Shard {
+    fn new(room: usize) -> Self {
+        Self {
+            index: HashMap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            hand: 0,
+            bytes: 0,
+            room,
+            withheld: HashSet::new(),
+            all_withheld: false,
+            stamps: [0; STAMPS],
+        }
+    }
+
+    fn is_withheld(&self, handle: Handle) -> bool {
+        self.all_withheld || self.withheld.contains(&handle)
+    }
+
+    fn put(&mut self, record: Arc<Record>) {
+        self.take(record.handle);
+        let size = size_of_entry(&record);
+        if size > self.room {
+            return;
+        }
+        while self.bytes + size > self.room {
+            self.evict();
+        }
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.bytes += size;
+        self.index.insert(record.handle, place);
+        self.slots[place] = Some(Slot { record, used: AtomicBool::new(false) });
+    }
+
+    fn take(&mut self, handle: Handle) {
+        if let Some(place) = self.index.remove(&handle) {
+            self.empty(place);
+        }
+    }
+
+    fn empty(&mut self, place: usize) {
+        if let Some(slot) = self.slots[place].take() {
+            self.bytes -= size_of_entry(&slot.record);
+            self.free.push(place);
+        }
+    }
+
+    /// Drops one record; there is one, because bytes are used.
+    fn evict(&mut self) {
+        loop {
+            self.hand = (self.hand + 1) % self.slots.len();
+            let Some(slot) = &mut self.slots[self.hand] else { continue };
+            if !std::mem::take(slot.used.get_mut()) {
+                let handle = slot.record.handle;
+                self.take(handle);
+                return;
+            }
+        }
+    }
+
+    /// Holds nothing afterwards; what it held is the result.
+    fn clear(&mut self) -> Self {
+        let stamps = self.stamps.map(|stamp| stamp + 1);
+        let withheld = std::mem::take(&mut self.withheld);
+        let empty = Self { withheld, all_withheld: self.all_withheld, stamps, ..Self::new(self.room) };
+        std::mem::replace(self, empty)
+    }
+}
+
+fn size_of_entry(record: &Record) -> usize {
+    record.bytes() + OVERHEAD
+}
+
+#[cfg(test)]
+mod tests;
