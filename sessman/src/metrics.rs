@@ -117,6 +117,11 @@ pub(crate) fn head(f: &mut fmt::Formatter<'_>, name: &str, kind: &str, help: &st
 }
 
 impl Metrics {
+    /// Counts a call of the store whose caller waits no longer.
+    pub(crate) fn cut_off(&self) {
+        self.errors[0].increment();
+    }
+
     /// Counts a call of the store.
     pub(crate) fn asked(&self, operation: Operation, took: Duration, error: Option<&StoreError>) {
         self.times[operation as usize].add(took);

@@ -198,6 +198,18 @@ impl Sessions {
         result
     }
 
+    /// What takes several calls is answered within the time of one, waiting for others included. It stops where it is,
+    /// as it does when its client goes away; so it is for what may stop between any two of them.
+    async fn in_time<T>(&self, steps: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        match tokio::time::timeout(STORE_DEADLINE, steps).await {
+            Ok(result) => result,
+            Err(elapsed) => {
+                self.metrics.cut_off();
+                Err(StoreError::Unavailable(Box::new(elapsed)).into())
+            }
+        }
+    }
+
     fn check_size(&self, what: &'static str, data: &Data) -> Result<(), Error> {
         let (length, limit) = (data.as_str().len(), self.rules.max_data_bytes);
         if length > limit { Err(Error::TooLarge { what, length, limit }) } else { Ok(()) }

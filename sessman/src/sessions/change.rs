@@ -60,6 +60,15 @@ impl Sessions {
         if self.rules.require_match && *precondition == Precondition::None {
             return Err(Error::VersionRequired);
         }
+        self.in_time(self.update_in_turn(credentials, update, precondition)).await
+    }
+
+    async fn update_in_turn(
+        &self,
+        credentials: Credentials<'_>,
+        update: &Update,
+        precondition: &Precondition,
+    ) -> Result<Arc<Record>, Error> {
         let id = credentials.id;
         // One at a time within this process: merges need not fail on each other only to start again.
         let _turn = self.turns.take(id.handle()).await;
@@ -99,9 +108,12 @@ impl Sessions {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Store`].
     pub async fn touch(&self, credentials: Credentials<'_>) -> Result<Arc<Record>, Error> {
-        let record = self.find(credentials).await?;
-        let change = self.reset(&record);
-        self.change(credentials.id, &change).await
+        self.in_time(async {
+            let record = self.find(credentials).await?;
+            let change = self.reset(&record);
+            self.change(credentials.id, &change).await
+        })
+        .await
     }
 
     /// Gives a session another id; the old one is dead at once, and its time to live begins again. With `login` an

@@ -1,4 +1,4 @@
-//! A store that now and then makes a write and does not say so.
+//! A store that now and then makes a write and does not say so, or takes its time.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,16 +17,23 @@ pub(super) struct Unsure {
     pub(super) failing_deletes: AtomicU32,
     /// What a load takes, by this clock.
     pub(super) slow_loads: Option<(Arc<ManualClock>, Duration)>,
+    /// How many milliseconds a load or an update takes.
+    pub(super) delay: AtomicU32,
 }
 
 impl Default for Unsure {
     fn default() -> Self {
         let inner = MemoryStore::new(MemoryConfig::default());
-        Self {
-            inner,
-            silent_updates: AtomicU32::new(0),
-            failing_deletes: AtomicU32::new(0),
-            slow_loads: None,
+        let [silent_updates, failing_deletes, delay] = [0; 3].map(AtomicU32::new);
+        Self { inner, silent_updates, failing_deletes, slow_loads: None, delay }
+    }
+}
+
+impl Unsure {
+    async fn wait(&self) {
+        let delay = self.delay.load(Ordering::SeqCst);
+        if delay > 0 {
+            tokio::time::sleep(Duration::from_millis(delay.into())).await;
         }
     }
 }
@@ -46,6 +53,7 @@ impl Store for Unsure {
     }
 
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
+        self.wait().await;
         let loaded = self.inner.load(handle, now).await;
         if let Some((clock, takes)) = &self.slow_loads {
             clock.advance(*takes);
@@ -54,6 +62,7 @@ impl Store for Unsure {
     }
 
     async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {
+        self.wait().await;
         let updated = self.inner.update(handle, expected, change).await;
         if takes_one(&self.silent_updates) { away() } else { updated }
     }
