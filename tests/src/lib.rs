@@ -3,9 +3,12 @@
 //! `cargo xtask test` sets the environment that is read here; its `test` module lists it.
 
 pub mod echo;
+pub mod faults;
+pub mod history;
 pub mod hostile;
 pub mod http;
 pub mod nginx;
+pub mod proxy;
 pub mod pserve;
 pub mod races;
 pub mod redis;
@@ -13,6 +16,7 @@ pub mod schemathesis;
 pub mod standin;
 pub mod store;
 pub mod tls;
+pub mod wrk;
 
 use std::env;
 use std::io::Write as _;

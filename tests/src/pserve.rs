@@ -166,6 +166,16 @@ impl Pserve {
         self.child.id()
     }
 
+    /// What it holds in memory, in KiB.
+    ///
+    /// # Panics
+    /// When it is not there any more.
+    pub fn memory_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+
     /// A client of it, without TLS.
     pub fn client(&self) -> Client {
         Client::new(&format!("http://{}", self.address))
@@ -189,8 +199,7 @@ impl Pserve {
     /// # Panics
     /// When it is not there any more.
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process id");
-        kill_process(pid, signal).expect("it takes the signal");
+        send_signal(&self.child, signal);
     }
 
     /// Ends it at once, as `kill -9` does.
@@ -232,6 +241,12 @@ impl Drop for Pserve {
             eprintln!("--- log of pserve ---\n{}", self.log());
         }
     }
+}
+
+/// Sends a signal to a process that was started here.
+pub(crate) fn send_signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(child.id().cast_signed()).expect("a process id");
+    kill_process(pid, signal).expect("it takes the signal");
 }
 
 /// Waits until `condition` holds.

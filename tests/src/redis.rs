@@ -5,8 +5,13 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
+
+use crate::pserve::{eventually, send_signal};
+
+/// Settings with which it keeps what it has answered.
+pub const KEPT: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
 
 /// A running server, whose files outlive it; killed when it is dropped.
 pub struct Redis {
@@ -22,9 +27,7 @@ impl Redis {
     /// When it does not start.
     pub fn start(test: &str, settings: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("its number").port();
-        drop(listener);
+        let port = free_port();
         let Some(child) = spawn(port, &folder, settings) else {
             crate::skip(test, "no redis-server on PATH");
             return None;
@@ -64,8 +67,7 @@ impl Redis {
     /// # Panics
     /// When it is not there.
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process id");
-        kill_process(pid, signal).expect("it takes the signal");
+        send_signal(&self.child, signal);
     }
 
     /// What `redis-cli` prints for a command.
@@ -85,6 +87,59 @@ impl Drop for Redis {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A cluster of three masters.
+pub struct Cluster {
+    /// Each with a third of the keys.
+    pub members: Vec<Redis>,
+    settings: Vec<Vec<String>>,
+}
+
+impl Cluster {
+    /// Starts one; `None`, and reported, where it cannot be had.
+    ///
+    /// # Panics
+    /// When the members do not become a cluster.
+    pub fn start(test: &str, settings: &[&str]) -> Option<Self> {
+        let mut cluster = Self { members: Vec::new(), settings: Vec::new() };
+        for _ in 0..3 {
+            // The bus is 10000 above the port unless it is said, and that may be beyond the last port.
+            let bus = free_port().to_string();
+            let ours = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", &bus];
+            let settings = [&ours, settings].concat();
+            cluster.members.push(Redis::start(test, &settings)?);
+            cluster.settings.push(settings.into_iter().map(str::to_owned).collect());
+        }
+        let mut create = Command::new("redis-cli");
+        create.args(["--cluster", "create"]).args(cluster.addresses().split(','));
+        create.args(["--cluster-replicas", "0", "--cluster-yes"]).stdout(Stdio::null());
+        assert!(create.status().is_ok_and(|status| status.success()), "redis-cli makes a cluster");
+        for member in &cluster.members {
+            eventually("a cluster", || member.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok"));
+        }
+        Some(cluster)
+    }
+
+    /// `host:port` of each, with commas.
+    pub fn addresses(&self) -> String {
+        let addresses = self.members.iter().map(|member| format!("127.0.0.1:{}", member.port));
+        addresses.collect::<Vec<_>>().join(",")
+    }
+
+    /// Starts a member again with its files, after it was killed.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_again(&mut self, member: usize) {
+        let settings: Vec<&str> = self.settings[member].iter().map(String::as_str).collect();
+        self.members[member].start_again(&settings);
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("its number").port()
 }
 
 /// Starts a server and waits until it listens; `None` where there is no such program.

@@ -4,6 +4,10 @@ use std::env;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::Signal;
+
+use crate::pserve::send_signal;
+
 /// A running stand-in; killed when it is dropped.
 pub struct StandIn {
     child: Child,
@@ -39,6 +43,14 @@ impl StandIn {
             .parse()
             .unwrap_or_else(|_| panic!("the stand-in printed {line:?} instead of its port"));
         Some(Self { child, port })
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub fn signal(&self, signal: Signal) {
+        send_signal(&self.child, signal);
     }
 
     /// Where it listens on 127.0.0.1.

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::pserve::{Pserve, Site};
+
 /// A kind of store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Store {
@@ -39,6 +41,21 @@ impl Store {
                 Some(json!({ "backend": "redis", "server_url": servers, "collection": fresh_name() }))
             }
         }
+    }
+
+    /// Hosts on it, with `more` keys: two where several processes may share it.
+    pub fn hosts(self, config: &Value, more: Value) -> Vec<(Site, Pserve)> {
+        let mut config = config.clone();
+        if let (Some(config), Value::Object(more)) = (config.as_object_mut(), more) {
+            config.extend(more);
+        }
+        let serve = |_| {
+            let site = Site::new();
+            site.sessman(&config.to_string());
+            let pserve = site.start();
+            (site, pserve)
+        };
+        (0..if self.is_shared() { 2 } else { 1 }).map(serve).collect()
     }
 
     /// Whether several processes may work on it.

@@ -13,21 +13,10 @@ on_every_store!(
     of_64_logins_at_once_one_is_let_in,
 );
 
-/// A host on the store, with a limit of one session a user.
-fn limited(config: &Value, on_limit: &str) -> (Site, Pserve) {
-    let mut config = config.clone();
-    let limit = json!({ "max_sessions_per_user": 1, "on_limit": on_limit, "admin_key": ADMIN_KEY });
-    config.as_object_mut().unwrap().extend(limit.as_object().unwrap().clone());
-    let site = Site::new();
-    site.sessman(&config.to_string());
-    let pserve = site.start();
-    (site, pserve)
-}
-
-/// Two hosts on what they can share; one on what is a process's own.
+/// Hosts with a limit of one session a user.
 fn hosts(store: Store, config: &Value, on_limit: &str) -> Vec<(Site, Pserve)> {
-    let count = if store.is_shared() { 2 } else { 1 };
-    (0..count).map(|_| limited(config, on_limit)).collect()
+    let limit = json!({ "max_sessions_per_user": 1, "on_limit": on_limit, "admin_key": ADMIN_KEY });
+    store.hosts(config, limit)
 }
 
 fn no_merge_of_64_clients_is_lost(store: Store, config: Value) {

@@ -4,11 +4,9 @@ use std::time::{Duration, Instant};
 
 use e2e::http::Client;
 use e2e::pserve::{Pserve, Site, eventually};
-use e2e::redis::Redis;
+use e2e::redis::{KEPT, Redis};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-
-const KEPT: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
 
 fn serve(config: &Value) -> (Site, Pserve, Client) {
     let site = Site::new();

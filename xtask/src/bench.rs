@@ -14,7 +14,7 @@ use crate::workspace::Workspace;
 
 /// What is measured with, and what is measured beside sessman.
 const TOOLS: &[Tool] = &[
-    Tool { program: "wrk", package: "wrk" },
+    tools::WRK,
     Tool { program: "webdis", package: "webdis" },
     Tool { program: "redis-benchmark", package: "redis-tools" },
     Tool { program: "node", package: "nodejs" },

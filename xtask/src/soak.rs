@@ -7,16 +7,18 @@ use anyhow::Result;
 use crate::artifacts;
 use crate::process::succeed;
 use crate::servers::Servers;
+use crate::tools;
 use crate::wheels;
 use crate::workspace::Workspace;
 
 /// `cargo xtask soak NAME`
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// `hostile`: 100,000 hostile requests at one process. `openapi`: thousands of requests made up from the OpenAPI
-    /// description. `million`: a million sessions in Redis, listed and counted. `races`: 64 clients at once, 100 rounds, on every store. `reloads`: 200 reloads under load, on SQLite
-    /// and MongoDB.
-    /// `slow`: 2,000 connections that send a byte now and then while normal requests go on.
+    /// `faults`: stores killed, stopped, slowed and cut off under load. `histories`: what concurrent clients saw on every
+    /// store, checked. `hostile`: 100,000 hostile requests at one process. `million`: a million sessions in Redis, listed
+    /// and counted. `openapi`: thousands of requests made up from the OpenAPI description. `races`: 64 clients at once,
+    /// 100 rounds, on every store. `reloads`: 200 reloads under load, on SQLite and MongoDB. `slow`: 2,000 connections
+    /// that send a byte now and then while normal requests go on. `sqlite-million`: a million sessions in SQLite.
     name: String,
 }
 
@@ -25,6 +27,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     artifacts::build_shipped(&workspace)?;
     wheels::install_all(&workspace.tools());
+    tools::ensure(&[tools::WRK])?;
     let mut cargo = workspace.cargo();
     cargo.args(["run", "--package", "e2e", "--bin", "soak", "--", &options.name]);
     cargo.env("E2E_ARTIFACTS", workspace.release());

@@ -26,6 +26,9 @@ pub(crate) const END_TO_END: &[Tool] = &[
     Tool { program: "chromium", package: "chromium" },
 ];
 
+/// Makes more load than a client of ours, on less of the machine.
+pub(crate) const WRK: Tool = Tool { program: "wrk", package: "wrk" };
+
 /// libFuzzer is written in C++.
 pub(crate) const CPP: Tool = Tool { program: "c++", package: "g++" };
 

@@ -12,8 +12,6 @@ use e2e::http::{exchange, status};
 use e2e::pserve::{Pserve, Site};
 use serde_json::json;
 
-use crate::memory_kib;
-
 /// Hostile requests in all, and in the part that memory is compared with.
 const REQUESTS: usize = 100_000;
 const FIRST: usize = 10_000;
@@ -42,7 +40,7 @@ pub(crate) fn run() -> ExitCode {
 
     let parts = (0..REQUESTS).step_by(FIRST).map(|from| {
         send(&pserve, &cases, from..from + FIRST, &answers);
-        memory_kib(&pserve)
+        pserve.memory_kib()
     });
     let memory: Vec<u64> = parts.collect();
     let (first, last) = (memory[0], memory[memory.len() - 1]);

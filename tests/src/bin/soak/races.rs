@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use e2e::http::Client;
-use e2e::pserve::{Pserve, Site};
 use e2e::races::{ADMIN_KEY, logins, merges};
 use e2e::store::Store;
 use serde_json::{Value, json};
@@ -29,25 +28,8 @@ pub(crate) fn run() -> ExitCode {
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn serve(config: &Value, more: Value) -> (Site, Pserve) {
-    let mut config = config.clone();
-    if let (Some(config), Value::Object(more)) = (config.as_object_mut(), more) {
-        config.extend(more);
-    }
-    let site = Site::new();
-    site.sessman(&config.to_string());
-    let pserve = site.start();
-    (site, pserve)
-}
-
-/// Two on what they can share; one on what is a process's own.
-fn hosts(store: Store, config: &Value, more: &Value) -> Vec<(Site, Pserve)> {
-    let count = if store.is_shared() { 2 } else { 1 };
-    (0..count).map(|_| serve(config, more.clone())).collect()
-}
-
 fn merged(store: Store, config: &Value) -> bool {
-    let hosts = hosts(store, config, &json!({}));
+    let hosts = store.hosts(config, json!({}));
     let clients: Vec<Client> = hosts.iter().map(|(_, pserve)| pserve.client()).collect();
     let started = Instant::now();
     let kept: usize = (0..ROUNDS).map(|_| merges(&clients, CLIENTS)).sum();
@@ -62,7 +44,7 @@ fn merged(store: Store, config: &Value) -> bool {
 
 fn logged_in(store: Store, config: &Value, on_limit: &str) -> bool {
     let limit = json!({ "max_sessions_per_user": 1, "on_limit": on_limit, "admin_key": ADMIN_KEY });
-    let hosts = hosts(store, config, &limit);
+    let hosts = store.hosts(config, limit);
     let clients: Vec<Client> = hosts.iter().map(|(_, pserve)| pserve.client()).collect();
     let (mut wrong, mut let_in, mut others) = (0, 0, 0);
     let started = Instant::now();

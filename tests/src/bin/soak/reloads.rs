@@ -11,8 +11,6 @@ use e2e::pserve::Site;
 use e2e::store::Store;
 use serde_json::{Value, json};
 
-use crate::memory_kib;
-
 const RELOADS: usize = 200;
 /// Clients that never pause.
 const CLIENTS: usize = 8;
@@ -65,13 +63,13 @@ fn on(store: Store, config: &Value) -> bool {
             let cookie = created.header("set-cookie").unwrap_or_default();
             in_effect += usize::from(reload.status == 200 && cookie.starts_with(&format!("{name}=")));
             if number == WARM {
-                warm = memory_kib(&pserve);
+                warm = pserve.memory_kib();
             }
         }
         is_done.store(true, Ordering::Relaxed);
     });
     let failures = failures.into_inner().expect("no client panicked");
-    let growth = memory_kib(&pserve).saturating_sub(warm) / (RELOADS - WARM) as u64;
+    let growth = pserve.memory_kib().saturating_sub(warm) / (RELOADS - WARM) as u64;
     println!(
         "{store:?}: {RELOADS} reloads in {:.0} s, {in_effect} in effect; {} requests meanwhile, {} failed; \
          {growth} KiB a reload",

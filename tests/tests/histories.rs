@@ -1,0 +1,44 @@
+//! Many clients of a few sessions at once, whose answers one register a session must be able to give.
+//! `cargo xtask soak histories` does the same for minutes.
+
+use std::time::Duration;
+
+use e2e::history::{Recorded, faults};
+use e2e::on_every_store;
+use e2e::store::Store;
+use serde_json::Value;
+
+on_every_store!(clients_see_one_history_of_each_session);
+
+fn is_explained(recorded: &Recorded) {
+    assert!(recorded.violations.is_empty(), "{recorded}: {}", recorded.violations.join("\n"));
+    eprintln!("{recorded}");
+    assert!(recorded.operations > 100 && recorded.sessions > 2, "{recorded}");
+}
+
+fn clients_see_one_history_of_each_session(store: Store, config: Value) {
+    is_explained(&faults::quiet(store, &config, Duration::from_secs(3)));
+}
+
+#[test]
+fn clients_see_one_history_while_pserve_is_killed_on_sqlite() {
+    let recorded = faults::sqlite_killed(3, Duration::from_secs(1));
+    is_explained(&recorded);
+    assert!(recorded.answers.contains_key("no answer"), "the kills came under load: {recorded}");
+}
+
+#[test]
+fn clients_see_one_history_while_redis_is_killed_and_stopped() {
+    let test = "clients_see_one_history_while_redis_is_killed_and_stopped";
+    let Some(recorded) = faults::redis(test, 2, Duration::from_millis(2_500)) else { return };
+    is_explained(&recorded);
+    assert!(recorded.unsure > 0 && recorded.answers.contains_key("503"), "{recorded}");
+}
+
+#[test]
+fn clients_see_one_history_while_mongodb_is_stopped() {
+    let test = "clients_see_one_history_while_mongodb_is_stopped";
+    let Some(recorded) = faults::mongodb_stopped(test, 1, Duration::from_secs(3)) else { return };
+    is_explained(&recorded);
+    assert!(recorded.unsure > 0 && recorded.answers.contains_key("503"), "{recorded}");
+}
