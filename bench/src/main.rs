@@ -1,11 +1,10 @@
 //! Side by side: sessman, bare hyper and other session services under the same load, as a page of Markdown.
 //!
 //! `cargo xtask bench` builds and installs what is needed, and starts this. Modules: [`contestants`] is who is measured,
-//! [`running`] fills them, [`load`] is `wrk`, [`measure`] the rounds, [`parts`] what is asked, [`table`] the page.
+//! [`running`] fills them, [`measure`] the rounds, [`parts`] what is asked, [`table`] the page.
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
 mod contestants;
-mod load;
 mod machine;
 mod measure;
 mod parts;

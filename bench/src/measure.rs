@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use e2e::wrk::{self, Measured};
 
-use crate::load::{self, Pressure, Seen};
 use crate::pin::Cores;
 use crate::running::{Kind, Running};
 
@@ -41,29 +41,31 @@ pub(crate) struct Outcome {
 
 /// Measures all entries against the first.
 pub(crate) fn compare(entries: &[Entry<'_>], effort: Effort, load: Cores) -> Result<Vec<Outcome>> {
-    let mut seen: Vec<Vec<(Seen, f64)>> = vec![Vec::new(); entries.len()];
+    let mut seen: Vec<Vec<(Measured, f64)>> = vec![Vec::new(); entries.len()];
     for _ in 0..effort.rounds {
         for (entry, seen) in entries.iter().zip(&mut seen) {
             let requests = entry.running.requests(entry.kind).context("it cannot be asked for that")?;
-            let pressure =
-                Pressure { connections: entry.connections, duration: effort.duration, cores: load };
-            let before = entry.running.cpu();
-            let round = load::run(&entry.running.address, &requests, entry.running.ids(), pressure)?;
-            let used = entry.running.cpu() - before;
+            let Entry { running, connections, .. } = entry;
+            let before = running.cpu();
+            let round = load.during(|| {
+                wrk::load(&running.address, &requests, running.ids(), *connections, effort.duration)
+            })?;
+            let used = running.cpu() - before;
             seen.push((round, round.rate * effort.duration.as_secs_f64() / used.max(0.01)));
         }
     }
     let pattern = seen[0].clone();
-    let outcome = |(rounds, entry): (&Vec<(Seen, f64)>, &Entry<'_>)| {
+    let micros = |time: Duration| time.as_secs_f64() * 1e6;
+    let outcome = |(rounds, entry): (&Vec<(Measured, f64)>, &Entry<'_>)| {
         let all = |value: &dyn Fn(usize) -> f64| median((0..rounds.len()).map(value).collect());
         Outcome {
             rate: all(&|round| rounds[round].0.rate),
             ratio: all(&|round| rounds[round].0.rate / pattern[round].0.rate),
             per_cpu: all(&|round| rounds[round].1),
-            p50: all(&|round| rounds[round].0.p50),
-            p99: all(&|round| rounds[round].0.p99),
-            p99_ratio: all(&|round| rounds[round].0.p99 / pattern[round].0.p99),
-            errors: rounds.iter().map(|(seen, _)| seen.errors).sum(),
+            p50: all(&|round| micros(rounds[round].0.p50)),
+            p99: all(&|round| micros(rounds[round].0.p99)),
+            p99_ratio: all(&|round| micros(rounds[round].0.p99) / micros(pattern[round].0.p99)),
+            errors: rounds.iter().map(|(seen, _)| seen.failed).sum(),
             memory: entry.running.memory(),
         }
     };

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use e2e::wrk::{NUMBER, Requests};
 use tempfile::NamedTempFile;
 
-use crate::load::{NUMBER, Requests};
 use crate::pin::Cores;
 use crate::wire::{self, Answer};
 

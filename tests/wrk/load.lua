@@ -1,20 +1,23 @@
--- Gets sessions of the file IDS at random, or changes them where WRITE is set; every change is another one.
-local ids, number = {}, 0
-for id in io.lines(os.getenv("IDS")) do
+-- Requests about sessions that are picked at random, as LOAD_REQUESTS describes them; every write has another number in
+-- it, so that no write is one that changes nothing.
+local file = dofile(os.getenv("LOAD_REQUESTS"))
+local ids = {}
+for id in io.lines(os.getenv("LOAD_IDS")) do
   ids[#ids + 1] = id
 end
-math.randomseed(tonumber(os.getenv("SEED")))
-local text = string.rep("x", 180)
-local write = os.getenv("WRITE") == "yes"
+math.randomseed(os.time())
+local number = math.random(1000000) * 1000
 
 function request()
-  local id = ids[math.random(#ids)]
-  if not write then
-    return wrk.format("GET", "/sessman/get?session_id=" .. id)
+  local text = file.between
+  if file.before then
+    text = file.before .. ids[math.random(#ids)] .. text
   end
-  number = number + 1
-  return wrk.format("POST", "/sessman/update", nil,
-    '{"session_id":"' .. id .. '","data":{"n":' .. number .. ',"text":"' .. text .. '"}}')
+  if file.after then
+    number = number + 1
+    text = text .. string.format("%010d", number) .. file.after
+  end
+  return text
 end
 
 function done(summary, latency)

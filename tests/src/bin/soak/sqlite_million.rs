@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use e2e::pserve::{Pserve, Site};
-use e2e::wrk::{Measured, fill, load};
+use e2e::wrk::{Measured, NUMBER, Requests, fill, load};
 
 const FEW: u32 = 1_000;
 const MANY: u32 = 1_000_000;
 /// How often each is measured, in turns.
 const ROUNDS: u32 = 4;
+/// Connections of the load.
+const CONNECTIONS: u32 = 16;
 const LONG: Duration = Duration::from_secs(5);
 
 pub(crate) fn run() -> ExitCode {
@@ -29,9 +31,9 @@ pub(crate) fn run() -> ExitCode {
     let mut failed = 0;
     let mut compare = |many_host: &Pserve, what: &str| {
         let (mut few_seen, mut many_seen) = (Series::default(), Series::default());
-        for round in 0..ROUNDS {
-            few_seen.measure(&few_host, &few_ids, round);
-            many_seen.measure(many_host, &many_ids, round);
+        for _ in 0..ROUNDS {
+            few_seen.measure(&few_host, &few_ids);
+            many_seen.measure(many_host, &many_ids);
         }
         few_seen.print(&format!("{FEW} sessions"));
         many_seen.print(&format!("{MANY} sessions, {what}"));
@@ -57,16 +59,15 @@ pub(crate) fn run() -> ExitCode {
     let live: String = ids.lines().skip(count + 1_000).flat_map(|id| [id, "\n"]).collect();
     std::fs::write(&many_ids, live).expect("the ids that are left");
     let host = many.start();
-    let (mut during, mut round) = (Series::default(), 0);
+    let mut during = Series::default();
     let started = Instant::now();
     while !host.log().contains("expired sessions removed") {
-        during.measure(&host, &many_ids, round);
-        round += 1;
+        during.measure(&host, &many_ids);
     }
     println!("removed, and the file shrunk, after {:.0} s", started.elapsed().as_secs_f64());
     let mut quiet = Series::default();
-    for round in 0..ROUNDS {
-        quiet.measure(&host, &many_ids, round);
+    for _ in 0..ROUNDS {
+        quiet.measure(&host, &many_ids);
     }
     during.print("while they are removed");
     quiet.print("quiet, afterwards");
@@ -108,9 +109,14 @@ struct Series {
 }
 
 impl Series {
-    fn measure(&mut self, host: &Pserve, ids: &Path, round: u32) {
-        self.get.push(load(host.address(), ids, false, round + 1, LONG));
-        self.update.push(load(host.address(), ids, true, round + 1, LONG));
+    fn measure(&mut self, host: &Pserve, ids: &Path) {
+        let head = |line: &str| format!("{line} HTTP/1.1\r\nHost: localhost\r\nX-Session-Id: {{id}}\r\n");
+        let body = format!(r#"{{"data":{{"n":"{NUMBER}","text":"{}"}}}}"#, "x".repeat(180));
+        let get = format!("{}\r\n", head("GET /sessman/get"));
+        let update = format!("{}Content-Length: {}\r\n\r\n{body}", head("POST /sessman/update"), body.len());
+        for (request, series) in [(get, &mut self.get), (update, &mut self.update)] {
+            series.push(load(host.address(), &Requests::new(&request), ids, CONNECTIONS, LONG));
+        }
         for measured in [self.get.last(), self.update.last()].into_iter().flatten() {
             self.failed += measured.failed;
         }
