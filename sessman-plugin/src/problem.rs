@@ -61,7 +61,7 @@ pub(crate) fn report(error: &Error) {
         Error::Store(StoreError::Unavailable(source)) => {
             tracing::debug!(%source, "the session store is not available");
         }
-        Error::Store(StoreError::Unusable(reason)) => {
+        Error::Store(StoreError::Unusable(reason) | StoreError::InUse(reason)) => {
             tracing::error!(reason, "the session store cannot be used");
         }
         _ => {}
@@ -91,7 +91,7 @@ impl From<Error> for Problem {
                 Self::unavailable("the session store is not available; try again")
             }
             Error::Store(StoreError::Full) => Self::unavailable("the session store is full; try again later"),
-            Error::Store(StoreError::Unusable(_)) => {
+            Error::Store(StoreError::Unusable(_) | StoreError::InUse(_)) => {
                 Self::new(500, "the session store cannot be used; the log says why")
             }
         }

@@ -1,4 +1,4 @@
-//! Writes a session as JSON. `data` is canonical text already and goes out as it is.
+//! Answers that show sessions.
 
 use std::io::Write as _;
 
@@ -31,7 +31,7 @@ pub(crate) fn page(page: &Page, current: Option<Handle>) -> Response {
         if let Some(current) = current {
             write_to(&mut out, format_args!("\"current\":{},", current == record.handle));
         }
-        members(&mut out, record, false);
+        record.write_members(&mut out, false);
         out.push(b'}');
     }
     match page.next {
@@ -60,38 +60,9 @@ fn json(record: &Record, id: Option<&SessionId>) -> Vec<u8> {
         let mut text = [0; SessionId::TEXT_LENGTH];
         write_to(&mut out, format_args!("\"session_id\":{},", Value::from(id.expose(&mut text))));
     }
-    members(&mut out, record, true);
+    record.write_members(&mut out, true);
     out.push(b'}');
     out
-}
-
-/// The members that show a session.
-fn members(out: &mut Vec<u8>, record: &Record, with_data: bool) {
-    write_to(out, format_args!("\"handle\":\"{}\",\"user_id\":", record.handle));
-    match &record.user_id {
-        Some(user_id) => write_to(out, format_args!("{}", Value::from(user_id.as_str()))),
-        None => out.extend_from_slice(b"null"),
-    }
-    if with_data {
-        write_to(out, format_args!(",\"data\":{}", record.data.as_str()));
-    }
-    match record.auth_time {
-        Some(moment) => write_to(out, format_args!(",\"auth_time\":\"{moment}\"")),
-        None => out.extend_from_slice(b",\"auth_time\":null"),
-    }
-    write_to(
-        out,
-        format_args!(
-            ",\"metadata\":{},\"created_at\":\"{}\",\"updated_at\":\"{}\",\"last_activity\":\"{}\",\
-             \"expires_at\":\"{}\",\"version\":{}",
-            record.metadata.as_str(),
-            record.created_at,
-            record.updated_at,
-            record.last_activity,
-            record.expires_at,
-            record.version
-        ),
-    );
 }
 
 fn write_to(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {

@@ -129,7 +129,7 @@ impl Metrics {
             self.errors[match error {
                 StoreError::Unavailable(_) => 0,
                 StoreError::Full => 1,
-                StoreError::Unusable(_) => 2,
+                StoreError::Unusable(_) | StoreError::InUse(_) => 2,
             }]
             .increment();
         }

@@ -1,6 +1,9 @@
 //! What a store keeps of a session.
 
+use std::io::Write as _;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
@@ -51,6 +54,42 @@ impl Record {
     pub fn is_live(&self, now: Timestamp) -> bool {
         now < self.expires_at
     }
+
+    /// Writes the members of the JSON object that shows the session, without braces; `data` only if it is wanted. The
+    /// secret's hash is not among them.
+    pub fn write_members(&self, out: &mut Vec<u8>, with_data: bool) {
+        write_to(out, format_args!("\"handle\":\"{}\",\"user_id\":", self.handle));
+        match &self.user_id {
+            Some(user_id) => write_to(out, format_args!("{}", Value::from(user_id.as_str()))),
+            None => out.extend_from_slice(b"null"),
+        }
+        if with_data {
+            // Canonical text already.
+            write_to(out, format_args!(",\"data\":{}", self.data.as_str()));
+        }
+        match self.auth_time {
+            Some(moment) => write_to(out, format_args!(",\"auth_time\":\"{moment}\"")),
+            None => out.extend_from_slice(b",\"auth_time\":null"),
+        }
+        write_to(
+            out,
+            format_args!(
+                ",\"metadata\":{},\"created_at\":\"{}\",\"updated_at\":\"{}\",\"last_activity\":\"{}\",\
+                 \"expires_at\":\"{}\",\"version\":{}",
+                self.metadata.as_str(),
+                self.created_at,
+                self.updated_at,
+                self.last_activity,
+                self.expires_at,
+                self.version
+            ),
+        );
+    }
+}
+
+fn write_to(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // Writing to a Vec does not fail.
+    let _ = out.write_fmt(text);
 }
 
 /// The times that every write sets.

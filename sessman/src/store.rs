@@ -9,6 +9,7 @@ pub mod memory;
 pub mod mongodb;
 pub mod redis;
 pub mod sealed;
+pub mod shell;
 pub mod sqlite;
 
 use std::error::Error as StdError;
@@ -178,6 +179,31 @@ pub enum StoreError {
     /// It answered, but not with something this build can work with.
     #[error("the session store cannot be used: {0}")]
     Unusable(String),
+    /// It has one owner, which is another process.
+    #[error("the session store cannot be used: {0}")]
+    InUse(String),
+}
+
+/// What a store says of itself to an administrator.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checkup {
+    /// What keeps the sessions, with its version.
+    pub server: String,
+    /// What its clock says; `None` where that is this machine's.
+    pub clock: Option<Timestamp>,
+    /// What is wrong and what to do about it, a line each.
+    pub problems: Vec<String>,
+    /// What may be meant, and what comes of it.
+    pub hints: Vec<String>,
+}
+
+/// Which state of a SQLite file is read beside its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// At each call what is there then.
+    Present,
+    /// At each call what was there when it was opened.
+    Snapshot,
 }
 
 /// Shorthand for what every call of a store returns.
@@ -240,6 +266,11 @@ pub trait Store: Send + Sync {
         String::new()
     }
 
+    /// What an administrator should know of the store, beside its records. It changes nothing, and may take its time.
+    async fn checkup(&self) -> Result<Checkup> {
+        Ok(Checkup::default())
+    }
+
     /// Lets go of files, locks and connections, after everything that was asked before is done.
     async fn close(&self);
 }
@@ -258,8 +289,31 @@ pub fn open(config: &StoreConfig, keys: Option<&Keys>) -> Result<Arc<dyn Store>>
         StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open(config.clone())?),
         StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
     };
-    Ok(match keys {
+    Ok(sealed(store, keys))
+}
+
+/// As [`open`], to read from: whoever else works on the store is not disturbed, and nothing is made that is missing. A
+/// SQLite file is read beside its owner; a server is that which [`open`] would use.
+///
+/// # Errors
+/// As those of [`open`], and for sessions in memory, which no other process can see.
+pub fn open_to_read(config: &StoreConfig, keys: Option<&Keys>, view: View) -> Result<Arc<dyn Store>> {
+    let store: Arc<dyn Store> = match config {
+        StoreConfig::Memory(_) => {
+            return Err(StoreError::Unusable(
+                "sessions in memory are seen by their own process alone".into(),
+            ));
+        }
+        StoreConfig::Sqlite(config) => Arc::new(sqlite::SqliteView::open(config, view)?),
+        StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open_as_it_is(config.clone())?),
+        StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
+    };
+    Ok(sealed(store, keys))
+}
+
+fn sealed(store: Arc<dyn Store>, keys: Option<&Keys>) -> Arc<dyn Store> {
+    match keys {
         Some(keys) => Arc::new(SealedStore::new(store, keys.clone())),
         None => store,
-    })
+    }
 }

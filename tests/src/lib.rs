@@ -13,6 +13,7 @@ pub mod pserve;
 pub mod races;
 pub mod redis;
 pub mod schemathesis;
+pub mod sessctl;
 pub mod standin;
 pub mod store;
 pub mod tls;

@@ -32,6 +32,8 @@ mod proxies;
 mod races;
 mod readme;
 mod redis_faults;
+mod sessctl;
+mod sessctl_moves;
 mod sessions;
 mod sqlite_faults;
 mod stopping;

@@ -3,6 +3,8 @@
 use std::process::Command;
 
 use e2e::pserve::Site;
+use e2e::sessctl;
+use serde_json::json;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -54,4 +56,44 @@ fn the_shipped_mongodb_configuration_is_accepted() {
     let answer = pserve.client().send("POST", "/sessman/new", "").expect(503);
     assert!(answer.header("retry-after").is_some());
     assert!(!pserve.log().contains("p:w/@%"), "{}", pserve.log());
+}
+
+#[test]
+fn the_commands_of_the_page_about_sessctl_work() {
+    let site = Site::new();
+    site.sessman(r#"{ "admin_key": "the-admin-key" }"#);
+    site.write("new.json", r#"{ "path": "new.db" }"#);
+    site.write("other.json", r#"{ "path": "other.db" }"#);
+    let pserve = site.start();
+    let session = pserve.client().post("/sessman/new", json!({ "user_id": "eve" })).expect(201);
+    let handle = session.member("handle");
+    for _ in 0..3 {
+        pserve.client().post("/sessman/new", json!({ "user_id": "ada" })).expect(201);
+    }
+    let page = read("docs/sessctl.md");
+    let blocks: Vec<&str> =
+        page.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    let named = |line: &str| line.split_whitespace().find(|word| !word.starts_with('-')).map(str::to_owned);
+    let path = format!("{}:{}", e2e::artifacts().display(), std::env::var("PATH").unwrap());
+    let mut commands = Vec::new();
+    for block in &blocks {
+        let output = Command::new("bash")
+            .args(["-euc", block])
+            .current_dir(site.path(""))
+            .env("PATH", &path)
+            .env("PSERVE_NETWORK_PORT", sessctl::port(&pserve))
+            .env("HANDLE", &handle)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{block}\n{told}\n{}", String::from_utf8_lossy(&output.stderr));
+        let lines = block.lines().filter_map(|line| line.strip_prefix("sessctl "));
+        commands.extend(lines.filter_map(|line| named(line.trim_start_matches("--json-file new.json "))));
+    }
+    let help = sessctl::run(&site, &["--help"]).expect(0).out;
+    let listed = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    for line in listed.lines() {
+        let name = line.split_whitespace().next().unwrap();
+        assert!(name == "help" || commands.iter().any(|command| command == name), "{name} is not shown");
+    }
 }

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, ensure};
 use crate::process::succeed;
 use crate::workspace::Workspace;
 
-/// The host, and the plugins that are installed beside it, by package name.
+/// The host, the program for administrators, and the plugins that are installed beside the host, by package name.
 const HOST: &str = "pserve";
+const ADMINISTRATION: &str = "sessctl";
 const SHIPPED_PLUGINS: &[&str] = &["sessman-plugin"];
 
 /// Builds what ships in the release profile.
@@ -17,7 +18,7 @@ const SHIPPED_PLUGINS: &[&str] = &["sessman-plugin"];
 /// that a `--workspace` build, with the tests' own dependencies in it, could pass where the shipped files fail.
 pub(crate) fn build_shipped(workspace: &Workspace) -> Result<()> {
     let mut cargo = workspace.cargo();
-    cargo.args(["build", "--release", "--package", HOST]);
+    cargo.args(["build", "--release", "--package", HOST, "--package", ADMINISTRATION]);
     for plugin in SHIPPED_PLUGINS {
         cargo.args(["--package", plugin]);
     }

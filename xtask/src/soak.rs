@@ -14,6 +14,7 @@ use crate::workspace::Workspace;
 /// `cargo xtask soak NAME`
 #[derive(clap::Args)]
 pub(crate) struct Options {
+    /// `backup`: 100,000 sessions backed up, restored into every store, compared and moved.
     /// `faults`: stores killed, stopped, slowed and cut off under load. `histories`: what concurrent clients saw on every
     /// store, checked. `hostile`: 100,000 hostile requests at one process. `million`: a million sessions in Redis, listed
     /// and counted. `openapi`: thousands of requests made up from the OpenAPI description. `races`: 64 clients at once,

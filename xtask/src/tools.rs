@@ -24,6 +24,7 @@ pub(crate) const END_TO_END: &[Tool] = &[
     Tool { program: "nginx", package: "nginx-light" },
     Tool { program: "caddy", package: "caddy" },
     Tool { program: "chromium", package: "chromium" },
+    Tool { program: "sqlite3", package: "sqlite3" },
 ];
 
 /// Makes more load than a client of ours, on less of the machine.

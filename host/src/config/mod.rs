@@ -160,7 +160,21 @@ impl Config {
             let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
             ConfigError::Invalid(vec![Problem::at(format!("{name}:{line}"), "not UTF-8")])
         })?;
-        Reader::new(&name, text, environment, folder)?.config()
+        Self::parse(&name, text, environment, folder)
+    }
+
+    /// Like [`Config::load_with`], of a `text` that is in no file; `name` stands for it in messages, and paths in it begin
+    /// in `folder`.
+    ///
+    /// # Errors
+    /// Everything that is wrong in it.
+    pub fn parse(
+        name: &str,
+        text: String,
+        environment: Vec<(OsString, OsString)>,
+        folder: &Path,
+    ) -> Result<Self, ConfigError> {
+        Reader::new(name, text, environment, folder)?.config()
     }
 }
 

@@ -200,7 +200,7 @@ fn data(text: &str) -> Data {
 }
 
 /// Record `n`, created at `at(0)`, which opens with secret `n` and lives until `at(TTL)`.
-fn record(n: u32) -> Record {
+pub(crate) fn record(n: u32) -> Record {
     Record {
         handle: handle(n),
         secret_hash: secret(n),

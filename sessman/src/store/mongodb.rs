@@ -7,6 +7,7 @@
 //! - `claims`: the entries of users, in a collection beside the sessions
 //! - `indexes`: what the collection is searched by, made at the start and checked
 //! - `metrics`: what is counted of the driver's doings
+//! - `checkup`, `shell`: for administrators
 //! - `failure`: the driver's errors without what must not be shown
 //!
 //! # The documents
@@ -21,6 +22,7 @@
 //! it (`retryWrites`, on unless the URL says otherwise); a single server offers no such numbers, and then nothing is
 //! repeated. Only classic update operators are used, so that compatible servers serve too.
 
+mod checkup;
 mod claims;
 mod config;
 mod connection;
@@ -33,6 +35,7 @@ mod indexes;
 mod json;
 mod key;
 mod metrics;
+mod shell;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@
 //! - `users`: a user's sessions and places; `index`: the names of all sessions; `listing`: pages and counts
 //! - `sweep`: what looks at every key
 //! - `hazards`: settings of a server that lose sessions
+//! - `checkup`, `shell`: for administrators
 //! - `failure`: the driver's errors without what must not be shown
 //!
 //! # The keys
@@ -27,6 +28,7 @@
 //! later. A command that changes something is sent once, and again only where the server said that it did
 //! not execute it.
 
+mod checkup;
 mod config;
 mod failure;
 mod hazards;
@@ -40,6 +42,7 @@ pub mod records;
 mod scripts;
 mod server_url;
 mod servers;
+mod shell;
 mod slots;
 mod store;
 mod stream;

@@ -14,8 +14,8 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store, StoreError,
-    Updated,
+    Checkup, Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store,
+    StoreError, Updated,
 };
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
@@ -109,7 +109,11 @@ impl Keys {
         }
     }
 
-    fn open_record(&self, record: &Record) -> Result<Arc<Record>> {
+    /// Opens a record as a store has it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`]: why it does not open with these keys.
+    pub fn open_record(&self, record: &Record) -> Result<Arc<Record>> {
         Ok(Arc::new(Record {
             data: self.open(record.handle, Field::Data, &record.data)?,
             metadata: self.open(record.handle, Field::Metadata, &record.metadata)?,
@@ -267,6 +271,10 @@ impl Store for SealedStore {
 
     fn metrics(&self) -> String {
         self.inner.metrics()
+    }
+
+    async fn checkup(&self) -> Result<Checkup> {
+        self.inner.checkup().await
     }
 
     async fn close(&self) {

@@ -9,6 +9,7 @@
 //! - `cache`: records in front of the file
 //! - `queue`: between callers and threads
 //! - `reader`, `writer`: the threads; `operation`, `claims`: what the writer does
+//! - `view`: a file that another process may own, to read from
 //! - `failure`: SQLite's errors in the contract's terms
 
 mod cache;
@@ -22,6 +23,7 @@ mod row;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod view;
 mod writer;
 
 use std::path::PathBuf;
@@ -41,11 +43,12 @@ use self::operation::{Clear, Create, Delete, GiveBack, Operation, Ping, Sweep, U
 use self::queue::{Queue, Refused};
 use self::reader::{List, Query};
 use self::schema::SchemaError;
+pub use self::view::SqliteView;
 pub use self::writer::WriteCounts;
 use self::writer::{Call, Counters, Job, Writer};
 use super::{
-    Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store, StoreError,
-    Updated,
+    Checkup, Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store,
+    StoreError, Updated,
 };
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
@@ -129,8 +132,8 @@ impl SqliteStore {
     /// Opens the file, and makes it if it is missing. It blocks while it does.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] with the path and the remedy: the folder is missing, another process owns the file,
-    /// it is not a SQLite file, is damaged, is another application's or of a newer version.
+    /// [`StoreError::InUse`] if another process owns the file. [`StoreError::Unusable`] with the path and the remedy: the
+    /// folder is missing, it is not a SQLite file, is damaged, is another application's or of a newer version.
     /// [`StoreError::Unavailable`] when SQLite fails otherwise, on a full disk for one.
     pub fn open(config: SqliteConfig) -> Result<Self> {
         let file = OwnedFile::acquire(&config.path)?;
@@ -333,6 +336,10 @@ impl Store for SqliteStore {
 
     async fn ping(&self) -> Result<()> {
         self.write(Ping).await
+    }
+
+    async fn checkup(&self) -> Result<Checkup> {
+        self.read(schema::checkup).await
     }
 
     async fn close(&self) {

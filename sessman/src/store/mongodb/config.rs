@@ -82,7 +82,7 @@ impl MongoConfig {
         Ok(self)
     }
 
-    fn files(&self) -> [(&'static str, &'static str, Option<&PathBuf>); 2] {
+    pub(super) fn files(&self) -> [(&'static str, &'static str, Option<&PathBuf>); 2] {
         [
             ("tls_ca_file", "tlsCAFile", self.tls_ca_file.as_ref()),
             ("tls_certificate_key_file", "tlsCertificateKeyFile", self.tls_certificate_key_file.as_ref()),

@@ -90,18 +90,36 @@ impl<'a> ConnectionString<'a> {
     /// The URL. With a placeholder of a login, `database` is where the user is known unless the URL says another.
     pub(super) fn text(&self, login: Login, database: &str) -> String {
         let (login, default) = match login {
-            Login::AsGiven => (self.login.map_or_else(String::new, |login| format!("{login}@")), ""),
-            Login::User => ("user@".into(), database),
-            Login::UserAndPassword => ("user:password@".into(), database),
+            Login::AsGiven => (self.login, ""),
+            Login::User => (Some("user"), database),
+            Login::UserAndPassword => (Some("user:password"), database),
         };
         // X.509 and its like know their users elsewhere, and the driver refuses a database of ours with them.
         let default = if self.has_mechanism() && self.is_external() { "" } else { default };
-        let database = self.database.unwrap_or(default);
-        let options = self.options.map_or_else(String::new, |options| format!("?{options}"));
+        self.text_with(login, self.database.unwrap_or(default), &[])
+    }
+
+    /// The login in it, as it is written.
+    pub(super) fn login(&self) -> Option<&'a str> {
+        self.login
+    }
+
+    /// The URL with this login, database and these further options.
+    pub(super) fn text_with(&self, login: Option<&str>, database: &str, more: &[String]) -> String {
+        let login = login.map_or_else(String::new, |login| format!("{login}@"));
+        let own = self.options.into_iter().filter(|options| !options.is_empty()).map(str::to_owned);
+        let options: Vec<String> = own.chain(more.iter().cloned()).collect();
+        let options = if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
         format!("{}{login}{}/{database}{options}", self.scheme, self.hosts)
     }
 
-    fn is_external(&self) -> bool {
+    /// The database in its path.
+    pub(super) fn database(&self) -> Option<&'a str> {
+        self.database
+    }
+
+    /// Whether those who log in are known elsewhere than in a database.
+    pub(super) fn is_external(&self) -> bool {
         self.option("authMechanism").is_some_and(|mechanism| !mechanism.starts_with("SCRAM"))
     }
 

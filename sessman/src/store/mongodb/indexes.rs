@@ -87,6 +87,24 @@ pub(super) async fn try_to_make(connection: &Connection) -> Result<Vec<Obstacle>
     failed.map_or(Ok(obstacles), Err)
 }
 
+/// What is wrong with the indexes, a line each; nothing is made.
+///
+/// # Errors
+/// What the server answers.
+pub(super) async fn problems(connection: &Connection) -> Result<Vec<String>> {
+    let existing = existing(&connection.documents().await?).await?;
+    let problem = |wanted: &Wanted| match wanted.among(&existing) {
+        Fitness::There => None,
+        Fitness::Missing => Some(format!("the index {} is missing; a start of pserve makes it", wanted.name)),
+        Fitness::InTheWay(other) => Some(format!(
+            "the index {other} is in the way of {}; run in mongosh: {}",
+            wanted.name,
+            wanted.mend(other, connection.names())
+        )),
+    };
+    Ok(WANTED.iter().filter_map(problem).collect())
+}
+
 async fn make_one(
     documents: &Documents,
     wanted: &Wanted,

@@ -9,6 +9,7 @@ use mongodb::options::ReturnDocument;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
+use super::checkup;
 use super::claims;
 use super::config::{MongoConfig, SERVER_LIMIT};
 use super::connection::{Connection, Documents};
@@ -19,8 +20,8 @@ use super::metrics::Command;
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
 use crate::store::{
-    Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store, StoreError,
-    Updated,
+    Checkup, Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store,
+    StoreError, Updated,
 };
 use crate::time::Timestamp;
 
@@ -44,12 +45,19 @@ impl MongoStore {
     /// # Panics
     /// Outside of a tokio runtime: the driver's tasks and those of the store run on the one it is called in.
     pub fn open(config: MongoConfig) -> Result<Self> {
+        let mut store = Self::open_as_it_is(config)?;
+        let indexed = Arc::clone(&store.connection);
+        store.tasks.get_mut().spawn(async move { indexes::make(&indexed).await });
+        Ok(store)
+    }
+
+    /// As [`open`](Self::open), and makes no index.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_as_it_is(config: MongoConfig) -> Result<Self> {
         let config = config.check().map_err(|problem| StoreError::Unusable(problem.to_string()))?;
-        let connection = Arc::new(Connection::new(config));
-        let mut tasks = JoinSet::new();
-        let indexed = Arc::clone(&connection);
-        tasks.spawn(async move { indexes::make(&indexed).await });
-        Ok(Self { connection, tasks: Mutex::new(tasks) })
+        Ok(Self { connection: Arc::new(Connection::new(config)), tasks: Mutex::default() })
     }
 }
 
@@ -219,6 +227,10 @@ impl Store for MongoStore {
 
     fn metrics(&self) -> String {
         self.connection.metrics().to_string()
+    }
+
+    async fn checkup(&self) -> Result<Checkup> {
+        checkup::of(&self.connection).await
     }
 
     async fn close(&self) {

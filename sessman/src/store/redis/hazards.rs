@@ -23,7 +23,7 @@ pub(super) struct Hazards {
 
 /// A setting that loses sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Hazard {
+pub(super) enum Hazard {
     /// With which a full server drops live sessions: this policy.
     Evicts(String),
     /// Without which sessions are gone when the server ends.
@@ -110,7 +110,7 @@ impl fmt::Display for Hazards {
 }
 
 /// What an answer to `INFO` says that loses sessions.
-fn found_in(info: &str) -> Vec<Hazard> {
+pub(super) fn found_in(info: &str) -> Vec<Hazard> {
     let value = |name: &str| {
         let mut lines = info.lines().filter_map(|line| line.split_once(':'));
         lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())

@@ -11,6 +11,7 @@ use redis::{Cmd, Value};
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::checkup;
 use super::config::RedisConfig;
 use super::failure::Trouble;
 use super::index;
@@ -23,8 +24,8 @@ use super::users;
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
 use crate::store::{
-    Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store, StoreError,
-    Updated,
+    Checkup, Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store,
+    StoreError, Updated,
 };
 use crate::time::Timestamp;
 
@@ -418,6 +419,10 @@ impl Store for RedisStore {
 
     fn metrics(&self) -> String {
         self.servers.hazards().to_string()
+    }
+
+    async fn checkup(&self) -> Result<Checkup> {
+        checkup::of(&self.servers).await
     }
 
     async fn close(&self) {

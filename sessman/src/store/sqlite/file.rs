@@ -30,7 +30,7 @@ impl OwnedFile {
     /// Makes the file if it is missing, and takes possession of it.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`], which names the path and what to do.
+    /// [`StoreError::Unusable`], or [`StoreError::InUse`], which names the path and what to do.
     pub(super) fn acquire(path: &Path) -> Result<Self> {
         create_if_missing(path)?;
         // By its real name, so that two links to one file have one lock, beside the file itself.
@@ -130,7 +130,7 @@ fn lock(path: &Path) -> Result<File> {
                 Ok(owner) => format!("process {owner}"),
                 Err(_) => "another process".into(),
             };
-            Err(StoreError::Unusable(format!(
+            Err(StoreError::InUse(format!(
                 "{} is in use by {owner}, and a SQLite store has one owner; stop that one, or set another `path`",
                 path.display()
             )))

@@ -6,7 +6,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::failure::damage;
 use super::row::{bucket, record_columns, unsigned};
-use crate::store::StoreError;
+use crate::store::{Checkup, StoreError};
 use crate::time::Timestamp;
 
 /// "sess": the application_id in the header of every file of ours.
@@ -95,7 +95,6 @@ fn identity(connection: &Connection) -> rusqlite::Result<Identity> {
 /// Makes the layout in an empty file, or checks that the file's is this build's. A file of somebody else is not
 /// written to.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), SchemaError> {
-    let shown = path.display();
     match identity(connection)? {
         Identity::Empty => {
             // It has to be chosen before the first table; without it, room is given back only by rewriting the file.
@@ -124,18 +123,39 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Sc
             use_wal(connection, path)?;
             check(connection, path)
         }
-        Identity::Ours(newer @ VERSION..) => Err(unusable(format!(
+        other => Err(refusal(&other, path)),
+    }
+}
+
+/// Checks that the file has this build's layout, and writes nothing.
+pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<(), SchemaError> {
+    let shown = path.display();
+    match identity(connection)? {
+        Identity::Ours(VERSION) => Ok(()),
+        Identity::Ours(1) => Err(unusable(format!(
+            "{shown} was written by an older version (its layout is 1, this build reads {VERSION}); a start of pserve \
+             brings it up"
+        ))),
+        Identity::Empty => Err(unusable(format!("{shown} is empty; pserve makes its tables when it starts"))),
+        other => Err(refusal(&other, path)),
+    }
+}
+
+/// Why a file of this kind is never taken.
+fn refusal(identity: &Identity, path: &Path) -> SchemaError {
+    let shown = path.display();
+    unusable(match identity {
+        Identity::Ours(newer @ VERSION..) => format!(
             "{shown} was written by a newer version (its layout is {newer}, this build knows {VERSION}); run that \
              version, or set another `path`"
-        ))),
-        Identity::Ours(unknown) => Err(unusable(damage(
-            path,
-            format_args!("its layout number is {unknown}, which no version wrote"),
-        ))),
-        Identity::Foreign => {
-            Err(unusable(format!("{shown} is the SQLite file of another application; set another `path`")))
+        ),
+        Identity::Ours(unknown) => {
+            damage(path, format_args!("its layout number is {unknown}, which no version wrote"))
         }
-    }
+        Identity::Foreign | Identity::Empty => {
+            format!("{shown} is the SQLite file of another application; set another `path`")
+        }
+    })
 }
 
 fn unusable(text: String) -> SchemaError {
@@ -185,6 +205,16 @@ pub(super) fn spare_pages(connection: &Connection) -> rusqlite::Result<u64> {
     let is_possible = integer(connection, "auto_vacuum")? != 0;
     let spare = unused - (all / 8).max(SMALL);
     Ok(if is_possible { u64::try_from(spare).unwrap_or(0) } else { 0 })
+}
+
+/// [`Store::checkup`](crate::store::Store::checkup): reads the whole file.
+pub(super) fn checkup(connection: &Connection) -> rusqlite::Result<Checkup> {
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    let problems = match found.as_str() {
+        "ok" => Vec::new(),
+        _ => vec![format!("the file is damaged ({found}); put a backup in its place")],
+    };
+    Ok(Checkup { server: format!("SQLite {}", rusqlite::version()), problems, ..Checkup::default() })
 }
 
 /// Counts of live and of expired rows.

@@ -1,6 +1,7 @@
 //! Long demonstrations, which `cargo xtask soak` starts: they take minutes, and print what they saw.
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
+mod backup;
 mod faults;
 mod histories;
 mod hostile;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 type Demonstration = (&'static str, fn() -> ExitCode);
 
 const DEMONSTRATIONS: &[Demonstration] = &[
+    ("backup", backup::run_all),
     ("faults", faults::run),
     ("histories", histories::run),
     ("hostile", hostile::run),

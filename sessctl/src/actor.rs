@@ -1,0 +1,85 @@
+//! Who does what is asked: this process at the store, or the running pserve.
+//!
+//! A store of a server is shared, and worked on directly. A SQLite file has one owner: beside it this process reads, and what
+//! is to be written the owner writes. Sessions in memory are its own in any case.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use sessman::config::StoreConfig;
+use sessman::sessions::Sessions;
+use sessman::store::{self, Store, StoreError, View};
+use sessman::time::SystemClock;
+
+use crate::failure::Usage;
+use crate::server::Server;
+use crate::site::Site;
+
+/// Who does it.
+pub(crate) enum Actor {
+    /// This process.
+    Engine(Engine),
+    /// The running pserve.
+    Server(Server),
+}
+
+/// The store, and the engine over it.
+pub(crate) struct Engine {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) sessions: Arc<Sessions>,
+}
+
+impl Engine {
+    fn new(site: &Site, store: Arc<dyn Store>) -> Self {
+        let clock = Arc::new(SystemClock::start());
+        let sessions = Arc::new(Sessions::new(Arc::clone(&store), clock, site.config.rules.clone()));
+        Self { store, sessions }
+    }
+}
+
+impl Actor {
+    /// For what only reads: at the server if a URL is given, or if nobody else can see the sessions.
+    pub(crate) fn to_read(site: &Site, url: Option<&str>, view: View) -> Result<Self> {
+        if url.is_some() || matches!(site.config.store, StoreConfig::Memory(_)) {
+            return Ok(Self::Server(Server::new(site, url)?));
+        }
+        Ok(Self::Engine(Engine::new(site, reader(site, view)?)))
+    }
+
+    /// For what ends or removes sessions: as [`to_read`](Self::to_read), and at the server if it owns the file.
+    pub(crate) fn to_write(site: &Site, url: Option<&str>) -> Result<Self> {
+        if url.is_some() || matches!(site.config.store, StoreConfig::Memory(_)) {
+            return Ok(Self::Server(Server::new(site, url)?));
+        }
+        if let StoreConfig::Sqlite(_) = &site.config.store {
+            // One that is not there must not be made for this.
+            reader(site, View::Present)?;
+        }
+        match store::open(&site.config.store, site.config.encryption.as_ref()) {
+            Ok(store) => Ok(Self::Engine(Engine::new(site, store))),
+            Err(StoreError::InUse(_)) => Ok(Self::Server(Server::new(site, None)?)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The store, to read from.
+///
+/// # Errors
+/// The store's; [`Usage`] for sessions in memory.
+pub(crate) fn reader(site: &Site, view: View) -> Result<Arc<dyn Store>> {
+    in_a_process_of_its_own(site)?;
+    Ok(store::open_to_read(&site.config.store, site.config.encryption.as_ref(), view)?)
+}
+
+/// Refuses sessions in memory.
+pub(crate) fn in_a_process_of_its_own(site: &Site) -> Result<()> {
+    match site.config.store {
+        StoreConfig::Memory(_) => Err(Usage(format!(
+            "the sessions of {} are in the memory of pserve and end with it; no other process can do this with them",
+            site.instance
+        ))
+        .into()),
+        _ => Ok(()),
+    }
+}

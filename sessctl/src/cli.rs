@@ -1,0 +1,360 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use sessman::id::Handle;
+
+use crate::failure::Usage;
+use crate::site::Source;
+
+/// Looks after the sessions of a sessman.
+#[derive(Debug, Parser)]
+#[command(name = "sessctl", version, about, long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// Configuration file of pserve.
+    #[arg(short, long, value_name = "FILE", default_value = "pserve.ini", global = true)]
+    pub(crate) ini_file: PathBuf,
+    /// Configuration file of the instance alone, where there is no INI file.
+    #[arg(long, value_name = "FILE", global = true, conflicts_with = "ini_file")]
+    pub(crate) json_file: Option<PathBuf>,
+    /// The instance of sessman, where several are configured.
+    #[arg(long, value_name = "NAME", global = true)]
+    pub(crate) instance: Option<String>,
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Counts sessions, and says how old they are.
+    #[command(after_long_help = STATS)]
+    Stats(At),
+    /// Lists sessions, without their data.
+    #[command(after_long_help = LIST)]
+    List(List),
+    /// Shows one session with its data.
+    #[command(after_long_help = SHOW)]
+    Show {
+        /// The session's handle, the first 16 characters of its id.
+        #[arg(allow_hyphen_values = true)]
+        handle: String,
+    },
+    /// Ends sessions.
+    #[command(after_long_help = END)]
+    End {
+        /// Their handles. One that begins with - stands behind --, after all options.
+        #[arg(required = true)]
+        handles: Vec<String>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Ends all sessions of a user.
+    #[command(after_long_help = END_USER)]
+    EndUser {
+        /// The user, as `user_id` of the sessions.
+        user: String,
+        #[command(flatten)]
+        at: At,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
+    /// Removes expired records now.
+    #[command(after_long_help = CLEANUP)]
+    Cleanup(At),
+    /// Writes all live sessions to a file.
+    #[command(long_about = BACKUP_ABOUT, after_long_help = BACKUP)]
+    Backup {
+        /// The file to make.
+        file: PathBuf,
+    },
+    /// Says whether a backup is whole, and what is in it; needs no configuration.
+    #[command(after_long_help = VERIFY)]
+    Verify {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Puts the sessions of a backup into an empty store.
+    #[command(long_about = RESTORE_ABOUT, after_long_help = RESTORE)]
+    Restore(Restore),
+    /// Copies all sessions into the store of another configuration.
+    #[command(long_about = MIGRATE_ABOUT, after_long_help = MIGRATE)]
+    Migrate(Migrate),
+    /// Asks whether the store can be reached.
+    #[command(after_long_help = PING)]
+    Ping,
+    /// Opens the store's own shell: sqlite3, mongosh or redis-cli.
+    #[command(after_long_help = CONNECT)]
+    Connect {
+        /// What the shell is to do, instead of asking: passed on to it.
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Prints a line a second: how many sessions there are, begin and end.
+    #[command(after_long_help = MONITOR)]
+    Monitor {
+        /// Seconds between two lines.
+        #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        interval: u64,
+        /// So many lines and no more.
+        #[arg(long, value_name = "NUMBER")]
+        count: Option<u64>,
+    },
+    /// Looks for what is wrong with store and configuration.
+    #[command(after_long_help = DOCTOR)]
+    Doctor,
+}
+
+/// Where a running pserve is.
+#[derive(Debug, Args)]
+pub(crate) struct At {
+    /// Ask the instance of a running pserve at this URL (http://HOST:PORT/sessman), with the `admin_key` of the
+    /// configuration.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+}
+
+/// Whether it is meant.
+#[derive(Debug, Args)]
+pub(crate) struct Confirmation {
+    /// Do not ask whether it is meant.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// Which sessions are listed.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only this user's.
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// At most so many.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) limit: u32,
+    /// Those behind this handle: the `next` of the page before.
+    #[arg(long, value_name = "HANDLE", allow_hyphen_values = true)]
+    pub(crate) after: Option<String>,
+    /// All of them, page by page.
+    #[arg(long, conflicts_with_all = ["limit", "after"])]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+/// What is restored, and into what.
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The backup.
+    pub(crate) file: PathBuf,
+    /// Into a store that has sessions, too: those stay as they are.
+    #[arg(long)]
+    pub(crate) merge: bool,
+    #[command(flatten)]
+    pub(crate) confirmation: Confirmation,
+}
+
+/// What is copied, and how.
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// The other configuration: an INI file, or a JSON file if its name ends in .json.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+    /// The instance there, where several are configured.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) to_instance: Option<String>,
+    /// Make the other store equal: sessions that differ there are replaced, those that are there alone end.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Into a store without `encryption_keys` although these sessions are encrypted.
+    #[arg(long)]
+    pub(crate) decrypt: bool,
+    #[command(flatten)]
+    pub(crate) confirmation: Confirmation,
+}
+
+impl Cli {
+    /// Where the configuration is.
+    pub(crate) fn source(&self) -> Source {
+        match &self.json_file {
+            Some(path) => Source::Json(path.clone()),
+            None => Source::Ini(self.ini_file.clone()),
+        }
+    }
+}
+
+/// Reads a handle. Not by clap, which would show what it does not take: it may be an id, which opens the session.
+///
+/// # Errors
+/// [`Usage`].
+pub(crate) fn handle(text: &str) -> Result<Handle, Usage> {
+    Handle::parse(text)
+        .ok_or_else(|| Usage("expected a handle, the first 16 characters of a session's id".to_owned()))
+}
+
+const LONG_ABOUT: &str = "\
+Looks after the sessions of a sessman: counts, lists and ends them, backs them up, restores them and moves them to another
+store.
+
+It reads the configuration that pserve reads, and works on the same store. A SQLite file has one owner: while pserve runs,
+sessctl reads beside it, and what ends or removes sessions it has pserve do, with the admin_key of the configuration.";
+
+const EXAMPLES: &str = "\
+Examples:
+  sessctl stats                          with pserve.ini of this folder
+  sessctl -i /etc/pserve/pserve.ini doctor
+  sessctl --json-file sessman.json backup sessions.backup
+
+Exit codes: 0 done; 1 it failed, was refused, or found what should not be; 2 the command line or the configuration is
+wrong; 3 the store or the running pserve cannot be reached.";
+
+const STATS: &str = "\
+Examples:
+  sessctl stats
+  sessctl stats --json | jq .active";
+
+const LIST: &str = "\
+Examples:
+  sessctl list --user ada
+  sessctl list --limit 1000 --after HANDLE
+  sessctl list --all --json > sessions.json";
+
+const SHOW: &str = "\
+The id is not shown: nobody but its holder knows it.
+
+Examples:
+  sessctl show Jm0PxYb2c4GZQd1k
+
+Exit codes: 1 if there is no such session.";
+
+const END: &str = "\
+Examples:
+  sessctl end Jm0PxYb2c4GZQd1k
+  sessctl end -- -m0PxYb2c4GZQd1k
+
+Exit codes: 1 if one of them did not live.";
+
+const END_USER: &str = "\
+Examples:
+  sessctl end-user ada --yes";
+
+const CLEANUP: &str = "\
+pserve does this by itself, every cleanup_interval.
+
+Examples:
+  sessctl cleanup";
+
+const BACKUP_ABOUT: &str = "\
+Writes all live sessions to a file, beside a running pserve too.
+
+The file is compressed and has a checksum. Sessions are in it as the store has them: encrypted ones stay encrypted, and in
+place of their secrets are hashes. Of SQLite it is the state of one moment; of a server each session is as it was when it was
+read.";
+
+const BACKUP: &str = "\
+Examples:
+  sessctl backup sessions-$(date +%F).backup";
+
+const VERIFY: &str = "\
+Examples:
+  sessctl verify sessions.backup
+  sessctl verify sessions.backup --json | jq -r .digest
+
+Exit codes: 1 if it is damaged.";
+
+const RESTORE_ABOUT: &str = "\
+Puts the sessions of a backup into an empty store. The whole file is looked at before anything is written. Sessions whose
+time has come are left out. With SQLite, pserve has to be stopped.
+
+With --merge the store may have sessions, which stay as they are. Sessions that ended since the backup live again then, those
+that were ended on purpose too.";
+
+const RESTORE: &str = "\
+Examples:
+  sessctl restore sessions.backup
+  sessctl restore sessions.backup --merge --yes";
+
+const MIGRATE_ABOUT: &str = "\
+Copies all sessions into the store of another configuration, and compares both at the end. Users stay logged in: ids, times
+and data are the same there.
+
+Begun again after it was stopped, it goes on where it was. It may run while pserve serves from the first store; then stop
+pserve and run it again with --overwrite, for what changed meanwhile. Encrypted sessions are encrypted with the keys of the
+other configuration.";
+
+const MIGRATE: &str = "\
+Examples:
+  sessctl migrate --to sessman.mongodb.json
+  sessctl -i pserve.ini migrate --to new/pserve.ini --overwrite --yes
+
+Exit codes: 1 if the stores are not equal at the end.";
+
+const PING: &str = "\
+Examples:
+  sessctl ping && echo there
+
+Exit codes: 3 if it cannot.";
+
+const CONNECT: &str = "\
+A password is not among its arguments, which others on this machine can see. A SQLite file is opened to read.
+
+Examples:
+  sessctl connect
+  sessctl connect -- dbsize              with Redis
+  sessctl connect -- 'SELECT count(*) FROM sessions'";
+
+const MONITOR: &str = "\
+Examples:
+  sessctl monitor
+  sessctl monitor --interval 60 --json >> sessions.log";
+
+const DOCTOR: &str = "\
+It asks whether the store can be reached and is whole, whether its indexes and settings are right, how far its clock is from
+this machine's, whether the keys open what is in it, and what expired records are still there.
+
+Examples:
+  sessctl doctor
+  sessctl doctor --json | jq '.findings[] | select(.level != \"good\")'
+
+Exit codes: 1 if it found a fault, 3 if the store cannot be reached; hints are none.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_command_has_examples() {
+        Cli::command().debug_assert();
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:\n  sessctl "), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn a_handle_may_begin_with_a_hyphen() {
+        let handles = |words: &[&str]| match Cli::try_parse_from(words).unwrap() {
+            Cli { command: Command::End { handles, .. }, json: true, .. } => handles,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(handles(&["sessctl", "end", "--json", "--", "-hA", "-i"]), ["-hA", "-i"]);
+        for words in [["sessctl", "show", "-rA"], ["sessctl", "list", "--after=-rA"]] {
+            Cli::try_parse_from(words).unwrap();
+        }
+        Cli::try_parse_from(["sessctl", "list", "--after", "-rA"]).unwrap();
+    }
+
+    #[test]
+    fn an_id_given_for_a_handle_is_not_repeated() {
+        let id = "A".repeat(48);
+        let told = handle(&id).unwrap_err().to_string();
+        assert!(told.contains("expected a handle") && !told.contains("AAAA"), "{told}");
+        assert!(handle(&id[..16]).is_ok());
+    }
+}

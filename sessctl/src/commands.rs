@@ -1,0 +1,51 @@
+//! The commands, a file each.
+
+mod backup;
+mod cleanup;
+mod connect;
+mod doctor;
+mod end;
+mod list;
+mod migrate;
+mod monitor;
+mod ping;
+mod restore;
+mod show;
+mod stats;
+mod verify;
+
+use anyhow::Result;
+
+use crate::cli::{self, Cli, Command};
+use crate::output::Output;
+use crate::site::Site;
+
+/// Does what the command line says.
+pub(crate) async fn run(cli: &Cli) -> Result<()> {
+    let output = Output { json: cli.json };
+    if let Command::Verify { file } = &cli.command {
+        return verify::run(file, output);
+    }
+    let site = Site::load(&cli.source(), cli.instance.as_deref())?;
+    match &cli.command {
+        Command::Stats(at) => stats::run(&site, at.url.as_deref(), output).await,
+        Command::List(options) => list::run(&site, options, output).await,
+        Command::Show { handle } => show::run(&site, cli::handle(handle)?, output).await,
+        Command::End { handles, at } => {
+            let handles = handles.iter().map(|text| cli::handle(text)).collect::<Result<Vec<_>, _>>()?;
+            end::sessions(&site, &handles, at.url.as_deref(), output).await
+        }
+        Command::EndUser { user, at, confirmation } => {
+            end::user(&site, user, at.url.as_deref(), confirmation.yes, output).await
+        }
+        Command::Cleanup(at) => cleanup::run(&site, at.url.as_deref(), output).await,
+        Command::Backup { file } => backup::run(&site, file, output).await,
+        Command::Verify { file } => verify::run(file, output),
+        Command::Restore(options) => restore::run(&site, options, output).await,
+        Command::Migrate(options) => migrate::run(&site, options, output).await,
+        Command::Ping => ping::run(&site, output).await,
+        Command::Connect { arguments } => connect::run(&site, arguments),
+        Command::Monitor { interval, count } => monitor::run(&site, *interval, *count, output).await,
+        Command::Doctor => doctor::run(&site, output).await,
+    }
+}

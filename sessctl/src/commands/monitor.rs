@@ -1,0 +1,66 @@
+//! `monitor`: a line a second.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::json;
+use sessman::store::View;
+use sessman::time::{Clock as _, SystemClock};
+
+use crate::actor;
+use crate::output::{self, Output, number};
+use crate::pages::patiently;
+use crate::site::Site;
+
+pub(super) async fn run(site: &Site, interval: u64, count: Option<u64>, output: Output) -> Result<()> {
+    let store = actor::reader(site, View::Present)?;
+    // One that is away from the beginning is not waited for.
+    store.ping().await?;
+    let clock = SystemClock::start();
+    let mut ticks = tokio::time::interval(Duration::from_secs(interval));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    if !output.json {
+        output::line(columns(["TIME", "TOTAL", "ACTIVE", "EXPIRED", "CREATED", "ENDED"].map(str::to_owned)))?;
+    }
+    let mut before = None;
+    let mut lines = 0;
+    while count.is_none_or(|count| lines < count) {
+        ticks.tick().await;
+        clock.discipline();
+        let now = clock.now();
+        let counts = patiently(|_| store.counts(now)).await?;
+        // Of those that began in between and still live; one that ended as soon is in neither number.
+        let created = match before {
+            Some((then, _)) => {
+                let moments = [then];
+                patiently(|_| store.counts_since(now, &moments)).await?.first().copied()
+            }
+            None => None,
+        };
+        let ended = before
+            .zip(created)
+            .map(|((_, active), created): ((_, u64), u64)| (active + created).saturating_sub(counts.active));
+        before = Some((now, counts.active));
+        let total = counts.active + counts.expired;
+        let line = json!({
+            "time": now.to_string(), "total": total, "active": counts.active, "expired": counts.expired,
+            "created": created, "ended": ended,
+        });
+        let some = |number: Option<u64>| number.map_or("-".to_owned(), output::number);
+        let cells = [
+            now.to_string(),
+            number(total),
+            number(counts.active),
+            number(counts.expired),
+            some(created),
+            some(ended),
+        ];
+        output.answer(columns(cells), &line)?;
+        lines += 1;
+    }
+    Ok(())
+}
+
+fn columns([time, rest @ ..]: [String; 6]) -> String {
+    rest.iter().fold(format!("{time:<24}"), |line, cell| format!("{line} {cell:>12}"))
+}

@@ -1,0 +1,101 @@
+//! `restore`: the sessions of a backup into a store.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use serde_json::json;
+use sessman::record::Record;
+use sessman::time::{Clock as _, SystemClock};
+
+use crate::actor;
+use crate::backup::{Backup, Summary};
+use crate::cli::Restore;
+use crate::output::{Output, confirm, number};
+use crate::pages::Reading;
+use crate::progress::Progress;
+use crate::site::Site;
+use crate::target::Target;
+
+pub(super) async fn run(site: &Site, options: &Restore, output: Output) -> Result<()> {
+    actor::in_a_process_of_its_own(site)?;
+    let mut backup = Backup::open(&options.file)?;
+    let summary = verify(site, &mut backup)?;
+    let header = backup.header()?;
+    let shown = options.file.display();
+    let warning = match options.merge {
+        true => {
+            "\nThose that are there stay as they are. Sessions that ended since the backup live again, \
+                 those that were ended on purpose too."
+        }
+        false => "",
+    };
+    confirm(
+        &format!(
+            "{} sessions of {} from {shown} go into {}.{warning}",
+            number(summary.records),
+            header.created_at,
+            site.describe()
+        ),
+        options.confirmation.yes,
+    )?;
+
+    // Below what encrypts, as they were backed up.
+    let mut target = Target::open(site, None)?;
+    // One that is away from the beginning is not waited for.
+    target.store.ping().await?;
+    let is_empty = target.is_empty().await?;
+    if !is_empty && !options.merge {
+        target.store.close().await;
+        bail!(
+            "there are sessions in {}; nothing was written. Restore into an empty store, or say --merge, after which \
+             sessions live again that ended since the backup",
+            site.describe()
+        );
+    }
+    target.prepare(is_empty, site.config.rules.max_sessions_per_user.is_some()).await?;
+    let mut progress = Progress::begin("restored", Some(summary.records));
+    let mut expired = 0_u64;
+    let mut writes = target.writes();
+    for record in backup.records()? {
+        let record = record?;
+        match record.is_live(target.now()) {
+            true => writes.add(Arc::new(record)).await?,
+            false => expired += 1,
+        }
+        progress.advance();
+    }
+    let tally = writes.end().await?;
+    let seconds = progress.end();
+    target.store.close().await;
+    let there = tally.same + tally.kept;
+    output.answer(
+        format!(
+            "restored: {} in {seconds:.1} s; expired since: {}; there already: {}, of them {} that differ",
+            number(tally.written),
+            number(expired),
+            number(there),
+            number(tally.kept)
+        ),
+        &json!({
+            "records": summary.records, "restored": tally.written, "expired": expired, "present": there,
+            "kept": tally.kept, "seconds": seconds,
+        }),
+    )
+}
+
+/// Looks at all of it, and whether the configured keys open what is in it.
+fn verify(site: &Site, backup: &mut Backup) -> Result<Summary> {
+    let now = SystemClock::start().now();
+    let reading = Reading::Opened(site.config.encryption.as_ref());
+    let mut progress = Progress::begin("verified", None);
+    let summary = backup.verify(|record: &Record| {
+        progress.advance();
+        // What nobody reads any more needs no key.
+        if record.is_live(now) {
+            reading.of(&Arc::new(record.clone()))?;
+        }
+        Ok(())
+    });
+    progress.end();
+    summary
+}

@@ -1,0 +1,192 @@
+//! A record as a line of JSON, as a backup has it: every field as the store has it, data that is encrypted too.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sessman::data::Data;
+use sessman::id::{Handle, SecretHash};
+use sessman::record::Record;
+use sessman::time::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+/// Times are milliseconds since 1970-01-01 UTC.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    handle: &'a str,
+    secret_hash: &'a str,
+    user_id: Option<String>,
+    auth_time: Option<i64>,
+    created_at: i64,
+    updated_at: i64,
+    reset_at: i64,
+    last_activity: i64,
+    ttl: u64,
+    expires_at: i64,
+    version: u64,
+    #[serde(borrow)]
+    metadata: &'a RawValue,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// What is no record of ours. What is there is not shown: it may be data.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("it is no record of a session ({0})")]
+pub(crate) struct NoRecord(&'static str);
+
+/// Writes the line of `record`, with its end, in place of what is in `line`.
+pub(crate) fn write(record: &Record, line: &mut String) {
+    line.clear();
+    let user_id = record.user_id.as_deref().map_or(Value::Null, Value::from);
+    let auth_time = record.auth_time.map_or(Value::Null, |moment| moment.as_millis().into());
+    // Writing to a String does not fail.
+    let _ = writeln!(
+        line,
+        "{{\"handle\":\"{}\",\"secret_hash\":\"{}\",\"user_id\":{user_id},\"auth_time\":{auth_time},\
+         \"created_at\":{},\"updated_at\":{},\"reset_at\":{},\"last_activity\":{},\"ttl\":{},\"expires_at\":{},\
+         \"version\":{},\"metadata\":{},\"data\":{}}}",
+        record.handle,
+        URL_SAFE_NO_PAD.encode(record.secret_hash.as_bytes()),
+        record.created_at.as_millis(),
+        record.updated_at.as_millis(),
+        record.reset_at.as_millis(),
+        record.last_activity.as_millis(),
+        record.ttl.as_millis(),
+        record.expires_at.as_millis(),
+        record.version,
+        record.metadata.as_str(),
+        record.data.as_str(),
+    );
+}
+
+/// Reads a line.
+///
+/// # Errors
+/// What [`write()`] did not write.
+pub(crate) fn read(line: &str) -> Result<Record, NoRecord> {
+    let line: Line<'_> = serde_json::from_str(line).map_err(|_| NoRecord("its members"))?;
+    let hash = URL_SAFE_NO_PAD.decode(line.secret_hash).ok().and_then(|hash| <[u8; 32]>::try_from(hash).ok());
+    let metadata = data(line.metadata, "metadata")?;
+    if !metadata.as_str().starts_with('{') {
+        return Err(NoRecord("metadata"));
+    }
+    Ok(Record {
+        handle: Handle::parse(line.handle).ok_or(NoRecord("handle"))?,
+        secret_hash: SecretHash::from(hash.ok_or(NoRecord("secret_hash"))?),
+        user_id: line.user_id,
+        auth_time: line.auth_time.map(Timestamp::from_millis),
+        data: data(line.data, "data")?,
+        metadata,
+        created_at: Timestamp::from_millis(line.created_at),
+        updated_at: Timestamp::from_millis(line.updated_at),
+        reset_at: Timestamp::from_millis(line.reset_at),
+        last_activity: Timestamp::from_millis(line.last_activity),
+        ttl: Duration::from_millis(line.ttl),
+        expires_at: Timestamp::from_millis(line.expires_at),
+        version: line.version,
+    })
+}
+
+/// The text has to be the canonical one, which every store can hold.
+fn data(text: &RawValue, name: &'static str) -> Result<Data, NoRecord> {
+    let data = Data::parse(text.get()).map_err(|_| NoRecord(name))?;
+    if data.as_str() == text.get() { Ok(data) } else { Err(NoRecord(name)) }
+}
+
+/// One number for all of many records in their order: what is equal has the same, whatever keeps it.
+#[derive(Default)]
+pub(crate) struct Digest {
+    hash: Sha256,
+    line: String,
+}
+
+impl Digest {
+    pub(crate) fn add(&mut self, record: &Record) {
+        write(record, &mut self.line);
+        self.hash.update(&self.line);
+    }
+
+    pub(crate) fn add_line(&mut self, line: &str) {
+        self.hash.update(line);
+    }
+
+    /// In hexadecimal.
+    pub(crate) fn end(self) -> String {
+        self.hash.finalize().iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn record(n: u8) -> Record {
+        let at = |millis: i64| Timestamp::from_millis(1_700_000_000_000 + millis);
+        Record {
+            handle: Handle::from([n; 12]),
+            secret_hash: SecretHash::from([n ^ 0xA5; 32]),
+            user_id: (!n.is_multiple_of(3)).then(|| format!("user {n} \"ü\\\"")),
+            auth_time: (n % 3 > 1).then(|| at(-1)),
+            data: Data::parse(r#"{"z":1.0,"a":[-9223372036854775808,1e300,"\n\u0000é"],"":null}"#).unwrap(),
+            metadata: Data::empty(),
+            created_at: at(1),
+            updated_at: at(2),
+            reset_at: at(3),
+            last_activity: at(4),
+            ttl: Duration::from_millis(5),
+            expires_at: at(4_000_000_000_000),
+            version: u64::from(n) + 1,
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was() {
+        let mut line = String::new();
+        for n in [0, 1, 2, 255] {
+            write(&record(n), &mut line);
+            assert!(line.ends_with("}\n") && line.matches('\n').count() == 1);
+            assert_eq!(read(&line), Ok(record(n)));
+        }
+    }
+
+    #[test]
+    fn what_was_not_written_is_refused_without_being_shown() {
+        let mut line = String::new();
+        write(&record(1), &mut line);
+        for (from, to, part) in [
+            ("\"version\":2", "\"version\":-2", "its members"),
+            ("\"version\":2", "\"hidden\":2", "its members"),
+            ("\"handle\":\"AQ", "\"handle\":\"A", "handle"),
+            ("\"secret_hash\":\"p", "\"secret_hash\":\"", "secret_hash"),
+            ("\"metadata\":{}", "\"metadata\":[]", "metadata"),
+            ("\"z\":1.0", "\"z\": 1.0", "data"),
+            ("\"z\":1.0", "\"z\":1.0,\"z\":\"hidden\"", "data"),
+            ("-9223372036854775808", "-9223372036854775809", "data"),
+        ] {
+            assert!(line.contains(from), "{from}");
+            let error = read(&line.replacen(from, to, 1)).unwrap_err();
+            assert_eq!(error, NoRecord(part), "{to}");
+        }
+    }
+
+    #[test]
+    fn the_digest_is_of_content_and_order() {
+        let digest = |numbers: &[u8]| {
+            let mut digest = Digest::default();
+            numbers.iter().for_each(|n| digest.add(&record(*n)));
+            digest.end()
+        };
+        assert_eq!(digest(&[1, 2]), digest(&[1, 2]));
+        assert_ne!(digest(&[1, 2]), digest(&[2, 1]));
+        assert_ne!(digest(&[1, 2]), digest(&[1]));
+    }
+}

@@ -1,0 +1,87 @@
+//! How far a long command is: a bar on a terminal, else a line now and then, on standard error.
+
+use std::io::{IsTerminal as _, stderr};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::output::number;
+
+/// Between two lines where there is no terminal.
+const LINES: Duration = Duration::from_secs(5);
+
+/// How far one step of a command is.
+pub(crate) struct Progress {
+    what: &'static str,
+    total: Option<u64>,
+    done: u64,
+    begun: Instant,
+    said: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// A step that goes over `total` records, if that is known.
+    pub(crate) fn begin(what: &'static str, total: Option<u64>) -> Self {
+        let bar = stderr().is_terminal().then(|| {
+            let (bar, template) = match total {
+                Some(total) => (
+                    ProgressBar::new(total),
+                    "{msg} {wide_bar} {human_pos}/{human_len} {per_sec}, {eta} left",
+                ),
+                None => (ProgressBar::new_spinner(), "{msg} {human_pos} {per_sec}"),
+            };
+            // A template that is written here is one.
+            bar.set_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()));
+            bar.with_message(what)
+        });
+        let now = Instant::now();
+        Self { what, total, done: 0, begun: now, said: now, bar }
+    }
+
+    /// One record more.
+    pub(crate) fn advance(&mut self) {
+        self.done += 1;
+        match &self.bar {
+            Some(bar) => bar.inc(1),
+            None if self.said.elapsed() >= LINES => {
+                self.said = Instant::now();
+                eprintln!("{}", describe(self.what, self.done, self.total, self.begun.elapsed()));
+            }
+            None => {}
+        }
+    }
+
+    /// How long it took, in seconds.
+    pub(crate) fn end(self) -> f64 {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+        self.begun.elapsed().as_secs_f64()
+    }
+}
+
+fn describe(what: &str, done: u64, total: Option<u64>, took: Duration) -> String {
+    let rate = done as f64 / took.as_secs_f64().max(0.001);
+    let of = total.map_or(String::new(), |total| format!(" of {}", number(total)));
+    let left = total
+        .filter(|total| *total > done && done > 0)
+        .map_or(String::new(), |total| format!(", {:.0} s left", (total - done) as f64 / rate));
+    format!("{what}: {}{of}, {rate:.0}/s{left}", number(done))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_rate_and_time_left() {
+        let ten = Duration::from_secs(10);
+        assert_eq!(
+            describe("copied", 20_000, Some(100_000), ten),
+            "copied: 20,000 of 100,000, 2000/s, 40 s left"
+        );
+        assert_eq!(describe("copied", 5, None, ten), "copied: 5, 0/s");
+        assert_eq!(describe("copied", 0, Some(7), ten), "copied: 0 of 7, 0/s");
+    }
+}

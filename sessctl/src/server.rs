@@ -1,0 +1,127 @@
+//! A running pserve, asked over HTTP with the key of administrators.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail};
+use serde_json::{Value, json};
+use sessman::id::Handle;
+use sessman::secret::Secret;
+
+use crate::failure::{Away, Usage};
+use crate::site::Site;
+
+/// Longer than the host lets a request take unless it is configured otherwise.
+const LIMIT: Duration = Duration::from_secs(120);
+/// Handles that the route takes at a time.
+const HANDLES: usize = 1_000;
+
+/// An instance of a running pserve.
+pub(crate) struct Server {
+    agent: ureq::Agent,
+    url: String,
+    admin_key: Secret,
+}
+
+impl Server {
+    /// The server at `url`, or where the configuration says that it is. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// [`Usage`]: the configuration has no key for administrators, or does not say where the server is.
+    pub(crate) fn new(site: &Site, url: Option<&str>) -> Result<Self> {
+        let url = match url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => site.url.clone().map_err(Usage)?,
+        };
+        let Some(admin_key) = site.admin_key.clone() else {
+            return Err(Usage(format!(
+                "the running pserve has to do this, and {} has no `admin_key` to ask it with; set one and reload \
+                 pserve, or stop pserve and try again",
+                site.instance
+            ))
+            .into());
+        };
+        if !(url.starts_with("http://") || url.starts_with("https://")) {
+            return Err(Usage(format!("--url: expected http://HOST:PORT{}", "/sessman")).into());
+        }
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            // The key is for this server and for no other that it may name.
+            .max_redirects(0)
+            .timeout_global(Some(LIMIT))
+            .build();
+        Ok(Self { agent: config.into(), url, admin_key })
+    }
+
+    /// `stats`.
+    pub(crate) fn stats(&self) -> Result<Value> {
+        self.ask("GET", "stats", "", None)
+    }
+
+    /// A page of `list`.
+    pub(crate) fn list(&self, user_id: Option<&str>, after: Option<Handle>, limit: usize) -> Result<Value> {
+        let mut query = format!("?limit={limit}");
+        if let Some(after) = after {
+            query.push_str(&format!("&cursor={after}"));
+        }
+        if let Some(user_id) = user_id {
+            query.push_str("&user_id=");
+            query.extend(user_id.bytes().map(|byte| format!("%{byte:02X}")));
+        }
+        self.ask("GET", "list", &query, None)
+    }
+
+    /// `end-sessions`; the handles of those that it ended.
+    pub(crate) fn end(&self, handles: &[Handle]) -> Result<Vec<String>> {
+        let mut ended = Vec::new();
+        for slice in handles.chunks(HANDLES) {
+            let handles: Vec<String> = slice.iter().map(ToString::to_string).collect();
+            ended.extend(texts(
+                &self.ask("POST", "end-sessions", "", Some(json!({ "handles": handles })))?["handles"],
+            ));
+        }
+        Ok(ended)
+    }
+
+    /// `end-user`; the handles of the sessions that it ended.
+    pub(crate) fn end_user(&self, user_id: &str) -> Result<Vec<String>> {
+        let answer = self.ask("POST", "end-user", "", Some(json!({ "user_id": user_id })))?;
+        Ok(texts(&answer["handles"]))
+    }
+
+    /// `cleanup`; how many records it removed.
+    pub(crate) fn clean_up(&self) -> Result<u64> {
+        let answer = self.ask("POST", "cleanup", "", Some(json!({})))?;
+        answer["purged"].as_u64().ok_or_else(|| anyhow!("{} does not answer as a sessman does", self.url))
+    }
+
+    fn ask(&self, method: &str, route: &str, query: &str, body: Option<Value>) -> Result<Value> {
+        let url = format!("{}/{route}{query}", self.url);
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(&url)
+            .header("x-admin-key", self.admin_key.expose())
+            .body(body.map(|body| body.to_string()).unwrap_or_default());
+        // The message of a bad request would show the key if it is what is bad.
+        let request = request.map_err(|_| Usage(format!("{} is no URL of a sessman", self.url)))?;
+        let away = |error: ureq::Error| Away(format!("no answer from pserve at {}: {error}", self.url));
+        let mut answer = self.agent.run(request).map_err(away)?;
+        let text = answer.body_mut().with_config().limit(64 << 20).read_to_string().map_err(away)?;
+        let value: Value = serde_json::from_str(&text).unwrap_or_default();
+        let said = value["error"].as_str().unwrap_or("it does not answer as a sessman does");
+        match answer.status().as_u16() {
+            200 if value.is_object() => Ok(value),
+            401 => bail!(
+                "pserve at {} did not take the admin_key of this configuration; was it reloaded?",
+                self.url
+            ),
+            status @ (502..=504) => {
+                Err(Away(format!("pserve at {} answered {status}: {said}", self.url)).into())
+            }
+            status => bail!("pserve at {} answered {status}: {said}", self.url),
+        }
+    }
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+}

@@ -1,0 +1,237 @@
+//! From a configuration file to an instance of sessman, by the code that pserve reads it with.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use pserve::config::{Config as HostConfig, ConfigError, InstanceConfig, instance_without_line};
+use pserve::healthcheck;
+use serde_json::{Map, Value};
+use sessman::config::{Config, StoreConfig, Surroundings};
+use sessman::secret::Secret;
+
+use crate::failure::Usage;
+
+/// The plugin whose instances this program looks after.
+const PLUGIN: &str = "sessman";
+
+/// Where a configuration is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// In an INI file, as pserve reads it.
+    Ini(PathBuf),
+    /// In a JSON file that a line of an INI file might name.
+    Json(PathBuf),
+}
+
+impl Source {
+    /// A JSON file by its name, else an INI file.
+    pub(crate) fn of(path: &Path) -> Self {
+        match path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+            true => Self::Json(path.to_owned()),
+            false => Self::Ini(path.to_owned()),
+        }
+    }
+}
+
+/// A configured instance.
+pub(crate) struct Site {
+    /// Its name.
+    pub(crate) instance: String,
+    /// Its configuration.
+    pub(crate) config: Config,
+    /// The first of its `admin_key`.
+    pub(crate) admin_key: Option<Secret>,
+    /// Where a pserve with this configuration serves it, or what to do to say so.
+    pub(crate) url: Result<String, String>,
+}
+
+impl Site {
+    /// Reads the configuration of the instance of that name, or of the only one.
+    ///
+    /// # Errors
+    /// [`Usage`] with everything that is wrong.
+    pub(crate) fn load(source: &Source, instance: Option<&str>) -> Result<Self> {
+        let host = match source {
+            Source::Ini(path) => HostConfig::load(path),
+            Source::Json(path) => host_of_json(path, instance.unwrap_or(PLUGIN)),
+        };
+        let host = host.map_err(|error| {
+            Usage(match &error {
+                ConfigError::Invalid(_) => error.to_string(),
+                ConfigError::Read { source, .. } if source.kind() == ErrorKind::NotFound => {
+                    format!("{error}: {source}; name one with -i FILE or --json-file FILE")
+                }
+                ConfigError::Read { source, .. } => format!("{error}: {source}"),
+            })
+        })?;
+        let chosen = choose(&host, instance).map_err(Usage)?;
+        Self::of(&host, &chosen)
+    }
+
+    fn of(host: &HostConfig, chosen: &InstanceConfig) -> Result<Self> {
+        let members: Map<String, Value> =
+            serde_json::from_str(chosen.parameters.json()).context("the parameters are no JSON object")?;
+        let surroundings = Surroundings {
+            instance: &chosen.name,
+            state_folder: &host.paths.state,
+            environment: &|name| std::env::var(name).ok(),
+        };
+        let config = Config::read(&members, &surroundings).map_err(|problems| {
+            let lines: Vec<String> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+            Usage(format!("the configuration of {} cannot be used{}", chosen.name, lines.concat()))
+        })?;
+        let key = match members.get("admin_key") {
+            Some(Value::Array(keys)) => keys.first(),
+            other => other,
+        };
+        let admin_key = key.and_then(Value::as_str).map(Secret::new);
+        let url = match healthcheck::address(host) {
+            Err(_) => Err("[network] port is 0, so the file does not say where pserve listens; say --url \
+                           http://127.0.0.1:PORT"
+                .to_owned()
+                + &chosen.mount),
+            Ok(address) if host.tls.is_some() => Err(format!(
+                "pserve speaks TLS; say --url https://NAME:{}{} with a name of its certificate",
+                address.port(),
+                chosen.mount
+            )),
+            Ok(address) => Ok(format!("http://{address}{}", chosen.mount)),
+        };
+        Ok(Self { instance: chosen.name.clone(), config, admin_key, url })
+    }
+
+    /// What keeps the sessions, without a secret.
+    pub(crate) fn describe(&self) -> String {
+        match &self.config.store {
+            StoreConfig::Memory(_) => "memory".to_owned(),
+            StoreConfig::Sqlite(config) => format!("SQLite, {}", config.path.display()),
+            StoreConfig::MongoDb(config) => format!("MongoDB, {}.{}", config.database, config.collection),
+            StoreConfig::Redis(config) => format!("Redis, keys {}:*", config.prefix),
+        }
+    }
+
+    /// The name of the backend, as `sessman.json` has it.
+    pub(crate) fn backend(&self) -> &'static str {
+        match &self.config.store {
+            StoreConfig::Memory(_) => "memory",
+            StoreConfig::Sqlite(_) => "sqlite",
+            StoreConfig::MongoDb(_) => "mongodb",
+            StoreConfig::Redis(_) => "redis",
+        }
+    }
+}
+
+/// What an INI file beside the JSON file would say that has nothing but the line that names it.
+fn host_of_json(path: &Path, instance: &str) -> Result<HostConfig, ConfigError> {
+    let read = |source| ConfigError::Read { path: path.to_owned(), source };
+    std::fs::metadata(path).map_err(read)?;
+    let absolute = std::path::absolute(path).map_err(read)?;
+    let folder = absolute.parent().unwrap_or(Path::new("/"));
+    let name = absolute.file_name().unwrap_or_default().to_string_lossy();
+    // Written so that no character of it means anything in a line.
+    let name: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let plugin = if instance == PLUGIN { "" } else { "&plugin=sessman" };
+    let text = format!("[plugin_parms]\n{instance}=json={name}{plugin}\n");
+    HostConfig::parse(&path.display().to_string(), text, std::env::vars_os().collect(), folder)
+}
+
+/// The instance of that name, or the only one.
+fn choose(host: &HostConfig, wanted: Option<&str>) -> Result<InstanceConfig, String> {
+    let mut found = Vec::new();
+    for line in &host.instances {
+        match &line.config {
+            Ok(instance) if instance.plugin == PLUGIN => found.push(instance.clone()),
+            Ok(_) => {}
+            Err(problems) => {
+                // Whose plugin it is may be what is wrong.
+                if wanted.map_or(line.name == PLUGIN, |wanted| wanted.eq_ignore_ascii_case(&line.name)) {
+                    let lines: Vec<String> =
+                        problems.iter().map(|problem| format!("\n  {problem}")).collect();
+                    return Err(format!("the instance {} cannot be used{}", line.name, lines.concat()));
+                }
+            }
+        }
+    }
+    if found.is_empty() {
+        found.push(instance_without_line(PLUGIN));
+    }
+    let names = || found.iter().map(|instance| instance.name.as_str()).collect::<Vec<_>>().join(", ");
+    match (wanted, &found[..]) {
+        (None, [only]) => Ok(only.clone()),
+        (None, _) => {
+            Err(format!("there are several instances of sessman; say --instance with one of {}", names()))
+        }
+        (Some(wanted), _) => {
+            let one = found.iter().find(|instance| instance.name.eq_ignore_ascii_case(wanted));
+            one.cloned()
+                .ok_or_else(|| format!("there is no instance {wanted} of sessman; there are: {}", names()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn load(files: &[(&str, &str)], source: &str, instance: Option<&str>) -> Result<Site, String> {
+        let folder = TempDir::new().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        Site::load(&Source::of(&folder.path().join(source)), instance).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn the_only_instance_is_found_and_several_want_a_name() {
+        let one = [(
+            "p.ini",
+            "[network]\nport=7\n[plugin_parms]\ncarts=plugin=sessman&backend=memory\nhi=plugin=hello",
+        )];
+        let site = load(&one, "p.ini", None).unwrap();
+        assert_eq!((site.instance.as_str(), site.backend()), ("carts", "memory"));
+        assert_eq!(site.url.as_deref(), Ok("http://127.0.0.1:7/carts"));
+
+        let two = [(
+            "p.ini",
+            "[plugin_parms]\nsessman=admin_key=k\ncarts=plugin=sessman&route_path=/a/b&admin_key=list:x y",
+        )];
+        let several = load(&two, "p.ini", None).err().unwrap();
+        assert!(several.contains("--instance with one of sessman, carts"), "{several}");
+        let site = load(&two, "p.ini", Some("CARTS")).unwrap();
+        assert!(site.describe().starts_with("SQLite, ") && site.describe().ends_with("/state/carts.db"));
+        assert_eq!(site.admin_key.unwrap().expose(), "x");
+        assert_eq!(site.url.as_deref(), Ok("http://127.0.0.1:6123/a/b"));
+        let none = load(&two, "p.ini", Some("cats")).err().unwrap();
+        assert!(none.contains("no instance cats of sessman; there are: sessman, carts"), "{none}");
+    }
+
+    #[test]
+    fn without_a_line_there_is_the_instance_that_pserve_makes() {
+        let site = load(&[("p.ini", "[network]\nport=0")], "p.ini", None).unwrap();
+        assert_eq!((site.instance.as_str(), site.backend()), ("sessman", "sqlite"));
+        assert!(site.url.unwrap_err().contains("--url http://127.0.0.1:PORT/sessman"));
+    }
+
+    #[test]
+    fn a_json_file_alone_is_enough() {
+        let files = [("a $file.json", "{ \"admin_key\": [\"first\", \"next\"], \"auth_type\": \"none\", }")];
+        let site = load(&files, "a $file.json", None).unwrap();
+        assert_eq!((site.instance.as_str(), site.admin_key.unwrap().expose()), ("sessman", "first"));
+        let site = load(&files, "a $file.json", Some("carts")).unwrap();
+        assert!(site.describe().ends_with("/state/carts.db"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_secrets() {
+        let wrong = load(&[("s.json", "{ \"sesion_ttl\": 5, \"password\": \"hidden\" }")], "s.json", None);
+        let wrong = wrong.err().unwrap();
+        assert!(wrong.contains("did you mean `session_ttl`?") && !wrong.contains("hidden"), "{wrong}");
+        assert!(load(&[], "p.ini", None).err().unwrap().contains("-i FILE"));
+        assert!(load(&[], "s.json", None).err().unwrap().contains("--json-file FILE"));
+        let broken = load(&[("p.ini", "[plugin_parms]\nsessman=json=nowhere.json")], "p.ini", None);
+        assert!(broken.err().unwrap().contains("nowhere.json"));
+    }
+}

@@ -1,0 +1,230 @@
+//! Records into a store, many at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::Result;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use sessman::config::StoreConfig;
+use sessman::record::Record;
+use sessman::store::sealed::{Keys, SealedStore};
+use sessman::store::{self, Claim, Created, Store, StoreError};
+use sessman::time::{Clock as _, SystemClock, Timestamp};
+
+use crate::pages::{Pages, Reading, patiently};
+use crate::site::Site;
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// It is there now.
+    Written,
+    /// It was there already.
+    Same,
+    /// A session with its handle lives there and is another, or the same at another time; that one stays.
+    Kept,
+}
+
+/// How often each of them happened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) written: u64,
+    pub(crate) same: u64,
+    pub(crate) kept: u64,
+}
+
+/// A store that records are written to.
+pub(crate) struct Target {
+    pub(crate) store: Arc<dyn Store>,
+    /// The same, below what encrypts.
+    pub(crate) stored: Arc<dyn Store>,
+    clock: SystemClock,
+    room: Room,
+    /// Whether what is written down of users has to be told of each session.
+    claims: bool,
+}
+
+impl Target {
+    /// Opens what the site keeps its sessions in. With `keys` records are encrypted with them on their way; without, they go in as
+    /// they are.
+    ///
+    /// # Errors
+    /// The store's; a SQLite file that pserve owns is refused.
+    pub(crate) fn open(site: &Site, keys: Option<&Keys>) -> Result<Self> {
+        if let StoreConfig::Sqlite(config) = &site.config.store
+            && let Some(folder) = config.path.parent()
+        {
+            // As pserve does, which may not have run here yet.
+            std::fs::create_dir_all(folder)?;
+        }
+        let stored = store::open(&site.config.store, None).map_err(|error| match error {
+            StoreError::InUse(said) => {
+                anyhow::anyhow!("{said}; pserve has to be stopped while records are put in")
+            }
+            other => other.into(),
+        })?;
+        // SQLite writes those that wait together; a server has so many connections.
+        let room = match site.config.store {
+            StoreConfig::Sqlite(_) => Room::new(512, 512),
+            _ => Room::new(16, 64),
+        };
+        let store: Arc<dyn Store> = match keys {
+            Some(keys) => Arc::new(SealedStore::new(Arc::clone(&stored), keys.clone())),
+            None => Arc::clone(&stored),
+        };
+        Ok(Self { store, stored, clock: SystemClock::start(), room, claims: false })
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Whether no session lives in it.
+    pub(crate) async fn is_empty(&self) -> Result<bool, StoreError> {
+        Ok(Pages::new(&*self.stored, Reading::AsStored, self.now()).peek().await?.is_none())
+    }
+
+    /// Sees to it that a limit of sessions a user holds for the sessions that come: what is written down of users is filled
+    /// from their sessions where it is missing, and where it stays it is told of each.
+    pub(crate) async fn prepare(&mut self, is_empty: bool, has_limit: bool) -> Result<(), StoreError> {
+        self.claims = has_limit && !is_empty;
+        match self.claims {
+            true => Ok(()),
+            // Places of nobody who lives, or that nobody looks at.
+            false => patiently(|_| self.store.forget_claims()).await,
+        }
+    }
+
+    /// Writes one record, unless a session with its handle lives there.
+    pub(crate) async fn put(&self, record: &Arc<Record>) -> Result<Put, StoreError> {
+        let put = patiently(|attempt| {
+            if attempt > 0 {
+                self.room.halve();
+            }
+            self.try_to_put(record)
+        });
+        let put = put.await?;
+        self.room.succeeded();
+        if self.claims
+            && put == Put::Written
+            && let Some(user_id) = &record.user_id
+        {
+            let claim = Claim { user_id, handle: record.handle, room: None, earlier: None };
+            patiently(|_| self.store.claim(claim)).await?;
+        }
+        Ok(put)
+    }
+
+    async fn try_to_put(&self, record: &Arc<Record>) -> Result<Put, StoreError> {
+        loop {
+            if self.store.create(Arc::clone(record), self.now()).await? == Created::Yes {
+                return Ok(Put::Written);
+            }
+            match self.store.load(record.handle, self.now()).await?.live() {
+                Some(found) if *found == **record => return Ok(Put::Same),
+                Some(_) => return Ok(Put::Kept),
+                // It ended in between.
+                None => {}
+            }
+        }
+    }
+
+    /// Begins to write many.
+    pub(crate) fn writes(&self) -> Writes<'_> {
+        Writes { target: self, under_way: FuturesUnordered::new(), tally: Tally::default() }
+    }
+}
+
+/// How many writes may be under way. A store that does not keep up would only fall further behind what is asked again; so it is
+/// asked less then, and slowly more.
+struct Room {
+    now: AtomicUsize,
+    most: usize,
+    successes: AtomicUsize,
+}
+
+impl Room {
+    fn new(now: usize, most: usize) -> Self {
+        Self { now: now.into(), most, successes: AtomicUsize::new(0) }
+    }
+
+    fn now(&self) -> usize {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    fn halve(&self) {
+        self.now.store((self.now() / 2).max(1), Ordering::Relaxed);
+        self.successes.store(0, Ordering::Relaxed);
+    }
+
+    fn succeeded(&self) {
+        let now = self.now();
+        // Once all that fit have gone well a few times.
+        if self.successes.fetch_add(1, Ordering::Relaxed) >= 4 * now && now < self.most {
+            self.now.store(now + 1, Ordering::Relaxed);
+            self.successes.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Records on their way into a store.
+pub(crate) struct Writes<'a> {
+    target: &'a Target,
+    under_way: FuturesUnordered<futures_util::future::BoxFuture<'a, Result<Put, StoreError>>>,
+    tally: Tally,
+}
+
+impl Writes<'_> {
+    /// Adds one; waits for others if too many are under way.
+    pub(crate) async fn add(&mut self, record: Arc<Record>) -> Result<(), StoreError> {
+        let target = self.target;
+        self.under_way.push(Box::pin(async move { target.put(&record).await }));
+        while self.under_way.len() >= self.target.room.now() {
+            self.count_one().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for all.
+    pub(crate) async fn end(mut self) -> Result<Tally, StoreError> {
+        while !self.under_way.is_empty() {
+            self.count_one().await?;
+        }
+        Ok(self.tally)
+    }
+
+    async fn count_one(&mut self) -> Result<(), StoreError> {
+        match self.under_way.next().await.transpose()? {
+            Some(Put::Written) => self.tally.written += 1,
+            Some(Put::Same) => self.tally.same += 1,
+            Some(Put::Kept) => self.tally.kept += 1,
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Room;
+
+    #[test]
+    fn a_store_that_does_not_keep_up_is_asked_less_and_slowly_more() {
+        let room = Room::new(16, 17);
+        for _ in 0..1_000 {
+            room.succeeded();
+        }
+        assert_eq!(room.now(), 17);
+        room.halve();
+        assert_eq!(room.now(), 8);
+        for _ in 0..20 {
+            room.halve();
+        }
+        assert_eq!(room.now(), 1);
+        for _ in 0..5 {
+            room.succeeded();
+        }
+        assert_eq!(room.now(), 2);
+    }
+}

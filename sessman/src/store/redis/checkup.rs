@@ -1,0 +1,78 @@
+//! What an administrator should know of the servers.
+
+use std::sync::Arc;
+
+use redis::Value;
+
+use super::hazards::{Hazard, found_in};
+use super::servers::{Servers, deadline};
+use super::sweep::{bytes, texts};
+use crate::store::{Checkup, Result};
+use crate::time::Timestamp;
+
+/// See [`Store::checkup`](crate::store::Store::checkup). Of a cluster one member is asked; each of them is warned of in the log when a
+/// connection to it is made.
+pub(super) async fn of(servers: &Arc<Servers>) -> Result<Checkup> {
+    // Any key leads to a server.
+    let time = servers.call(b"", &redis::cmd("TIME"), deadline()).await?;
+    // A login may be allowed everything but this.
+    let info = servers.call(b"", &redis::cmd("INFO"), deadline()).await.ok();
+    let info = match info {
+        Some(Value::VerbatimString { text, .. }) => Some(text),
+        Some(other) => bytes(other).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        None => None,
+    };
+    let hazards = info.as_deref().map_or_else(|| vec![Hazard::Unknown], found_in);
+    // The others may be meant.
+    let (problems, hints): (Vec<Hazard>, Vec<Hazard>) =
+        hazards.into_iter().partition(|hazard| matches!(hazard, Hazard::Evicts(_)));
+    let lines = |hazards: Vec<Hazard>| hazards.iter().map(ToString::to_string).collect();
+    Ok(Checkup {
+        server: name(info.as_deref().unwrap_or_default()),
+        clock: moment(time),
+        problems: lines(problems),
+        hints: lines(hints),
+    })
+}
+
+fn name(info: &str) -> String {
+    let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    // Valkey says a version of Redis that it is like, and then its own.
+    match (value("valkey_version"), value("redis_version")) {
+        (Some(version), _) => format!("Valkey {}", version.trim()),
+        (None, Some(version)) => format!("Redis {}", version.trim()),
+        (None, None) => "Redis of an unknown version".into(),
+    }
+}
+
+/// Seconds and microseconds.
+fn moment(answer: Value) -> Option<Timestamp> {
+    let parts = texts(answer)?;
+    let mut parts = parts.iter().map(|part| std::str::from_utf8(part).ok()?.parse::<i64>().ok());
+    let (seconds, micros) = (parts.next()??, parts.next()??);
+    Some(Timestamp::from_millis(seconds.checked_mul(1_000)?.checked_add(micros / 1_000)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_names_itself() {
+        assert_eq!(name("# Server\r\nredis_version:7.0.15\r\n"), "Redis 7.0.15");
+        assert_eq!(
+            name("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0\r\n"),
+            "Valkey 8.1.0"
+        );
+        assert_eq!(name(""), "Redis of an unknown version");
+    }
+
+    #[test]
+    fn its_clock_is_read() {
+        let text = |text: &str| Value::BulkString(text.into());
+        let answer = Value::Array(vec![text("1700000000"), text("123999")]);
+        assert_eq!(moment(answer), Some(Timestamp::from_millis(1_700_000_000_123)));
+        assert_eq!(moment(Value::Array(vec![text("x"), text("1")])), None);
+        assert_eq!(moment(Value::Nil), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! A SQLite file that another process may own, to read from: without its lock, and without a write.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use super::failure::{opening_error, store_error};
+use super::reader::{self, List};
+use super::schema::{self, SchemaError};
+use super::{SqliteConfig, Stopped};
+use crate::id::{Handle, SecretHash};
+use crate::record::{Change, Record};
+use crate::store::{
+    Checkup, Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store,
+    StoreError, Updated, View,
+};
+use crate::time::Timestamp;
+
+/// Sessions in a SQLite file, to read from. Whatever would write is refused.
+pub struct SqliteView {
+    path: PathBuf,
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl SqliteView {
+    /// Opens the file beside whoever owns it. It blocks while it does.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] with the path and the remedy: there is no such file, it may not be read, it is not one of
+    /// this build's layout.
+    pub fn open(config: &SqliteConfig, view: View) -> Result<Self> {
+        let path = config.path.clone();
+        if let Err(error) = std::fs::metadata(&path) {
+            return Err(StoreError::Unusable(format!(
+                "{} cannot be read ({error}); pserve makes it when it starts, in the `path` of its configuration",
+                path.display()
+            )));
+        }
+        let connection = reader::connect(&path).map_err(|error| opening_error(&path, error))?;
+        schema::recognise(&connection, &path).map_err(|error| match error {
+            SchemaError::Sqlite(error) => opening_error(&path, error),
+            SchemaError::Store(error) => error,
+        })?;
+        if view == View::Snapshot {
+            // The state is chosen by the first read of the transaction. As long as it is held, the owner's log grows.
+            connection
+                .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;")
+                .map_err(|error| opening_error(&path, error))?;
+        }
+        Ok(Self { path, connection: Arc::new(Mutex::new(connection)) })
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let connection = Arc::clone(&self.connection);
+        let reading = tokio::task::spawn_blocking(move || {
+            query(&connection.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        let answer = reading.await.map_err(|_| StoreError::Unavailable(Box::new(Stopped)))?;
+        answer.map_err(|error| store_error(&self.path, &Arc::new(error)))
+    }
+
+    fn refuse<T>(&self) -> Result<T> {
+        Err(StoreError::Unusable(format!("{} was opened to read from it alone", self.path.display())))
+    }
+}
+
+#[async_trait]
+impl Store for SqliteView {
+    async fn create(&self, _: Arc<Record>, _: Timestamp) -> Result<Created> {
+        self.refuse()
+    }
+
+    async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
+        let record = self.read(move |connection| reader::load(connection, handle)).await?;
+        Ok(Loaded::of(record, now))
+    }
+
+    async fn update(&self, _: Handle, _: Expected, _: &Change) -> Result<Updated> {
+        self.refuse()
+    }
+
+    async fn delete(&self, _: Handle, _: Option<SecretHash>) -> Result<bool> {
+        self.refuse()
+    }
+
+    async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {
+        let list = List::new(listing, now);
+        self.read(move |connection| list.page(connection)).await
+    }
+
+    async fn counts(&self, now: Timestamp) -> Result<Counts> {
+        let (active, expired) = self.read(move |connection| schema::counts(connection, now)).await?;
+        Ok(Counts { active, expired })
+    }
+
+    async fn counts_since(&self, now: Timestamp, moments: &[Timestamp]) -> Result<Vec<u64>> {
+        let moments = moments.to_vec();
+        self.read(move |connection| {
+            moments.iter().map(|moment| reader::count_since(connection, now, *moment)).collect()
+        })
+        .await
+    }
+
+    async fn claim(&self, _: Claim<'_>) -> Result<Claimed> {
+        self.refuse()
+    }
+
+    async fn release(&self, _: &str, _: &[Handle]) -> Result<()> {
+        self.refuse()
+    }
+
+    async fn tidy_claims(&self, _: Timestamp, _: Option<&str>, _: usize) -> Result<Option<String>> {
+        self.refuse()
+    }
+
+    async fn forget_claims(&self) -> Result<()> {
+        self.refuse()
+    }
+
+    async fn purge_expired(&self, _: Timestamp, _: usize) -> Result<Vec<Purged>> {
+        self.refuse()
+    }
+
+    async fn clear(&self) -> Result<u64> {
+        self.refuse()
+    }
+
+    /// That it can be read; who owns it knows whether it can be written to.
+    async fn ping(&self) -> Result<()> {
+        self.read(|connection| connection.query_row("SELECT 1", [], |_| Ok(()))).await
+    }
+
+    async fn checkup(&self) -> Result<Checkup> {
+        self.read(schema::checkup).await
+    }
+
+    /// The connection goes with the store.
+    async fn close(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::conformance::record;
+    use crate::store::sqlite::{Durability, SqliteStore};
+
+    fn config(folder: &TempDir) -> SqliteConfig {
+        SqliteConfig {
+            path: folder.path().join("sessions.db"),
+            durability: Durability::Normal,
+            cache_bytes: 0,
+        }
+    }
+
+    fn unusable(result: Result<SqliteView>) -> String {
+        match result {
+            Err(StoreError::Unusable(text)) => text,
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => panic!("it was opened"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_beside_its_owner_as_it_is_and_as_it_was() {
+        let folder = TempDir::new().unwrap();
+        let now = Timestamp::from_millis(1_000);
+        let owner = SqliteStore::open(config(&folder)).unwrap();
+        let (first, second) = (Arc::new(record(1)), Arc::new(record(2)));
+        owner.create(Arc::clone(&first), now).await.unwrap();
+        let present = SqliteView::open(&config(&folder), View::Present).unwrap();
+        let snapshot = SqliteView::open(&config(&folder), View::Snapshot).unwrap();
+        owner.create(Arc::clone(&second), now).await.unwrap();
+        owner.delete(first.handle, None).await.unwrap();
+
+        assert_eq!(present.load(second.handle, now).await.unwrap().live(), Some(Arc::clone(&second)));
+        assert_eq!(present.counts(now).await.unwrap(), Counts { active: 1, expired: 0 });
+        let listing = Listing { limit: 10, ..Listing::default() };
+        assert_eq!(snapshot.list(listing, now).await.unwrap().records, [Arc::clone(&first)]);
+        assert_eq!(snapshot.load(second.handle, now).await.unwrap(), Loaded::Missing);
+        assert_eq!(snapshot.counts_since(now, &[Timestamp::from_millis(0)]).await.unwrap(), [1]);
+        assert!(snapshot.checkup().await.unwrap().problems.is_empty());
+        // Nothing is written, and its owner goes on.
+        assert!(present.delete(second.handle, None).await.is_err() && present.clear().await.is_err());
+        assert!(present.create(first, now).await.is_err());
+        owner.ping().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_named_and_nothing_is_made() {
+        let folder = TempDir::new().unwrap();
+        let missing = unusable(SqliteView::open(&config(&folder), View::Present));
+        assert!(missing.contains("sessions.db cannot be read"), "{missing}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+
+        std::fs::write(config(&folder).path, "").unwrap();
+        assert!(unusable(SqliteView::open(&config(&folder), View::Snapshot)).contains("is empty"));
+        std::fs::write(config(&folder).path, "not a database, though it is longer than a header".repeat(9))
+            .unwrap();
+        assert!(unusable(SqliteView::open(&config(&folder), View::Present)).contains("damaged"));
+        let foreign = Connection::open(folder.path().join("other.db")).unwrap();
+        foreign.execute_batch("CREATE TABLE cats (name TEXT)").unwrap();
+        let other = SqliteConfig { path: folder.path().join("other.db"), ..config(&folder) };
+        assert!(unusable(SqliteView::open(&other, View::Present)).contains("another application"));
+        foreign.execute_batch("PRAGMA application_id = 0x73657373; PRAGMA user_version = 1").unwrap();
+        assert!(unusable(SqliteView::open(&other, View::Present)).contains("a start of pserve brings it up"));
+        foreign.execute_batch("PRAGMA user_version = 99").unwrap();
+        assert!(unusable(SqliteView::open(&other, View::Present)).contains("newer version"));
+    }
+}
