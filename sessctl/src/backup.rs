@@ -144,6 +144,22 @@ mod tests {
     }
 
     #[test]
+    fn of_two_that_are_to_have_one_name_the_first_has_it_and_is_whole() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("x");
+        let header = Header::new(String::new(), "", "");
+        let mut writers = [1, 2].map(|_| Writer::create(&path, &header).unwrap());
+        for writer in &mut writers {
+            writer.write(&record(1)).unwrap();
+        }
+        let [first, second] = writers;
+        first.finish().unwrap();
+        assert!(second.finish().is_err());
+        verify(&path).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
     fn whoever_may_not_read_the_store_may_not_read_its_backup() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = TempDir::new().unwrap();

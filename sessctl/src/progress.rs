@@ -1,6 +1,6 @@
 //! How far a long command is: a bar on a terminal, else a line now and then, on standard error.
 
-use std::io::{IsTerminal as _, stderr};
+use std::io::{IsTerminal as _, Write as _, stderr};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -46,7 +46,12 @@ impl Progress {
             Some(bar) => bar.inc(1),
             None if self.said.elapsed() >= LINES => {
                 self.said = Instant::now();
-                eprintln!("{}", describe(self.what, self.done, self.total, self.begun.elapsed()));
+                // Whether anybody reads it is no reason to stop.
+                let _ = writeln!(
+                    stderr(),
+                    "{}",
+                    describe(self.what, self.done, self.total, self.begun.elapsed())
+                );
             }
             None => {}
         }

@@ -47,6 +47,8 @@ impl Server {
             .http_status_as_error(false)
             // The key is for this server and for no other that it may name.
             .max_redirects(0)
+            // Nor for a proxy that the environment names.
+            .proxy(None)
             .timeout_global(Some(LIMIT))
             .build();
         Ok(Self { agent: config.into(), url, admin_key })

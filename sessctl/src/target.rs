@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use sessman::config::StoreConfig;
 use sessman::record::Record;
 use sessman::store::sealed::{Keys, SealedStore};
-use sessman::store::{self, Claim, Created, Store, StoreError};
+use sessman::store::{self, Created, Store, StoreError};
 use sessman::time::{Clock as _, SystemClock, Timestamp};
 
 use crate::pages::{Pages, Reading, patiently};
@@ -41,8 +41,6 @@ pub(crate) struct Target {
     pub(crate) stored: Arc<dyn Store>,
     clock: SystemClock,
     room: Room,
-    /// Whether what is written down of users has to be told of each session.
-    claims: bool,
 }
 
 impl Target {
@@ -73,7 +71,7 @@ impl Target {
             Some(keys) => Arc::new(SealedStore::new(Arc::clone(&stored), keys.clone())),
             None => Arc::clone(&stored),
         };
-        Ok(Self { store, stored, clock: SystemClock::start(), room, claims: false })
+        Ok(Self { store, stored, clock: SystemClock::start(), room })
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -85,15 +83,12 @@ impl Target {
         Ok(Pages::new(&*self.stored, Reading::AsStored, self.now()).peek().await?.is_none())
     }
 
-    /// Sees to it that a limit of sessions a user holds for the sessions that come: what is written down of users is filled
-    /// from their sessions where it is missing, and where it stays it is told of each.
-    pub(crate) async fn prepare(&mut self, is_empty: bool, has_limit: bool) -> Result<(), StoreError> {
-        self.claims = has_limit && !is_empty;
-        match self.claims {
-            true => Ok(()),
-            // Places of nobody who lives, or that nobody looks at.
-            false => patiently(|_| self.store.forget_claims()).await,
-        }
+    /// Ends the work. What is written down of users knows nothing of the sessions that came; forgotten, it is filled from all
+    /// of them, so that a limit of sessions a user holds.
+    pub(crate) async fn end(self) -> Result<(), StoreError> {
+        let forgotten = patiently(|_| self.store.forget_claims()).await;
+        self.store.close().await;
+        forgotten
     }
 
     /// Writes one record, unless a session with its handle lives there.
@@ -106,13 +101,6 @@ impl Target {
         });
         let put = put.await?;
         self.room.succeeded();
-        if self.claims
-            && put == Put::Written
-            && let Some(user_id) = &record.user_id
-        {
-            let claim = Claim { user_id, handle: record.handle, room: None, earlier: None };
-            patiently(|_| self.store.claim(claim)).await?;
-        }
         Ok(put)
     }
 

@@ -55,6 +55,27 @@ pub enum StoreConfig {
     Redis(RedisConfig),
 }
 
+impl StoreConfig {
+    /// Whether both name one place, written alike. Servers may have several names, which are not looked into.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sqlite(one), Self::Sqlite(other)) => {
+                let path = |config: &SqliteConfig| config.path.canonicalize().unwrap_or(config.path.clone());
+                path(one) == path(other)
+            }
+            (Self::MongoDb(one), Self::MongoDb(other)) => {
+                one.server_url.expose() == other.server_url.expose()
+                    && (&one.database, &one.collection) == (&other.database, &other.collection)
+            }
+            (Self::Redis(one), Self::Redis(other)) => {
+                one.server_url.expose() == other.server_url.expose()
+                    && (&one.database, &one.prefix) == (&other.database, &other.prefix)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What a configuration is read beside.
 pub struct Surroundings<'a> {
     /// The name of the instance.

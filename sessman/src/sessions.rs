@@ -111,6 +111,7 @@ impl Sessions {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Store`].
     pub async fn get(&self, credentials: Credentials<'_>) -> Result<Arc<Record>, Error> {
+        let asked = Instant::now();
         let record = self.find(credentials).await?;
         let now = self.clock.now();
         let Some(times) = self.rules.activity(&record, now) else { return Ok(record) };
@@ -119,12 +120,15 @@ impl Sessions {
             last_activity: Some(record.last_activity),
             ..Expected::holder(credentials.id.secret_hash())
         };
-        match self.write(record.handle, unwritten, &Change::touch(now, times)).await {
-            Ok(Updated::Done(record)) => Ok(record),
-            Ok(Updated::Conflict(_)) => Ok(record),
-            Ok(Updated::Missing) => Err(Error::NotFound),
+        let touch = Change::touch(now, times);
+        let written = self.write(record.handle, unwritten, &touch);
+        match tokio::time::timeout(STORE_DEADLINE.saturating_sub(asked.elapsed()), written).await {
+            Ok(Ok(Updated::Done(record))) => Ok(record),
+            Ok(Ok(Updated::Conflict(_))) => Ok(record),
+            Ok(Ok(Updated::Missing)) => Err(Error::NotFound),
             // It was read, and that is what was asked for.
-            Err(error) => {
+            Err(_) => Ok(record),
+            Ok(Err(error)) => {
                 tracing::debug!(%error, "activity could not be written down");
                 Ok(record)
             }

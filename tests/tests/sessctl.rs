@@ -155,7 +155,10 @@ fn a_sqlite_file_is_written_by_its_owner_and_by_nobody_beside_it() {
     site.sessman(&json!({ "admin_key": "wrong" }).to_string());
     run(&site, &["end", handle, "--url", &url]).expect(1).says("did not take the admin_key");
     site.sessman(&json!({ "admin_key": ADMIN_KEY }).to_string());
-    run(&site, &["stats", "--url", &url]).expect(0);
+    // The key is for pserve, whatever proxy the environment names.
+    let mut proxied = command(&site, &["stats", "--url", &url]);
+    proxied.envs(["HTTP_PROXY", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:1"))).env_remove("NO_PROXY");
+    finish(proxied).expect(0);
     assert_eq!(status(&pserve, &id), 200);
     run(&site, &["end", handle, "--url", &url]).expect(0);
     assert_eq!(status(&pserve, &id), 404);

@@ -7,9 +7,15 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
+
+/// How often, and after which pause, a copy is sealed that is busy.
+const BUSY_ATTEMPTS: u32 = 20;
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A sealed copy of a plugin file.
 #[derive(Debug)]
@@ -28,8 +34,7 @@ impl Copy {
         let memory = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         let mut file = File::from(memory);
         file.write_all(&bytes)?;
-        let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-        rustix::fs::fcntl_add_seals(&file, seals)?;
+        seal(&file)?;
         Ok(Self { file, sha256: hexadecimal(&Sha256::digest(&bytes)) })
     }
 
@@ -46,6 +51,19 @@ impl Copy {
         // `dup` does not carry the close-on-exec flag over; the copy holds nothing that is not in the file.
         Ok(rustix::io::dup(&self.file)?)
     }
+}
+
+/// Makes sure that nobody changes it, this process included.
+fn seal(file: &File) -> io::Result<()> {
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    for _ in 0..BUSY_ATTEMPTS {
+        match rustix::fs::fcntl_add_seals(file, seals) {
+            // The kernel holds a page of it, to move it for one: not for long.
+            Err(Errno::BUSY) => std::thread::sleep(BUSY_PAUSE),
+            done => return Ok(done?),
+        }
+    }
+    Ok(rustix::fs::fcntl_add_seals(file, seals)?)
 }
 
 /// The path of an open descriptor of this process.

@@ -1,13 +1,13 @@
 //! Writes a backup: to a file of another name, which gets its own once all of it is on the disk.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use sessman::record::Record;
 use sha2::{Digest as _, Sha256};
+use tempfile::{Builder, TempPath};
 use zstd::stream::write::Encoder;
 
 use super::{CHECKSUM, Footer, Header, MAGIC, Summary};
@@ -16,7 +16,7 @@ use crate::line::{self, Digest};
 /// A backup that is being written.
 pub(crate) struct Writer {
     path: PathBuf,
-    unfinished: PathBuf,
+    unfinished: TempPath,
     stream: Encoder<'static, Hashing>,
     digest: Digest,
     records: u64,
@@ -32,13 +32,12 @@ impl Writer {
         if path.symlink_metadata().is_ok() {
             bail!("{} is there already; name another file, or move it away", path.display());
         }
-        let mut unfinished = path.as_os_str().to_owned();
-        unfinished.push(".unfinished");
-        let unfinished = PathBuf::from(unfinished);
-        // What an earlier run left. A file that others may read is not taken over.
-        let _ = std::fs::remove_file(&unfinished);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished);
-        let file = file.with_context(|| format!("{} cannot be made", unfinished.display()))?;
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".unfinished-");
+        // Of this run alone, and for its owner alone.
+        let file = Builder::new().prefix(&name).tempfile_in(folder_of(path));
+        let file = file.with_context(|| format!("no file can be made beside {}", path.display()))?;
+        let (file, unfinished) = file.into_parts();
         let mut file =
             Hashing { file: BufWriter::with_capacity(1 << 16, file), hash: Sha256::new(), bytes: 0 };
         file.write_all(MAGIC)?;
@@ -54,7 +53,7 @@ impl Writer {
         self.digest.add_line(&self.line);
         self.records += 1;
         let written = self.stream.write_all(self.line.as_bytes());
-        written.with_context(|| format!("{} cannot be written", self.unfinished.display()))
+        written.with_context(|| format!("{} cannot be written", self.path.display()))
     }
 
     /// Ends it, and gives it its name.
@@ -65,12 +64,16 @@ impl Writer {
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         let failed = || format!("{} cannot be finished", self.path.display());
         file.sync_all().with_context(failed)?;
-        std::fs::rename(&self.unfinished, &self.path).with_context(failed)?;
-        let folder = self.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        // Not over one that has come meanwhile.
+        self.unfinished.persist_noclobber(&self.path).map_err(|error| error.error).with_context(failed)?;
         // The name, too, has to be on the disk.
-        File::open(folder).and_then(|folder| folder.sync_all()).with_context(failed)?;
+        File::open(folder_of(&self.path)).and_then(|folder| folder.sync_all()).with_context(failed)?;
         Ok(Summary { records: self.records, digest: self.digest.end(), bytes: bytes + CHECKSUM })
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }
 
 /// Knows what was written through it.

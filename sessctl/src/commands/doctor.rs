@@ -56,11 +56,11 @@ pub(super) async fn run(site: &Site, output: Output) -> Result<()> {
         findings.add(Level::Fault, "store", format!("{error:#}"));
     }
     let is_good = findings.0.iter().all(|(level, ..)| *level != Level::Fault);
-    print(&findings, is_good, output)?;
+    let printed = print(&findings, is_good, output);
     match outcome {
         // With the exit code of a store that is away.
         Err(error) => Err(error),
-        Ok(()) if is_good => Ok(()),
+        Ok(()) if is_good => printed,
         Ok(()) => Err(Said.into()),
     }
 }
@@ -152,14 +152,8 @@ fn hints(site: &Site, findings: &mut Findings) {
         StoreConfig::Sqlite(sqlite) if sqlite.durability == Durability::Normal => {
             hint("`durability` is normal: a loss of power takes the last answered writes");
         }
-        StoreConfig::Redis(redis) => {
-            let url = redis.server_url.expose();
-            let is_near = ["localhost", "127.", "[::1]"].iter().any(|near| url.contains(near));
-            if !url.starts_with("rediss://") && !is_near {
-                hint(
-                    "`server_url` is not rediss://: sessions and the password cross the network unencrypted",
-                );
-            }
+        StoreConfig::Redis(redis) if redis.is_readable_on_the_way() => {
+            hint("`server_url` is not rediss://: sessions and the password cross the network unencrypted");
         }
         _ => {}
     }

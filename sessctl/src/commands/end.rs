@@ -24,11 +24,11 @@ pub(super) async fn sessions(
             texts(&ended?)
         }
     };
-    answer(&ended, output)?;
+    let answered = answer(&ended, output);
     if ended.len() < handles.len() {
         bail!("{} of {} sessions did not live", handles.len() - ended.len(), handles.len());
     }
-    Ok(())
+    answered
 }
 
 pub(super) async fn user(
@@ -39,9 +39,9 @@ pub(super) async fn user(
     output: Output,
 ) -> Result<()> {
     check_user_id(user).map_err(|error| Usage(error.to_string()))?;
-    let actor = Actor::to_write(site, url)?;
+    // Before anything is opened: a file that is waiting for an answer would be nobody else's meanwhile.
     confirm(&format!("All sessions of the user {} end.", shown(user)), yes)?;
-    let ended = match actor {
+    let ended = match Actor::to_write(site, url)? {
         Actor::Server(server) => server.end_user(user)?,
         Actor::Engine(engine) => {
             let ended = engine.sessions.end_user(user.to_owned()).await;

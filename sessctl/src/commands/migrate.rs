@@ -69,7 +69,9 @@ pub(super) async fn run(site: &Site, options: &Migrate, output: Output) -> Resul
             options.to.display()
         )));
     }
-    let source = store::open_to_read(&site.config.store, None, View::Snapshot)?;
+    if site.config.store.is_same_place(&other.config.store) {
+        bail!(Usage("both configurations keep their sessions in the same place".to_owned()));
+    }
     let warning = match options.overwrite {
         true => "\nSessions that differ there are replaced, and those that are there alone end.",
         false => "",
@@ -78,12 +80,11 @@ pub(super) async fn run(site: &Site, options: &Migrate, output: Output) -> Resul
         &format!("The sessions of {} are copied to {}.{warning}", site.describe(), other.describe()),
         options.confirmation.yes,
     )?;
-    let mut target = Target::open(&other, other.config.encryption.as_ref())?;
+    let source = store::open_to_read(&site.config.store, None, View::Snapshot)?;
+    let target = Target::open(&other, other.config.encryption.as_ref())?;
     // Stores that are away from the beginning are not waited for.
     source.ping().await?;
     target.store.ping().await?;
-    let has_limit = other.config.rules.max_sessions_per_user.is_some();
-    target.prepare(target.is_empty().await?, has_limit).await?;
     let total = source.counts(target.now()).await.ok().map(|counts| counts.active);
 
     let now = target.now();
@@ -95,7 +96,7 @@ pub(super) async fn run(site: &Site, options: &Migrate, output: Output) -> Resul
     let mut progress = Progress::begin("compared", total);
     let compared = compare(ours(), theirs(), &mut progress).await?;
     let seconds = copy_seconds + progress.end();
-    target.store.close().await;
+    target.end().await?;
     report(&copied, compared, seconds, output)
 }
 
@@ -166,17 +167,16 @@ fn order(ours: Option<&Arc<Record>>, theirs: Option<&Arc<Record>>) -> Option<Ord
 async fn compare(mut ours: Pages<'_>, mut theirs: Pages<'_>, progress: &mut Progress) -> Result<Compared> {
     let clock = SystemClock::start();
     let mut compared = Compared::default();
-    let lives = |record: &Arc<Record>| record.is_live(clock.now());
     while let Some(order) = order(ours.peek().await?, theirs.peek().await?) {
         let own = if order.is_le() { ours.next().await? } else { None };
         let found = if order.is_ge() { theirs.next().await? } else { None };
-        if !own.iter().chain(&found).all(lives) {
-            continue;
-        }
+        let now = clock.now();
+        let [own, found] = [own, found].map(|record| record.filter(|record| record.is_live(now)));
         match (&own, &found) {
             (Some(own), Some(found)) => compared.differing += u64::from(own != found),
             (Some(_), None) => compared.missing += 1,
-            (None, _) => compared.surplus += 1,
+            (None, Some(_)) => compared.surplus += 1,
+            (None, None) => continue,
         }
         own.iter().for_each(|record| compared.source.add(record));
         found.iter().for_each(|record| compared.target.add(record));
@@ -208,13 +208,13 @@ fn report(copied: &Copied, compared: Compared, seconds: f64, output: Output) -> 
             number(surplus)
         ));
     }
-    output.answer(
+    let answered = output.answer(
         text,
         &json!({
             "copied": copied.written, "present": copied.same, "replaced": copied.replaced, "ended": copied.ended,
             "records": source.records, "target_records": target.records, "digest": digest, "target_digest": found,
             "equal": equal, "differing": differing, "missing": missing, "surplus": surplus, "seconds": seconds,
         }),
-    )?;
-    if equal { Ok(()) } else { Err(Said.into()) }
+    );
+    if equal { answered } else { Err(Said.into()) }
 }

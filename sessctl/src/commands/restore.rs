@@ -40,7 +40,7 @@ pub(super) async fn run(site: &Site, options: &Restore, output: Output) -> Resul
     )?;
 
     // Below what encrypts, as they were backed up.
-    let mut target = Target::open(site, None)?;
+    let target = Target::open(site, None)?;
     // One that is away from the beginning is not waited for.
     target.store.ping().await?;
     let is_empty = target.is_empty().await?;
@@ -52,7 +52,6 @@ pub(super) async fn run(site: &Site, options: &Restore, output: Output) -> Resul
             site.describe()
         );
     }
-    target.prepare(is_empty, site.config.rules.max_sessions_per_user.is_some()).await?;
     let mut progress = Progress::begin("restored", Some(summary.records));
     let mut expired = 0_u64;
     let mut writes = target.writes();
@@ -66,7 +65,7 @@ pub(super) async fn run(site: &Site, options: &Restore, output: Output) -> Resul
     }
     let tally = writes.end().await?;
     let seconds = progress.end();
-    target.store.close().await;
+    target.end().await?;
     let there = tally.same + tally.kept;
     output.answer(
         format!(

@@ -160,19 +160,26 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Store`].
-    pub async fn end(&self, credentials: Credentials<'_>) -> Result<(), Error> {
-        // The read keeps a session that is past its time from being ended as if it lived.
-        let record = self.find(credentials).await?;
-        let (handle, secret_hash) = (record.handle, credentials.id.secret_hash());
-        if !self.ask(Operation::Delete, self.store.delete(handle, Some(secret_hash))).await? {
-            return Err(Error::NotFound);
-        }
-        self.metrics.ended.increment();
-        self.tell(Kind::Ended, handle, record.user_id.as_deref());
-        if let Some(user_id) = &record.user_id {
-            self.release(user_id, &[handle]).await;
-        }
-        Ok(())
+    pub async fn end(self: &Arc<Self>, credentials: Credentials<'_>) -> Result<(), Error> {
+        self.in_time(async {
+            // The read keeps a session that is past its time from being ended as if it lived.
+            let record = self.find(credentials).await?;
+            let (this, secret_hash) = (Arc::clone(self), credentials.id.secret_hash());
+            to_the_end(async move {
+                let handle = record.handle;
+                if !this.ask(Operation::Delete, this.store.delete(handle, Some(secret_hash))).await? {
+                    return Err(Error::NotFound);
+                }
+                this.metrics.ended.increment();
+                this.tell(Kind::Ended, handle, record.user_id.as_deref());
+                if let Some(user_id) = &record.user_id {
+                    this.release(user_id, &[handle]).await;
+                }
+                Ok(())
+            })
+            .await
+        })
+        .await
     }
 
     /// The change with which the time to live of a session begins again.

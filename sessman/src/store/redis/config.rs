@@ -1,5 +1,6 @@
 //! Where the sessions are, and who logs in there.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use settings::Problem;
@@ -64,6 +65,17 @@ impl RedisConfig {
     pub fn check(self) -> Result<Self, Problem> {
         self.settings()?;
         Ok(self)
+    }
+
+    /// Whether sessions and the password cross a network without TLS.
+    pub fn is_readable_on_the_way(&self) -> bool {
+        let is_here = |host: &str| {
+            let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+            address.map_or(host == "localhost", |address| address.is_loopback())
+        };
+        self.settings().is_ok_and(|settings| {
+            settings.tls.is_none() && !settings.servers.iter().all(|server| is_here(&server.host))
+        })
     }
 
     pub(super) fn settings(&self) -> Result<Settings, Problem> {

@@ -352,8 +352,11 @@ impl Store for RedisStore {
 
     async fn forget_claims(&self) -> Result<()> {
         // Names are tidied with the places, and where there are no places instead of them.
-        let latest = Timestamp::from_millis(self.latest.load(Ordering::Relaxed));
-        self.tidy_names(latest).await?;
+        // Before the first call nobody knows how old a name is.
+        let latest = self.latest.load(Ordering::Relaxed);
+        if latest > i64::MIN {
+            self.tidy_names(Timestamp::from_millis(latest)).await?;
+        }
         let mut scan = self.scan(Kind::Places, None).await?;
         while let Some(found) = scan.next().await? {
             let delete = |key: Vec<u8>| {

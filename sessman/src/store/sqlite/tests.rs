@@ -215,9 +215,7 @@ async fn a_file_has_one_owner_and_is_private() {
     let link = folder.path().join("link.db");
     std::os::unix::fs::symlink(path_in(&folder), &link).unwrap();
     for path in [path_in(&folder), link] {
-        let Err(StoreError::Unusable(text)) = SqliteStore::open(config(path)) else {
-            panic!("it was opened")
-        };
+        let Err(StoreError::InUse(text)) = SqliteStore::open(config(path)) else { panic!("it was opened") };
         assert!(text.contains(&format!("in use by process {}", std::process::id())), "{text}");
     }
     for file in ["sessions.db", "sessions.db-wal", "sessions.db-shm", "sessions.db.lock"] {

@@ -81,7 +81,9 @@ impl<O: Operation> Job for Call<O> {
     fn written(&self) -> Vec<Written> {
         match &self.result {
             Some(Ok(output)) => self.operation.written(output),
-            Some(Err(_)) | None => Vec::new(),
+            // SQLite may keep a part of what fails on a damaged file: nothing of before is certain.
+            Some(Err(Failure::Sqlite(_))) => vec![Written::AllGone],
+            Some(Err(Failure::Store(_))) | None => Vec::new(),
         }
     }
 
@@ -123,10 +125,24 @@ pub(super) struct Writer {
     pub(super) readers: Vec<JoinHandle<()>>,
 }
 
+/// However the writer ends, nobody is answered any more by the time its lock is given back.
+struct Silence {
+    cache: Arc<Cache>,
+    queries: Arc<Queue<Query>>,
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        self.queries.close();
+        drop(self.cache.close());
+    }
+}
+
 impl Writer {
     /// Writes until the queue is closed, then puts everything into the one file and lets go of it.
     pub(super) fn run(mut self) {
         let jobs = self.jobs.clone();
+        let _silence = Silence { cache: self.cache.clone(), queries: self.queries.clone() };
         let _abandon = Abandon(&jobs);
         let mut batch = Vec::new();
         while jobs.take(MAX_BATCH, &mut batch) {
