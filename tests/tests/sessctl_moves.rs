@@ -255,7 +255,7 @@ fn what_changed_since_the_first_run_comes_over_with_the_second() {
     let new = client.post("/sessman/new", json!({})).expect(201).member("session_id");
     drop(pserve);
     let onto_itself = ["--json-file", "other.json", "migrate", "--to", "same.json", "--overwrite", "--yes"];
-    std::os::unix::fs::symlink("other.db", site.path("same.db")).unwrap();
+    std::os::unix::fs::symlink("other.db", site.path("state/same.db")).unwrap();
     site.write("same.json", json!({ "path": "same.db" }).to_string());
     run(&site, &onto_itself).expect(2).says("in the same place");
     let refused = migrate(&[]).expect(1).json();

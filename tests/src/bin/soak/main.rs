@@ -5,9 +5,9 @@ mod backup;
 mod faults;
 mod histories;
 mod hostile;
-mod million;
 mod openapi;
 mod races;
+mod redis_million;
 mod reloads;
 mod slow;
 mod sqlite_million;
@@ -22,9 +22,9 @@ const DEMONSTRATIONS: &[Demonstration] = &[
     ("faults", faults::run),
     ("histories", histories::run),
     ("hostile", hostile::run),
-    ("million", million::run),
     ("openapi", openapi::run),
     ("races", races::run),
+    ("redis-million", redis_million::run),
     ("reloads", reloads::run),
     ("slow", slow::run),
     ("sqlite-million", sqlite_million::run),
