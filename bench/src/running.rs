@@ -107,8 +107,10 @@ impl Running {
         keep: impl Any,
     ) -> Result<Self> {
         let mut file = NamedTempFile::new()?;
+        // A header's value may end with spaces.
+        let width = ids.iter().map(String::len).max().unwrap_or(0);
         for id in ids {
-            writeln!(file, "{id}")?;
+            writeln!(file, "{id:width$}")?;
         }
         file.flush()?;
         Ok(Self { address, dialect, ids: file, pids, _keep: Box::new(keep) })

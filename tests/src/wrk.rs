@@ -77,7 +77,7 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// Sends requests about sessions of `ids`, which has one a line.
+/// Sends requests about sessions of `ids`, which has one a line, all of one length.
 ///
 /// # Panics
 /// When there is no `wrk`.

@@ -1,17 +1,18 @@
 -- Requests about sessions that are picked at random, as LOAD_REQUESTS describes them; every write has another number in
 -- it, so that no write is one that changes nothing.
 local file = dofile(os.getenv("LOAD_REQUESTS"))
-local ids = {}
-for id in io.lines(os.getenv("LOAD_IDS")) do
-  ids[#ids + 1] = id
-end
+-- One text with lines of one length: a million strings would have Lua pause to look through them.
+local ids = io.open(os.getenv("LOAD_IDS")):read("*a")
+local width = ids:find("\n")
+local count = #ids / width
 math.randomseed(os.time())
 local number = math.random(1000000) * 1000
 
 function request()
   local text = file.between
   if file.before then
-    text = file.before .. ids[math.random(#ids)] .. text
+    local start = math.random(0, count - 1) * width
+    text = file.before .. ids:sub(start + 1, start + width - 1) .. text
   end
   if file.after then
     number = number + 1

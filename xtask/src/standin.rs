@@ -103,8 +103,8 @@ impl Place {
     }
 
     fn command(&self) -> Vec<String> {
-        // The first compiler alone, one collector thread and a small heap: tests start many, on few cores, and a
-        // start takes a quarter of a second so. 512 MB hold a few documents of the largest size.
+        // The first compiler alone and one collector thread: tests start many, on few cores, and a start takes a quarter
+        // of a second so. The heap is what it may become: the soaks put several hundred thousand sessions into it.
         let flags = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx2g"];
         let log = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error";
         let class_path = format!("{}:{}/*", self.classes().display(), self.libraries().display());
