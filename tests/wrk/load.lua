@@ -1,10 +1,18 @@
 -- Requests about sessions that are picked at random, as LOAD_REQUESTS describes them; every write has another number in
 -- it, so that no write is one that changes nothing.
 local file = dofile(os.getenv("LOAD_REQUESTS"))
--- One text with lines of one length: a million strings would have Lua pause to look through them.
-local ids = io.open(os.getenv("LOAD_IDS")):read("*a")
-local width = ids:find("\n")
-local count = #ids / width
+-- Outside of Lua's own memory: a million ids in it would have Lua pause for milliseconds.
+local ffi = require("ffi")
+ffi.cdef("void *malloc(size_t size);")
+local file_of_ids = io.open(os.getenv("LOAD_IDS"))
+local width = #file_of_ids:read("*l") + 1
+local count = file_of_ids:seek("end") / width
+local ids = ffi.cast("char *", ffi.C.malloc(count * width))
+file_of_ids:seek("set")
+for line = 0, count - 1 do
+  ffi.copy(ids + line * width, file_of_ids:read("*l"), width - 1)
+end
+collectgarbage()
 math.randomseed(os.time())
 local number = math.random(1000000) * 1000
 
@@ -12,7 +20,7 @@ function request()
   local text = file.between
   if file.before then
     local start = math.random(0, count - 1) * width
-    text = file.before .. ids:sub(start + 1, start + width - 1) .. text
+    text = file.before .. ffi.string(ids + start, width - 1) .. text
   end
   if file.after then
     number = number + 1
