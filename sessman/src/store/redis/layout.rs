@@ -216,6 +216,7 @@ fn text(bytes: &[u8]) -> Result<&str, StoreError> {
     std::str::from_utf8(bytes).map_err(|_| unreadable())
 }
 
+/// Of an answer that no command of ours has.
 pub(super) fn unexpected() -> StoreError {
     StoreError::Unusable("Redis answered with something that its command does not have".into())
 }
