@@ -17,6 +17,7 @@
 
 pub mod host;
 pub mod module;
+pub mod now;
 pub mod plugin;
 pub mod request;
 pub mod response;

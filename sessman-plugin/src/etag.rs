@@ -8,7 +8,13 @@ use crate::problem::Problem;
 /// The entity tag of a session: its version, which `If-Match` compares, and its expiry, so that a cached answer is
 /// not taken for fresh after a touch.
 pub(crate) fn of(record: &Record) -> String {
-    format!("\"{}-{}\"", record.version, record.expires_at.as_millis())
+    let mut tag = String::with_capacity(24);
+    tag.push('"');
+    tag.push_str(itoa::Buffer::new().format(record.version));
+    tag.push('-');
+    tag.push_str(itoa::Buffer::new().format(record.expires_at.as_millis()));
+    tag.push('"');
+    tag
 }
 
 /// Whether `If-None-Match` says that the client has this one already. The comparison is the weak one.

@@ -144,6 +144,7 @@ impl Parameters {
         // The body of a PATCH is the change itself (RFC 7396).
         let (members, patch) = match request.method() {
             "PATCH" => (Members::default(), Some(body)),
+            _ if body.is_empty() => (Members::default(), None),
             _ => (Members::parse(body)?, None),
         };
         let mut found = Found::default();
@@ -159,6 +160,7 @@ impl Parameters {
             found.text(Name::SessionId, header)?;
         }
         if let Some(patch) = patch {
+            let patch = if patch.is_empty() { "{}" } else { patch };
             found.data =
                 Some(Data::parse(patch).map_err(|error| Problem::from(sessman::error::Error::from(error)))?);
         }
@@ -184,7 +186,7 @@ impl Parameters {
     }
 }
 
-/// The body as text; `{}` for an empty one.
+/// The body as text; an empty one has neither members nor a change.
 fn body_text<'r>(request: &'r Request<'_>) -> Result<&'r str, Problem> {
     let encodings = request.header_all("content-encoding");
     if encodings.flat_map(|value| value.split(|byte| *byte == b',')).any(|coding| {
@@ -195,7 +197,7 @@ fn body_text<'r>(request: &'r Request<'_>) -> Result<&'r str, Problem> {
     }
     let text =
         std::str::from_utf8(request.body()).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
-    Ok(if text.trim().is_empty() { "{}" } else { text })
+    Ok(if text.trim().is_empty() { "" } else { text })
 }
 
 fn known(name: &str, accepted: &[Name]) -> Result<Name, Problem> {

@@ -80,6 +80,10 @@ impl Plugin for Sessman {
         service.run(answer).await
     }
 
+    fn handle_now(&self, request: Request<'_>) -> Option<Response> {
+        routes::answer_now(self.service()?, request)
+    }
+
     async fn authenticate(&self, request: Request<'_>) -> Result<Option<Principal>, Unavailable> {
         let service = self.service().ok_or(Unavailable)?;
         service.run(principal::of(&service, &request)).await.map_err(|error| {

@@ -58,7 +58,10 @@ fn json(record: &Record, id: Option<&SessionId>) -> Vec<u8> {
     out.push(b'{');
     if let Some(id) = id {
         let mut text = [0; SessionId::TEXT_LENGTH];
-        write_to(&mut out, format_args!("\"session_id\":{},", Value::from(id.expose(&mut text))));
+        out.extend_from_slice(b"\"session_id\":");
+        // A text is always JSON, and a Vec takes it.
+        let _ = serde_json::to_writer(&mut out, id.expose(&mut text));
+        out.push(b',');
     }
     record.write_members(&mut out, true);
     out.push(b'}');

@@ -37,6 +37,9 @@ use crate::service::Service;
 /// A route's answer, while it is being made.
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send + 'a>>;
 
+/// A route's answer where nothing has to be waited for.
+type Now = for<'e, 'a> fn(&'e Exchange<'a>) -> Option<Result<Response, Problem>>;
+
 /// A route, what answers it, and what its documentation says: one place, so that they cannot differ.
 pub(crate) struct Spec {
     pub(crate) route: Route,
@@ -50,6 +53,8 @@ pub(crate) struct Spec {
     /// Statuses of its problems besides those that every route of its class has.
     pub(crate) refusals: &'static [u16],
     answer: for<'a> fn(Exchange<'a>) -> Answer<'a>,
+    /// For routes that are asked all the time.
+    answer_now: Option<Now>,
 }
 
 /// What a route answers when all goes well.
@@ -78,7 +83,7 @@ pub(crate) enum Returns {
 macro_rules! spec {
     (
         $path:literal, [$($method:literal),*], $class:ident $(($opened_by:ident))?, $answer:ident,
-        [$($name:ident),*] -> $returns:ident, [$($refusal:literal),*], $summary:literal
+        [$($name:ident),*] -> $returns:ident, [$($refusal:literal),*], $summary:literal $(, $now:expr)?
     ) => {
         Spec {
             route: Route::new($path, &[$($method),*], Class::$class),
@@ -88,6 +93,7 @@ macro_rules! spec {
             returns: Returns::$returns,
             refusals: &[$($refusal),*],
             answer: |exchange| Box::pin($answer::answer(exchange)),
+            answer_now: [$(Some($now as Now),)? None][0],
         }
     };
 }
@@ -100,9 +106,9 @@ pub(crate) static ROUTES: [Spec; 21] = [
     spec!("login", ["POST"], Service, new, [UserId, Data, Metadata, TtlSeconds, ExternalId] -> NewSession,
         [403, 409, 413, 422, 429], "Begins a session; another name of `new`"),
     spec!("get", ["GET", "POST"], Session(Read), get, [SessionId, UserId] -> Session,
-        [401, 404], "The session"),
+        [401, 404], "The session", get::answer_now),
     spec!("profile", ["GET", "POST"], Session(Read), get, [SessionId, UserId] -> Session,
-        [401, 404], "The session; another name of `get`"),
+        [401, 404], "The session; another name of `get`", get::answer_now),
     spec!("update", ["POST", "PATCH"], Session(Write), update, [SessionId, UserId, Data, Mode] -> Session,
         [401, 403, 404, 409, 412, 413, 422, 428], "Changes the session's data"),
     spec!("touch", ["POST"], Session(Read), touch, [SessionId, UserId] -> Session,
@@ -149,6 +155,18 @@ pub(crate) async fn answer(service: Arc<Service>, request: Request<'_>) -> Respo
         return problem.into();
     }
     (spec.answer)(exchange).await.unwrap_or_else(Response::from)
+}
+
+/// Answers a request, if that can be done on the spot.
+pub(crate) fn answer_now(service: Arc<Service>, request: Request<'_>) -> Option<Response> {
+    let spec = ROUTES.get(request.route())?;
+    let answer_now = spec.answer_now?;
+    let exchange = Exchange { service, spec, request };
+    let answer = match exchange.admit() {
+        Ok(()) => answer_now(&exchange)?,
+        Err(problem) => Err(problem),
+    };
+    Some(answer.unwrap_or_else(Response::from))
 }
 
 impl Exchange<'_> {

@@ -26,6 +26,11 @@ impl Handle {
         &self.0
     }
 
+    /// The text form.
+    pub(crate) fn write<'a>(&self, text: &'a mut [u8; Self::TEXT_LENGTH]) -> &'a str {
+        encode(&self.0, text)
+    }
+
     /// Reads the 16 base64url characters that [`Display`](fmt::Display) writes.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; HANDLE_BYTES];
@@ -41,8 +46,7 @@ impl From<[u8; HANDLE_BYTES]> for Handle {
 
 impl fmt::Display for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; Self::TEXT_LENGTH];
-        f.write_str(encode(&self.0, &mut text))
+        f.write_str(self.write(&mut [0; Self::TEXT_LENGTH]))
     }
 }
 

@@ -1,9 +1,8 @@
 //! What a store keeps of a session.
 
-use std::io::Write as _;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
@@ -58,38 +57,43 @@ impl Record {
     /// Writes the members of the JSON object that shows the session, without braces; `data` only if it is wanted. The
     /// secret's hash is not among them.
     pub fn write_members(&self, out: &mut Vec<u8>, with_data: bool) {
-        write_to(out, format_args!("\"handle\":\"{}\",\"user_id\":", self.handle));
-        match &self.user_id {
-            Some(user_id) => write_to(out, format_args!("{}", Value::from(user_id.as_str()))),
-            None => out.extend_from_slice(b"null"),
-        }
+        let mut handle = [0; Handle::TEXT_LENGTH];
+        out.extend_from_slice(b"\"handle\":\"");
+        out.extend_from_slice(self.handle.write(&mut handle).as_bytes());
+        out.extend_from_slice(b"\",\"user_id\":");
+        write_json(out, &self.user_id);
         if with_data {
             // Canonical text already.
-            write_to(out, format_args!(",\"data\":{}", self.data.as_str()));
+            out.extend_from_slice(b",\"data\":");
+            out.extend_from_slice(self.data.as_str().as_bytes());
         }
-        match self.auth_time {
-            Some(moment) => write_to(out, format_args!(",\"auth_time\":\"{moment}\"")),
-            None => out.extend_from_slice(b",\"auth_time\":null"),
-        }
-        write_to(
-            out,
-            format_args!(
-                ",\"metadata\":{},\"created_at\":\"{}\",\"updated_at\":\"{}\",\"last_activity\":\"{}\",\
-                 \"expires_at\":\"{}\",\"version\":{}",
-                self.metadata.as_str(),
-                self.created_at,
-                self.updated_at,
-                self.last_activity,
-                self.expires_at,
-                self.version
-            ),
-        );
+        write_moment(out, b",\"auth_time\":", self.auth_time);
+        out.extend_from_slice(b",\"metadata\":");
+        out.extend_from_slice(self.metadata.as_str().as_bytes());
+        write_moment(out, b",\"created_at\":", Some(self.created_at));
+        write_moment(out, b",\"updated_at\":", Some(self.updated_at));
+        write_moment(out, b",\"last_activity\":", Some(self.last_activity));
+        write_moment(out, b",\"expires_at\":", Some(self.expires_at));
+        out.extend_from_slice(b",\"version\":");
+        write_json(out, &self.version);
     }
 }
 
-fn write_to(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    // Writing to a Vec does not fail.
-    let _ = out.write_fmt(text);
+fn write_moment(out: &mut Vec<u8>, name: &[u8], moment: Option<Timestamp>) {
+    out.extend_from_slice(name);
+    match moment {
+        Some(moment) => {
+            out.push(b'"');
+            out.extend_from_slice(moment.text().as_bytes());
+            out.push(b'"');
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
+    // Texts and numbers are always JSON, and a Vec takes them all.
+    let _ = serde_json::to_writer(out, value);
 }
 
 /// The times that every write sets.

@@ -34,7 +34,7 @@ use crate::record::{Change, Record};
 use crate::rules::Rules;
 use crate::store::sealed::check_unsealed;
 use crate::store::{Expected, Loaded, Store, StoreError, Updated};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 use rates::Rates;
 use turns::Turns;
 
@@ -111,6 +111,9 @@ impl Sessions {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Store`].
     pub async fn get(&self, credentials: Credentials<'_>) -> Result<Arc<Record>, Error> {
+        if let Some(found) = self.get_now(credentials) {
+            return found;
+        }
         let asked = Instant::now();
         let record = self.find(credentials).await?;
         let now = self.clock.now();
@@ -135,10 +138,34 @@ impl Sessions {
         }
     }
 
-    /// The live session that the credentials open. What is wrong with them is not told apart.
+    /// As [`get`](Self::get), where the record is at hand and there is nothing to write down; it needs no runtime. `None`
+    /// leaves it to `get`.
+    ///
+    /// # Errors
+    /// Those of `get`.
+    pub fn get_now(&self, credentials: Credentials<'_>) -> Option<Result<Arc<Record>, Error>> {
+        let now = self.clock.now();
+        let loaded = self.load_now(credentials.id.handle(), now)?;
+        match loaded.map_err(Error::from).and_then(|record| self.opened(record, credentials)) {
+            Ok(record) if self.rules.activity(&record, now).is_some() => None,
+            found => Some(found),
+        }
+    }
+
+    /// The live session that the credentials open.
     async fn find(&self, credentials: Credentials<'_>) -> Result<Arc<Record>, Error> {
+        let record = self.load(credentials.id.handle()).await?;
+        self.opened(record, credentials)
+    }
+
+    /// The record, if the credentials open it. What is wrong with them is not told apart.
+    fn opened(
+        &self,
+        record: Option<Arc<Record>>,
+        credentials: Credentials<'_>,
+    ) -> Result<Arc<Record>, Error> {
         let Credentials { id, user_id, address } = credentials;
-        let record = self.load(id.handle()).await?.ok_or(Error::NotFound)?;
+        let record = record.ok_or(Error::NotFound)?;
         let is_users = user_id.is_none_or(|user_id| record.user_id.as_deref() == Some(user_id));
         let is_from_there = !self.rules.bind_ip || is_bound_to(&record, address);
         if record.secret_hash == id.secret_hash() && is_users && is_from_there {
@@ -151,7 +178,24 @@ impl Sessions {
     /// The live record of `handle`.
     async fn load(&self, handle: Handle) -> Result<Option<Arc<Record>>, StoreError> {
         let now = self.clock.now();
-        match self.ask(Operation::Load, self.store.load(handle, now)).await? {
+        if let Some(record) = self.load_now(handle, now) {
+            return record;
+        }
+        let loaded = self.ask(Operation::Load, self.store.load(handle, now)).await?;
+        self.live(handle, loaded)
+    }
+
+    /// As [`load`](Self::load), where the record is at hand.
+    fn load_now(&self, handle: Handle, now: Timestamp) -> Option<Result<Option<Arc<Record>>, StoreError>> {
+        let loaded = self.store.load_now(handle, now)?;
+        // It takes less than what is counted in.
+        self.metrics.asked(Operation::Load, Duration::ZERO, loaded.as_ref().err());
+        Some(loaded.and_then(|loaded| self.live(handle, loaded)))
+    }
+
+    /// What was found, if it lives.
+    fn live(&self, handle: Handle, loaded: Loaded) -> Result<Option<Arc<Record>>, StoreError> {
+        match loaded {
             Loaded::Live(record) => {
                 check_unsealed(&record)?;
                 Ok(Some(record))

@@ -221,6 +221,11 @@ pub trait Store: Send + Sync {
     /// The record with that handle.
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded>;
 
+    /// What [`load`](Self::load) would find, where that is at hand and nothing has to be waited for.
+    fn load_now(&self, _handle: Handle, _now: Timestamp) -> Option<Result<Loaded>> {
+        None
+    }
+
     /// Makes `change` if the live record is as `expected`, in one atomic step. Never creates a record.
     async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated>;
 

@@ -48,8 +48,69 @@ impl From<Timestamp> for SystemTime {
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with milliseconds: `2026-01-02T03:04:05.678Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_rfc3339_millis(SystemTime::from(*self)).fmt(f)
+        f.write_str(self.text().as_str())
     }
+}
+
+/// A moment as RFC 3339 has it. Every answer has five of them, so they are written here and not by a library.
+pub(crate) struct Text([u8; Text::LENGTH]);
+
+impl Text {
+    const LENGTH: usize = 24;
+
+    /// ASCII.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn as_str(&self) -> &str {
+        // Digits and punctuation are text.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl Timestamp {
+    /// The last moment whose year has four digits, as RFC 3339 wants it.
+    const LAST: i64 = 253_402_300_799_999;
+    const MILLIS_OF_DAY: i64 = 86_400_000;
+
+    /// See [`Display`](fmt::Display). What is before 1970 or after 9999 is written as the nearest moment within.
+    pub(crate) fn text(self) -> Text {
+        let millis = self.0.clamp(0, Self::LAST);
+        let (year, month, day) = date((millis / Self::MILLIS_OF_DAY) as u32);
+        let of_day = (millis % Self::MILLIS_OF_DAY) as u32;
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut two_digits = |at: usize, number: u32| {
+            text[at] = b'0' + (number / 10) as u8;
+            text[at + 1] = b'0' + (number % 10) as u8;
+        };
+        two_digits(0, year / 100);
+        two_digits(2, year % 100);
+        two_digits(5, month);
+        two_digits(8, day);
+        two_digits(11, of_day / 3_600_000);
+        two_digits(14, of_day / 60_000 % 60);
+        two_digits(17, of_day / 1_000 % 60);
+        two_digits(20, of_day % 1_000 / 10);
+        text[22] = b'0' + (of_day % 10) as u8;
+        Text(text)
+    }
+}
+
+/// Year, month and day of the proleptic Gregorian calendar, from the days since 1970-01-01. Years are counted from
+/// March, so that the day which comes and goes is a year's last.
+fn date(days: u32) -> (u32, u32, u32) {
+    const DAYS_OF_400_YEARS: u32 = 146_097;
+    // From 0000-03-01.
+    let days = days + 719_468;
+    let (era, day) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // Five months in a row from March, and from August, have 153 days together.
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (400 * era + year + next, month, day)
 }
 
 /// Where the engine gets the time from, so that tests need not wait for it.
@@ -78,5 +139,44 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(std::sync::atomic::Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn by_library(millis: i64) -> String {
+        humantime::format_rfc3339_millis(SystemTime::from(Timestamp::from_millis(millis))).to_string()
+    }
+
+    #[test]
+    fn turns_of_days_months_and_years_are_written_right() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (4_107_542_399_999, "2100-02-28T23:59:59.999Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (Timestamp::LAST, "9999-12-31T23:59:59.999Z"),
+            (i64::MAX, "9999-12-31T23:59:59.999Z"),
+            (-1, "1970-01-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(Timestamp::from_millis(millis).to_string(), text, "{millis}");
+        }
+        for day in 0..=Timestamp::LAST / Timestamp::MILLIS_OF_DAY {
+            let millis = day * Timestamp::MILLIS_OF_DAY;
+            assert_eq!(Timestamp::from_millis(millis).to_string(), by_library(millis));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_moment_is_written_as_a_library_does(millis in 0..=Timestamp::LAST) {
+            prop_assert_eq!(Timestamp::from_millis(millis).to_string(), by_library(millis));
+        }
     }
 }

@@ -1,10 +1,13 @@
 //! What a request leads to.
 
+use std::future::{Future, Ready, ready};
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::future::Either;
 use hyper::body::Body;
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
@@ -24,6 +27,7 @@ use super::response::{AnswerBody, problem, problem_with};
 use super::router::join_names;
 use super::snapshot::{Snapshot, Target};
 use super::trace::TraceId;
+use crate::config::Config;
 use crate::lifecycle::Order;
 use crate::log::ACCESS_TARGET;
 
@@ -34,6 +38,26 @@ pub(crate) struct App {
     load: Load,
     metrics: Arc<Metrics>,
     attempts: Attempts,
+}
+
+/// An answer that is there, or on its way.
+pub(crate) type Answering =
+    Either<Ready<Response<AnswerBody>>, Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send>>>;
+
+/// A request that has come, and what is served at that moment.
+struct Arrived<B> {
+    head: Head,
+    body: B,
+    snapshot: Arc<Snapshot>,
+}
+
+/// What came of a request before its body.
+struct Head {
+    parts: Parts,
+    peer: Peer,
+    start: Instant,
+    id: RequestId,
+    trace: Option<TraceId>,
 }
 
 /// An answer, and for the log who gave it.
@@ -87,23 +111,93 @@ impl App {
         self.load.under_way()
     }
 
+    /// Takes a request in, and answers it at once if that needs no waiting.
+    pub(crate) fn begin<B>(self: &Arc<Self>, request: Request<B>, peer: Peer) -> Answering
+    where
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+    {
+        let arrived = self.arrived(request, peer);
+        match self.answer_now(&arrived) {
+            Some((response, None)) => Either::Left(ready(response)),
+            Some((response, Some(pause))) => Either::Right(Box::pin(async move {
+                pause.wait().await;
+                response
+            })),
+            None => {
+                let app = Arc::clone(self);
+                Either::Right(Box::pin(async move { app.answer_in_time(arrived).await }))
+            }
+        }
+    }
+
     /// Answers a request.
     pub(crate) async fn answer<B>(&self, request: Request<B>, peer: Peer) -> Response<AnswerBody>
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        self.answer_in_time(self.arrived(request, peer)).await
+    }
+
+    fn arrived<B>(&self, request: Request<B>, peer: Peer) -> Arrived<B> {
         let start = Instant::now();
-        let (mut parts, incoming) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let id = RequestId::of(&parts.headers);
         let trace = TraceId::take(&mut parts.headers);
-        let snapshot = self.snapshot();
+        Arrived { head: Head { parts, peer, start, id, trace }, body, snapshot: self.snapshot() }
+    }
+
+    /// The answer, and how long it is to wait; `None` where the answer itself has to be waited for.
+    fn answer_now<B: Body>(&self, arrived: &Arrived<B>) -> Option<(Response<AnswerBody>, Option<Pause>)> {
+        let Arrived { head, body, snapshot } = arrived;
+        if !body.is_end_stream() {
+            return None;
+        }
+        let config = &snapshot.config;
+        let target = snapshot.find(head.parts.uri.path())?;
+        let client = proxy::client(&config.proxies, head.peer, &head.parts).ok()?;
+        let deadline = head.start + config.limits.request_timeout;
+        let received = Received { parts: &head.parts, client, id: &head.id, deadline, load: &self.load };
+        let call = Call::new(snapshot, target, &received)?;
+        let _under_way = self.load.begin();
+        let response = match call.answer_now()? {
+            Ok(response) => response,
+            Err(Step::Refused(response)) => *response,
+            Err(Step::Moved(_)) => return None,
+        };
+        let answer = Answer { response, from: From::Route(Arc::clone(snapshot), target) };
+        Some(self.finish(head, config, client.address, answer))
+    }
+
+    async fn answer_in_time<B>(&self, arrived: Arrived<B>) -> Response<AnswerBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let Arrived { head, body, snapshot } = arrived;
         let config = Arc::clone(&snapshot.config);
-        let client = proxy::client(&config.proxies, peer, &parts);
-        let address = client.map_or(peer.address, |client| client.address);
+        let client = proxy::client(&config.proxies, head.peer, &head.parts);
+        let address = client.map_or(head.peer.address, |client| client.address);
         let answer = match client {
-            Ok(client) => self.dispatch(snapshot, &parts, incoming, client, start, &id).await,
+            Ok(client) => self.dispatch(snapshot, &head, body, client).await,
             Err(detail) => Answer::of_host(problem(StatusCode::BAD_REQUEST, detail)),
         };
+        let (response, pause) = self.finish(&head, &config, address, answer);
+        if let Some(pause) = pause {
+            // Nothing that a reload replaces is held meanwhile.
+            drop((head, config));
+            Box::pin(pause.wait()).await;
+        }
+        response
+    }
+
+    /// Counts and logs an answer, and gives it the headers that every answer has.
+    fn finish(
+        &self,
+        head: &Head,
+        config: &Config,
+        address: Option<IpAddr>,
+        answer: Answer,
+    ) -> (Response<AnswerBody>, Option<Pause>) {
+        let Head { parts, start, id, trace, .. } = head;
         let Answer { mut response, from } = answer;
         let (instance, route) = from.names();
         let pause = self.key_failure(&mut response, address, [instance, route, id.text()]);
@@ -128,17 +222,12 @@ impl App {
                 "request"
             );
         }
-        response.headers_mut().insert(REQUEST_ID, id.into_value());
+        response.headers_mut().insert(REQUEST_ID, id.value());
         // Last: it names the headers that there are.
         if let Some(cors) = &config.cors {
-            cors::finish(cors, &parts, &mut response);
+            cors::finish(cors, parts, &mut response);
         }
-        if let Some(pause) = pause {
-            // Nothing that a reload replaces is held meanwhile.
-            drop((from, config));
-            pause.wait().await;
-        }
-        response
+        (response, pause)
     }
 
     /// Notes that a request was refused for want of a key. An address that brings too many wrong ones is told so, late.
@@ -169,23 +258,22 @@ impl App {
     async fn dispatch<B>(
         &self,
         mut snapshot: Arc<Snapshot>,
-        parts: &Parts,
-        incoming: B,
+        head: &Head,
+        body: B,
         client: Client<'_>,
-        start: Instant,
-        id: &RequestId,
     ) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        let Head { parts, start, id, .. } = head;
         let path = parts.uri.path();
         if let Some(route) = Control::route(path) {
-            let response = self.control.answer(self, &snapshot, route, parts).await;
+            let response = Box::pin(self.control.answer(self, &snapshot, route, parts)).await;
             return Answer { response, from: From::Control(route) };
         }
-        let deadline = start + snapshot.config.limits.request_timeout;
+        let deadline = *start + snapshot.config.limits.request_timeout;
         let received = Received { parts, client, id, deadline, load: &self.load };
-        let mut incoming = Incoming::new(incoming, &self.load);
+        let mut incoming = Incoming::new(body, &self.load);
         let mut under_way = None;
         loop {
             let Some(target) = snapshot.find(path) else { return Answer::of_host(no_route(&snapshot, path)) };
@@ -198,7 +286,8 @@ impl App {
                 Err(Step::Refused(response)) => *response,
                 Err(Step::Moved(instance)) => {
                     // Its place is being taken by another one; the request has not reached the plugin.
-                    if tokio::time::timeout_at(received.deadline, instance.settled()).await.is_ok() {
+                    let settled = tokio::time::timeout_at(received.deadline, instance.settled());
+                    if Box::pin(settled).await.is_ok() {
                         snapshot = self.snapshot();
                         continue;
                     }

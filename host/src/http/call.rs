@@ -1,11 +1,15 @@
 //! A request on its way to an instance: who may come in, and what the plugin makes of it.
 
+use std::borrow::Cow;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
+use plugin_api::abi::response::RawResponse;
 use plugin_api::{Caller, Class, Principal};
 use tokio::time::Instant;
 
@@ -48,8 +52,13 @@ impl<'l, B: Body<Data = Bytes> + Unpin> Incoming<'l, B> {
         if let Some(bytes) = &self.read {
             return Ok(bytes.clone());
         }
+        if self.body.is_end_stream() {
+            return Ok(Bytes::new());
+        }
         let room = limits.max_body.saturating_mul(limits.max_in_flight);
-        let read = body::read(&mut self.body, limits.max_body, room, &mut self.share, deadline).await;
+        let reading = body::read(&mut self.body, limits.max_body, room, &mut self.share, deadline);
+        // Boxed, so that requests without a body are small.
+        let read = Box::pin(reading).await;
         let bytes = read.map_err(|error| Step::refuse(error.response()))?;
         self.read = Some(bytes.clone());
         Ok(bytes)
@@ -68,6 +77,16 @@ impl Step {
     fn refuse(response: Response<AnswerBody>) -> Self {
         Self::Refused(Box::new(response))
     }
+}
+
+/// What is known of a request before its body is there.
+struct Head<'a> {
+    /// The method that the plugin sees.
+    method: &'a str,
+    /// Without `apikey`.
+    query: Cow<'a, str>,
+    /// The keys of headers and query.
+    presented: Presented,
 }
 
 /// A request on its way to an instance.
@@ -91,7 +110,54 @@ impl<'a> Call<'a> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let Received { parts, client, id, deadline, .. } = *self.received;
+        let Received { parts, deadline, load, .. } = *self.received;
+        let Head { method, query, mut presented } = self.head()?;
+        let limits = &self.snapshot.config.limits;
+        let mut body = incoming.read(limits, deadline).await?;
+        let _place = self.place(load)?;
+        if parts.method != Method::PATCH
+            && let Some(taken) = access::take_body_key(&body)
+        {
+            body = taken.rest;
+            presented = presented.or(self.key_of_caller(taken.keys.iter().map(String::as_bytes)));
+        }
+        let caller = self.caller(presented)?;
+        let principal = match &self.mount.access {
+            // Boxed, because it has room for a second request to a plugin, which few need.
+            Access::Session(keeper) => Some(Box::pin(self.principal(keeper)).await?),
+            Access::Open | Access::OpenByDefault | Access::Keyed(_) => None,
+        };
+        let principal = principal.as_ref();
+        let request = HostRequest { principal, body, ..self.request(method, &query, caller) };
+        let instance = &self.mount.instance;
+        let entered = enter(instance)?;
+        let answer = in_time(deadline, instance.handle(&entered, request.raw())).await;
+        self.answered(answer, presented)
+    }
+
+    /// The plugin's answer to a request without a body, where that needs no waiting; `None` leaves it to
+    /// [`answer`](Self::answer).
+    pub(crate) fn answer_now(&self) -> Option<Result<Response<AnswerBody>, Step>> {
+        let instance = &self.mount.instance;
+        if !instance.has_answers_now() || matches!(self.mount.access, Access::Session(_)) {
+            return None;
+        }
+        self.try_now().transpose()
+    }
+
+    fn try_now(&self) -> Result<Option<Response<AnswerBody>>, Step> {
+        let Head { method, query, presented } = self.head()?;
+        let _place = self.place(self.received.load)?;
+        let request = self.request(method, &query, self.caller(presented)?);
+        let instance = &self.mount.instance;
+        let Ok(entered) = instance.enter() else { return Ok(None) };
+        let answer = instance.handle_now(&entered, request.raw());
+        answer.map(|answer| self.answered(Some(answer), presented)).transpose()
+    }
+
+    /// What is looked at before the body is there.
+    fn head(&self) -> Result<Head<'a>, Step> {
+        let Received { parts, .. } = *self.received;
         // Before everything: a browser asks without a key, and must be told before it sends one.
         if self.snapshot.config.cors.is_some() && cors::is_preflight(parts) {
             return Err(self.options());
@@ -102,61 +168,63 @@ impl<'a> Call<'a> {
         if !matches!(instance.state(), State::Ready | State::HandingOver | State::Retired) {
             return Err(not_serving(instance, instance.state()));
         }
-        let limits = &self.snapshot.config.limits;
         let query = parts.uri.query().unwrap_or_default();
-        let taken_query = access::take_query_key(query);
         let mut presented = self.key_in_headers();
-        if let Some(taken) = taken_query.as_ref().filter(|_| self.snapshot.config.auth.allow_query_key) {
-            presented = presented.or(self.key_of_caller(taken.keys.iter().map(Vec::as_slice)));
-        }
-        let mut body = incoming.read(limits, deadline).await?;
-        let Some(_place) = self.received.load.answer(limits.max_in_flight) else {
-            return Err(Step::refuse(busy("too many requests at once ([limits] max_in_flight)")));
+        let query = match access::take_query_key(query) {
+            Some(taken) => {
+                if self.snapshot.config.auth.allow_query_key {
+                    presented = presented.or(self.key_of_caller(taken.keys.iter().map(Vec::as_slice)));
+                }
+                Cow::Owned(taken.rest)
+            }
+            None => Cow::Borrowed(query),
         };
-        if parts.method != Method::PATCH
-            && let Some(taken) = access::take_body_key(&body)
-        {
-            body = taken.rest;
-            presented = presented.or(self.key_of_caller(taken.keys.iter().map(String::as_bytes)));
-        }
-        let caller = self.caller(presented)?;
-        let principal = self.principal().await?;
-        let request = HostRequest {
+        Ok(Head { method, query, presented })
+    }
+
+    /// A place among the requests that are answered at a time.
+    fn place<'l>(&self, load: &'l Load) -> Result<Share<'l>, Step> {
+        load.answer(self.snapshot.config.limits.max_in_flight)
+            .ok_or_else(|| Step::refuse(busy("too many requests at once ([limits] max_in_flight)")))
+    }
+
+    /// What the plugin sees of a request without a body, and of nobody.
+    fn request<'r>(&'r self, method: &'r str, query: &'r str, caller: Caller) -> HostRequest<'r> {
+        let Received { parts, client, id, deadline, .. } = *self.received;
+        HostRequest {
             parts,
             method,
             route: self.index,
             below_mount: self.below_mount(),
-            query: taken_query.as_ref().map_or(query, |taken| taken.rest.as_str()),
-            body,
+            query,
+            body: Bytes::new(),
             client,
             cors: self.snapshot.config.cors.as_ref(),
             caller,
-            principal: principal.as_ref(),
+            principal: None,
             deadline,
             id,
+        }
+    }
+
+    /// What the client gets for the plugin's answer, or for none in time.
+    fn answered(
+        &self,
+        answer: Option<Result<RawResponse, String>>,
+        presented: Presented,
+    ) -> Result<Response<AnswerBody>, Step> {
+        let instance = &self.mount.instance;
+        let mut response = match answer {
+            Some(Ok(raw)) => response::from_plugin(raw, instance),
+            Some(Err(reason)) => return Err(Step::refuse(self.failed(instance, &reason))),
+            None => return Err(Step::refuse(self.late(instance))),
         };
-        let entered = enter(instance)?;
-        let mut response = self.ask(&entered, &request).await?;
         // It may have let in no session either: then the wrong key is one that was tried.
         let is_refused = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if is_refused && presented == Presented::Wrong {
             response.extensions_mut().insert(presented);
         }
         Ok(response)
-    }
-
-    async fn ask(
-        &self,
-        entered: &Entered<'_>,
-        request: &HostRequest<'_>,
-    ) -> Result<Response<AnswerBody>, Step> {
-        let instance = &self.mount.instance;
-        let answer = instance.handle(entered, request.raw());
-        match tokio::time::timeout_at(request.deadline, answer).await {
-            Ok(Ok(raw)) => Ok(response::from_plugin(raw, instance)),
-            Ok(Err(reason)) => Err(Step::refuse(self.failed(instance, &reason))),
-            Err(_) => Err(Step::refuse(self.late(instance))),
-        }
     }
 
     fn failed(&self, instance: &Instance, reason: &str) -> Response<AnswerBody> {
@@ -173,9 +241,8 @@ impl<'a> Call<'a> {
         problem(StatusCode::GATEWAY_TIMEOUT, &detail)
     }
 
-    /// The user whose live session lets the request in, if the instance is guarded by sessions.
-    async fn principal(&self) -> Result<Option<Principal>, Step> {
-        let Access::Session(keeper) = &self.mount.access else { return Ok(None) };
+    /// The user whose live session lets the request in: one of the instance named `keeper`.
+    async fn principal(&self, keeper: &str) -> Result<Principal, Step> {
         let Received { parts, client, id, deadline, .. } = *self.received;
         self.check_cross_site()?;
         // A snapshot holds a guarded instance only together with its guard; without it nobody comes in.
@@ -200,21 +267,20 @@ impl<'a> Call<'a> {
             id,
         };
         let entered = enter(keeper)?;
-        let found = keeper.authenticate(&entered, request.raw());
-        match tokio::time::timeout_at(deadline, found).await {
-            Ok(Ok(Authentication::Live(principal))) => Ok(Some(principal)),
-            Ok(Ok(Authentication::None)) => Err(Step::refuse(problem_with(
+        match in_time(deadline, keeper.authenticate(&entered, request.raw())).await {
+            Some(Ok(Authentication::Live(principal))) => Ok(principal),
+            Some(Ok(Authentication::None)) => Err(Step::refuse(problem_with(
                 StatusCode::UNAUTHORIZED,
                 "a live session is needed: log in, and send its id as X-Session-Id or in the cookie",
                 "www-authenticate",
                 "Session realm=\"pserve\"",
             ))),
-            Ok(Ok(Authentication::Unavailable)) => Err(Step::refuse(busy(&format!(
+            Some(Ok(Authentication::Unavailable)) => Err(Step::refuse(busy(&format!(
                 "`{}` cannot say now whether the session lives",
                 keeper.name
             )))),
-            Ok(Err(reason)) => Err(Step::refuse(self.failed(keeper, &reason))),
-            Err(_) => Err(Step::refuse(self.late(keeper))),
+            Some(Err(reason)) => Err(Step::refuse(self.failed(keeper, &reason))),
+            None => Err(Step::refuse(self.late(keeper))),
         }
     }
 
@@ -311,6 +377,16 @@ impl<'a> Call<'a> {
     fn below_mount(&self) -> &'a str {
         let path = self.received.parts.uri.path();
         path.strip_prefix(self.mount.instance.mount()).unwrap_or(path).trim_start_matches('/')
+    }
+}
+
+/// What `call` comes to, if it does so until `deadline`. Most calls are done at once, and then no timer is made.
+async fn in_time<T>(deadline: Instant, call: impl Future<Output = T>) -> Option<T> {
+    let mut call = std::pin::pin!(call);
+    let at_once = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
+    match at_once {
+        Poll::Ready(done) => Some(done),
+        Poll::Pending => Box::pin(tokio::time::timeout_at(deadline, call)).await.ok(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -56,7 +57,8 @@ impl Connection {
                 // socket.
                 let _ = stream.set_nodelay(true);
                 match self.settings.tls.clone() {
-                    Some(tls) => self.secure(stream, &tls).await,
+                    // Boxed, so that connections without TLS are small.
+                    Some(tls) => Box::pin(self.secure(stream, &tls)).await,
                     None => self.http1(stream, false).await,
                 }
             }
@@ -76,7 +78,7 @@ impl Connection {
             _ = self.stopped.changed() => return Ok(()),
         };
         if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) {
-            self.http2(stream).await
+            Box::pin(self.http2(stream)).await
         } else {
             self.http1(stream, true).await
         }
@@ -97,11 +99,8 @@ impl Connection {
         let app = self.app;
         let service = service_fn(move |request| {
             let guard = phase.request();
-            let app = Arc::clone(&app);
-            async move {
-                let response = app.answer(request, peer).await;
-                Ok::<_, Infallible>(response.map(|body| body.guarded(guard)))
-            }
+            let answer = app.begin(request, peer);
+            answer.map(|response| Ok::<_, Infallible>(response.map(|body| body.guarded(guard))))
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -73,9 +73,9 @@ impl RawRequest for HostRequest<'_> {
     }
 
     fn header(&self, name: RStr<'_>, nth: usize) -> ROption<RSlice<'_, u8>> {
-        let Ok(name) = HeaderName::from_bytes(name.as_str().as_bytes()) else { return ROption::RNone };
-        let value = self.parts.headers.get_all(name).iter().nth(nth);
-        value.map(|value| RSlice::from_slice(value.as_bytes())).into()
+        // There are few of them: looking at each is quicker than the hash of a name.
+        let mut values = self.parts.headers.iter().filter(|(known, _)| known.as_str() == name.as_str());
+        values.nth(nth).map(|(_, value)| RSlice::from_slice(value.as_bytes())).into()
     }
 
     fn header_at(&self, index: usize) -> ROption<RawHeaderRef<'_>> {
@@ -196,7 +196,10 @@ const MAX_REQUEST_ID: usize = 64;
 
 /// Names a request in logs and in its answer.
 #[derive(Debug, Clone)]
-pub(crate) struct RequestId(HeaderValue);
+pub(crate) struct RequestId {
+    text: [u8; MAX_REQUEST_ID],
+    length: usize,
+}
 
 impl RequestId {
     /// The name that the client or a proxy gave, if there is one and it can do no harm where it is written; else a new
@@ -204,7 +207,11 @@ impl RequestId {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut given = headers.get_all(REQUEST_ID).iter();
         match (given.next(), given.next()) {
-            (Some(given), None) if is_harmless(given.as_bytes()) => Self(given.clone()),
+            (Some(given), None) if is_harmless(given.as_bytes()) => {
+                let mut text = [0; MAX_REQUEST_ID];
+                text[..given.len()].copy_from_slice(given.as_bytes());
+                Self { text, length: given.len() }
+            }
             _ => Self::new(),
         }
     }
@@ -214,23 +221,23 @@ impl RequestId {
         static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let mut number = KEY.hash_one(NEXT.fetch_add(1, Ordering::Relaxed));
-        let mut text = [0; 16];
-        for digit in text.iter_mut().rev() {
+        let (mut text, length) = ([0; MAX_REQUEST_ID], 16);
+        for digit in text[..length].iter_mut().rev() {
             *digit = b"0123456789abcdef"[(number & 15) as usize];
             number >>= 4;
         }
-        // Digits are always a value.
-        Self(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-")))
+        Self { text, length }
     }
 
     /// As it is written.
     pub(crate) fn text(&self) -> &str {
-        self.0.to_str().unwrap_or("-")
+        // Harmless characters and digits are text.
+        std::str::from_utf8(&self.text[..self.length]).unwrap_or("-")
     }
 
     /// As a header.
-    pub(crate) fn into_value(self) -> HeaderValue {
-        self.0
+    pub(crate) fn value(&self) -> HeaderValue {
+        HeaderValue::from_str(self.text()).unwrap_or(HeaderValue::from_static("-"))
     }
 }
 

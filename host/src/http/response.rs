@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use abi_stable::std_types::{ROption, RResult};
+use abi_stable::std_types::{RCowStr, ROption, RResult};
 use async_ffi::{ContextExt, FfiPoll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -190,6 +190,8 @@ fn convert(raw: RawResponse, instance: Option<&Arc<Instance>>) -> Result<Respons
     };
     let mut response = Response::new(AnswerBody { content, _guard: None });
     *response.status_mut() = status;
+    // And the host's own: the name of the request, the date and the length.
+    response.headers_mut().reserve(raw.headers.len() + 3);
     for header in raw.headers {
         let name = HeaderName::from_bytes(header.name.as_bytes())
             .map_err(|_| format!("a header name of {} bytes that is none", header.name.len()))?;
@@ -197,8 +199,14 @@ fn convert(raw: RawResponse, instance: Option<&Arc<Instance>>) -> Result<Respons
         if matches!(name, CONTENT_LENGTH | TRANSFER_ENCODING | CONNECTION | UPGRADE) || name == "keep-alive" {
             continue;
         }
-        let value = HeaderValue::from_bytes(header.value.as_bytes())
-            .map_err(|_| format!("the value of header `{name}`"))?;
+        let value = match header.value {
+            // A library is never unloaded, so what is static in it need not be copied.
+            RCowStr::Borrowed(value) => {
+                HeaderValue::from_maybe_shared(Bytes::from_static(value.as_str().as_bytes()))
+            }
+            RCowStr::Owned(value) => HeaderValue::from_bytes(value.as_bytes()),
+        }
+        .map_err(|_| format!("the value of header `{name}`"))?;
         response.headers_mut().append(name, value);
     }
     Ok(response)

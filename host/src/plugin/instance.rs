@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use abi_stable::std_types::{RResult, RString};
 use async_ffi::BorrowingFfiFuture;
+use plugin_api::abi::now::{NOW, NOW_VERSION, RawNowBox};
 use plugin_api::abi::plugin::{RawAuthentication, RawHealth, RawPluginBox};
 use plugin_api::abi::request::RawRequestRef;
 use plugin_api::abi::response::RawResponse;
@@ -47,6 +48,8 @@ pub(crate) struct Instance {
     /// Why the last activation failed.
     failure: Mutex<Option<String>>,
     raw: RawPluginBox,
+    /// For a plugin that knows the extension.
+    now: Option<RawNowBox>,
 }
 
 /// One route of an instance.
@@ -136,6 +139,8 @@ impl Instance {
         };
         let raw = library.prepare(services.into_raw())?;
         let routes = routes(&raw, &config.mount)?;
+        let now = guard(|| raw.extension(NOW.into(), NOW_VERSION).into_option()).ok().flatten();
+        let now = now.and_then(|extension| extension.downcast().ok());
         Ok(Self {
             name: config.name.clone(),
             config: config.clone(),
@@ -148,6 +153,7 @@ impl Instance {
             changed: Notify::new(),
             failure: Mutex::new(None),
             raw,
+            now,
         })
     }
 
@@ -279,6 +285,27 @@ impl Instance {
     pub(crate) async fn metrics(&self) -> Result<String, String> {
         let Ok(_entered) = self.enter() else { return Ok(String::new()) };
         call(|| self.raw.metrics(), METRICS_LIMIT).await.map(RString::into_string)
+    }
+
+    /// Whether [`handle_now`](Self::handle_now) may have answers.
+    pub(crate) fn has_answers_now(&self) -> bool {
+        self.now.is_some()
+    }
+
+    /// Answers a request, if the plugin has the answer at hand. The error is a panic of the plugin, in one line.
+    pub(crate) fn handle_now(
+        &self,
+        _entered: &Entered<'_>,
+        request: RawRequestRef<'_>,
+    ) -> Option<Result<RawResponse, String>> {
+        let now = self.now.as_ref()?;
+        let answer = match guard(|| now.handle_now(request)) {
+            Ok(RResult::ROk(answer)) => Ok(answer.into_option()?),
+            Ok(RResult::RErr(message)) => Err(message.into_string()),
+            Err(panic) => Err(panic.to_string()),
+        };
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        Some(answer)
     }
 
     /// Answers a request. The error is a panic of the plugin, in one line.

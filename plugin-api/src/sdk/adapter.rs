@@ -3,12 +3,15 @@
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 
-use abi_stable::std_types::{ROption, RResult, RStr, RString, RVec};
+use abi_stable::sabi_trait::TD_Opaque;
+use abi_stable::std_types::{RBox, ROption, RResult, RStr, RString, RVec};
 use async_ffi::{BorrowingFfiFuture, FfiContext, FfiPoll, FutureExt};
 use futures_core::Stream;
 
+use crate::abi::now::{NOW, NOW_VERSION, RawNow, RawNow_TO, RawNowBox};
 use crate::abi::plugin::{RawAuthentication, RawHealth, RawPlugin, RawRoute};
 use crate::abi::request::RawRequestRef;
 use crate::abi::response::{RawResponse, RawStream, RawStreamItem};
@@ -17,20 +20,24 @@ use crate::guard::{GuardedFuture, GuardedStream, Panic, guard};
 use crate::{Plugin, Request};
 
 /// A plugin behind its guards.
-pub(crate) struct Adapter<P> {
-    /// Dropped by hand, so that a panic on the way is caught.
-    plugin: ManuallyDrop<P>,
-}
+pub(crate) struct Adapter<P>(Arc<Dropped<P>>);
+
+/// A plugin that is dropped by hand, so that a panic on the way is caught.
+struct Dropped<P>(ManuallyDrop<P>);
 
 impl<P> Adapter<P> {
     pub(crate) fn new(plugin: P) -> Self {
-        Self { plugin: ManuallyDrop::new(plugin) }
+        Self(Arc::new(Dropped(ManuallyDrop::new(plugin))))
+    }
+
+    fn plugin(&self) -> &P {
+        &self.0.0
     }
 }
 
-impl<P> Drop for Adapter<P> {
+impl<P> Drop for Dropped<P> {
     fn drop(&mut self) {
-        let plugin = &mut self.plugin;
+        let plugin = &mut self.0;
         // SAFETY: this is the only place that drops it, and `drop` runs once.
         #[allow(unsafe_code, reason = "ManuallyDrop has no safe way to drop in place")]
         let _ = guard(|| unsafe { ManuallyDrop::drop(plugin) });
@@ -75,53 +82,64 @@ fn flatten<'a>(
 
 impl<P: Plugin> RawPlugin for Adapter<P> {
     fn routes(&self) -> RVec<RawRoute> {
-        guard(|| self.plugin.routes().into_iter().map(RawRoute::from).collect()).unwrap_or_default()
+        guard(|| self.plugin().routes().into_iter().map(RawRoute::from).collect()).unwrap_or_default()
     }
 
     fn capabilities(&self) -> u64 {
-        guard(|| self.plugin.capabilities()).unwrap_or_default()
+        guard(|| self.plugin().capabilities()).unwrap_or_default()
     }
 
     fn activate(&self) -> BorrowingFfiFuture<'_, RResult<(), RString>> {
-        flatten(guarded(|| self.plugin.activate(), |result| result))
+        flatten(guarded(|| self.plugin().activate(), |result| result))
     }
 
     fn deactivate(&self) -> BorrowingFfiFuture<'_, RResult<(), RString>> {
-        flatten(guarded(|| self.plugin.deactivate(), |result| result))
+        flatten(guarded(|| self.plugin().deactivate(), |result| result))
     }
 
     fn shutdown(&self) -> BorrowingFfiFuture<'_, RResult<(), RString>> {
-        guarded(|| self.plugin.shutdown(), |()| ())
+        guarded(|| self.plugin().shutdown(), |()| ())
     }
 
     fn handle<'a>(
         &'a self,
         request: RawRequestRef<'a>,
     ) -> BorrowingFfiFuture<'a, RResult<RawResponse, RString>> {
-        guarded(|| self.plugin.handle(Request::new(request)), RawResponse::from)
+        guarded(|| self.plugin().handle(Request::new(request)), RawResponse::from)
     }
 
     fn authenticate<'a>(
         &'a self,
         request: RawRequestRef<'a>,
     ) -> BorrowingFfiFuture<'a, RResult<RawAuthentication, RString>> {
-        guarded(|| self.plugin.authenticate(Request::new(request)), RawAuthentication::from)
+        guarded(|| self.plugin().authenticate(Request::new(request)), RawAuthentication::from)
     }
 
     fn health(&self) -> BorrowingFfiFuture<'_, RResult<RawHealth, RString>> {
-        guarded(|| self.plugin.health(), RawHealth::from)
+        guarded(|| self.plugin().health(), RawHealth::from)
     }
 
     fn metrics(&self) -> BorrowingFfiFuture<'_, RResult<RString, RString>> {
-        guarded(|| self.plugin.metrics(), RString::from)
+        guarded(|| self.plugin().metrics(), RString::from)
     }
 
     fn openapi(&self) -> BorrowingFfiFuture<'_, RResult<ROption<RString>, RString>> {
-        guarded(|| self.plugin.openapi(), |document| document.map(RString::from).into())
+        guarded(|| self.plugin().openapi(), |document| document.map(RString::from).into())
     }
 
     fn extension(&self, id: RStr<'_>, version: u32) -> ROption<RawExtension> {
-        guard(|| self.plugin.extension(id.into(), version)).ok().flatten().into()
+        if (id.as_str(), version) == (NOW, NOW_VERSION) {
+            let now = RawNow_TO::from_ptr(RBox::new(Self(Arc::clone(&self.0))), TD_Opaque);
+            return ROption::RSome(RawExtension::new::<RawNowBox>(now));
+        }
+        guard(|| self.plugin().extension(id.into(), version)).ok().flatten().into()
+    }
+}
+
+impl<P: Plugin> RawNow for Adapter<P> {
+    fn handle_now(&self, request: RawRequestRef<'_>) -> RResult<ROption<RawResponse>, RString> {
+        let answer = guard(|| self.plugin().handle_now(Request::new(request)));
+        answer.map(|answer| answer.map(RawResponse::from).into()).map_err(text).into()
     }
 }
 

@@ -71,6 +71,12 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         async {}
     }
 
+    /// Answers a request on the spot, where nothing has to be waited for: it saves what a future costs, and must not block.
+    /// `None` leaves the request to [`handle`](Self::handle), which must be able to answer every one.
+    fn handle_now(&self, _request: Request<'_>) -> Option<Response> {
+        None
+    }
+
     /// Answers a request.
     fn handle(&self, request: Request<'_>) -> impl Future<Output = Response> + Send;
 

@@ -254,6 +254,15 @@ async fn load(store: &dyn Store, n: u32, millis: i64) -> Option<Record> {
     store.load(handle(n), at(millis)).await.unwrap().live().map(|record| (*record).clone())
 }
 
+/// What [`Store::load`] finds, and [`Store::load_now`] too where it has it at hand. Nobody else writes meanwhile.
+async fn load_both_ways(store: &dyn Store, handle: Handle, now: Timestamp) -> Loaded {
+    let loaded = store.load(handle, now).await.unwrap();
+    if let Some(at_hand) = store.load_now(handle, now) {
+        assert_eq!(at_hand.unwrap(), loaded, "{handle}");
+    }
+    loaded
+}
+
 /// The record as it is after an update that must be made.
 async fn update(store: &dyn Store, n: u32, expected: Expected, change: &Change) -> Record {
     match store.update(handle(n), expected, change).await.unwrap() {

@@ -80,6 +80,10 @@ impl MemoryStore {
         self.shards[index].write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn found(&self, handle: Handle, now: Timestamp) -> Loaded {
+        Loaded::of(self.read(Self::index(handle)).get(handle).cloned(), now)
+    }
+
     /// The users' claims; what they take counts as used afterwards.
     fn with_claims<T>(&self, change: impl FnOnce(&mut Claims) -> T) -> T {
         // No step of them can panic half way, either.
@@ -177,7 +181,11 @@ impl Store for MemoryStore {
     }
 
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
-        Ok(Loaded::of(self.read(Self::index(handle)).get(handle).cloned(), now))
+        Ok(self.found(handle, now))
+    }
+
+    fn load_now(&self, handle: Handle, now: Timestamp) -> Option<Result<Loaded>> {
+        Some(Ok(self.found(handle, now)))
     }
 
     async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {

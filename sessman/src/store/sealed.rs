@@ -122,6 +122,16 @@ impl Keys {
     }
 }
 
+impl Keys {
+    fn open_loaded(&self, loaded: Loaded) -> Result<Loaded> {
+        Ok(match loaded {
+            Loaded::Live(record) => Loaded::Live(self.open_record(&record)?),
+            // Its key may be gone, as its time is over.
+            other => other,
+        })
+    }
+}
+
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Keys({})", self.keys.len())
@@ -196,11 +206,12 @@ impl Store for SealedStore {
     }
 
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
-        Ok(match self.inner.load(handle, now).await? {
-            Loaded::Live(record) => Loaded::Live(self.keys.open_record(&record)?),
-            // Its key may be gone, as its time is over.
-            other => other,
-        })
+        self.keys.open_loaded(self.inner.load(handle, now).await?)
+    }
+
+    fn load_now(&self, handle: Handle, now: Timestamp) -> Option<Result<Loaded>> {
+        let loaded = self.inner.load_now(handle, now)?;
+        Some(loaded.and_then(|loaded| self.keys.open_loaded(loaded)))
     }
 
     async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {

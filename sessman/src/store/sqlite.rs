@@ -257,6 +257,11 @@ impl Store for SqliteStore {
         Ok(Loaded::of(record.await?, now))
     }
 
+    fn load_now(&self, handle: Handle, now: Timestamp) -> Option<Result<Loaded>> {
+        let record = self.cache.get(handle).ok()?;
+        Some(Ok(Loaded::of(Some(record), now)))
+    }
+
     async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {
         self.write(Update { handle, expected, change: change.clone() }).await
     }
