@@ -68,7 +68,7 @@ impl Data {
     /// # Errors
     /// Text that is not JSON, and JSON that not every store can hold.
     pub fn parse(text: &str) -> Result<Self, DataError> {
-        reader::read(text).map(|value| Self(value.to_string().into()))
+        reader::read(text).map(|text| Self(text.into()))
     }
 
     /// Text that a store wrote from a `Data` before.
@@ -189,6 +189,13 @@ mod tests {
         assert_eq!(not_storable(text), ("/a/1/b/c\0d".into(), "a NUL character in a key"));
         let twice = r#"{"a":{"x~":1,"y":[],"x\u007e":2}}"#;
         assert_eq!(not_storable(twice), ("/a/x~0".into(), "a key that comes twice in one object"));
+        let many: String = (0..40).map(|key| format!("\"{key}\":{key},")).collect();
+        for again in [0, 15, 16, 39] {
+            let text = format!("{{{many}\"{again}\":0}}");
+            assert_eq!(not_storable(&text), (format!("/{again}"), "a key that comes twice in one object"));
+        }
+        let fine = format!("{{{many}\"40\":40}}");
+        assert_eq!(Data::parse(&fine).unwrap().as_str(), fine);
         assert_eq!(
             not_storable(r#"[{},1e400]"#),
             ("/1".into(), "a number outside the range of a 64 bit float")
@@ -208,6 +215,16 @@ mod tests {
     fn a_long_place_is_cut() {
         let error = Data::parse(&format!(r#"{{"{}":1e999}}"#, "k".repeat(100_000))).unwrap_err().to_string();
         assert!(error.len() < 400 && error.contains("kkk... cannot be stored"), "{error}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_canonical_text_is_that_of_the_library(data in arbitrary::arbitrary()) {
+            let value = data.to_value();
+            let text = serde_json::to_string_pretty(&value).unwrap();
+            let read = Data::parse(&text).unwrap();
+            proptest::prop_assert_eq!(read.as_str(), value.to_string());
+        }
     }
 
     #[test]

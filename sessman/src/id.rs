@@ -114,7 +114,12 @@ impl SessionId {
     /// # Panics
     /// When the operating system has no randomness to give: there is no safe way on without it.
     pub fn generate() -> Self {
-        Self { handle: Handle(random()), form: Form::Native(random()) }
+        // In one go: asking the system costs more than the bytes.
+        let bytes: [u8; HANDLE_BYTES + SECRET_BYTES] = random();
+        let (mut handle, mut secret) = ([0; HANDLE_BYTES], [0; SECRET_BYTES]);
+        handle.copy_from_slice(&bytes[..HANDLE_BYTES]);
+        secret.copy_from_slice(&bytes[HANDLE_BYTES..]);
+        Self { handle: Handle(handle), form: Form::Native(secret) }
     }
 
     /// A new secret behind the same handle; `None` for an id that the caller chose.

@@ -1,10 +1,13 @@
-//! Reads JSON text into a value, refusing on the way what not every store can hold, and naming the place.
+//! Reads JSON text and writes it in its canonical form, refusing on the way what not every store can hold, and naming
+//! the place.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
 
 use super::{DataError, MAX_NESTING, place};
 
@@ -14,8 +17,8 @@ const TOO_DEEP: &str = "nested deeper than 99 levels";
 const NUL_IN_KEY: &str = "a NUL character in a key";
 const DUPLICATE_KEY: &str = "a key that comes twice in one object";
 
-/// Reads the whole text.
-pub(super) fn read(text: &str) -> Result<Value, DataError> {
+/// Reads the whole text; its canonical form.
+pub(super) fn read(text: &str) -> Result<String, DataError> {
     // serde_json reads an integer that is too large as the nearest float, so that it would be changed in silence.
     if let Some(offset) = place::integer_out_of_range(text) {
         return Err(DataError::NotStorable {
@@ -24,21 +27,50 @@ pub(super) fn read(text: &str) -> Result<Value, DataError> {
         });
     }
     let progress = Progress::default();
+    progress.out.borrow_mut().reserve(text.len());
     let mut reader = serde_json::Deserializer::from_str(text);
     // Its own limit of 128 levels is not reached, ours comes first.
     let value = Seed { progress: &progress, depth: 0 }.deserialize(&mut reader);
-    value.and_then(|value| reader.end().map(|()| value)).map_err(|error| progress.into_error(&error))
+    match value.and_then(|()| reader.end()) {
+        // Only texts were written.
+        Ok(()) => Ok(String::from_utf8(progress.out.into_inner()).unwrap_or_default()),
+        Err(error) => Err(progress.into_error(&error)),
+    }
 }
 
-/// Where the reader is, and why it stopped there if the text itself is JSON.
+/// What was written, where the reader is, and why it stopped there if the text itself is JSON.
 #[derive(Default)]
-struct Progress {
-    /// Each step as in a JSON pointer.
-    path: RefCell<Vec<String>>,
+struct Progress<'de> {
+    out: RefCell<Vec<u8>>,
+    path: RefCell<Vec<Step<'de>>>,
     reason: RefCell<Option<&'static str>>,
 }
 
-impl Progress {
+enum Step<'de> {
+    Index(usize),
+    Key(Cow<'de, str>),
+}
+
+impl fmt::Display for Step<'_> {
+    /// As in a JSON pointer.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Index(index) => write!(f, "/{index}"),
+            Self::Key(key) => f.write_str(&place::step(key)),
+        }
+    }
+}
+
+impl Progress<'_> {
+    fn write(&self, text: &[u8]) {
+        self.out.borrow_mut().extend_from_slice(text);
+    }
+
+    fn write_json(&self, value: &(impl Serialize + ?Sized)) {
+        // Texts and finite numbers are always JSON, and a Vec takes them all.
+        let _ = serde_json::to_writer(&mut *self.out.borrow_mut(), value);
+    }
+
     fn refuse<E: Error>(&self, reason: &'static str) -> E {
         self.reason.replace(Some(reason));
         E::custom(reason)
@@ -47,20 +79,50 @@ impl Progress {
     fn into_error(self, error: &serde_json::Error) -> DataError {
         let float_range = || error.to_string().starts_with("number out of range").then_some(FLOAT_RANGE);
         match self.reason.into_inner().or_else(float_range) {
-            Some(reason) => DataError::NotStorable { pointer: self.path.into_inner().concat(), reason },
+            Some(reason) => {
+                let pointer = self.path.into_inner().iter().map(ToString::to_string).collect();
+                DataError::NotStorable { pointer, reason }
+            }
             None => DataError::Malformed(error.to_string()),
         }
     }
 }
 
+/// The keys of an object. Most have few, and then looking at each is quicker than their hashes.
+#[derive(Default)]
+struct Keys<'de> {
+    few: Vec<Cow<'de, str>>,
+    many: HashSet<Cow<'de, str>>,
+}
+
+impl<'de> Keys<'de> {
+    const FEW: usize = 16;
+
+    /// Says whether the key is a new one.
+    fn insert(&mut self, key: Cow<'de, str>) -> bool {
+        if self.few.contains(&key) {
+            return false;
+        }
+        if self.few.len() < Self::FEW {
+            self.few.push(key);
+            return true;
+        }
+        self.many.insert(key)
+    }
+}
+
+/// A key, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
 #[derive(Clone, Copy)]
-struct Seed<'p> {
-    progress: &'p Progress,
+struct Seed<'p, 'de> {
+    progress: &'p Progress<'de>,
     /// Arrays and objects around the value.
     depth: usize,
 }
 
-impl Seed<'_> {
+impl<'de> Seed<'_, 'de> {
     fn inner<E: Error>(self) -> Result<Self, E> {
         match self.depth {
             MAX_NESTING => Err(self.progress.refuse(TOO_DEEP)),
@@ -68,7 +130,7 @@ impl Seed<'_> {
         }
     }
 
-    fn enter(self, step: String) {
+    fn enter(self, step: Step<'de>) {
         self.progress.path.borrow_mut().push(step);
     }
 
@@ -77,77 +139,92 @@ impl Seed<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
-    type Value = Value;
+impl<'de> DeserializeSeed<'de> for Seed<'_, 'de> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Seed<'_> {
-    type Value = Value;
+impl<'de> Visitor<'de> for Seed<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.progress.write(b"null");
+        Ok(())
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.progress.write(if value { b"true" } else { b"false" });
+        Ok(())
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.progress.write_json(&value);
+        Ok(())
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-        i64::try_from(value).map(Value::from).map_err(|_| self.progress.refuse(INTEGER_RANGE))
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        let value = i64::try_from(value).map_err(|_| self.progress.refuse(INTEGER_RANGE))?;
+        self.visit_i64(value)
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.progress.write_json(&value);
+        Ok(())
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        self.progress.write_json(value);
+        Ok(())
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         let inner = self.inner()?;
-        let mut array = Vec::new();
-        loop {
-            self.enter(format!("/{}", array.len()));
-            let Some(item) = items.next_element_seed(inner)? else { break };
+        self.progress.write(b"[");
+        for index in 0.. {
+            let before = self.progress.out.borrow().len();
+            self.enter(Step::Index(index));
+            if index > 0 {
+                self.progress.write(b",");
+            }
+            if items.next_element_seed(inner)?.is_none() {
+                self.progress.out.borrow_mut().truncate(before);
+                break;
+            }
             self.leave();
-            array.push(item);
         }
         self.leave();
-        Ok(Value::Array(array))
+        self.progress.write(b"]");
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let inner = self.inner()?;
-        let mut object = Map::new();
-        while let Some(key) = members.next_key::<String>()? {
-            self.enter(place::step(&key));
+        let mut keys = Keys::default();
+        self.progress.write(b"{");
+        while let Some(Key(key)) = members.next_key()? {
+            if !keys.few.is_empty() {
+                self.progress.write(b",");
+            }
+            self.progress.write_json(&*key);
+            self.progress.write(b":");
+            self.enter(Step::Key(key.clone()));
             if key.contains('\0') {
                 return Err(self.progress.refuse(NUL_IN_KEY));
             }
-            if object.contains_key(&key) {
+            if !keys.insert(key) {
                 return Err(self.progress.refuse(DUPLICATE_KEY));
             }
-            let value = members.next_value_seed(inner)?;
+            members.next_value_seed(inner)?;
             self.leave();
-            object.insert(key, value);
         }
-        Ok(Value::Object(object))
+        self.progress.write(b"}");
+        Ok(())
     }
 }

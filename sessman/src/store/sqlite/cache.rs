@@ -9,8 +9,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use foldhash::fast::RandomState;
+
 use crate::id::Handle;
 use crate::record::Record;
+
+/// By handles, which are random or hashes: a hash that is seeded for each map, and no stronger, will do.
+type ByHandle<T> = HashMap<Handle, T, RandomState>;
 
 /// Handles are random or hashes, so their first byte spreads them evenly and two requests seldom meet in a shard.
 const SHARDS: usize = 64;
@@ -79,7 +84,7 @@ impl Cache {
     /// Takes out what a transaction changed, until it is [published](Withheld::publish) or dropped. To be called before
     /// the commit, by one thread.
     pub(super) fn withhold(&self, written: Vec<Written>) -> Withheld<'_> {
-        let (mut records, mut all) = (HashMap::new(), false);
+        let (mut records, mut all) = (ByHandle::default(), false);
         // Of several changes of one record in a transaction, only the last is ever there to see.
         for written in written {
             match written {
@@ -144,7 +149,7 @@ fn stamp_of(handle: Handle) -> usize {
 #[must_use]
 pub(super) struct Withheld<'a> {
     cache: &'a Cache,
-    records: HashMap<Handle, Option<Arc<Record>>>,
+    records: ByHandle<Option<Arc<Record>>>,
     all: bool,
 }
 
@@ -182,13 +187,13 @@ impl Drop for Withheld<'_> {
 /// A part of the records. The one that makes room is found by a hand that goes round: whoever was read since it came by
 /// last stays for another round.
 struct Shard {
-    index: HashMap<Handle, usize>,
+    index: ByHandle<usize>,
     slots: Vec<Option<Slot>>,
     free: Vec<usize>,
     hand: usize,
     bytes: usize,
     room: usize,
-    withheld: HashSet<Handle>,
+    withheld: HashSet<Handle, RandomState>,
     all_withheld: bool,
     /// Grows when what is withheld of its sessions is, and again when it is no longer.
     stamps: [u64; STAMPS],
@@ -202,13 +207,13 @@ struct Slot {
 impl Shard {
     fn new(room: usize) -> Self {
         Self {
-            index: HashMap::new(),
+            index: ByHandle::default(),
             slots: Vec::new(),
             free: Vec::new(),
             hand: 0,
             bytes: 0,
             room,
-            withheld: HashSet::new(),
+            withheld: HashSet::default(),
             all_withheld: false,
             stamps: [0; STAMPS],
         }
