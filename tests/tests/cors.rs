@@ -1,18 +1,11 @@
 //! Pages of other origins: what a browser is told, and what a real one makes of it.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::Duration;
+use std::net::{SocketAddr, TcpListener};
 
+use e2e::browser::{Browser, Page};
 use e2e::http::Client;
 use e2e::pserve::{Pserve, Site};
 use serde_json::{Value, json};
-
-/// Longer than a browser takes to start on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 fn start(origins: &str, rest: &str) -> (Site, Pserve) {
     let site = Site::new();
@@ -80,85 +73,6 @@ fn errors_carry_the_headers_too() {
     assert_eq!(pserve.client().get("/healthz").expect(200).header("vary"), Some("origin"));
 }
 
-/// A web server with one page, which reports what its script found.
-struct Page {
-    address: SocketAddr,
-    reports: Receiver<Value>,
-}
-
-impl Page {
-    fn serve(script: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (send, reports) = channel();
-        // It ends with the test's process: nobody else knows its port.
-        thread::spawn(move || {
-            for mut stream in listener.incoming().map_while(Result::ok) {
-                let (script, send) = (script.clone(), send.clone());
-                thread::spawn(move || {
-                    let Some((line, body)) = request(&mut stream) else { return };
-                    let page = if line.starts_with("GET /page") {
-                        format!("<!doctype html><title>page</title><script>{script}</script>")
-                    } else {
-                        if line.starts_with("POST /report") {
-                            let _ = send.send(serde_json::from_str(&body).unwrap_or_default());
-                        }
-                        String::new()
-                    };
-                    let head =
-                        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length:";
-                    let _ = write!(stream, "{head} {}\r\n\r\n{page}", page.len());
-                });
-            }
-        });
-        Self { address, reports }
-    }
-}
-
-fn request(stream: &mut TcpStream) -> Option<(String, String)> {
-    let mut text = String::new();
-    let mut buffer = [0; 4096];
-    loop {
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| {
-                line.to_lowercase()
-                    .strip_prefix("content-length:")
-                    .and_then(|value| value.trim().parse().ok())
-            });
-            if body.len() >= length.unwrap_or(0) {
-                return Some((head.lines().next()?.to_owned(), body.to_owned()));
-            }
-        }
-        match stream.read(&mut buffer) {
-            Ok(length) if length > 0 => text.push_str(&String::from_utf8_lossy(&buffer[..length])),
-            _ => return None,
-        }
-    }
-}
-
-/// A real browser that has opened a page; killed when it is dropped.
-struct Browser(Child);
-
-impl Browser {
-    fn open(site: &Site, url: &str) -> Self {
-        let mut command = Command::new("chromium");
-        command
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-            .args(["--disable-dev-shm-usage", "--remote-debugging-port=0"])
-            .arg(format!("--user-data-dir={}", site.path("browser").display()))
-            .arg(url);
-        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// What a page's script finds out. `ask` makes a request and says what the page could see of the answer.
 const SCRIPT: &str = r#"
 const api = "API";
@@ -192,15 +106,15 @@ fn visit(host: &str, allowed: impl Fn(SocketAddr) -> String) -> (Value, String) 
     let site = Site::new();
     // The page's address must be in the configuration, and the script must know the host's: a port is chosen first.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let page = Page::serve(SCRIPT.replace("API", &format!("http://127.0.0.1:{port}")));
+    let page = Page::serve(&SCRIPT.replace("API", &format!("http://127.0.0.1:{port}")));
     site.ini(&format!(
         "[network]\nport={port}\n[cors]\nenabled=true\norigin_url={}\n[log]\naccess=true\n\
          [plugin_parms]\nsessman=backend=memory\n",
         allowed(page.address)
     ));
     let pserve = site.start();
-    let _browser = Browser::open(&site, &format!("http://{host}:{}/page", page.address.port()));
-    let report = page.reports.recv_timeout(PATIENCE).expect("the page reports");
+    let _browser = Browser::open(&site, &page.url(host));
+    let report = page.report();
     (report, pserve.log())
 }
 
@@ -262,9 +176,9 @@ fn a_page_of_the_same_site_writes_nothing_with_the_cookie_in_chromium() {
     let pserve = site.start();
     let created = pserve.client().post("/sessman/new", json!({ "user_id": "ann", "data": {} })).expect(201);
     let (id, address) = (created.member("session_id"), format!("http://{}", pserve.address()));
-    let page = Page::serve(NEIGHBOUR.replace("API", &address).replace("TOKEN", &id));
-    let _browser = Browser::open(&site, &format!("http://127.0.0.1:{}/page", page.address.port()));
-    let report = page.reports.recv_timeout(PATIENCE).expect("the page reports");
+    let page = Page::serve(&NEIGHBOUR.replace("API", &address).replace("TOKEN", &id));
+    let _browser = Browser::open(&site, &page.url("127.0.0.1"));
+    let report = page.report();
     assert_eq!(report["cookie"], format!("PS_SESSID={id}"));
     let found = pserve.client().get(&format!("/sessman/get?token={id}")).expect(200);
     assert_eq!((found.json()["data"].clone(), found.json()["version"].clone()), (json!({}), json!(1)));
