@@ -1,12 +1,12 @@
 //! `cargo xtask bench`: sessman, bare hyper and other session services side by side.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
 use crate::artifacts;
+use crate::npm;
 use crate::process::succeed;
 use crate::servers::Servers;
 use crate::tools::{self, Tool};
@@ -17,8 +17,6 @@ const TOOLS: &[Tool] = &[
     tools::WRK,
     Tool { program: "webdis", package: "webdis" },
     Tool { program: "redis-benchmark", package: "redis-tools" },
-    Tool { program: "node", package: "nodejs" },
-    Tool { program: "npm", package: "npm" },
 ];
 
 /// `cargo xtask bench`
@@ -60,22 +58,8 @@ fn build_peers(workspace: &Workspace) -> Result<()> {
     cargo.args(["build", "--release", "--locked", "--manifest-path"]).arg(source.join("peers/Cargo.toml"));
     cargo.arg("--target-dir").arg(workspace.target.join("peers"));
     succeed(&mut cargo).context("the peers could not be built")?;
-    install_express(&source.join("express"), &workspace.target.join("express"))
-}
-
-fn install_express(source: &Path, folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder)?;
-    let lock = fs::read_to_string(source.join("package-lock.json"))?;
-    for file in ["package.json", "package-lock.json", "server.mjs"] {
-        fs::copy(source.join(file), folder.join(file)).with_context(|| file.to_owned())?;
-    }
-    // Written last, so that an installation that was cut short is begun anew.
-    let stamp = folder.join("installed");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == lock) {
-        return Ok(());
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--omit=dev", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder);
-    succeed(&mut npm)?;
-    fs::write(&stamp, lock).with_context(|| format!("could not write {}", stamp.display()))
+    let (express, folder) = (source.join("express"), workspace.target.join("express"));
+    npm::install(&express, &folder)?;
+    fs::copy(express.join("server.mjs"), folder.join("server.mjs")).context("server.mjs")?;
+    Ok(())
 }

@@ -7,7 +7,7 @@
 //! - [`new`]: `cargo xtask new` makes a plugin of one's own from the template.
 //!
 //! What these share: [`workspace`] finds the project and speaks to cargo, [`artifacts`] builds the files that ship,
-//! [`process`] starts programs and stops servers, [`tools`] and [`wheels`] install what is
+//! [`process`] starts programs and stops servers, [`tools`], [`wheels`] and [`npm`] install what is
 //! missing.
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
@@ -17,6 +17,7 @@ mod deny;
 mod fuzz;
 mod mongodb;
 mod new;
+mod npm;
 mod process;
 mod redis;
 mod report;

@@ -11,7 +11,7 @@ use crate::process::{line_of, succeed};
 use crate::report::Tally;
 use crate::servers::Servers;
 use crate::workspace::Workspace;
-use crate::{artifacts, deny, tools, wheels};
+use crate::{artifacts, deny, npm, tools, wheels};
 
 /// One check.
 pub(crate) struct Stage {
@@ -134,6 +134,7 @@ fn doctest(checks: &Checks, findings: &mut Findings) -> Result<()> {
 fn end_to_end(checks: &Checks, findings: &mut Findings) -> Result<()> {
     tools::ensure(tools::END_TO_END)?;
     wheels::install_all(&checks.workspace.tools());
+    npm::install_for_tests(&checks.workspace);
     checks.tests(&["--test", "*"], findings)
 }
 

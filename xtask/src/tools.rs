@@ -12,7 +12,7 @@ pub(crate) struct Tool {
     pub(crate) package: &'static str,
 }
 
-/// What the end to end tests call: the JavaScript client's requests run under Node, strace shows that a write is on the
+/// What the end to end tests call: the JavaScript package runs under Node, strace shows that a write is on the
 /// disk before its answer, libfaketime comes with faketime and lets the wall clock jump, curl and openssl speak TLS and
 /// HTTP/2 as others do, nginx and Caddy are proxies in front, and Chromium says what a page of another origin may do.
 pub(crate) const END_TO_END: &[Tool] = &[
