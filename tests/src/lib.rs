@@ -8,6 +8,7 @@ pub mod faults;
 pub mod history;
 pub mod hostile;
 pub mod http;
+pub mod javascript;
 pub mod nginx;
 pub mod proxy;
 pub mod pserve;

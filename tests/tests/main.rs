@@ -15,6 +15,8 @@ mod hand_over;
 mod histories;
 mod hostile;
 mod javascript_class;
+mod javascript_client;
+mod javascript_examples;
 mod keys;
 mod lifecycle;
 mod lifetimes;
