@@ -16,6 +16,7 @@ mod documents;
 mod door;
 mod ids;
 mod ini;
+pub mod instance;
 mod json5;
 pub mod log;
 mod pieces;

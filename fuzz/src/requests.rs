@@ -1,17 +1,15 @@
 //! Requests to the session routes, through the ABI as the host makes them.
 
-mod instance;
-
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use sessman::id::SessionId;
 
-use self::instance::{Answer, Call, Instance};
 use crate::choice::{one_of, optional};
 use crate::data::TEXTS;
 use crate::door::{Door, door};
+use crate::instance::{Answer, Call, Instance};
 use crate::pieces::{self, JSON, text};
 
 const ROUTES: &[&str] = &["new", "login", "get", "profile", "update", "touch", "validate", "end", "logout"];

@@ -7,7 +7,9 @@ use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RBox, ROption, RResult, RSlice, RStr};
 use plugin_api::abi::host::{RawHost, RawHost_TO};
 use plugin_api::abi::plugin::RawPluginBox;
-use plugin_api::abi::request::{RawAddress, RawHeaderRef, RawPrincipalRef, RawRequest, RawRequest_TO};
+use plugin_api::abi::request::{
+    RawAddress, RawHeaderRef, RawPrincipalRef, RawRequest, RawRequest_TO, RawRequestRef,
+};
 use plugin_api::extension::RawExtension;
 use plugin_api::sdk::export::root_module;
 use serde_json::Value;
@@ -16,18 +18,29 @@ use tokio::runtime::{Builder, Runtime};
 
 /// A request.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Call {
-    pub(super) route: usize,
-    pub(super) method: &'static str,
-    pub(super) query: String,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: Vec<u8>,
-    pub(super) cross_site: bool,
+pub struct Call {
+    /// Index into the plugin's routes.
+    pub route: usize,
+    /// As received.
+    pub method: &'static str,
+    /// Without `?`.
+    pub query: String,
+    /// In lower case, and their values.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Whether a page of another origin sent it.
+    pub cross_site: bool,
 }
 
 impl Call {
+    /// As it crosses the boundary.
+    pub fn raw(&self) -> RawRequestRef<'_> {
+        RawRequest_TO::from_ptr(RRef::new(self), TD_Opaque)
+    }
+
     /// The request with `id` wherever `mark` is.
-    pub(super) fn with_id(&self, mark: &str, id: &str) -> Self {
+    pub fn with_id(&self, mark: &str, id: &str) -> Self {
         let headers = self.headers.iter().map(|(name, value)| (*name, value.replace(mark, id))).collect();
         let body = match std::str::from_utf8(&self.body) {
             Ok(text) => text.replace(mark, id).into_bytes(),
@@ -38,34 +51,46 @@ impl Call {
 }
 
 /// What came of it.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Names and values.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    pub(super) fn json(&self) -> Value {
+    /// The body, if it is JSON.
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    pub(super) fn text(&self) -> String {
+    /// The body as text.
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
 /// An instance that serves, with sessions in memory.
-pub(super) struct Instance {
-    runtime: Runtime,
-    raw: RawPluginBox,
+pub struct Instance {
+    /// Futures of `raw` are polled on it.
+    pub runtime: Runtime,
+    /// As the host sees it.
+    pub raw: RawPluginBox,
 }
 
 impl Instance {
-    pub(super) fn start() -> Self {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When the plugin refuses.
+    pub fn start() -> Self {
         let runtime = Builder::new_current_thread().build().expect("a runtime starts");
         let prepare = root_module::<Sessman>().prepare();
         let raw = match prepare(RawHost_TO::from_ptr(RBox::new(Host), TD_Opaque)) {
@@ -78,11 +103,12 @@ impl Instance {
         Self { runtime, raw }
     }
 
+    /// The plugin's answer.
+    ///
     /// # Panics
     /// When the plugin does.
-    pub(super) fn answer(&self, call: &Call) -> Answer {
-        let request = RawRequest_TO::from_ptr(RRef::new(call), TD_Opaque);
-        match self.runtime.block_on(self.raw.handle(request)) {
+    pub fn answer(&self, call: &Call) -> Answer {
+        match self.runtime.block_on(self.raw.handle(call.raw())) {
             RResult::ROk(response) => Answer {
                 status: response.status,
                 headers: response
