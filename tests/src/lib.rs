@@ -3,6 +3,7 @@
 //! `cargo xtask test` sets the environment that is read here; its `test` module lists it.
 
 pub mod browser;
+pub mod container;
 pub mod echo;
 pub mod faults;
 pub mod history;

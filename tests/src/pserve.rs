@@ -108,20 +108,32 @@ impl Site {
     /// # Panics
     /// When it neither listens nor ends.
     pub fn try_start_with(&self, environment: &[(&str, &str)]) -> Result<Pserve, String> {
-        let log = self.path("pserve.log");
+        let mut command = Command::new(artifacts().join("pserve"));
+        command.arg("-i").arg(self.path("pserve.ini")).current_dir("/");
+        command.env_remove("MONGODB_URI").env_remove("REDIS_URL").envs(environment.iter().copied());
+        Pserve::spawn(command, self.path("pserve.log"))
+    }
+}
+
+/// A running `pserve`; killed when it is dropped.
+pub struct Pserve {
+    child: Child,
+    address: String,
+    log: PathBuf,
+}
+
+impl Pserve {
+    /// Starts it by a command, with its log at the end of a file, and waits until it listens.
+    ///
+    /// # Errors
+    /// What it wrote before it ended.
+    ///
+    /// # Panics
+    /// When it neither listens nor ends.
+    pub fn spawn(mut command: Command, log: PathBuf) -> Result<Self, String> {
         let log_file = fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
-        let mut child = Command::new(artifacts().join("pserve"))
-            .arg("-i")
-            .arg(self.path("pserve.ini"))
-            .current_dir("/")
-            .env_remove("MONGODB_URI")
-            .env_remove("REDIS_URL")
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log_file)
-            .spawn()
-            .expect("pserve starts (run `cargo xtask test`)");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
+        let mut child = command.spawn().expect("pserve starts (run `cargo xtask test`)");
         let stdout = child.stdout.take().expect("its output is piped");
         let (send, lines) = mpsc::channel();
         thread::spawn(move || {
@@ -129,7 +141,7 @@ impl Site {
                 let _ = send.send(line);
             }
         });
-        let mut pserve = Pserve { child, address: String::new(), log };
+        let mut pserve = Self { child, address: String::new(), log };
         match lines.recv_timeout(PATIENCE) {
             Ok(line) => {
                 let url = line.strip_prefix("pserve: listening on ");
@@ -146,24 +158,25 @@ impl Site {
             }
         }
     }
-}
 
-/// A running `pserve`; killed when it is dropped.
-pub struct Pserve {
-    child: Child,
-    address: String,
-    log: PathBuf,
-}
-
-impl Pserve {
     /// `host:port`.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Its process id.
+    /// Its process id, also where what was started is a program that runs it.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        let mut pid = self.child.id();
+        let read =
+            |pid: u32, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        while read(pid, "comm").trim_end() != "pserve" {
+            let children = read(pid, &format!("task/{pid}/children"));
+            let Some(child) = children.split_whitespace().next().and_then(|child| child.parse().ok()) else {
+                return self.child.id();
+            };
+            pid = child;
+        }
+        pid
     }
 
     /// What it holds in memory, in KiB.
@@ -199,7 +212,7 @@ impl Pserve {
     /// # Panics
     /// When it is not there any more.
     pub fn signal(&self, signal: Signal) {
-        send_signal(&self.child, signal);
+        send_signal_to(self.pid(), signal);
     }
 
     /// Ends it at once, as `kill -9` does.
@@ -245,7 +258,11 @@ impl Drop for Pserve {
 
 /// Sends a signal to a process that was started here.
 pub(crate) fn send_signal(child: &Child, signal: Signal) {
-    let pid = Pid::from_raw(child.id().cast_signed()).expect("a process id");
+    send_signal_to(child.id(), signal);
+}
+
+fn send_signal_to(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid.cast_signed()).expect("a process id");
     kill_process(pid, signal).expect("it takes the signal");
 }
 

@@ -7,6 +7,7 @@ mod compat;
 mod configuration;
 mod cors;
 mod counters;
+mod deploy;
 mod durability;
 mod encryption;
 mod events;

@@ -50,7 +50,7 @@ fn the_shipped_mongodb_configuration_is_accepted() {
     site.write("pserve.ini", read("config/pserve.ini").replace("port = 6123", "port = 0"));
     site.write("sessman.json", read("config/sessman.mongodb.json"));
     // Nothing listens there: the configuration is good, the store is away.
-    let environment = [("MONGODB_HOST", "127.0.0.1:1"), ("MONGODB_PASSWORD", "p:w/@%")];
+    let environment = [("MONGODB_URI", "127.0.0.1:1"), ("MONGODB_PASSWORD", "p:w/@%")];
     let pserve = site.try_start_with(&environment).unwrap();
     pserve.client().get("/readyz").expect(503);
     let answer = pserve.client().send("POST", "/sessman/new", "").expect(503);

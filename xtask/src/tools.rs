@@ -15,6 +15,7 @@ pub(crate) struct Tool {
 /// What the end to end tests call: the JavaScript package runs under Node, strace shows that a write is on the
 /// disk before its answer, libfaketime comes with faketime and lets the wall clock jump, curl and openssl speak TLS and
 /// HTTP/2 as others do, nginx and Caddy are proxies in front, and Chromium says what a page of another origin may do.
+/// What `deploy` holds is read by Compose, systemd and ShellCheck, and bubblewrap runs it in what a container would be.
 pub(crate) const END_TO_END: &[Tool] = &[
     Tool { program: "node", package: "nodejs" },
     Tool { program: "strace", package: "strace" },
@@ -25,6 +26,10 @@ pub(crate) const END_TO_END: &[Tool] = &[
     Tool { program: "caddy", package: "caddy" },
     Tool { program: "chromium", package: "chromium" },
     Tool { program: "sqlite3", package: "sqlite3" },
+    Tool { program: "bwrap", package: "bubblewrap" },
+    Tool { program: "docker-compose", package: "docker-compose" },
+    Tool { program: "shellcheck", package: "shellcheck" },
+    Tool { program: "systemd-analyze", package: "systemd" },
 ];
 
 /// Makes more load than a client of ours, on less of the machine.
