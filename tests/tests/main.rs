@@ -32,6 +32,7 @@ mod openapi;
 mod outage;
 mod plugins;
 mod proxies;
+mod python_client;
 mod races;
 mod readme;
 mod redis_faults;
