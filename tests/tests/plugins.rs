@@ -22,7 +22,7 @@ fn a_plugin_that_panics_answers_500_and_the_others_go_on() {
     let client = pserve.client();
     let id = client.post("/sessman/new", json!({})).expect(201).member("session_id");
     for _ in 0..3 {
-        for path in ["handle", "poll", "drop", "payload"] {
+        for path in ["now", "now-payload", "handle", "poll", "drop", "payload"] {
             let error = client.get(&format!("/misbehaves/{path}")).expect(500).member("error");
             assert!(!error.contains("panics"), "the panic's text is for the log: {error}");
         }

@@ -80,7 +80,9 @@ impl Plugin for Misbehaves {
 
     fn routes(&self) -> Vec<Route> {
         const GET: &[&str] = &["GET"];
-        const PATHS: [&str; 11] = [
+        const PATHS: [&str; 13] = [
+            "now",
+            "now-payload",
             "handle",
             "poll",
             "drop",
@@ -121,6 +123,14 @@ impl Plugin for Misbehaves {
             "panic-in-metrics" => panic!("this plugin panics in metrics"),
             "silent-metrics" => pending().await,
             _ => String::new(),
+        }
+    }
+
+    fn handle_now(&self, request: Request<'_>) -> Option<Response> {
+        match request.path_below_mount() {
+            "now" => panic!("this plugin panics in handle_now"),
+            "now-payload" => std::panic::panic_any(Bomb),
+            _ => None,
         }
     }
 
