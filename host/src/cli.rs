@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use tracing::Level;
 
 use crate::config;
+use crate::generate::Generate;
 
 /// What the user asked for.
 #[derive(Debug, Parser)]
@@ -46,6 +47,9 @@ pub enum Command {
     /// Asks a running host whether it is ready.
     #[command(long_about = HEALTHCHECK, after_long_help = HEALTHCHECK_EXAMPLES)]
     Healthcheck(Healthcheck),
+    /// Writes man pages and shell completions.
+    #[command(after_long_help = GENERATE_EXAMPLES)]
+    Generate(Generate),
     /// Tries one plugin. The host starts itself so, because a broken library may end the process that opens it.
     #[command(hide = true)]
     Probe {
@@ -147,6 +151,13 @@ Examples:
   HEALTHCHECK CMD [\"pserve\", \"-i\", \"/etc/pserve/pserve.ini\", \"healthcheck\"]   in a Dockerfile
 
 Exit codes: 0 it is, 1 it is not or does not answer, 2 a wrong command line.";
+
+const GENERATE_EXAMPLES: &str = "\
+Examples:
+  pserve generate ~/.local/share   for one user; zsh wants ~/.local/share/zsh/site-functions in its fpath
+  pserve generate /usr/local/share
+
+Exit codes: 0 written, 1 a file could not be, 2 a wrong command line.";
 
 fn level(text: &str) -> Result<Level, String> {
     config::parse_level(text).ok_or_else(|| "expected error, warn, info, debug or trace".into())

@@ -7,12 +7,14 @@
 //! - `lifecycle`: reload, load, unload while requests go on; `hand_over`: the moment in which it happens
 //! - [`log`]: where log lines go
 //! - [`check`], [`healthcheck`]: the commands that look at the files, or at a running host
+//! - [`generate`]: man pages and completions, from the command line
 //! - [`host`]: the life of the process, in which all of them meet
 
 pub mod check;
 pub mod cli;
 pub mod config;
 mod error;
+pub mod generate;
 mod hand_over;
 pub mod healthcheck;
 pub mod host;

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use pserve::check::Findings;
 use pserve::cli::{Cli, Command, Healthcheck};
 use pserve::config::Config;
+use pserve::generate;
 use pserve::healthcheck::{self, Question};
 use pserve::host::Host;
 use pserve::log;
@@ -36,6 +37,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             let findings = Findings::of(&cli.ini_file);
             print(&if *json { findings.plugins_json()? } else { findings.plugins_table()? })?;
         }
+        Some(Command::Generate(into)) => generate::write(&Cli::command(), into)?,
         Some(Command::Healthcheck(asked)) => print(healthcheck(cli, asked)?)?,
     }
     Ok(ExitCode::SUCCESS)

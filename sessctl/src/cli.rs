@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use pserve::generate::Generate;
 use sessman::id::Handle;
 
 use crate::failure::Usage;
@@ -108,6 +109,9 @@ pub(crate) enum Command {
     /// Looks for what is wrong with store and configuration.
     #[command(after_long_help = DOCTOR)]
     Doctor,
+    /// Writes man pages and shell completions; needs no configuration.
+    #[command(after_long_help = GENERATE)]
+    Generate(Generate),
 }
 
 /// Where a running pserve is.
@@ -321,6 +325,11 @@ Examples:
   sessctl doctor --json | jq '.findings[] | select(.level != \"good\")'
 
 Exit codes: 1 if it found a fault, 3 if the store cannot be reached; hints are none.";
+
+const GENERATE: &str = "\
+Examples:
+  sessctl generate ~/.local/share   for one user; zsh wants ~/.local/share/zsh/site-functions in its fpath
+  sessctl generate /usr/local/share";
 
 #[cfg(test)]
 mod tests {

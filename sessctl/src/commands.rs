@@ -15,6 +15,8 @@ mod stats;
 mod verify;
 
 use anyhow::Result;
+use clap::CommandFactory as _;
+use pserve::generate;
 
 use crate::cli::{self, Cli, Command};
 use crate::output::Output;
@@ -23,29 +25,28 @@ use crate::site::Site;
 /// Does what the command line says.
 pub(crate) async fn run(cli: &Cli) -> Result<()> {
     let output = Output { json: cli.json };
-    if let Command::Verify { file } = &cli.command {
-        return verify::run(file, output);
-    }
-    let site = Site::load(&cli.source(), cli.instance.as_deref())?;
+    // `verify` and `generate` need no configuration.
+    let site = || Site::load(&cli.source(), cli.instance.as_deref());
     match &cli.command {
-        Command::Stats(at) => stats::run(&site, at.url.as_deref(), output).await,
-        Command::List(options) => list::run(&site, options, output).await,
-        Command::Show { handle } => show::run(&site, cli::handle(handle)?, output).await,
+        Command::Stats(at) => stats::run(&site()?, at.url.as_deref(), output).await,
+        Command::List(options) => list::run(&site()?, options, output).await,
+        Command::Show { handle } => show::run(&site()?, cli::handle(handle)?, output).await,
         Command::End { handles, at } => {
             let handles = handles.iter().map(|text| cli::handle(text)).collect::<Result<Vec<_>, _>>()?;
-            end::sessions(&site, &handles, at.url.as_deref(), output).await
+            end::sessions(&site()?, &handles, at.url.as_deref(), output).await
         }
         Command::EndUser { user, at, confirmation } => {
-            end::user(&site, user, at.url.as_deref(), confirmation.yes, output).await
+            end::user(&site()?, user, at.url.as_deref(), confirmation.yes, output).await
         }
-        Command::Cleanup(at) => cleanup::run(&site, at.url.as_deref(), output).await,
-        Command::Backup { file } => backup::run(&site, file, output).await,
+        Command::Cleanup(at) => cleanup::run(&site()?, at.url.as_deref(), output).await,
+        Command::Backup { file } => backup::run(&site()?, file, output).await,
         Command::Verify { file } => verify::run(file, output),
-        Command::Restore(options) => restore::run(&site, options, output).await,
-        Command::Migrate(options) => migrate::run(&site, options, output).await,
-        Command::Ping => ping::run(&site, output).await,
-        Command::Connect { arguments } => connect::run(&site, arguments),
-        Command::Monitor { interval, count } => monitor::run(&site, *interval, *count, output).await,
-        Command::Doctor => doctor::run(&site, output).await,
+        Command::Restore(options) => restore::run(&site()?, options, output).await,
+        Command::Migrate(options) => migrate::run(&site()?, options, output).await,
+        Command::Ping => ping::run(&site()?, output).await,
+        Command::Connect { arguments } => connect::run(&site()?, arguments),
+        Command::Monitor { interval, count } => monitor::run(&site()?, *interval, *count, output).await,
+        Command::Doctor => doctor::run(&site()?, output).await,
+        Command::Generate(into) => Ok(generate::write(&Cli::command(), into)?),
     }
 }
