@@ -15,6 +15,7 @@ pub mod proxy;
 pub mod pserve;
 pub mod races;
 pub mod redis;
+pub mod release;
 pub mod schemathesis;
 pub mod sessctl;
 pub mod standin;

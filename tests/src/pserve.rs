@@ -257,7 +257,10 @@ impl Drop for Pserve {
 }
 
 /// Sends a signal to a process that was started here.
-pub(crate) fn send_signal(child: &Child, signal: Signal) {
+///
+/// # Panics
+/// When it is not there any more.
+pub fn send_signal(child: &Child, signal: Signal) {
     send_signal_to(child.id(), signal);
 }
 

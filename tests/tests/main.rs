@@ -36,6 +36,7 @@ mod python_client;
 mod races;
 mod readme;
 mod redis_faults;
+mod release;
 mod sessctl;
 mod sessctl_moves;
 mod sessions;

@@ -1,6 +1,7 @@
 //! The files that ship, and the plugins that only the tests load.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
@@ -17,12 +18,18 @@ const SHIPPED_PLUGINS: &[&str] = &["sessman-plugin"];
 /// Running and testing share this one command line: cargo unites the features of everything it builds together, so
 /// that a `--workspace` build, with the tests' own dependencies in it, could pass where the shipped files fail.
 pub(crate) fn build_shipped(workspace: &Workspace) -> Result<()> {
-    let mut cargo = workspace.cargo();
-    cargo.args(["build", "--release", "--package", HOST, "--package", ADMINISTRATION]);
-    for plugin in SHIPPED_PLUGINS {
-        cargo.args(["--package", plugin]);
-    }
-    succeed(&mut cargo).context("the shipped files could not be built")
+    build_shipped_with(workspace.cargo().arg("build"))
+}
+
+/// As [`build_shipped`], by a `cargo build` with arguments of its own.
+pub(crate) fn build_shipped_with(build: &mut Command) -> Result<()> {
+    succeed(build.arg("--release").args(package_arguments())).context("the shipped files could not be built")
+}
+
+/// What names to cargo the packages that ship.
+pub(crate) fn package_arguments() -> impl Iterator<Item = &'static str> {
+    let packages = [HOST, ADMINISTRATION].into_iter().chain(SHIPPED_PLUGINS.iter().copied());
+    packages.flat_map(|package| ["--package", package])
 }
 
 /// Builds, in the release profile too, every other plugin of the workspace: the tests load them next to the shipped.
@@ -60,5 +67,14 @@ fn library(package: &str) -> String {
 
 /// The host's program file, without a folder.
 pub(crate) fn host_file() -> String {
-    format!("{HOST}{}", std::env::consts::EXE_SUFFIX)
+    program_file(HOST)
+}
+
+/// The program files that ship, without a folder.
+pub(crate) fn program_files() -> [String; 2] {
+    [HOST, ADMINISTRATION].map(program_file)
+}
+
+fn program_file(package: &str) -> String {
+    format!("{package}{}", std::env::consts::EXE_SUFFIX)
 }

@@ -4,6 +4,7 @@
 //! - [`mod@test`]: `cargo xtask test` runs every check and every test, and installs what they need.
 //! - [`mod@bench`]: `cargo xtask bench` measures side by side.
 //! - [`fuzz`]: `cargo xtask fuzz` tries the doors with inputs that reach ever more of the code.
+//! - [`dist`]: `cargo xtask dist` makes the packages of a release.
 //! - [`new`]: `cargo xtask new` makes a plugin of one's own from the template.
 //!
 //! What these share: [`workspace`] finds the project and speaks to cargo, [`artifacts`] builds the files that ship,
@@ -14,6 +15,7 @@
 mod artifacts;
 mod bench;
 mod deny;
+mod dist;
 mod fuzz;
 mod mongodb;
 mod new;
@@ -56,6 +58,8 @@ enum Command {
     Test(test::Options),
     /// Tries what comes in from outside with a million inputs each, picked by the code they reach.
     Fuzz(fuzz::Options),
+    /// Makes the packages of a release: a tarball and a Debian package.
+    Dist(dist::Options),
     /// Makes a plugin of one's own from the template.
     New(new::Options),
 }
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Command::Soak(options) => soak::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Dist(options) => dist::run(&options),
         Command::New(options) => new::run(&options),
     };
     outcome.unwrap_or_else(|error| {

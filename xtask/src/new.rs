@@ -66,7 +66,8 @@ fn fill_in(template: &Path, folder: &Path, values: &[(&str, String)]) -> Result<
     Ok(())
 }
 
-fn filled(text: &str, values: &[(&str, String)]) -> Result<String> {
+/// Fills in `{{name}}` for each name.
+pub(crate) fn filled(text: &str, values: &[(&str, String)]) -> Result<String> {
     let mut text = text.to_owned();
     for (placeholder, value) in values {
         text = text.replace(&format!("{{{{{placeholder}}}}}"), value);

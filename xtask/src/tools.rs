@@ -15,7 +15,8 @@ pub(crate) struct Tool {
 /// What the end to end tests call: the JavaScript package runs under Node, strace shows that a write is on the
 /// disk before its answer, libfaketime comes with faketime and lets the wall clock jump, curl and openssl speak TLS and
 /// HTTP/2 as others do, nginx and Caddy are proxies in front, and Chromium says what a page of another origin may do.
-/// What `deploy` holds is read by Compose, systemd and ShellCheck, and bubblewrap runs it in what a container would be.
+/// What `deploy` holds is read by Compose, systemd and ShellCheck, and bubblewrap runs it in what a container would be. Man
+/// pages and completions are read by those who will read them.
 pub(crate) const END_TO_END: &[Tool] = &[
     Tool { program: "node", package: "nodejs" },
     Tool { program: "strace", package: "strace" },
@@ -30,6 +31,17 @@ pub(crate) const END_TO_END: &[Tool] = &[
     Tool { program: "docker-compose", package: "docker-compose" },
     Tool { program: "shellcheck", package: "shellcheck" },
     Tool { program: "systemd-analyze", package: "systemd" },
+    Tool { program: "mandoc", package: "mandoc" },
+    Tool { program: "fish", package: "fish" },
+    Tool { program: "zsh", package: "zsh" },
+];
+
+/// What packs a release, and looks into it.
+pub(crate) const PACKING: &[Tool] = &[
+    Tool { program: "dpkg-deb", package: "dpkg" },
+    Tool { program: "readelf", package: "binutils" },
+    Tool { program: "tar", package: "tar" },
+    Tool { program: "xz", package: "xz-utils" },
 ];
 
 /// Makes more load than a client of ours, on less of the machine.

@@ -31,6 +31,13 @@ impl Workspace {
         cargo_in(&self.root)
     }
 
+    /// A git command on this workspace.
+    pub(crate) fn git(&self) -> Command {
+        let mut git = Command::new("git");
+        git.current_dir(&self.root);
+        git
+    }
+
     /// Names of the packages of another project, which `manifest` is of, that build a cdylib.
     pub(crate) fn plugins_of(&self, manifest: &Path) -> Result<Vec<String>> {
         Ok(plugins(&metadata(&self.root, manifest)?))

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
 mod backup;
+mod dist;
 mod faults;
 mod histories;
 mod hostile;
@@ -19,6 +20,7 @@ type Demonstration = (&'static str, fn() -> ExitCode);
 
 const DEMONSTRATIONS: &[Demonstration] = &[
     ("backup", backup::run_all),
+    ("dist", dist::run),
     ("faults", faults::run),
     ("histories", histories::run),
     ("hostile", hostile::run),
