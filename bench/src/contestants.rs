@@ -71,8 +71,12 @@ fn sessman_dialect(scene: Scene) -> Dialect {
 }
 
 pub(crate) fn sessman(store: Store, scene: Scene) -> Result<Running> {
+    sessman_with(store, store.config("bench").context("the store is not there")?, scene)
+}
+
+/// sessman with this configuration of the store.
+pub(crate) fn sessman_with(store: Store, mut config: Value, scene: Scene) -> Result<Running> {
     let site = Site::new();
-    let mut config = store.config("bench").context("the store is not there")?;
     let mut pids = Vec::new();
     let redis = match store {
         // One of its own, on the server's core.
@@ -86,9 +90,16 @@ pub(crate) fn sessman(store: Store, scene: Scene) -> Result<Running> {
             config["max_memory_bytes"] = json!(8_u64 << 30);
             None
         }
-        _ => None,
+        // So much that sessions are read from memory, however many there are.
+        Store::Sqlite => {
+            config["cache_bytes"] = json!(4_u64 << 30);
+            None
+        }
+        Store::MongoDb | Store::RedisCluster => None,
     };
     site.sessman(&config.to_string());
+    // Of the limits, the one that the load would go beyond.
+    site.ini("[limits]\nmax_connections=8192\n[plugin_parms]\nsessman=json=sessman.json");
     let pserve = scene.cores.during(|| site.start())?;
     pids.push(pserve.pid());
     let address = pserve.address().to_owned();

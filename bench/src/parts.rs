@@ -11,7 +11,7 @@ use e2e::store::Store;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::contestants::{PEERS, SESSMAN, bare, sessman};
+use crate::contestants::{PEERS, SESSMAN, bare, sessman, sessman_with};
 use crate::machine;
 use crate::measure::{Effort, Entry, compare, median};
 use crate::pin::Cores;
@@ -28,6 +28,7 @@ pub(crate) const ALL: &[Part] = &[
     ("sessions", sessions),
     ("bodies", bodies),
     ("cores", cores),
+    ("mongodb", mongodb),
     ("footprint", footprint),
 ];
 
@@ -262,6 +263,41 @@ fn cores(effort: Effort) -> Result<String> {
     }
     let columns = ["service", "request", "requests per CPU-second, one core", "two cores", "ratio"];
     Ok(format!("## Cores\n\n{}\n", table(&columns, &rows)))
+}
+
+/// What sessman adds to the driver: the server in it is not MongoDB's own, and is not what is measured.
+fn mongodb(effort: Effort) -> Result<String> {
+    const TITLE: &str = "## MongoDB: get beside the driver alone";
+    let Some(config) = Store::MongoDb.config("bench") else {
+        return Ok(format!("{TITLE}\n\nNot measured: there is no server.\n\n"));
+    };
+    let text = |key: &str| config[key].as_str().unwrap_or_default().to_owned();
+    let (uri, database) = (text("server_url"), text("database"));
+    let running = sessman_with(Store::MongoDb, config, Scene::USUAL)?;
+    let limit = bare(&running, Scene::USUAL)?;
+    let mut seen: Vec<Vec<f64>> = Vec::new();
+    for _ in 0..effort.rounds {
+        let mut command = Command::new(e2e::artifacts().join("mongo_loop"));
+        command.arg(&database).arg(effort.duration.as_secs().to_string()).env("MONGODB_URI", &uri);
+        let output = Cores::First.during(|| command.output())??;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let row: Result<Vec<f64>, _> = said.split_whitespace().map(str::parse).collect();
+        let row = row?;
+        ensure!(row.len() == 3, "mongo_loop: {}", String::from_utf8_lossy(&output.stderr));
+        seen.push(row);
+    }
+    let of = |column: usize| median(seen.iter().map(|row| row[column]).collect());
+    let entries =
+        [&limit, &running].map(|running| Entry { running, kind: Kind::Get, connections: CONNECTIONS });
+    let outcomes = compare(&entries, effort, Cores::Second)?;
+    let mut rows =
+        vec![vec!["the driver alone".to_owned(), thousands(of(0)), format!("{:.1} µs", of(1)), time(of(2))]];
+    for (name, outcome) in [("bare hyper", outcomes[0]), ("sessman", outcomes[1])] {
+        let cpu = format!("{:.1} µs", 1e6 / outcome.per_cpu);
+        rows.push(vec![name.to_owned(), thousands(outcome.rate), cpu, time(outcome.p50)]);
+    }
+    let columns = ["program", "reads/s", "CPU a read, without the server's", "p50"];
+    Ok(format!("{TITLE}\n\n{}\n", table(&columns, &rows)))
 }
 
 /// Connections that do nothing.
