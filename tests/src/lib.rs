@@ -16,6 +16,7 @@ pub mod pserve;
 pub mod races;
 pub mod redis;
 pub mod release;
+pub mod reference;
 pub mod schemathesis;
 pub mod sessctl;
 pub mod standin;

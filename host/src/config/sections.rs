@@ -15,15 +15,23 @@ pub(crate) const PLUGIN_PARMS: &str = "plugin_parms";
 #[serde(default)]
 pub(crate) struct NetworkSection {
     /// IP address, or `localhost`.
+    ///
+    /// Default: `127.0.0.1`.
     #[serde(deserialize_with = "option")]
     pub(crate) bindto: Option<String>,
-    /// 0 takes any free port and prints it.
+    /// TCP port; 0 takes a free one and prints it.
+    ///
+    /// Default: 6123.
     #[serde(deserialize_with = "option")]
     pub(crate) port: Option<u16>,
     /// A Unix socket to listen on as well.
+    ///
+    /// Default: none.
     #[serde(deserialize_with = "option")]
     pub(crate) unix_socket: Option<String>,
-    /// Worker threads; 0 is one a processor.
+    /// Worker threads, at most 1024; 0 is one a processor.
+    ///
+    /// Default: 0.
     #[serde(deserialize_with = "option")]
     pub(crate) threads: Option<usize>,
 }
@@ -32,16 +40,24 @@ pub(crate) struct NetworkSection {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct SslSection {
-    /// Whether `bindto` and `port` speak TLS.
+    /// Whether `bindto` and `port` speak TLS, and HTTP/2 with it.
+    ///
+    /// Default: false.
     #[serde(deserialize_with = "option")]
     pub(crate) enabled: Option<bool>,
-    /// PEM file of the certificate and those between it and the root.
+    /// PEM file of the certificate and those between it and the root; read again on a reload.
+    ///
+    /// Default: none.
     #[serde(deserialize_with = "option")]
     pub(crate) certfile: Option<String>,
-    /// PEM file of its key.
+    /// PEM file of its key; read again on a reload.
+    ///
+    /// Default: none.
     #[serde(deserialize_with = "option")]
     pub(crate) keyfile: Option<String>,
-    /// `1.2` or `1.3`.
+    /// The oldest TLS that is spoken.
+    ///
+    /// Default: `1.2`.
     #[serde(deserialize_with = "option")]
     pub(crate) min_version: Option<String>,
 }
@@ -50,13 +66,19 @@ pub(crate) struct SslSection {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct PathsSection {
-    /// Directory of the plugin files.
+    /// Directory of the plugin files: every `*.so` in it is loaded.
+    ///
+    /// Default: `plugins`.
     #[serde(deserialize_with = "option")]
     pub(crate) plugins: Option<String>,
     /// Directory in which plugins keep their files.
+    ///
+    /// Default: `state`.
     #[serde(deserialize_with = "option")]
     pub(crate) state: Option<String>,
     /// File that holds the process id while the host runs.
+    ///
+    /// Default: none.
     #[serde(deserialize_with = "option")]
     pub(crate) pidfile: Option<String>,
 }
@@ -65,9 +87,13 @@ pub(crate) struct PathsSection {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct AuthSection {
-    /// One key, or `list:` of several.
+    /// A key, or `list:` and several.
+    ///
+    /// Default: none.
     pub(crate) apikey: Option<OneOrMany>,
     /// Whether `?apikey=` counts.
+    ///
+    /// Default: false.
     #[serde(deserialize_with = "option")]
     pub(crate) allow_query_key: Option<bool>,
 }
@@ -77,11 +103,17 @@ pub(crate) struct AuthSection {
 #[serde(default)]
 pub(crate) struct CorsSection {
     /// Whether pages of other origins may use the routes.
+    ///
+    /// Default: false.
     #[serde(deserialize_with = "option")]
     pub(crate) enabled: Option<bool>,
-    /// Their origins, or `*`.
+    /// Their origins, `list:` and several, or `*`.
+    ///
+    /// Default: none.
     pub(crate) origin_url: Option<OneOrMany>,
     /// Seconds that a browser may remember what it was allowed.
+    ///
+    /// Default: 3600.
     #[serde(deserialize_with = "option")]
     pub(crate) max_age: Option<u32>,
 }
@@ -90,7 +122,9 @@ pub(crate) struct CorsSection {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ProxySection {
-    /// Addresses, networks, or `unix`.
+    /// Addresses, networks and `unix`, after `list:`, whose Forwarded and X-Forwarded-... are believed.
+    ///
+    /// Default: none.
     pub(crate) trusted: Option<OneOrMany>,
 }
 
@@ -98,25 +132,39 @@ pub(crate) struct ProxySection {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct LimitsSection {
-    /// Bytes of a request body.
+    /// Bytes of a request's body.
+    ///
+    /// Default: 1048576.
     #[serde(deserialize_with = "option")]
     pub(crate) max_body: Option<usize>,
-    /// Until the headers of a request are complete.
+    /// Seconds until a request's headers are complete.
+    ///
+    /// Default: 10.
     #[serde(deserialize_with = "option")]
     pub(crate) header_timeout: Option<u64>,
-    /// Until the answer is there; the body of the request is read within it.
+    /// Seconds until the answer is there; the body of the request is read within it.
+    ///
+    /// Default: 30.
     #[serde(deserialize_with = "option")]
     pub(crate) request_timeout: Option<u64>,
-    /// That a connection may idle between two requests.
+    /// Seconds that a connection may idle between two requests.
+    ///
+    /// Default: 60.
     #[serde(deserialize_with = "option")]
     pub(crate) keepalive_timeout: Option<u64>,
-    /// Open connections.
+    /// Open connections; more wait.
+    ///
+    /// Default: 4096.
     #[serde(deserialize_with = "option")]
     pub(crate) max_connections: Option<usize>,
-    /// Requests being answered.
+    /// Requests being answered; beyond it 503.
+    ///
+    /// Default: 1024.
     #[serde(deserialize_with = "option")]
     pub(crate) max_in_flight: Option<usize>,
-    /// That requests get to end when the host stops.
+    /// Seconds that requests get to end when the host stops.
+    ///
+    /// Default: 10.
     #[serde(deserialize_with = "option")]
     pub(crate) shutdown_grace: Option<u64>,
 }
@@ -125,16 +173,24 @@ pub(crate) struct LimitsSection {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct LogSection {
-    /// `error`, `warn`, `info`, `debug` or `trace`.
+    /// How much is logged.
+    ///
+    /// Default: `info`.
     #[serde(deserialize_with = "option")]
     pub(crate) level: Option<String>,
-    /// `text` or `json`.
+    /// How a line of the log looks.
+    ///
+    /// Default: `text`.
     #[serde(deserialize_with = "option")]
     pub(crate) format: Option<String>,
-    /// File to append to instead of standard error.
+    /// File to append to; a reload opens it anew.
+    ///
+    /// Default: standard error.
     #[serde(deserialize_with = "option")]
     pub(crate) file: Option<String>,
-    /// Whether each request is logged.
+    /// Whether each request is logged, by its route alone; see docs/operations.md.
+    ///
+    /// Default: false.
     #[serde(deserialize_with = "option")]
     pub(crate) access: Option<bool>,
 }
@@ -143,21 +199,33 @@ pub(crate) struct LogSection {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct HostKeys {
-    /// `global`, `plugin`, `session` or `none`.
+    /// `global`: the key of `[auth]`; `plugin`: its own `apikey`; `session`: a live session; `none`: everyone.
+    ///
+    /// Default: `global` if `[auth]` has a key; else this machine alone.
     #[serde(deserialize_with = "option")]
     pub(crate) auth_type: Option<String>,
-    /// The instance's own key, or several.
+    /// The instance's own key, or several; means `auth_type=plugin`.
+    ///
+    /// Default: none.
     pub(crate) apikey: Option<OneOrMany>,
-    /// Where its routes are mounted, instead of `/<instance>`.
+    /// Where its routes are mounted.
+    ///
+    /// Default: `/<instance>`.
     #[serde(deserialize_with = "option")]
     pub(crate) route_path: Option<String>,
-    /// The plugin to make an instance of, instead of the one with the instance's name.
+    /// The plugin to make an instance of.
+    ///
+    /// Default: the line's name.
     #[serde(deserialize_with = "option")]
     pub(crate) plugin: Option<String>,
     /// With `auth_type=session`: the instance whose sessions count.
+    ///
+    /// Default: the only one that keeps sessions.
     #[serde(deserialize_with = "option")]
     pub(crate) session_plugin: Option<String>,
-    /// SHA-256 that the plugin's file must have.
+    /// The SHA-256 that the plugin's file must have; another file is not used.
+    ///
+    /// Default: any file.
     #[serde(deserialize_with = "option")]
     pub(crate) sha256: Option<String>,
 }

@@ -9,113 +9,187 @@ use serde_json::Value;
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct RawConfig {
-    /// `mongodb`, `redis`, `sqlite` or `memory`; if there is a `server_url` what its scheme says, `mongodb` without one,
-    /// else `sqlite`.
+    /// Where sessions are kept.
+    ///
+    /// Default: the scheme of `server_url`, `mongodb` if it has none; without a `server_url` `sqlite`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub backend: Option<String>,
-    /// MongoDB: `host:port[,host:port]`, or a whole `mongodb://` or `mongodb+srv://` URL. Without it the environment
-    /// variable `MONGODB_URI`, else `localhost:27017`. Redis: `host:port[,host:port]`, or a `redis://` or `rediss://`
-    /// URL. Without it `REDIS_URL`, else `localhost:6379`.
+    /// MongoDB: `host:port[,host:port]`, or a `mongodb://` or `mongodb+srv://` URL. Redis: `host:port[,host:port]`, or a
+    /// `redis://` or `rediss://` URL; several are a cluster.
+    ///
+    /// Default: `MONGODB_URI` of the environment, else `localhost:27017`; Redis: `REDIS_URL`, else `localhost:6379`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub server_url: Option<String>,
-    /// MongoDB, Redis: who to log in as.
+    /// Who to log in as, as it is, not escaped.
+    ///
+    /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     pub username: Option<String>,
-    /// MongoDB, Redis: the password, as it is, not escaped.
+    /// The password, as it is, not escaped. Redis takes one without a user, and an empty one for none.
+    ///
+    /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     pub password: Option<String>,
-    /// MongoDB: the database; `sessman`. Redis: its number; what the URL says, else 0.
+    /// MongoDB: the name of the database. Redis: its number.
+    ///
+    /// Default: `sessman`; Redis: what the URL says, else 0.
     #[serde(deserialize_with = "settings::loose::text_or_number")]
     pub database: Option<String>,
-    /// MongoDB: the collection; `sessions`. Redis: what the names of all keys begin with; the instance's name.
+    /// MongoDB: the collection. Redis: what the names of all keys begin with.
+    ///
+    /// Default: `sessions`; Redis: the instance's name.
     #[serde(deserialize_with = "settings::loose::option")]
     pub collection: Option<String>,
-    /// MongoDB: the database that knows the user; `database`.
+    /// MongoDB: the database that knows the user.
+    ///
+    /// Default: what the URL says, else `database`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub auth_source: Option<String>,
-    /// MongoDB, Redis: PEM file with the certificates of those who vouch for the servers, instead of the public ones. A
-    /// relative path begins in the state folder, as those of the other files do.
+    /// MongoDB, and Redis with `rediss://`: PEM file of those who vouch for the servers; a relative path begins in the
+    /// state folder, as with the files below. To MongoDB it turns TLS on.
+    ///
+    /// Default: the public authorities.
     #[serde(deserialize_with = "settings::loose::option")]
     pub tls_ca_file: Option<String>,
-    /// MongoDB: PEM file with our own certificate and its key, where the servers ask for one.
+    /// MongoDB: PEM file of a certificate to show and its key; turns TLS on.
+    ///
+    /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     pub tls_certificate_key_file: Option<String>,
-    /// Redis: PEM file with our own certificate, where the servers ask for one.
+    /// Redis with `rediss://`: PEM file of a certificate to show.
+    ///
+    /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     pub tls_certificate_file: Option<String>,
-    /// Redis: PEM file with the key of that certificate.
+    /// Redis with `rediss://`: PEM file of the key of that certificate.
+    ///
+    /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     pub tls_key_file: Option<String>,
-    /// SQLite: the file; `<instance>.db`. A relative path begins in the state folder.
+    /// SQLite: the file; a relative path begins in the state folder.
+    ///
+    /// Default: `<instance>.db`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub path: Option<String>,
-    /// SQLite: `full` (an answered write survives power loss) or `normal` (it survives the end of the process).
+    /// SQLite: with `full` an answered write survives power loss, with `normal` the end of the process.
+    ///
+    /// Default: `full`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub durability: Option<String>,
-    /// SQLite: the most bytes of sessions to keep in memory in front of the file; 67108864, and 0 for none.
+    /// SQLite: memory for sessions in front of the file, about 700 bytes a session; 0 for none.
+    ///
+    /// Default: 67108864.
     #[serde(deserialize_with = "settings::loose::option")]
     pub cache_bytes: Option<usize>,
-    /// Memory: the most bytes of sessions to keep.
+    /// memory: the most bytes that sessions may take.
+    ///
+    /// Default: 268435456.
     #[serde(deserialize_with = "settings::loose::option")]
     pub max_memory_bytes: Option<usize>,
-    /// Keys of 32 bytes as base64 or hexadecimal that encrypt `data` and `metadata` in the store: a text or a list of them,
-    /// of which the first encrypts and all of them open; none.
+    /// Keys of 32 bytes that encrypt `data` and `metadata` in the store: the first encrypts, all of them open; see
+    /// docs/stores.md.
+    ///
+    /// Default: none.
     pub encryption_keys: Option<Value>,
-    /// Whether records that were written before there were keys are read; `false`.
+    /// With `encryption_keys`: whether records that were written before there were keys are read.
+    ///
+    /// Default: false.
     #[serde(deserialize_with = "settings::loose::option")]
     pub accept_unencrypted: Option<bool>,
-    /// Seconds that a session lives from the last new, update or touch; 86400.
+    /// Seconds that a session lives from new, update, touch or rotate.
+    ///
+    /// Default: 86400.
     #[serde(deserialize_with = "settings::loose::option")]
     pub session_ttl: Option<u64>,
-    /// The largest `ttl_seconds` that a session may ask for; 30 days.
+    /// The largest `ttl_seconds` that a session may ask for.
+    ///
+    /// Default: 2592000.
     #[serde(deserialize_with = "settings::loose::option")]
     pub max_ttl: Option<u64>,
-    /// `update` or `access`: whether reading counts as activity; `access` once there is an `idle_timeout`.
+    /// With `update`, new, update, touch and rotate are activity; with `access` reading is, too. Without an
+    /// `idle_timeout`, activity begins the time to live anew.
+    ///
+    /// Default: `update`; `access` once there is an `idle_timeout`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub sliding: Option<String>,
-    /// Seconds without activity after which a session ends; none.
+    /// Seconds without activity after which a session ends.
+    ///
+    /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     pub idle_timeout: Option<u64>,
-    /// Seconds after its beginning at which a session ends, whatever happens; none.
+    /// Seconds after its beginning at which a session ends, whatever happens.
+    ///
+    /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     pub absolute_ttl: Option<u64>,
-    /// Seconds between two times that reading is written down as activity; a twentieth of the shorter of `session_ttl`
-    /// and `idle_timeout`.
+    /// Seconds between two times that reading is written down as activity; at most half of the shorter of time to live
+    /// and `idle_timeout` counts. A session may end that much early, never late.
+    ///
+    /// Default: a twentieth of the shorter of time to live and `idle_timeout`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub touch_interval: Option<u64>,
-    /// The most sessions of a user; 0, for any number.
+    /// The most live sessions of a user, 0 for any number; anonymous sessions are not counted.
+    ///
+    /// Default: 0.
     #[serde(deserialize_with = "settings::loose::option")]
     pub max_sessions_per_user: Option<u64>,
-    /// `evict_oldest` or `reject`: what happens to one more; `evict_oldest`.
+    /// What happens to one more: the oldest ends, or the new one is refused with 409.
+    ///
+    /// Default: `evict_oldest`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub on_limit: Option<String>,
-    /// The most sessions that begin in a minute, for an address and for a user; 0, for any number.
+    /// Sessions that begin in a minute, for each client address (of IPv6 for each network of 64 bits) and each user; 429
+    /// beyond, 0 for any number.
+    ///
+    /// Default: 0.
     #[serde(deserialize_with = "settings::loose::option")]
     pub new_rate: Option<u64>,
-    /// Whether a session is found only from the address that it began from; `false`.
+    /// Whether a session is found only from the address in its `metadata.client_ip`: that of the client that began it,
+    /// unless given.
+    ///
+    /// Default: false.
     #[serde(deserialize_with = "settings::loose::option")]
     pub bind_ip: Option<bool>,
-    /// Whether an update must have `If-Match`; `false`.
+    /// Whether an update must have `If-Match`; 428 without.
+    ///
+    /// Default: false.
     #[serde(deserialize_with = "settings::loose::option")]
     pub require_match: Option<bool>,
-    /// What opens the routes for administrators: a text or a list of them; none.
+    /// What opens the routes for administrators, sent as `X-Admin-Key`; several while one replaces another. Without one
+    /// nobody may use them.
+    ///
+    /// Default: none.
     pub admin_key: Option<Value>,
-    /// `replace` or `merge`: what an update does that does not say; `replace`.
+    /// What an update does that does not say.
+    ///
+    /// Default: `replace`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub update_mode: Option<String>,
-    /// The most bytes that data may have as compact JSON; 262144.
+    /// The most bytes of `data` as compact JSON, and of `metadata`; 413 above.
+    ///
+    /// Default: 262144.
     #[serde(deserialize_with = "settings::loose::option")]
     pub max_data_bytes: Option<usize>,
-    /// Seconds between two clean-ups, for stores that do not expire by themselves; 300.
+    /// Seconds between two clean-ups.
+    ///
+    /// Default: 300.
     #[serde(deserialize_with = "settings::loose::option")]
     pub cleanup_interval: Option<u64>,
-    /// `none`, `read` or `write`: what a live session's id alone opens where there is a key; `none`.
+    /// What a live session's id alone opens where there is a key: nothing, everything but changes of data and user, or
+    /// those of data too.
+    ///
+    /// Default: `none`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub client_access: Option<String>,
-    /// Whether a session says who its user is although there is no key, so that anybody may create one for any user;
-    /// `false`.
+    /// Without a key anybody may create a session for any user; `verify` and `auth_type=session` then refuse, unless
+    /// this is true.
+    ///
+    /// Default: false.
     #[serde(deserialize_with = "settings::loose::option")]
     pub allow_open_login: Option<bool>,
-    /// `false`, or an object with `name`, `path`, `domain`, `same_site`.
+    /// `false` for none, or an object with `name` (`PS_SESSID`; of another instance `<instance>_sid`), `path` (`/`),
+    /// `domain`, `same_site` (`Lax`).
+    ///
+    /// Default: `{}`.
     pub cookie: Option<Value>,
 }

@@ -1,0 +1,69 @@
+//! The keys of a type, as its source says them.
+
+use std::fs;
+use std::path::Path;
+
+/// One key of a configuration.
+pub(super) struct Key {
+    pub(super) name: String,
+    /// Its Rust type, within `Option`.
+    pub(super) of: String,
+    pub(super) meaning: String,
+    pub(super) default: String,
+    /// What it may be, in the words of `pserve`.
+    pub(super) values: String,
+}
+
+/// The fields of the struct `name` in the file, in their order.
+///
+/// # Panics
+/// When there is none, or one without a meaning or a default.
+pub(super) fn of(file: &Path, name: &str) -> Vec<Key> {
+    let source = fs::read_to_string(file).expect("the source is there");
+    let body = source.split(&format!("struct {name} {{\n")).nth(1).expect("the struct");
+    let mut keys = Vec::new();
+    let mut comment = Vec::new();
+    for line in body.lines().take_while(|line| *line != "}").map(str::trim) {
+        if let Some(text) = line.strip_prefix("///") {
+            comment.push(text.trim());
+        } else if !line.starts_with("#[") {
+            let field = line.trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+            let (key, of) = field.split_once(": ").expect("a field");
+            let text = comment.join(" ");
+            let (meaning, default) = text.split_once("  Default: ").unwrap_or_else(|| {
+                panic!("the comment of `{key}` does not end with a paragraph `Default: ...`")
+            });
+            keys.push(Key {
+                name: key.to_owned(),
+                of: of.trim_start_matches("Option<").trim_end_matches([',', '>']).to_owned(),
+                meaning: linked(meaning.trim_end_matches('.')),
+                default: default.trim_end_matches('.').to_owned(),
+                values: String::new(),
+            });
+            comment.clear();
+        }
+    }
+    keys
+}
+
+/// A table of keys.
+pub(super) fn table(keys: &[Key]) -> String {
+    let rows: String = keys.iter().map(|key| key.row("")).collect();
+    format!("| key | value | default | meaning |\n| --- | --- | --- | --- |\n{rows}")
+}
+
+impl Key {
+    /// Its line in a table.
+    pub(super) fn row(&self, section: &str) -> String {
+        format!("| `{section}{}` | {} | {} | {} |\n", self.name, self.values, self.default, self.meaning)
+    }
+}
+
+/// Pages that the source names become links.
+fn linked(text: &str) -> String {
+    let words = text.split(' ').map(|word| match word.strip_prefix("docs/") {
+        Some(page) => format!("[{page}]({page})"),
+        None => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
