@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask test` sets the environment that is read here; its `test` module lists it.
 
+pub mod blocks;
 pub mod browser;
 pub mod container;
 pub mod echo;
@@ -11,6 +12,8 @@ pub mod hostile;
 pub mod http;
 pub mod javascript;
 pub mod nginx;
+pub mod pages;
+pub mod promtool;
 pub mod proxy;
 pub mod pserve;
 pub mod races;

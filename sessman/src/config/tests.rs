@@ -234,18 +234,26 @@ fn encryption_keys_are_32_bytes_in_any_usual_spelling() {
 }
 
 #[test]
-fn every_key_is_in_the_documentation_and_no_other() {
-    let page = include_str!("../../../docs/configuration.md");
-    let (_, section) = page.split_once("\n## sessman.json\n").unwrap();
-    let first_cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
-    let mut documented: Vec<&str> = first_cells
-        .flat_map(|cell| cell.split('`'))
-        .filter(|part| !part.trim_matches([',', ' ']).is_empty())
-        .collect();
-    let mut known = settings::known_keys::<RawConfig>().to_vec();
-    documented.sort_unstable();
-    known.sort_unstable();
-    assert_eq!(documented, known);
+fn the_documented_defaults_are_those_that_count() {
+    let schema = include_str!("../../../docs/schema/sessman.schema.json");
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    let mut defaults = 0;
+    for key in settings::known_keys::<RawConfig>() {
+        let documented = schema["properties"].get(key).unwrap_or_else(|| panic!("{key} is not documented"));
+        let Some(default) = documented.get("default") else { continue };
+        let mut members = json!({});
+        if *key == "max_memory_bytes" {
+            members["backend"] = json!("memory");
+        }
+        let without = format!("{:?}", read(members.clone()).unwrap());
+        // Without keys it is refused, whatever it says.
+        if *key != "accept_unencrypted" {
+            members[key] = default.clone();
+        }
+        assert_eq!(format!("{:?}", read(members).unwrap()), without, "{key}");
+        defaults += 1;
+    }
+    assert!(defaults > 15, "{defaults}");
 }
 
 #[test]

@@ -38,6 +38,8 @@ impl Expected {
         this.ask_instance("plugin_parms", instance, &|key| (key.name == "sha256").then(|| json!("x")));
         this.ask_instance("sessman", sessman, &|key| not_text(key).filter(|_| key.of != "Value"));
         this.ask_instance("sessman", sessman, &too_much);
+        // The one choice that a store has: with no other word the store is SQLite.
+        this.ask_instance("sessman", sessman, &|key| (key.name == "durability").then(|| json!(NO_CHOICE)));
         this
     }
 

@@ -55,7 +55,19 @@ pub(super) fn table(keys: &[Key]) -> String {
 impl Key {
     /// Its line in a table.
     pub(super) fn row(&self, section: &str) -> String {
-        format!("| `{section}{}` | {} | {} | {} |\n", self.name, self.values, self.default, self.meaning)
+        let values = match self.choices() {
+            Some(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+            None => self.values.clone(),
+        };
+        format!("| `{section}{}` | {values} | {} | {} |\n", self.name, self.default, self.meaning)
+    }
+
+    /// The words that it may be one of, if it is a choice.
+    pub(super) fn choices(&self) -> Option<Vec<&str>> {
+        let words: Vec<&str> = self.values.split(", ").flat_map(|part| part.split(" or ")).collect();
+        let is_word =
+            |word: &&str| word.bytes().all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.'));
+        (self.of == "String" && words.len() > 1 && words.iter().all(is_word)).then_some(words)
     }
 }
 

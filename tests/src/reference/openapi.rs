@@ -6,6 +6,9 @@ const HEAD: &str = "# Routes\n\nMade from `openapi.json` of an instance with the
 [http-api.md](http-api.md) says what is behind it. *Body* members may stand in the query as well, `data` and `metadata` \
 excepted.\n";
 
+/// What every route may answer with.
+const ALWAYS: [&str; 7] = ["400", "413", "415", "429", "500", "503", "504"];
+
 /// The page.
 ///
 /// # Panics
@@ -24,9 +27,15 @@ pub fn page(description: &Value) -> String {
                     "| parameter | in | value | |\n| --- | --- | --- | --- |\n{parameters}\n"
                 ));
             }
-            page.push_str(&format!("| answer | |\n| --- | --- |\n{}", answers(description, operation)));
+            page.push_str(&format!(
+                "| answer | |\n| --- | --- |\n{}",
+                answers(description, operation, |status| !ALWAYS.contains(&status))
+            ));
         }
     }
+    let any = &description["paths"]["/new"]["post"];
+    page.push_str("\n## Answers of every route\n\n| answer | |\n| --- | --- |\n");
+    page.push_str(&answers(description, any, |status| ALWAYS.contains(&status)));
     page.push_str("\n## Bodies of answers\n");
     for (name, schema) in description["components"]["schemas"].as_object().expect("schemas") {
         page.push_str(&format!("\n### {name}\n\n| member | value | |\n| --- | --- | --- |\n"));
@@ -95,9 +104,11 @@ fn row(name: &str, place: &str, is_required: bool, schema: &Value, about: &str) 
     format!("| `{name}` | {place}{required} | {} | {} |\n", kind(schema), about.replace('|', "\\|"))
 }
 
-fn answers(description: &Value, operation: &Value) -> String {
+fn answers(description: &Value, operation: &Value, wanted: impl Fn(&str) -> bool) -> String {
     let all = operation["responses"].as_object().expect("answers");
     let mut all: Vec<(&String, &Value)> = all.iter().collect();
+    assert!(ALWAYS.iter().all(|status| all.iter().any(|(one, _)| one == status)), "{operation}");
+    all.retain(|(status, _)| wanted(status));
     all.sort_by_key(|(status, _)| *status);
     let mut rows = String::new();
     for (status, answer) in all {

@@ -72,7 +72,7 @@ fn property(key: &Key) -> Value {
         "OneOrMany" => texts(&mut put),
         "Value" if key.name != "cookie" => texts(&mut put),
         "Value" => {}
-        _ => match choices(&key.values) {
+        _ => match key.choices() {
             Some(choices) => {
                 put("anyOf", json!([{ "enum": choices }, { "type": "string", "pattern": r"\$\{" }]));
             }
@@ -80,9 +80,14 @@ fn property(key: &Key) -> Value {
             None => put("type", json!("string")),
         },
     }
-    let default = key.default.trim_matches('`');
-    let literal = serde_json::from_str(default).ok().or_else(|| choices(default).map(|one| json!(one[0])));
-    if let Some(literal) = literal.filter(|_| key.default != "none") {
+    // A text stands in backticks; words beyond a value say what it depends on.
+    let literal = match key.default.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) {
+        Some("{}") => Some(json!({})),
+        Some(text) if !text.contains(['`', '<']) => Some(json!(text)),
+        Some(_) => None,
+        None => serde_json::from_str(&key.default).ok(),
+    };
+    if let Some(literal) = literal {
         put("default", literal);
     }
     property
@@ -91,12 +96,4 @@ fn property(key: &Key) -> Value {
 fn texts(put: &mut dyn FnMut(&str, Value)) {
     put("type", json!(["string", "array"]));
     put("items", json!({ "type": "string" }));
-}
-
-/// The words of `a, b or c`.
-fn choices(text: &str) -> Option<Vec<&str>> {
-    let words: Vec<&str> = text.split(", ").flat_map(|part| part.split(" or ")).collect();
-    let is_word =
-        |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '.' | '0'..='9'));
-    (words.iter().all(is_word) && words != ["text"]).then_some(words)
 }
