@@ -14,7 +14,7 @@ pub(crate) const PLUGIN_PARMS: &str = "plugin_parms";
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct NetworkSection {
-    /// IP address, or `localhost`.
+    /// The address to listen on.
     ///
     /// Default: `127.0.0.1`.
     #[serde(deserialize_with = "option")]

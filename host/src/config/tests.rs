@@ -57,6 +57,30 @@ fn parameters(files: &[(&str, &str)], environment: &[(&str, &str)]) -> Value {
 }
 
 #[test]
+fn the_documented_defaults_are_those_that_count() {
+    let schema = include_str!("../../../docs/schema/pserve.schema.json");
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    let base = "[cors]\nenabled=on\norigin_url=*\n";
+    let mut text = base.to_owned();
+    let mut defaults = 0;
+    for (name, section) in schema["properties"].as_object().unwrap() {
+        if name != "cors" {
+            text.push_str(&format!("[{name}]\n"));
+        }
+        for (key, of) in section["properties"].as_object().into_iter().flatten() {
+            if let Some(default) = of.get("default").filter(|_| key != "enabled") {
+                text.push_str(&format!("{key}={}\n", default.as_str().unwrap_or(&default.to_string())));
+                defaults += 1;
+            }
+        }
+    }
+    let parse = |text: &str| Config::parse("p.ini", text.to_owned(), Vec::new(), Path::new("/etc/pserve"));
+    let written = format!("{:?}", parse(&text).unwrap());
+    assert_eq!(written, format!("{:?}", parse(base).unwrap()));
+    assert!(defaults > 15, "{defaults}");
+}
+
+#[test]
 fn an_empty_file_is_all_defaults() {
     let folder = Folder::new(&[("p.ini", "")]);
     let config = folder.load(&[]).unwrap();
