@@ -248,9 +248,62 @@ fn every_message_in_the_page_about_troubles_is_one_of_ours() {
     assert!(messages > 40, "{messages} messages");
 }
 
-/// All Rust of a folder as one text, with strings that go over several lines put together.
+#[test]
+fn every_warning_and_error_of_the_log_is_in_the_page_about_troubles() {
+    let page = pages::read("docs/troubleshooting.md");
+    let mut found = 0;
+    for folder in ["host/src", "sessman/src", "sessman-plugin/src"] {
+        for source in files(folder) {
+            // Tests log, too.
+            let source = source.split("#[cfg(test)]\nmod ").next().unwrap();
+            for call in source.split("warn!(").skip(1).chain(source.split("error!(").skip(1)) {
+                let message = last_text(call);
+                // The macro that passes on what others say.
+                if message == "{message}" || message.is_empty() {
+                    continue;
+                }
+                for part in message.split(['{', '}']).step_by(2).map(str::trim).filter(|part| part.len() > 3)
+                {
+                    // What stands in backticks there ends the cell here.
+                    let part = part.split('`').next().unwrap().trim();
+                    assert!(page.contains(part), "the page does not have {message:?}");
+                }
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 30, "{found} messages");
+}
+
+/// The last text among the arguments of a call, which begins behind its bracket.
+fn last_text(call: &str) -> String {
+    let (mut depth, mut text, mut last, mut is_text) = (1, String::new(), String::new(), false);
+    let mut characters = call.chars();
+    while let (true, Some(c)) = (depth > 0, characters.next()) {
+        match c {
+            '\\' if is_text => text.extend(characters.next()),
+            '"' if is_text => {
+                last = std::mem::take(&mut text);
+                is_text = false;
+            }
+            '"' => is_text = true,
+            _ if is_text => text.push(c),
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+    }
+    last
+}
+
+/// All Rust of a folder as one text.
 fn sources(folder: &str) -> String {
-    let mut text = String::new();
+    files(folder).concat()
+}
+
+/// The Rust files of a folder, with texts that go over several lines put together.
+fn files(folder: &str) -> Vec<String> {
+    let mut files = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -258,13 +311,13 @@ fn sources(folder: &str) -> String {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                text.push_str(&std::fs::read_to_string(path).unwrap());
+                let text = std::fs::read_to_string(path).unwrap();
+                let mut lines = text.split("\\\n");
+                let first = lines.next().unwrap_or_default().to_owned();
+                files
+                    .push(lines.fold(first, |joined, line| joined + line.trim_start()).replace("\\\"", "\""));
             }
         }
     }
-    let mut joined = String::new();
-    for (at, part) in text.split("\\\n").enumerate() {
-        joined.push_str(if at == 0 { part } else { part.trim_start() });
-    }
-    joined.replace("\\\"", "\"")
+    files
 }
