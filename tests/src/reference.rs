@@ -59,16 +59,15 @@ impl Configuration {
     /// # Panics
     /// When the page has no place for one.
     pub fn page(&self, page: &str) -> String {
-        let mut host = String::from("| key | value | default | meaning |\n| --- | --- | --- | --- |\n");
-        for (section, keys) in &self.sections {
-            for (at, key) in keys.iter().enumerate() {
-                let section = if at == 0 { format!("[{section}] ") } else { String::new() };
-                host.push_str(&key.row(&section));
-            }
-        }
-        let page = put(page, "pserve.ini", &host);
-        let page = put(&page, "plugin_parms", &keys::table(&self.instance));
-        put(&page, "sessman.json", &keys::table(&self.sessman))
+        // The first key of a section stands with the section's name.
+        let host = self.sections.iter().flat_map(|(section, keys)| {
+            let name = |at| if at == 0 { format!("[{section}] ") } else { String::new() };
+            keys.iter().enumerate().map(move |(at, key)| (name(at), key))
+        });
+        let alone = |keys: &[Key]| keys::table(keys.iter().map(|key| (String::new(), key)));
+        let page = put(page, "pserve.ini", &keys::table(host));
+        let page = put(&page, "plugin_parms", &alone(&self.instance));
+        put(&page, "sessman.json", &alone(&self.sessman))
     }
 
     /// The JSON schema of `sessman.json`, and that of `pserve.ini` as an object of sections.
@@ -98,11 +97,11 @@ pub fn keep(file: &str, wanted: &str) {
         fs::write(&path, wanted).expect("the file is written");
     }
     let found = fs::read_to_string(&path).unwrap_or_default();
-    let line = found.lines().zip(wanted.lines()).position(|(found, wanted)| found != wanted);
+    let same = found.lines().zip(wanted.lines()).take_while(|(found, wanted)| found == wanted).count();
     assert!(
         found == wanted,
         "{file} is not what its source says, from line {}; run `cargo xtask book`",
-        line.map_or_else(|| found.lines().count().min(wanted.lines().count()), |line| line) + 1
+        same + 1
     );
 }
 

@@ -159,6 +159,5 @@ fn a_block_that_is_not_run_says_why_and_is_counted() {
             }
         }
     }
-    println!("{}", not_run.join("\n"));
     assert_eq!(not_run.len(), NOT_RUN, "{not_run:#?}");
 }

@@ -8,12 +8,8 @@ use crate::process::succeed;
 use crate::workspace::Workspace;
 use crate::{artifacts, wheels};
 
-/// `cargo xtask book`
-#[derive(clap::Args)]
-pub(crate) struct Options {}
-
 /// Writes the pages and schemas that are made from the source, and builds `target/book`.
-pub(crate) fn run(_: &Options) -> Result<ExitCode> {
+pub(crate) fn run() -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     artifacts::build_shipped(&workspace)?;
     let mut cargo = workspace.cargo();

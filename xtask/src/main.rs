@@ -55,7 +55,7 @@ enum Command {
     /// Measures sessman against bare hyper and other session services.
     Bench(bench::Options),
     /// Writes what docs/ has from the source, and builds the book into `target/book`.
-    Book(book::Options),
+    Book,
     /// Runs a long demonstration.
     Soak(soak::Options),
     /// Runs every check and test, or the stages that are named; installs what they need.
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(options) => run::run(&options),
         Command::Bench(options) => bench::run(&options),
-        Command::Book(options) => book::run(&options),
+        Command::Book => book::run(),
         Command::Soak(options) => soak::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),

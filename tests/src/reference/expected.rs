@@ -30,12 +30,14 @@ impl Expected {
             "bool" => None,
             "u64" | "usize" => Some(json!(TOO_MUCH)),
             _ if key.name == "cookie" => Some(json!(7)),
-            // The store among them: each key of a store is told to belong to another, and that is not asked here.
+            // `backend` as well, so that each key of a store is said to belong to another one; that is passed over.
             _ => Some(json!(NO_CHOICE)),
         };
         this.ask_instance("plugin_parms", instance, &not_text);
-        this.ask_instance("plugin_parms", instance, &|key| (key.name == "auth_type").then(|| json!("x")));
-        this.ask_instance("plugin_parms", instance, &|key| (key.name == "sha256").then(|| json!("x")));
+        // Only the first of these is told of.
+        for name in ["auth_type", "sha256"] {
+            this.ask_instance("plugin_parms", instance, &|key| (key.name == name).then(|| json!(NO_CHOICE)));
+        }
         this.ask_instance("sessman", sessman, &|key| not_text(key).filter(|_| key.of != "Value"));
         this.ask_instance("sessman", sessman, &too_much);
         // The one choice that a store has: with no other word the store is SQLite.
@@ -65,7 +67,7 @@ impl Expected {
         let mut ini = String::new();
         for (section, keys) in sections {
             ini.push_str(&format!("[{section}]\n"));
-            // Not without the plugins: they are looked at only when all else is right.
+            // The folder of the plugins may be wrong like all else: it is not looked at before the rest is right.
             keys.iter().for_each(|key| ini.push_str(&format!("{}={wrong}\n", key.name)));
         }
         let site = Site::new();

@@ -36,7 +36,7 @@ pub(super) fn of(file: &Path, name: &str) -> Vec<Key> {
             keys.push(Key {
                 name: key.to_owned(),
                 of: of.trim_start_matches("Option<").trim_end_matches([',', '>']).to_owned(),
-                meaning: linked(meaning.trim_end_matches('.')),
+                meaning: meaning.trim_end_matches('.').to_owned(),
                 default: default.trim_end_matches('.').to_owned(),
                 values: String::new(),
             });
@@ -46,20 +46,19 @@ pub(super) fn of(file: &Path, name: &str) -> Vec<Key> {
     keys
 }
 
-/// A table of keys.
-pub(super) fn table(keys: &[Key]) -> String {
-    let rows: String = keys.iter().map(|key| key.row("")).collect();
+/// A table of keys, each with what stands before its name.
+pub(super) fn table<'a>(keys: impl Iterator<Item = (String, &'a Key)>) -> String {
+    let rows: String = keys.map(|(before, key)| key.row(&before)).collect();
     format!("| key | value | default | meaning |\n| --- | --- | --- | --- |\n{rows}")
 }
 
 impl Key {
-    /// Its line in a table.
-    pub(super) fn row(&self, section: &str) -> String {
+    fn row(&self, before: &str) -> String {
         let values = match self.choices() {
             Some(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
             None => self.values.clone(),
         };
-        format!("| `{section}{}` | {values} | {} | {} |\n", self.name, self.default, self.meaning)
+        format!("| `{before}{}` | {values} | {} | {} |\n", self.name, self.default, linked(&self.meaning))
     }
 
     /// The words that it may be one of, if it is a choice.

@@ -65,10 +65,7 @@ fn property(key: &Key) -> Value {
                 put(name, json!(bound));
             }
         }
-        "bool" => {
-            put("type", json!(["boolean", "string"]));
-            put("pattern", json!(r"^\s*(?i:true|on|1|enabled?|yes|false|off|0|disabled?|no)\s*$|\$\{"));
-        }
+        "bool" => put("type", json!(["boolean", "string"])),
         "OneOrMany" => texts(&mut put),
         "Value" if key.name != "cookie" => texts(&mut put),
         "Value" => {}
