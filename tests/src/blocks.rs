@@ -1,6 +1,5 @@
 //! Runs what the pages show: their commands in a shell, their configurations through `pserve check`.
 
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
@@ -97,6 +96,9 @@ impl Place {
 ///
 /// # Errors
 /// What it says.
+///
+/// # Panics
+/// When it cannot be started.
 pub fn check(block: &Block<'_>) -> Result<(), String> {
     let site = Site::new();
     match block.language {
@@ -114,20 +116,9 @@ pub fn check(block: &Block<'_>) -> Result<(), String> {
         rename("pair.pem", "fullchain.pem");
         rename("pair.key", "key.pem");
     }
-    accepted(&site.path("pserve.ini"))
-}
-
-/// Whether `pserve check` takes the file.
-///
-/// # Errors
-/// What it says.
-///
-/// # Panics
-/// When it cannot be started.
-pub fn accepted(ini: &Path) -> Result<(), String> {
     let output = Command::new(artifacts().join("pserve"))
         .args(["check", "-i"])
-        .arg(ini)
+        .arg(site.path("pserve.ini"))
         // What the shipped files and the pages take from the environment.
         .envs([
             ("MONGODB_PASSWORD", "p:w/@%"),
