@@ -61,7 +61,7 @@ impl Configuration {
     pub fn page(&self, page: &str) -> String {
         // The first key of a section stands with the section's name.
         let host = self.sections.iter().flat_map(|(section, keys)| {
-            let name = |at| if at == 0 { format!("[{section}] ") } else { String::new() };
+            let name = move |at| if at == 0 { format!("[{section}] ") } else { String::new() };
             keys.iter().enumerate().map(move |(at, key)| (name(at), key))
         });
         let alone = |keys: &[Key]| keys::table(keys.iter().map(|key| (String::new(), key)));
