@@ -20,7 +20,7 @@ pub type RawNowBox = RawNow_TO<RBox<()>>;
 /// Answers requests on the spot. It lives no longer than the instance that gave it.
 #[sabi_trait]
 pub trait RawNow: Send + Sync + 'static {
-    /// The answer; none leaves the request to [`handle`](super::plugin::RawPlugin::handle). It does not block. The error is
+    /// The answer; none leaves the request to `RawPlugin::handle`. It does not block. The error is
     /// a panic of the plugin, in one line.
     #[sabi(last_prefix_field)]
     fn handle_now(&self, request: RawRequestRef<'_>) -> RResult<ROption<RawResponse>, RString>;
