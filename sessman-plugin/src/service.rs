@@ -121,11 +121,11 @@ impl Drop for Service {
     }
 }
 
-/// The drivers of servers do their work on the runtime; the other stores need it only for timers.
+/// MongoDB's driver and Redis's do their work on the runtime, this one's in one task; the other stores need timers alone.
 fn worker_threads(store: &StoreConfig) -> usize {
     match store {
-        StoreConfig::MongoDb(_) | StoreConfig::Redis(_) => 2,
-        StoreConfig::Memory(_) | StoreConfig::Sqlite(_) => 1,
+        StoreConfig::MongoDb(_) => 2,
+        StoreConfig::Redis(_) | StoreConfig::Memory(_) | StoreConfig::Sqlite(_) => 1,
     }
 }
 
