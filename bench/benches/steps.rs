@@ -10,7 +10,6 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use fuzz::instance::{Call, Instance};
-use plugin_api::abi::now::{NOW, NOW_VERSION, RawNowBox};
 use sessman::data::Data;
 use sessman::id::SessionId;
 use sessman::record::Record;
@@ -123,21 +122,15 @@ fn plugin(criterion: &mut Criterion) {
         headers: vec![("host", "localhost".to_owned()), ("x-session-id", id)],
         ..Call::default()
     };
-    let now: RawNowBox = instance
-        .raw
-        .extension(NOW.into(), NOW_VERSION)
-        .into_option()
-        .and_then(|extension| extension.downcast().ok())
-        .expect("it knows the extension");
     criterion.bench_function("plugin: get on the spot", |bencher| {
-        bencher.iter(|| now.handle_now(get.raw()));
+        bencher.iter(|| instance.now.handle_now(get.raw()));
     });
     criterion.bench_function("plugin: get by a future", |bencher| {
         bencher.iter(|| instance.runtime.block_on(instance.raw.handle(get.raw())));
     });
     let unknown = Call { query: "no_such=1".to_owned(), ..get.clone() };
     criterion.bench_function("plugin: parameters refused", |bencher| {
-        bencher.iter(|| now.handle_now(unknown.raw()));
+        bencher.iter(|| instance.now.handle_now(unknown.raw()));
     });
 }
 

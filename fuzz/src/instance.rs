@@ -6,10 +6,12 @@ use abi_stable::RRef;
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RBox, ROption, RResult, RSlice, RStr};
 use plugin_api::abi::host::{RawHost, RawHost_TO};
+use plugin_api::abi::now::{NOW, NOW_VERSION, RawNowBox};
 use plugin_api::abi::plugin::RawPluginBox;
 use plugin_api::abi::request::{
     RawAddress, RawHeaderRef, RawPrincipalRef, RawRequest, RawRequest_TO, RawRequestRef,
 };
+use plugin_api::abi::response::RawResponse;
 use plugin_api::extension::RawExtension;
 use plugin_api::sdk::export::root_module;
 use serde_json::Value;
@@ -51,6 +53,7 @@ impl Call {
 }
 
 /// What came of it.
+#[derive(PartialEq)]
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
@@ -83,6 +86,8 @@ pub struct Instance {
     pub runtime: Runtime,
     /// As the host sees it.
     pub raw: RawPluginBox,
+    /// For what is answered on the spot.
+    pub now: RawNowBox,
 }
 
 impl Instance {
@@ -100,25 +105,35 @@ impl Instance {
         if let RResult::RErr(error) = runtime.block_on(raw.activate()) {
             panic!("it does not become active: {error}");
         }
-        Self { runtime, raw }
+        let now = raw.extension(NOW.into(), NOW_VERSION).into_option();
+        let now = now.and_then(|extension| extension.downcast().ok()).expect("it answers on the spot");
+        Self { runtime, raw, now }
     }
 
     /// The plugin's answer.
     ///
     /// # Panics
-    /// When the plugin does.
+    /// When the plugin does, and when it answers otherwise on the spot.
     pub fn answer(&self, call: &Call) -> Answer {
-        match self.runtime.block_on(self.raw.handle(call.raw())) {
-            RResult::ROk(response) => Answer {
-                status: response.status,
-                headers: response
-                    .headers
-                    .iter()
-                    .map(|it| (it.name.to_string(), it.value.to_string()))
-                    .collect(),
-                body: response.body.into_vec(),
-            },
+        let at_once = match self.now.handle_now(call.raw()) {
+            RResult::ROk(answer) => answer.into_option().map(Answer::from),
             RResult::RErr(panic) => panic!("{call:?}: {panic}"),
+        };
+        let answer = match self.runtime.block_on(self.raw.handle(call.raw())) {
+            RResult::ROk(response) => Answer::from(response),
+            RResult::RErr(panic) => panic!("{call:?}: {panic}"),
+        };
+        assert!(at_once.is_none_or(|at_once| at_once == answer), "{call:?}");
+        answer
+    }
+}
+
+impl From<RawResponse> for Answer {
+    fn from(response: RawResponse) -> Self {
+        Self {
+            status: response.status,
+            headers: response.headers.iter().map(|it| (it.name.to_string(), it.value.to_string())).collect(),
+            body: response.body.into_vec(),
         }
     }
 }

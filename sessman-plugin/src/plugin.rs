@@ -33,6 +33,7 @@ impl Sessman {
 impl Plugin for Sessman {
     const NAME: &'static str = "sessman";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const ANSWERS_NOW: bool = true;
 
     fn prepare(host: Host) -> Result<Self, String> {
         let members: Map<String, Value> = serde_json::from_str(host.config())

@@ -160,7 +160,7 @@ pub(crate) async fn answer(service: Arc<Service>, request: Request<'_>) -> Respo
 /// Answers a request, if that can be done on the spot.
 pub(crate) fn answer_now(service: Arc<Service>, request: Request<'_>) -> Option<Response> {
     let spec = ROUTES.get(request.route())?;
-    let answer_now = spec.answer_now?;
+    let answer_now = spec.answer_now.filter(|_| service.sessions.has_records_at_hand())?;
     let exchange = Exchange { service, spec, request };
     let answer = match exchange.admit() {
         Ok(()) => answer_now(&exchange)?,

@@ -121,7 +121,7 @@ impl Drop for Service {
     }
 }
 
-/// MongoDB's driver and Redis's do their work on the runtime, this one's in one task; the other stores need timers alone.
+/// MongoDB's driver and Redis's do their work on the runtime, Redis's in one task; the other stores need timers alone.
 fn worker_threads(store: &StoreConfig) -> usize {
     match store {
         StoreConfig::MongoDb(_) => 2,

@@ -221,6 +221,11 @@ pub trait Store: Send + Sync {
     /// The record with that handle.
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded>;
 
+    /// Whether [`load_now`](Self::load_now) may find something.
+    fn has_records_at_hand(&self) -> bool {
+        false
+    }
+
     /// What [`load`](Self::load) would find, where that is at hand and nothing has to be waited for.
     fn load_now(&self, _handle: Handle, _now: Timestamp) -> Option<Result<Loaded>> {
         None

@@ -135,7 +135,15 @@ impl App {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        self.answer_in_time(self.arrived(request, peer)).await
+        let arrived = self.arrived(request, peer);
+        match self.answer_now(&arrived) {
+            Some((response, None)) => response,
+            Some((response, Some(pause))) => {
+                Box::pin(pause.wait()).await;
+                response
+            }
+            None => self.answer_in_time(arrived).await,
+        }
     }
 
     fn arrived<B>(&self, request: Request<B>, peer: Peer) -> Arrived<B> {
@@ -153,7 +161,12 @@ impl App {
             return None;
         }
         let config = &snapshot.config;
-        let target = snapshot.find(head.parts.uri.path())?;
+        let path = head.parts.uri.path();
+        // An instance may have every path, but not the host's own.
+        if Control::route(path).is_some() {
+            return None;
+        }
+        let target = snapshot.find(path)?;
         let client = proxy::client(&config.proxies, head.peer, &head.parts).ok()?;
         let deadline = head.start + config.limits.request_timeout;
         let received = Received { parts: &head.parts, client, id: &head.id, deadline, load: &self.load };

@@ -128,7 +128,7 @@ impl<P: Plugin> RawPlugin for Adapter<P> {
     }
 
     fn extension(&self, id: RStr<'_>, version: u32) -> ROption<RawExtension> {
-        if (id.as_str(), version) == (NOW, NOW_VERSION) {
+        if P::ANSWERS_NOW && (id.as_str(), version) == (NOW, NOW_VERSION) {
             let now = RawNow_TO::from_ptr(RBox::new(Self(Arc::clone(&self.0))), TD_Opaque);
             return ROption::RSome(RawExtension::new::<RawNowBox>(now));
         }

@@ -71,6 +71,9 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         async {}
     }
 
+    /// Whether [`handle_now`](Self::handle_now) has answers; without it nobody asks.
+    const ANSWERS_NOW: bool = false;
+
     /// Answers a request on the spot, where nothing has to be waited for: it saves what a future costs, and must not block.
     /// `None` leaves the request to [`handle`](Self::handle), which must be able to answer every one.
     fn handle_now(&self, _request: Request<'_>) -> Option<Response> {

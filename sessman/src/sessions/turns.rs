@@ -22,7 +22,8 @@ impl Default for Turns {
 impl Turns {
     /// Waits for the session's turn, in the order of asking.
     pub(super) async fn take(&self, handle: Handle) -> MutexGuard<'_, ()> {
-        // Handles are random or hashes, and a byte has as many values as there are stripes.
+        // Handles of sessions are random or hashes, and a byte has as many values as there are stripes. Who makes up handles to
+        // crowd one of them could as well send the handle of a session.
         self.stripes[usize::from(handle.as_bytes()[2])].lock().await
     }
 }

@@ -184,6 +184,10 @@ impl Store for MemoryStore {
         Ok(self.found(handle, now))
     }
 
+    fn has_records_at_hand(&self) -> bool {
+        true
+    }
+
     fn load_now(&self, handle: Handle, now: Timestamp) -> Option<Result<Loaded>> {
         Some(Ok(self.found(handle, now)))
     }

@@ -209,6 +209,10 @@ impl Store for SealedStore {
         self.keys.open_loaded(self.inner.load(handle, now).await?)
     }
 
+    fn has_records_at_hand(&self) -> bool {
+        self.inner.has_records_at_hand()
+    }
+
     fn load_now(&self, handle: Handle, now: Timestamp) -> Option<Result<Loaded>> {
         let loaded = self.inner.load_now(handle, now)?;
         Some(loaded.and_then(|loaded| self.keys.open_loaded(loaded)))

@@ -257,6 +257,10 @@ impl Store for SqliteStore {
         Ok(Loaded::of(record.await?, now))
     }
 
+    fn has_records_at_hand(&self) -> bool {
+        true
+    }
+
     fn load_now(&self, handle: Handle, now: Timestamp) -> Option<Result<Loaded>> {
         let record = self.cache.get(handle).ok()?;
         Some(Ok(Loaded::of(Some(record), now)))

@@ -39,6 +39,13 @@ impl Plugin for Probe {
         ROUTES.to_vec()
     }
 
+    const ANSWERS_NOW: bool = true;
+
+    fn handle_now(&self, request: plugin_api::Request<'_>) -> Option<plugin_api::Response> {
+        let is_at_hand = !matches!(ROUTES[request.route()].path, "panic" | "never" | "status" | "trace");
+        is_at_hand.then(|| seen(&request))
+    }
+
     async fn handle(&self, request: plugin_api::Request<'_>) -> plugin_api::Response {
         match ROUTES[request.route()].path {
             "panic" => panic!("on purpose"),
@@ -50,15 +57,53 @@ impl Plugin for Probe {
                 let [parent, state] = ["traceparent", "tracestate"].map(header);
                 plugin_api::Response::text(200, format!("{} {parent} {state}", request.request_id()))
             }
-            _ => {
-                let (method, below, query) = (request.method(), request.path_below_mount(), request.query());
-                let (caller, body) = (request.caller(), String::from_utf8_lossy(request.body()));
-                let user = request.principal().map(|principal| format!(" for {}", principal.user_id));
-                let user = user.unwrap_or_default();
-                plugin_api::Response::text(200, format!("{method} {below}?{query} {caller:?} {body}{user}"))
-            }
+            _ => seen(&request),
         }
     }
+}
+
+/// What the plugin sees of a request.
+fn seen(request: &plugin_api::Request<'_>) -> plugin_api::Response {
+    let (method, below, query) = (request.method(), request.path_below_mount(), request.query());
+    let (caller, body) = (request.caller(), String::from_utf8_lossy(request.body()));
+    let user = request.principal().map(|principal| format!(" for {}", principal.user_id));
+    let user = user.unwrap_or_default();
+    plugin_api::Response::text(200, format!("{method} {below}?{query} {caller:?} {body}{user}"))
+}
+
+/// Would answer everything, and at once.
+struct Everywhere;
+
+impl Plugin for Everywhere {
+    const NAME: &'static str = "everywhere";
+    const VERSION: &'static str = "1";
+    const ANSWERS_NOW: bool = true;
+
+    fn prepare(_: Host) -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    fn routes(&self) -> Vec<plugin_api::Route> {
+        vec![plugin_api::Route::new("*", &["GET", "POST"], Class::Service)]
+    }
+
+    fn handle_now(&self, request: plugin_api::Request<'_>) -> Option<plugin_api::Response> {
+        Some(seen(&request))
+    }
+
+    async fn handle(&self, request: plugin_api::Request<'_>) -> plugin_api::Response {
+        seen(&request)
+    }
+}
+
+#[tokio::test]
+async fn what_answers_every_path_at_once_does_not_answer_the_hosts_own() {
+    let app = app("[plugin_parms]\neverywhere=route_path=/&auth_type=plugin&apikey=k1").await;
+    assert_eq!(send(&app, "GET /healthz", &[], "").await.text, r#"{"status":"ok"}"#);
+    assert!(!send(&app, "GET /metrics", &[BEARER], "").await.text.starts_with("GET"));
+    assert!(!send(&app, "POST /reload/all", &[BEARER], "").await.text.starts_with("POST"));
+    assert_eq!(send(&app, "GET /any", &[BEARER], "").await.text, "GET any? Keyed ");
+    assert_eq!(send(&app, "GET /any", &[], "").await.status, 401);
 }
 
 /// Keeps sessions: the one with the id `live` is Ann's.
@@ -117,7 +162,9 @@ fn snapshot(ini: &str, failures: Vec<Failure>) -> Snapshot {
     let lines: Vec<InstanceConfig> =
         config.instances.iter().filter_map(|line| line.config.clone().ok()).collect();
     let lines = if lines.is_empty() { vec![instance_without_line("probe")] } else { lines };
-    let libraries = [Arc::new(Library::of_type::<Probe>()), Arc::new(Library::of_type::<Keeper>())];
+    let libraries =
+        [Library::of_type::<Probe>(), Library::of_type::<Keeper>(), Library::of_type::<Everywhere>()];
+    let libraries = libraries.map(Arc::new);
     let prepare = |line: &InstanceConfig| {
         let library = libraries.iter().find(|library| library.name == line.plugin).unwrap();
         Arc::new(Instance::prepare(library, line, "/").unwrap())

@@ -53,6 +53,7 @@ impl Drop for Bomb {
 impl Plugin for Misbehaves {
     const NAME: &'static str = "misbehaves";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const ANSWERS_NOW: bool = true;
 
     fn prepare(host: Host) -> Result<Self, String> {
         let is_asked = |what: &str| host.config().contains(what);
