@@ -566,6 +566,8 @@ fn the_commands_of_the_page_work() {
         ["namespace/", "secret/", "deployment/"].iter().all(|kind| validated.contains(kind)),
         "{validated}"
     );
+    let secret = fs::metadata(folder.path().join("secret.yml")).unwrap();
+    assert_eq!(secret.permissions().mode() & 0o777, 0o600);
 
     run(compose, folder.path());
     let project = folder.path().join("deploy/compose/sqlite");

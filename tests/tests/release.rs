@@ -18,6 +18,8 @@ fn packages() -> &'static Packages {
     PACKAGES.get_or_init(|| {
         let into = std::path::absolute(e2e::artifacts().join("../dist-as-built")).unwrap();
         let _ = fs::remove_dir_all(&into);
+        fs::create_dir_all(into.join("tree")).unwrap();
+        fs::write(into.join("tree/of-somebody-else"), "").unwrap();
         Packages::make(Path::new(ROOT), &["--as-built"], &into)
     })
 }
@@ -26,6 +28,17 @@ fn unpacked() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let unpacked = packages().unpack(folder.path());
     (folder, unpacked)
+}
+
+#[test]
+fn checksums_are_of_the_packages_and_what_is_beside_them_stays() {
+    let Packages { tarball, deb } = packages();
+    let folder = tarball.parent().unwrap();
+    assert!(folder.join("tree/of-somebody-else").exists());
+    let sums = fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
+    let names: Vec<&str> = sums.lines().map(|line| line.split_once("  ").unwrap().1).collect();
+    assert_eq!(names, [tarball, deb].map(|package| package.file_name().unwrap().to_str().unwrap()));
+    succeed(Command::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).current_dir(folder));
 }
 
 /// What `pserve` and `sessctl` generate, in one folder.

@@ -87,8 +87,8 @@ pub(crate) fn make(workspace: &Workspace, as_built: bool, into: Option<&Path>) -
     let crates = crates::shipped(workspace)?;
     let built = if as_built { workspace.release() } else { build::portable(workspace, &crates)? };
 
-    // Made anew, so that nothing of an earlier release is packed or left beside this one.
-    let laid_out = into.join("tree");
+    // Made anew, so that nothing of an earlier release is packed. Not in `into`, which may hold what is none of ours.
+    let laid_out = workspace.target.join(if as_built { "dist-tree-as-built" } else { "dist-tree" });
     for folder in [&into, &laid_out] {
         fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
     }
@@ -103,8 +103,13 @@ pub(crate) fn make(workspace: &Workspace, as_built: bool, into: Option<&Path>) -
     pack(&tree, &tarball, &release)?;
     let deb = deb::pack(workspace, &release, &tree, &laid_out.join("deb"), &into)?;
     fs::remove_dir_all(&laid_out)?;
-    checksums(&into)?;
-    Ok(vec![tarball, deb])
+    let packages = vec![tarball, deb];
+    let mut sums = Command::new("sha256sum");
+    for package in &packages {
+        sums.arg(package.file_name().context("a package without a name")?);
+    }
+    fs::write(into.join("SHA256SUMS"), output_of(sums.current_dir(&into))?)?;
+    Ok(packages)
 }
 
 /// `SHA256SUMS` of all files in a folder.

@@ -18,6 +18,9 @@ export class SessmanStore extends session.Store {
     #user;
     /** For each session that is in a request's hands, what of it was read. */
     #held = new WeakMap();
+    /** For each id that is being ended for good, and for each that is being begun again, when that is done. */
+    #endings = new Map();
+    #renewals = new Map();
 
     /**
      * @param {object} [options] `base_url`, `auth`, `timeout`; `admin_key` for `all`, `length` and `clear`; `user`, which
@@ -105,8 +108,14 @@ export class SessmanStore extends session.Store {
         return this.#keepTerms(sid, session, json, this.#terms(json.data));
     }
 
+    /** Ends it for good: not in the moment in which there is none because it is being begun again. */
     async #end(sid) {
-        await unlessMissing(send(this.#access, 'POST', 'end', { session_id: sid }));
+        await inTurn(sid, this.#endings, this.#renewals, () => this.#endNow(sid));
+    }
+
+    /** Ends it; `undefined` if there is none. */
+    #endNow(sid) {
+        return unlessMissing(send(this.#access, 'POST', 'end', { session_id: sid }));
     }
 
     async #all() {
@@ -175,15 +184,34 @@ export class SessmanStore extends session.Store {
     async #keepTerms(sid, session, told, terms) {
         const had = { ttl_seconds: told.metadata.ttl_seconds, user_id: told.user_id ?? undefined };
         if (had.ttl_seconds === terms.ttl_seconds && (!this.#user || had.user_id === terms.user_id)) return;
+        await inTurn(sid, this.#renewals, this.#endings, () => this.#renew(sid, session, told.data, terms, had));
+    }
+
+    async #renew(sid, session, data, terms, had) {
         // Whoever ends it begins it again: another request may be at it, or a visitor has logged out.
-        if (!(await unlessMissing(send(this.#access, 'POST', 'end', { session_id: sid })))) return;
+        if (!(await this.#endNow(sid))) return;
         try {
-            await this.#new(sid, told.data, session, terms);
+            await this.#new(sid, data, session, terms);
         } catch (error) {
-            await this.#new(sid, told.data, session, had);
+            await this.#new(sid, data, session, had).catch(({ constructor, message, status, retryAfter }) => {
+                const lost = `the session was ended, and could not be begun again: ${message}`;
+                throw new constructor(lost, status, { cause: error, retryAfter });
+            });
             throw error;
         }
     }
+}
+
+/** Does `work` on a session when none of the `others` is at it, and lets those wait until it is done. */
+async function inTurn(sid, mine, others, work) {
+    while (others.has(sid)) await others.get(sid);
+    const result = work();
+    const done = Promise.allSettled([mine.get(sid), result]).then(() => {
+        // Several may be at it; the last one waits for all.
+        if (mine.get(sid) === done) mine.delete(sid);
+    });
+    mine.set(sid, done);
+    return result;
 }
 
 /** Whole seconds from each use of a session to its end; `undefined` if the cookie ends with the browser. */

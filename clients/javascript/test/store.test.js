@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { EventEmitter } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import net from 'node:net';
 import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 
 import session from 'express-session';
 import { ConflictError, NotFoundError, Session, UnauthorizedError, UnavailableError, ValidationError } from 'sessman';
@@ -193,6 +194,63 @@ test('a request that knows of no login undoes none', async () => {
     const now = await Session.load(sid, { base_url, auth });
     assert.deepEqual([now.user, now.metadata.ttl_seconds, now.created_at], ['joan', 7200, created_at]);
     assert.deepEqual([now.data.account, now.data.seen], [{ name: 'joan' }, true]);
+});
+
+/** Holds the first request to a command, from when it is made (`made`) until it may go on (`release`). */
+function hold(t, command) {
+    const there = globalThis.fetch;
+    const events = new EventEmitter();
+    const [made, released] = ['made', 'released'].map((name) => once(events, name));
+    let isFirst = true;
+    t.mock.method(globalThis, 'fetch', async (url, options) => {
+        if (isFirst && new URL(url).pathname.endsWith(`/${command}`)) {
+            isFirst = false;
+            events.emit('made');
+            await released;
+        }
+        return there(url, options);
+    });
+    return { made, release: () => events.emit('released') };
+}
+
+for (const isLate of [true, false]) {
+    test(`a logout counts while the session is begun again, if it comes ${isLate ? 'later' : 'earlier'}`, async (t) => {
+        const bound = make({ user: (session) => session.account?.name });
+        const sid = newId();
+        await bound.set(sid, { cookie: cookie() });
+        const login = await load(sid, bound);
+        login.account = { name: 'mary' };
+        // Neither waits for the other for ever.
+        const soon = (...promises) => Promise.race([...promises, pause(200)]);
+        const [begun, ended] = [hold(t, 'new'), !isLate && hold(t, 'end')];
+        let logout = !isLate && bound.destroy(sid);
+        await ended.made;
+        const renewal = bound.set(sid, login).catch(() => {});
+        await soon(begun.made);
+        if (isLate) logout = bound.destroy(sid);
+        else ended.release();
+        await soon(logout);
+        begun.release();
+        await Promise.all([logout, renewal]);
+        assert.equal(await bound.get(sid), undefined);
+    });
+}
+
+test('a session that could not be begun again is told to be gone', async (t) => {
+    const sid = newId();
+    await store.set(sid, { cookie: new session.Cookie({ maxAge: 3_600_000 }) });
+    const request = await load(sid);
+    request.cookie.maxAge = 7_200_000;
+    const there = globalThis.fetch;
+    t.mock.method(globalThis, 'fetch', async (url, options) => {
+        if (new URL(url).pathname.endsWith('/new')) throw new TypeError('fetch failed');
+        return there(url, options);
+    });
+    const error = await store.set(sid, request).catch((error) => error);
+    assert.ok(error instanceof UnavailableError && error.cause instanceof UnavailableError);
+    assert.equal(error.status, 503);
+    assert.match(error.message, /^the session was ended, and could not be begun again: /);
+    assert.equal(await store.get(sid), undefined);
 });
 
 test('the service learns which visitor it is', async (t) => {

@@ -135,6 +135,7 @@ fn life_of_a_package(deb: &Path) {
         service.client.with("X-Session-Id", &id).get("/sessman/get").expect(200);
     }
     println!("removed, and installed again: configuration and session are there");
+    fs::write("/etc/pserve/environment", "PSERVE_AUTH_APIKEY=secret\n").expect("root may write");
 
     drop(purged);
     let left: Vec<String> = files().symmetric_difference(&before).cloned().collect();
