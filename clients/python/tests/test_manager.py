@@ -74,6 +74,8 @@ def test_times_are_in_utc_and_a_time_to_live_can_be_asked_for(service: Service, 
     assert session.auth_time is None
     with SessionManager(**service.options, ttl_seconds=600) as short:
         assert short.create_session().expires_at - session.created_at < timedelta(seconds=900)
+        with pytest.raises(ValidationError, match="ttl_seconds"):
+            short.create_session(ttl_seconds=0)
 
 
 def test_an_id_of_the_callers_own_making(manager: SessionManager) -> None:
@@ -260,6 +262,16 @@ def test_secrets_are_shown_nowhere(service: Service, caplog: pytest.LogCaptureFi
         with pytest.raises(ValueError, match="base_url") as refused:
             SessionManager(url)
         assert API_KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize("client", [SessionManager, AsyncSessionManager])
+@pytest.mark.parametrize("name", ["api_key", "admin_key"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(client: Any, name: str) -> None:
+    for key in ["s3cret\n", "s3cret key", "s3cret\u00e9", ""]:
+        with pytest.raises(ValueError, match=name) as refused:
+            client(**{name: key})
+        assert "s3cret" not in str(refused.value)
+        assert refused.value.__context__ is None
 
 
 def test_the_cookie_of_one_session_is_not_sent_for_another(service: Service) -> None:

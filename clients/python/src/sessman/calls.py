@@ -82,7 +82,7 @@ class Calls:
         body = {
             "user_id": user_id,
             "data": data,
-            "ttl_seconds": ttl_seconds or self._ttl_seconds,
+            "ttl_seconds": self._ttl_seconds if ttl_seconds is None else ttl_seconds,
             "metadata": metadata,
             "external_id": external_id,
         }

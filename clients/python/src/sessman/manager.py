@@ -1,6 +1,7 @@
 """The two clients: one that waits, one that awaits. Both send what `calls` says."""
 
 import os
+import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -24,6 +25,9 @@ _ENVIRONMENT: list[tuple[str, str, Callable[[str], Any]]] = [
     ("admin_key", "SESSMAN_ADMIN_KEY", str),
     ("timeout", "SESSMAN_TIMEOUT", float),
 ]
+
+# What a header can carry. httpx would show the rest of a key in its error.
+_KEY = re.compile(r"[!-~]+")
 
 DEFAULT_URL = "http://localhost:6123/sessman"
 
@@ -72,6 +76,9 @@ class _Connection:
             raise ValueError("base_url: expected http://host:port/sessman or the same with https")
         if url.userinfo or url.query:
             raise ValueError("base_url: keys do not belong in it; use api_key and admin_key")
+        for name, key in (("api_key", api_key), ("admin_key", admin_key)):
+            if key is not None and not _KEY.fullmatch(key):
+                raise ValueError(f"{name}: expected a key without spaces")
         self._url = url
         self.calls = Calls(admin_key, ttl_seconds)
         self._options: dict[str, Any] = {
