@@ -105,7 +105,7 @@ def test_a_session_that_ends_while_a_request_runs_stays_ended(service: Service, 
     with starlette(slow, service, secure=False) as browser:
         begun = browser.get("/").cookies["session"]
         answer = browser.get("/")
-    assert 'session=""' in answer.headers["set-cookie"]
+    assert "set-cookie" not in answer.headers, "a login in another request may have set a new one"
     assert not manager.is_session_active(begun)
 
 

@@ -113,8 +113,10 @@ class WebSession(MutableMapping[str, Any]):
     @property
     def cookie(self) -> str | None:
         """What the cookie is to be: the id, an empty text to clear it, or `None` if it stays as it is."""
-        session_id = self._record.session_id if self._record else None
-        return None if session_id == self._presented else session_id or ""
+        if self._record is None:
+            # One that ended otherwise is left to the client: another request may have set a new cookie meanwhile.
+            return "" if self._ends and self._presented is not None else None
+        return None if self._record.session_id == self._presented else self._record.session_id
 
     # The mapping.
 
