@@ -29,7 +29,7 @@ from sessman import (
     ValidationError,
     VersionConflictError,
 )
-from sessman.calls import Calls
+from sessman.calls import Answer, Calls
 
 NOWHERE = "http://127.0.0.1:1/sessman"
 
@@ -128,6 +128,32 @@ def test_a_change_is_made_to_what_is_there(manager: SessionManager) -> None:
 
     with pytest.raises(OverflowError, match="21"):
         manager.change_session(session.session_id, refuse)
+
+
+def test_those_who_met_wait_for_different_times(manager: SessionManager) -> None:
+    session = manager.create_session(data={})
+    stale = Session(**{**vars(session), "etag": '"0-0"'})
+    pauses = []
+    for _ in range(2):
+        flow = Calls(None, None).change_session(stale, lambda data: data)
+        assert next(flow).pause == 0
+        pauses.append(flow.send(Answer(412, {}, b"{}")).pause)
+        flow.close()
+    assert pauses[0] != pauses[1]
+    assert all(0 < each <= 0.02 for each in pauses)
+    assert manager.change_session(stale, lambda _: {"n": 1}).data == {"n": 1}
+
+
+def test_a_tag_that_a_proxy_weakened_is_matched(service: Service) -> None:
+    class Weakening(httpx.HTTPTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            answer = super().handle_request(request)
+            answer.headers["ETag"] = f"W/{answer.headers['ETag']}"
+            return answer
+
+    with SessionManager(**service.options, transport=Weakening()) as manager:
+        session = manager.create_session(data={"n": 1})
+        assert manager.update_session(session, {"n": 2}, if_match=session.etag)["n"] == 2
 
 
 def test_a_user_sees_and_ends_own_sessions(manager: SessionManager) -> None:

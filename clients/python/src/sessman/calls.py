@@ -5,9 +5,10 @@ call serves clients that wait and clients that await.
 """
 
 import json
+import random
 import re
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 _PAGE = 1000
 _TRIES = 50
+# Seconds that a try waits at most, by chance, for each that failed before it.
+_PAUSE = 0.02
 # What a header can carry and a session can have as its id.
 _ID = re.compile(r"[!-~]{1,256}")
 
@@ -30,6 +33,8 @@ class Request:
     route: str
     body: bytes | None = field(default=None, repr=False)
     headers: dict[str, str] = field(default_factory=dict, repr=False)
+    pause: float = 0.0
+    """Seconds to wait before."""
 
 
 @dataclass(frozen=True)
@@ -125,11 +130,13 @@ class Calls:
         until that turns out to be wrong, which saves reading it.
         """
         record = session if isinstance(session, Session) else (yield from self.get_session(session))
-        for _ in range(_TRIES):
+        for attempt in range(1, _TRIES + 1):
             try:
                 return (yield from self.update_session(record, change(record.data), if_match=record.etag))
             except VersionConflictError:
-                record = yield from self.get_session(record)
+                # Those who met wait for different times, or they would meet again.
+                pause = random.uniform(0, _PAUSE * min(attempt, 10))  # noqa: S311
+                record = _session((yield replace(_post("get", None, record), pause=pause)), record)
         raise VersionConflictError("too many others change this session; try again", 412)
 
     def touch_session(self, session: Session | str) -> Flow[Session]:
@@ -239,7 +246,8 @@ def _json(value: Any) -> bytes:
 def _session(answer: Answer, session: Session | str | None = None) -> Session:
     """Read an answer that shows a session; it has the id in it only where that is a new one."""
     more = {} if session is None else {"session_id": _id(session)}
-    return Session.read(answer.json(), etag=answer.headers.get("etag", ""), **more)
+    # A proxy that compresses weakens the tag, and a weak one is never matched; the version in it is the right one.
+    return Session.read(answer.json(), etag=answer.headers.get("etag", "").removeprefix("W/"), **more)
 
 
 def _pages(route: str, query: str, headers: dict[str, str]) -> Flow[list[SessionInfo]]:

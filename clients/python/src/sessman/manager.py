@@ -1,11 +1,13 @@
 """The two clients: one that waits, one that awaits. Both send what `calls` says."""
 
+import asyncio
 import os
 import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from inspect import signature
+from time import sleep
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, get_args
 
@@ -138,6 +140,8 @@ class SessionManager(_Connection):
             return end.value  # type: ignore[no-any-return]
 
     def _exchange(self, request: Request) -> Answer:
+        if request.pause:
+            sleep(request.pause)
         try:
             answer = self._http.request(request.method, request.route, content=request.body, headers=request.headers)
         except httpx.TransportError as error:
@@ -205,6 +209,8 @@ class AsyncSessionManager(_Connection):
             return end.value  # type: ignore[no-any-return]
 
     async def _exchange(self, request: Request) -> Answer:
+        if request.pause:
+            await asyncio.sleep(request.pause)
         try:
             answer = await self._http.request(
                 request.method, request.route, content=request.body, headers=request.headers
