@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -165,6 +166,48 @@ def test_a_new_id_without_a_login(manager: SessionManager) -> None:
             assert cookie is not None
             ids.append(cookie.value)
     assert [manager.is_session_active(each) for each in ids] == [False, False, True]
+
+
+NO_DATA = ["x" * 300_000, float("nan"), datetime.now(timezone.utc)]
+
+
+@pytest.mark.parametrize("value", NO_DATA)
+def test_starlettes_cookie_is_right_after_a_write_that_failed(
+    service: Service, manager: SessionManager, value: Any
+) -> None:
+    async def log_in(request: Request) -> JSONResponse:
+        session_of(request).log_in("ada")
+        request.session["kept"] = value
+        return JSONResponse({})
+
+    begun = manager.create_session()
+    with starlette(log_in, service, secure=False) as browser:
+        browser.cookies.set("session", begun.session_id)
+        browser._transport.raise_server_exceptions = False
+        answer = browser.get("/")
+    assert answer.status_code == 500
+    current = answer.cookies.get("session", begun.session_id)
+    assert manager.is_session_active(current)
+
+
+@pytest.mark.parametrize("value", NO_DATA)
+def test_flasks_cookie_is_right_after_a_write_that_failed(manager: SessionManager, value: Any) -> None:
+    application = Flask(__name__)
+    init_app(application, manager)
+
+    @application.get("/")
+    def view() -> Any:
+        current_session().log_in("ada")
+        session["kept"] = value
+        return jsonify()
+
+    begun = manager.create_session()
+    with application.test_client() as browser:
+        browser.set_cookie("session", begun.session_id)
+        assert browser.get("/").status_code == 500
+        cookie = browser.get_cookie("session")
+    assert cookie is not None
+    assert manager.is_session_active(cookie.value)
 
 
 def test_flask_is_obeyed_about_its_cookie(manager: SessionManager) -> None:

@@ -121,7 +121,7 @@ class Calls:
     def patch_session(self, session: Session | str, patch: Any, *, if_match: str | None = None) -> Flow[Session]:
         """Merge into the data (RFC 7396): members that are not named stay, `None` removes one."""
         headers = _headers(session, if_match)
-        return _session((yield Request("PATCH", "update", _json(patch), headers)), session)
+        return _session((yield Request("PATCH", "update", to_json(patch), headers)), session)
 
     def change_session(self, session: Session | str, change: Callable[[Any], Any]) -> Flow[Session]:
         """Replace the data by what `change` makes of them; if others were faster, of theirs.
@@ -214,11 +214,11 @@ class Calls:
         return {} if self._admin_key is None else {"X-Admin-Key": self._admin_key}
 
     def _admin_post(self, route: str, body: Any) -> Request:
-        return Request("POST", route, _json(body), self._admin())
+        return Request("POST", route, to_json(body), self._admin())
 
 
 def _post(route: str, body: Any, session: Session | str | None = None, if_match: str | None = None) -> Request:
-    return Request("POST", route, None if body is None else _json(body), _headers(session, if_match))
+    return Request("POST", route, None if body is None else to_json(body), _headers(session, if_match))
 
 
 def _headers(session: Session | str | None, if_match: str | None = None) -> dict[str, str]:
@@ -236,7 +236,8 @@ def _id(session: Session | str) -> str:
     return session if isinstance(session, str) else session.session_id
 
 
-def _json(value: Any) -> bytes:
+def to_json(value: Any) -> bytes:
+    """Return what is sent of a value."""
     try:
         return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
     except (TypeError, ValueError) as error:

@@ -69,6 +69,14 @@ class SessmanSessionInterface(SessionInterface):
             # An id that is already new must reach the client: the old one is dead. Nothing else is known.
             if visit._record is None:
                 return
+        except SessmanError:
+            # So must it with the page that Flask shows for an error: it comes here again with that one.
+            if visit._record is not None:
+                self._set_cookie(app, visit, response)
+            raise
+        self._set_cookie(app, visit, response)
+
+    def _set_cookie(self, app: Flask, visit: FlaskSession, response: Response) -> None:
         if visit.accessed:
             response.vary.add("Cookie")
         value = visit.cookie if visit._is_loaded else None

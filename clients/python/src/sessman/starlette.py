@@ -9,7 +9,7 @@ from typing import Literal
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import SessmanError
@@ -74,6 +74,14 @@ class SessmanMiddleware:
                     given_up = began = True
                     await self._refuse(connection, session, receive, send, error)
                     return
+                except SessmanError:
+                    # An id that is already new must reach the client: the old one is dead.
+                    if session.cookie:
+                        given_up = began = True
+                        response = PlainTextResponse("Internal Server Error", 500)
+                        self._set_cookie(response.headers, connection, session)
+                        await response(scope, receive, send)
+                    raise
                 began = True
                 self._set_cookie(MutableHeaders(scope=message), connection, session)
             await send(message)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
-from .calls import Calls, Flow
+from .calls import Calls, Flow, to_json
 from .errors import NotFoundError, RateLimitError, SessmanError, UnavailableError
 from .session import Session
 
@@ -101,8 +101,11 @@ class WebSession(MutableMapping[str, Any]):
     def _change(self, record: Session) -> Flow[None]:
         texts = texts_of(record.data)
         if self._rotates or self._logs_in is not None:
+            # What is no JSON is refused while the id of before is still the right one.
+            texts_of(self._data)
             # First, so that what only the user may see is never behind the id of before.
             self._record = record = yield from self._calls.rotate_session(record, self._logs_in)
+            self._rotates, self._logs_in = False, None
         self._record = yield from write(self._calls, record, texts, self._data)
 
     def _keep(self, record: Session) -> None:
@@ -160,7 +163,7 @@ def write(calls: Calls, record: Session, texts: Mapping[str, str], data: Mapping
 
 def texts_of(data: Mapping[str, Any]) -> dict[str, str]:
     """Return each member as JSON: what to compare later values with, in which `1` and `True` differ."""
-    return {name: json.dumps(value) for name, value in data.items()}
+    return {name: to_json(value).decode() for name, value in data.items()}
 
 
 def metadata_of(client_ip: str | None, user_agent: str | None) -> dict[str, Any]:
