@@ -106,7 +106,10 @@ class SessionStore(SessionBase):
             try:
                 self._keep(manager().rotate_session(self._record), None)
             except NotFoundError:
-                # It ended in another window; who logs in here begins another one.
+                # It ended in another window. Who was logged in with it is not logged in again by this.
+                if USER_KEY in data:
+                    raise UpdateError from None
+                # Who logs in here begins another one.
                 self.create()
         self._session_cache = data
         self.modified = True
