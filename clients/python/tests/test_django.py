@@ -9,11 +9,12 @@ from typing import Any
 import django
 import pytest
 from django.conf import settings
+from django.contrib.sessions.backends.base import UpdateError
 from django.test import override_settings
 from django.utils import timezone
 from service import Service
 
-from sessman import SessionManager
+from sessman import SessionManager, ValidationError
 
 settings.configure(SECRET_KEY="for tests alone", SESSION_COOKIE_AGE=3600, USE_TZ=True)
 django.setup()
@@ -154,3 +155,55 @@ def test_a_serializer_that_makes_no_json_is_refused() -> None:
 
     with pytest.raises(ImproperlyConfigured, match="SESSION_SERIALIZER"):
         saved(cart=["tea"])
+
+
+def logged_in(**members: Any) -> SessionStore:
+    return saved(_auth_user_id="7", **members)
+
+
+def test_a_login_that_an_administrator_ended_is_not_begun_again_by_a_new_key(manager: SessionManager) -> None:
+    session = SessionStore(key(logged_in()))
+    assert session["_auth_user_id"] == "7"
+    manager.end_session(key(session))
+    with pytest.raises(UpdateError):
+        session.cycle_key()
+    visit = SessionStore(key(saved(cart=["tea"])))
+    assert visit["cart"] == ["tea"]
+    manager.end_session(key(visit))
+    visit.cycle_key()
+    assert manager.get_session(key(visit)).data == {"cart": ["tea"]}
+
+
+def test_an_expiry_that_is_refused_leaves_the_session(manager: SessionManager) -> None:
+    session = logged_in(cart=["tea"])
+    begun = key(session)
+    session.set_expiry(10**9)
+    with pytest.raises(ValidationError):
+        session.save()
+    assert key(session) == begun
+    assert manager.get_session(begun).data["cart"] == ["tea"]
+
+
+def test_a_logout_meanwhile_holds_against_another_expiry(manager: SessionManager) -> None:
+    session = logged_in()
+    before = manager.get_session_count()
+    manager.end_session(key(session))
+    session.set_expiry(7200)
+    with pytest.raises(UpdateError):
+        session.save()
+    assert manager.get_session_count() == before - 1
+
+
+@pytest.mark.parametrize("on_limit", ["evict_oldest", "reject"])
+def test_another_expiry_needs_no_second_place(on_limit: str) -> None:
+    with (
+        Service(max_sessions_per_user=1, on_limit=on_limit) as service,
+        SessionManager(**service.options) as manager,
+        override_settings(SESSMAN=service.options),
+    ):
+        session = logged_in(cart=["tea"])
+        session.set_expiry(7200)
+        session.save()
+        assert [each.handle for each in manager.list_sessions()] == [manager.get_session(key(session)).handle]
+        assert manager.get_session(key(session)).user_id == "7"
+        assert lifetime(manager, session) == timedelta(seconds=7200)

@@ -7,6 +7,7 @@ A session belongs to the user who logs in by `django.contrib.auth`, so that it c
 """
 
 import json
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from typing import Any
@@ -130,10 +131,28 @@ class SessionStore(SessionBase):
 
     def _begin(self) -> None:
         data = self._json(getattr(self, "_session_cache", {}))
+        self._keep(self._created(_user_id(data), data), data)
+
+    def _created(self, user_id: str | None, data: dict[str, Any]) -> Session:
         ttl = max(1, self._ttl(data))
         metadata = {**self.client, _TTL: ttl}
-        record = manager().create_session(_user_id(data), data, ttl_seconds=ttl, metadata=metadata)
-        self._keep(record, data)
+        return manager().create_session(user_id, data, ttl_seconds=ttl, metadata=metadata)
+
+    def _replace(self, record: Session, data: dict[str, Any]) -> None:
+        """Begin another session in the place of one, which stays if that fails."""
+        user_id = _user_id(data)
+        # Nobody's at first, as those are not counted by max_sessions_per_user: the user's would end the old one, and
+        # then a logout meanwhile could not be told from that, or be refused for as long as the old one is there.
+        begun = self._created(None, data)
+        try:
+            manager().end_session(record)
+            kept = begun if user_id is None else manager().rotate_session(begun, user_id)
+        except SessmanError:
+            # The old one ended meanwhile, or nobody knows. What has the login in its data is not left behind.
+            with suppress(SessmanError):
+                manager().invalidate_session(begun)
+            raise
+        self._keep(kept, data)
 
     def _update(self, record: Session, data: dict[str, Any]) -> None:
         user_id, ttl = _user_id(data), self._ttl(data)
@@ -145,8 +164,7 @@ class SessionStore(SessionBase):
         is_ours = user_id is not None or USER_KEY in self._texts
         if ttl != begun_for or (is_ours and record.user_id not in (None, user_id)):
             # No call changes these two of a session that is there.
-            manager().end_session(record)
-            self._begin()
+            self._replace(record, data)
             return
         if is_ours and record.user_id != user_id:
             record = manager().rotate_session(record, user_id)
