@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import sleep
 from typing import Any
 
@@ -10,16 +10,18 @@ import django
 import pytest
 from django.conf import settings
 from django.contrib.sessions.backends.base import UpdateError
-from django.test import override_settings
+from django.core.handlers.exception import convert_exception_to_response
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory, override_settings
 from django.utils import timezone
 from service import Service
 
 from sessman import SessionManager, ValidationError
 
-settings.configure(SECRET_KEY="for tests alone", SESSION_COOKIE_AGE=3600, USE_TZ=True)
+settings.configure(SECRET_KEY="for tests alone", SESSION_COOKIE_AGE=3600, USE_TZ=True, ALLOWED_HOSTS=["127.0.0.1"])
 django.setup()
 
-from sessman.django import SessionStore  # noqa: E402
+from sessman.django import SessionMiddleware, SessionStore  # noqa: E402
 
 
 class Pickles:
@@ -27,6 +29,9 @@ class Pickles:
 
     def dumps(self, data: Any) -> bytes:
         return pickle.dumps(data)
+
+
+urlpatterns: list[Any] = []
 
 
 @pytest.fixture(autouse=True)
@@ -207,3 +212,22 @@ def test_another_expiry_needs_no_second_place(on_limit: str) -> None:
         assert [each.handle for each in manager.list_sessions()] == [manager.get_session(key(session)).handle]
         assert manager.get_session(key(session)).user_id == "7"
         assert lifetime(manager, session) == timedelta(seconds=7200)
+
+
+@pytest.mark.parametrize("value", ["x" * 300_000, float("nan"), datetime.now()])
+@pytest.mark.parametrize("cycles", [True, False])
+@override_settings(SESSION_ENGINE="sessman.django", ROOT_URLCONF=__name__)
+def test_the_cookie_is_right_after_a_write_that_failed(manager: SessionManager, value: Any, cycles: bool) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        if cycles:
+            request.session.cycle_key()
+        request.session.update({"_auth_user_id": "7", "kept": value})
+        return HttpResponse()
+
+    begun = key(saved(cart=["tea"]))
+    request = RequestFactory().get("/", headers={"Host": "127.0.0.1"})
+    request.COOKIES[settings.SESSION_COOKIE_NAME] = begun
+    answer: Any = convert_exception_to_response(SessionMiddleware(view))(request)
+    assert answer.status_code == 500
+    cookie = answer.cookies.get(settings.SESSION_COOKIE_NAME)
+    assert manager.is_session_active(cookie.value if cookie else begun)

@@ -16,8 +16,10 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY as USER_KEY
 from django.contrib.sessions.backends.base import SessionBase, UpdateError
+from django.contrib.sessions.exceptions import SessionInterrupted
 from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
 from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.exception import response_for_exception
 from django.core.signals import setting_changed
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
@@ -155,7 +157,7 @@ class SessionStore(SessionBase):
         self._keep(kept, data)
 
     def _update(self, record: Session, data: dict[str, Any]) -> None:
-        user_id, ttl = _user_id(data), self._ttl(data)
+        user_id, ttl, texts = _user_id(data), self._ttl(data), texts_of(data)
         begun_for = record.metadata.get(_TTL, ttl)
         if isinstance(data.get(_EXPIRY), str):
             # A date comes nearer with every second. What was begun for longer is over by `_is_over`.
@@ -168,7 +170,9 @@ class SessionStore(SessionBase):
             return
         if is_ours and record.user_id != user_id:
             record = manager().rotate_session(record, user_id)
-        elif self._texts == texts_of(data):
+            # The old id is dead, whatever becomes of the data.
+            self._keep(record, None)
+        elif self._texts == texts:
             record = manager().touch_session(record)
         self._keep(manager().run(write(manager().calls, record, self._texts, data)), data)
 
@@ -218,12 +222,37 @@ class SessionMiddleware(DjangoSessionMiddleware):
         """Write the session and set the cookie."""
         try:
             response = super().process_response(request, response)
-        except TRY_LATER as error:
-            return _refusal(error)
+        except Exception as error:
+            if isinstance(error, TRY_LATER):
+                response = _refusal(error)
+            elif isinstance(error, SessionInterrupted) or not self._has_new_key(request):
+                raise
+            else:
+                response = response_for_exception(request, error)
+            if self._has_new_key(request):
+                self._set_new_key(request.session, response)
         cookie = response.cookies.get(settings.SESSION_COOKIE_NAME)
         if cookie is not None and cookie.value and is_secure(request.scheme or "", request.get_host()):
             cookie["secure"] = True
         return response
+
+    def _has_new_key(self, request: HttpRequest) -> bool:
+        """Return whether the client must get an id although the data were not written: the old one is dead."""
+        store = request.session
+        known = (None, request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+        return isinstance(store, SessionStore) and store.session_key not in known
+
+    def _set_new_key(self, store: SessionBase, response: HttpResponse) -> None:
+        response.set_cookie(
+            settings.SESSION_COOKIE_NAME,
+            store.session_key or "",
+            max_age=None if store.get_expire_at_browser_close() else store.get_expiry_age(),
+            domain=settings.SESSION_COOKIE_DOMAIN,
+            path=settings.SESSION_COOKIE_PATH,
+            secure=settings.SESSION_COOKIE_SECURE or False,
+            httponly=settings.SESSION_COOKIE_HTTPONLY or False,
+            samesite=settings.SESSION_COOKIE_SAMESITE,
+        )
 
 
 def _user_id(data: dict[str, Any]) -> str | None:
