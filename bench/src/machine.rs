@@ -38,7 +38,8 @@ pub(crate) fn describe(effort: Effort) -> Result<String> {
          - Versions: {}; {}; {}; node {}.\n\
          - The server and its database share the first core, `wrk` has the second. {sessions} sessions of {data_bytes} bytes of data and \
          64 connections unless said otherwise. Each `update` changes what is stored.\n\
-         - sessman as it ships, metrics and limits on. Bare hyper answers with the headers and body of sessman's `get`, made \
+         - sessman as it ships, metrics and limits on; `max_connections`, `max_memory_bytes` and `cache_bytes` are raised for what the load \
+         brings. Bare hyper answers with the headers and body of sessman's `get`, made \
          before.\n\n",
         effort.rounds,
         effort.duration.as_secs(),

@@ -139,6 +139,8 @@ impl App {
         match self.answer_now(&arrived) {
             Some((response, None)) => response,
             Some((response, Some(pause))) => {
+                // Nothing that a reload replaces is held meanwhile.
+                drop(arrived);
                 Box::pin(pause.wait()).await;
                 response
             }
