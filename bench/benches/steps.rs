@@ -128,6 +128,14 @@ fn plugin(criterion: &mut Criterion) {
     criterion.bench_function("plugin: get by a future", |bencher| {
         bencher.iter(|| instance.runtime.block_on(instance.raw.handle(get.raw())));
     });
+    criterion.bench_function("plugin: new by a future", |bencher| {
+        bencher.iter(|| instance.runtime.block_on(instance.raw.handle(new.raw())));
+    });
+    let body = format!("{{\"data\":{}}}", text(0)).into_bytes();
+    let update = Call { route: route("update"), method: "POST", body, ..get.clone() };
+    criterion.bench_function("plugin: update by a future", |bencher| {
+        bencher.iter(|| instance.runtime.block_on(instance.raw.handle(update.raw())));
+    });
     let unknown = Call { query: "no_such=1".to_owned(), ..get.clone() };
     criterion.bench_function("plugin: parameters refused", |bencher| {
         bencher.iter(|| instance.now.handle_now(unknown.raw()));

@@ -98,7 +98,9 @@ impl Data {
     /// This object with the members added that it does not have.
     #[must_use]
     pub fn with_texts<'a>(&self, members: impl IntoIterator<Item = (&'a str, String)>) -> Self {
-        let Value::Object(mut object) = self.to_value() else { return self.clone() };
+        // Most often there is nothing yet.
+        let object = if self.as_str() == "{}" { Value::Object(Map::new()) } else { self.to_value() };
+        let Value::Object(mut object) = object else { return self.clone() };
         for (key, text) in members {
             object.entry(key).or_insert(Value::String(text));
         }

@@ -19,11 +19,14 @@ mod turns;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use change::{Precondition, Update};
 pub use creation::NewSession;
 pub use listing::{ByAge, Ending, Stats};
+
+use futures_util::FutureExt;
+use tokio::time::{Instant, timeout_at};
 
 use crate::data::Data;
 use crate::error::Error;
@@ -122,7 +125,7 @@ impl Sessions {
         };
         let touch = Change::touch(now, times);
         let written = self.write(record.handle, unwritten, &touch);
-        match tokio::time::timeout(STORE_DEADLINE.saturating_sub(asked.elapsed()), written).await {
+        match timeout_at(asked + STORE_DEADLINE, written).await {
             Ok(Ok(Updated::Done(record))) => Ok(record),
             Ok(Ok(Updated::Conflict(_))) => Ok(record),
             Ok(Ok(Updated::Missing)) => Err(Error::NotFound),
@@ -211,13 +214,13 @@ impl Sessions {
         }
     }
 
-    async fn write(
-        &self,
+    fn write<'a>(
+        &'a self,
         handle: Handle,
         expected: Expected,
-        change: &Change,
-    ) -> Result<Updated, StoreError> {
-        self.ask(Operation::Update, self.store.update(handle, expected, change)).await
+        change: &'a Change,
+    ) -> impl Future<Output = Result<Updated, StoreError>> + 'a {
+        self.ask(Operation::Update, self.store.update(handle, expected, change))
     }
 
     /// Whether the store can be reached and written to.
@@ -234,30 +237,31 @@ impl Sessions {
     }
 
     /// A store call, or [`StoreError::Unavailable`] when it takes too long.
-    async fn ask<T>(
+    fn ask<T>(
         &self,
         operation: Operation,
         call: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
+    ) -> impl Future<Output = Result<T, StoreError>> {
         let started = Instant::now();
-        let result = match tokio::time::timeout(STORE_DEADLINE, call).await {
-            Ok(result) => result,
-            Err(elapsed) => Err(StoreError::Unavailable(Box::new(elapsed))),
-        };
-        self.metrics.asked(operation, started.elapsed(), result.as_ref().err());
-        result
+        timeout_at(started + STORE_DEADLINE, call).map(move |ended| {
+            let result = ended.unwrap_or_else(|elapsed| Err(StoreError::Unavailable(Box::new(elapsed))));
+            self.metrics.asked(operation, started.elapsed(), result.as_ref().err());
+            result
+        })
     }
 
     /// What takes several calls is answered within the time of one, waiting for others included. It stops where it is,
     /// as it does when its client goes away; so it is for what may stop between any two of them.
-    async fn in_time<T>(&self, steps: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        match tokio::time::timeout(STORE_DEADLINE, steps).await {
-            Ok(result) => result,
-            Err(elapsed) => {
+    fn in_time<T>(
+        &self,
+        steps: impl Future<Output = Result<T, Error>>,
+    ) -> impl Future<Output = Result<T, Error>> {
+        tokio::time::timeout(STORE_DEADLINE, steps).map(|ended| {
+            ended.unwrap_or_else(|elapsed| {
                 self.metrics.cut_off();
                 Err(StoreError::Unavailable(Box::new(elapsed)).into())
-            }
-        }
+            })
+        })
     }
 
     fn check_size(&self, what: &'static str, data: &Data) -> Result<(), Error> {

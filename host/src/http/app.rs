@@ -2,6 +2,7 @@
 
 use std::future::{Future, Ready, ready};
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -123,10 +124,7 @@ impl App {
                 pause.wait().await;
                 response
             })),
-            None => {
-                let app = Arc::clone(self);
-                Either::Right(Box::pin(async move { app.answer_in_time(arrived).await }))
-            }
+            None => Either::Right(Box::pin(Self::answer_in_time(Arc::clone(self), arrived))),
         }
     }
 
@@ -144,7 +142,7 @@ impl App {
                 Box::pin(pause.wait()).await;
                 response
             }
-            None => self.answer_in_time(arrived).await,
+            None => Self::answer_in_time(self, arrived).await,
         }
     }
 
@@ -183,25 +181,31 @@ impl App {
         Some(self.finish(head, config, client.address, answer))
     }
 
-    async fn answer_in_time<B>(&self, arrived: Arrived<B>) -> Response<AnswerBody>
+    /// A block, because an async fn has room for its arguments twice.
+    fn answer_in_time<B>(
+        app: impl Deref<Target = Self>,
+        mut arrived: Arrived<B>,
+    ) -> impl Future<Output = Response<AnswerBody>>
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let Arrived { head, body, snapshot } = arrived;
-        let config = Arc::clone(&snapshot.config);
-        let client = proxy::client(&config.proxies, head.peer, &head.parts);
-        let address = client.map_or(head.peer.address, |client| client.address);
-        let answer = match client {
-            Ok(client) => self.dispatch(snapshot, &head, body, client).await,
-            Err(detail) => Answer::of_host(problem(StatusCode::BAD_REQUEST, detail)),
-        };
-        let (response, pause) = self.finish(&head, &config, address, answer);
-        if let Some(pause) = pause {
-            // Nothing that a reload replaces is held meanwhile.
-            drop((head, config));
-            Box::pin(pause.wait()).await;
+        async move {
+            let Arrived { head, body, snapshot } = &mut arrived;
+            let config = Arc::clone(&snapshot.config);
+            let client = proxy::client(&config.proxies, head.peer, &head.parts);
+            let address = client.map_or(head.peer.address, |client| client.address);
+            let answer = match client {
+                Ok(client) => app.dispatch(snapshot, head, body, client).await,
+                Err(detail) => Answer::of_host(problem(StatusCode::BAD_REQUEST, detail)),
+            };
+            let (response, pause) = app.finish(head, &config, address, answer);
+            if let Some(pause) = pause {
+                // Nothing that a reload replaces is held meanwhile.
+                drop((arrived, config));
+                Box::pin(pause.wait()).await;
+            }
+            response
         }
-        response
     }
 
     /// Counts and logs an answer, and gives it the headers that every answer has.
@@ -272,9 +276,9 @@ impl App {
 
     async fn dispatch<B>(
         &self,
-        mut snapshot: Arc<Snapshot>,
+        snapshot: &mut Arc<Snapshot>,
         head: &Head,
-        body: B,
+        body: &mut B,
         client: Client<'_>,
     ) -> Answer
     where
@@ -283,17 +287,18 @@ impl App {
         let Head { parts, start, id, .. } = head;
         let path = parts.uri.path();
         if let Some(route) = Control::route(path) {
-            let response = Box::pin(self.control.answer(self, &snapshot, route, parts)).await;
+            let response = Box::pin(self.control.answer(self, snapshot, route, parts)).await;
             return Answer { response, from: From::Control(route) };
         }
-        let deadline = *start + snapshot.config.limits.request_timeout;
+        let limits = &snapshot.config.limits;
+        let deadline = *start + limits.request_timeout;
         let received = Received { parts, client, id, deadline, load: &self.load };
-        let mut incoming = Incoming::new(body, &self.load);
+        let mut incoming = Incoming::new(body, limits, &self.load);
         let mut under_way = None;
         loop {
-            let Some(target) = snapshot.find(path) else { return Answer::of_host(no_route(&snapshot, path)) };
-            let Some(call) = Call::new(&snapshot, target, &received) else {
-                return Answer::of_host(no_route(&snapshot, path));
+            let Some(target) = snapshot.find(path) else { return Answer::of_host(no_route(snapshot, path)) };
+            let Some(call) = Call::new(snapshot, target, &received) else {
+                return Answer::of_host(no_route(snapshot, path));
             };
             under_way.get_or_insert_with(|| self.load.begin());
             let response = match call.answer(&mut incoming).await {
@@ -303,13 +308,13 @@ impl App {
                     // Its place is being taken by another one; the request has not reached the plugin.
                     let settled = tokio::time::timeout_at(received.deadline, instance.settled());
                     if Box::pin(settled).await.is_ok() {
-                        snapshot = self.snapshot();
+                        *snapshot = self.snapshot();
                         continue;
                     }
                     busy(&format!("`{}` is being replaced; try again", instance.name))
                 }
             };
-            return Answer { response, from: From::Route(snapshot, target) };
+            return Answer { response, from: From::Route(Arc::clone(snapshot), target) };
         }
     }
 }

@@ -1,12 +1,16 @@
 //! Reading a request's body within its limits.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
 use hyper::body::Body;
 use hyper::{Response, StatusCode};
 use tokio::time::Instant;
 
 use super::app::busy;
+use super::in_time::in_time;
 use super::load::Share;
 use super::response::{AnswerBody, problem};
 
@@ -39,54 +43,69 @@ impl BodyError {
     }
 }
 
-/// Reads all of `body`: at most `limit` bytes, until `deadline`. They count in `share`; all bodies together may have
-/// `room` bytes.
-pub(crate) async fn read<B>(
-    body: B,
+/// A body that is being read.
+pub(crate) struct Reading<'l> {
+    /// Bytes that it may have.
     limit: usize,
+    /// Bytes that all bodies together may have.
     room: usize,
-    share: &mut Share<'_>,
-    deadline: Instant,
-) -> Result<Bytes, BodyError>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    // Known before anything is read: also before the client is told to continue.
-    if body.size_hint().lower() > limit as u64 {
-        return Err(BodyError::TooLarge(limit));
-    }
-    let body = collect(body, limit, share, room);
-    tokio::time::timeout_at(deadline, body).await.unwrap_or(Err(BodyError::TimedOut))
+    /// Its own part of them.
+    share: Share<'l>,
+    first: Bytes,
+    more: BytesMut,
 }
 
-async fn collect<B>(mut body: B, limit: usize, share: &mut Share<'_>, room: usize) -> Result<Bytes, BodyError>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    let mut first = Bytes::new();
-    let mut all = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
-        if first.len() + all.len() + data.len() > limit {
-            return Err(BodyError::TooLarge(limit));
+impl<'l> Reading<'l> {
+    /// Of a body of at most `limit` bytes, which count in `share`; all bodies together may have `room` bytes.
+    pub(crate) fn new(limit: usize, room: usize, share: Share<'l>) -> Self {
+        Self { limit, room, share, first: Bytes::new(), more: BytesMut::new() }
+    }
+
+    /// Reads all of `body`, until `deadline`. The share is given back with this, not at the end of the reading.
+    pub(crate) async fn read<B>(&mut self, body: &mut B, deadline: Instant) -> Result<Bytes, BodyError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        // Known before anything is read: also before the client is told to continue.
+        if body.size_hint().lower() > self.limit as u64 {
+            return Err(BodyError::TooLarge(self.limit));
         }
-        if !share.grow(data.len(), room) {
+        let reading = poll_fn(|context| self.poll(body, context));
+        in_time(deadline, reading).await.unwrap_or(Err(BodyError::TimedOut))
+    }
+
+    fn poll<B>(&mut self, body: &mut B, context: &mut Context<'_>) -> Poll<Result<Bytes, BodyError>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        while !body.is_end_stream() {
+            match ready!(Pin::new(&mut *body).poll_frame(context)) {
+                None => break,
+                Some(Ok(frame)) => self.add(frame.into_data().unwrap_or_default())?,
+                Some(Err(_)) => return Poll::Ready(Err(BodyError::Broken)),
+            }
+        }
+        let first = std::mem::take(&mut self.first);
+        let all = if self.more.is_empty() { first } else { std::mem::take(&mut self.more).freeze() };
+        Poll::Ready(Ok(all))
+    }
+
+    fn add(&mut self, data: Bytes) -> Result<(), BodyError> {
+        if self.first.len() + self.more.len() + data.len() > self.limit {
+            return Err(BodyError::TooLarge(self.limit));
+        }
+        if !self.share.grow(data.len(), self.room) {
             return Err(BodyError::NoRoom);
         }
         // Most bodies come in one piece, and then nothing is copied.
-        if first.is_empty() && all.is_empty() {
-            first = data;
-            continue;
+        if self.first.is_empty() && self.more.is_empty() {
+            self.first = data;
+            return Ok(());
         }
-        if !first.is_empty() {
-            all.extend_from_slice(&std::mem::take(&mut first));
-        }
-        all.extend_from_slice(&data);
+        self.more.extend_from_slice(&std::mem::take(&mut self.first));
+        self.more.extend_from_slice(&data);
+        Ok(())
     }
-    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 #[cfg(test)]
@@ -101,13 +120,20 @@ mod tests {
     use super::super::load::Load;
     use super::*;
 
+    async fn read<B>(body: &mut B, limit: usize, deadline: Instant) -> Result<Bytes, BodyError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        Reading::new(limit, 100, Load::default().body()).read(body, deadline).await
+    }
+
     async fn read_pieces(pieces: &[&'static str], limit: usize) -> Result<Bytes, BodyError> {
         let frames: Vec<_> = pieces
             .iter()
             .map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::from_static(piece.as_bytes()))))
             .collect();
-        let body = StreamBody::new(stream::iter(frames));
-        read(body, limit, 100, &mut Load::default().body(), Instant::now() + Duration::from_secs(1)).await
+        let mut body = StreamBody::new(stream::iter(frames));
+        read(&mut body, limit, Instant::now() + Duration::from_secs(1)).await
     }
 
     #[tokio::test]
@@ -121,9 +147,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_length_over_the_limit_is_refused_unread() {
-        let body = Full::new(Bytes::from_static(b"abcd"));
-        let read = read(body, 3, 100, &mut Load::default().body(), Instant::now()).await;
-        assert_eq!(read, Err(BodyError::TooLarge(3)));
+        let mut body = Full::new(Bytes::from_static(b"abcd"));
+        assert_eq!(read(&mut body, 3, Instant::now()).await, Err(BodyError::TooLarge(3)));
+        assert!(!body.is_end_stream());
     }
 
     #[tokio::test]
@@ -131,23 +157,29 @@ mod tests {
         let load = Load::default();
         let mut other = load.body();
         assert!(other.grow(8, 10));
-        let body = || Full::new(Bytes::from_static(b"abc"));
         let deadline = Instant::now() + Duration::from_secs(60);
-        assert_eq!(read(body(), 3, 10, &mut load.body(), deadline).await, Err(BodyError::NoRoom));
+        let another = async || {
+            let mut reading = Reading::new(3, 10, load.body());
+            let read = reading.read(&mut Full::new(Bytes::from_static(b"abc")), deadline).await;
+            (read, reading)
+        };
+        assert_eq!(another().await.0, Err(BodyError::NoRoom));
         drop(other);
-        let mut kept = load.body();
+        let mut kept = Vec::new();
         for _ in 0..3 {
-            assert_eq!(read(body(), 3, 10, &mut kept, deadline).await, Ok("abc".into()));
+            let (read, reading) = another().await;
+            assert_eq!(read, Ok("abc".into()));
+            kept.push(reading);
         }
-        assert_eq!(read(body(), 3, 10, &mut load.body(), deadline).await, Err(BodyError::NoRoom));
+        assert_eq!(another().await.0, Err(BodyError::NoRoom));
         drop(kept);
-        assert_eq!(read(body(), 3, 10, &mut load.body(), deadline).await, Ok("abc".into()));
+        assert_eq!(another().await.0, Ok("abc".into()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_ends() {
-        let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let mut body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
         let deadline = Instant::now() + Duration::from_secs(1);
-        assert_eq!(read(body, 3, 100, &mut Load::default().body(), deadline).await, Err(BodyError::TimedOut));
+        assert_eq!(read(&mut body, 3, deadline).await, Err(BodyError::TimedOut));
     }
 }

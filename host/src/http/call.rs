@@ -1,9 +1,8 @@
 //! A request on its way to an instance: who may come in, and what the plugin makes of it.
 
 use std::borrow::Cow;
-use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use bytes::Bytes;
 use hyper::body::Body;
@@ -15,8 +14,9 @@ use tokio::time::Instant;
 
 use super::access::{self, Access, Presented};
 use super::app::busy;
-use super::body;
+use super::body::Reading;
 use super::cors;
+use super::in_time::in_time;
 use super::load::{Load, Share};
 use super::proxy::Client;
 use super::request::{self, HostRequest, RequestId};
@@ -35,30 +35,24 @@ pub(crate) struct Received<'a> {
 }
 
 /// A request's body: read once, however often the request is tried.
-pub(crate) struct Incoming<'l, B> {
-    body: B,
+pub(crate) struct Incoming<'b, B> {
+    body: &'b mut B,
     read: Option<Bytes>,
-    /// Of the memory that bodies may take.
-    share: Share<'l>,
+    reading: Reading<'b>,
 }
 
-impl<'l, B: Body<Data = Bytes> + Unpin> Incoming<'l, B> {
+impl<'b, B: Body<Data = Bytes> + Unpin> Incoming<'b, B> {
     /// Nothing of `body` has been read.
-    pub(crate) fn new(body: B, load: &'l Load) -> Self {
-        Self { body, read: None, share: load.body() }
+    pub(crate) fn new(body: &'b mut B, limits: &Limits, load: &'b Load) -> Self {
+        let room = limits.max_body.saturating_mul(limits.max_in_flight);
+        Self { body, read: None, reading: Reading::new(limits.max_body, room, load.body()) }
     }
 
-    async fn read(&mut self, limits: &Limits, deadline: Instant) -> Result<Bytes, Step> {
+    async fn read(&mut self, deadline: Instant) -> Result<Bytes, Step> {
         if let Some(bytes) = &self.read {
             return Ok(bytes.clone());
         }
-        if self.body.is_end_stream() {
-            return Ok(Bytes::new());
-        }
-        let room = limits.max_body.saturating_mul(limits.max_in_flight);
-        let reading = body::read(&mut self.body, limits.max_body, room, &mut self.share, deadline);
-        // Boxed, so that requests without a body are small.
-        let read = Box::pin(reading).await;
+        let read = self.reading.read(self.body, deadline).await;
         let bytes = read.map_err(|error| Step::refuse(error.response()))?;
         self.read = Some(bytes.clone());
         Ok(bytes)
@@ -112,8 +106,7 @@ impl<'a> Call<'a> {
     {
         let Received { parts, deadline, load, .. } = *self.received;
         let Head { method, query, mut presented } = self.head()?;
-        let limits = &self.snapshot.config.limits;
-        let mut body = incoming.read(limits, deadline).await?;
+        let mut body = incoming.read(deadline).await?;
         let _place = self.place(load)?;
         if parts.method != Method::PATCH
             && let Some(taken) = access::take_body_key(&body)
@@ -131,7 +124,7 @@ impl<'a> Call<'a> {
         let request = HostRequest { principal, body, ..self.request(method, &query, caller) };
         let instance = &self.mount.instance;
         let entered = enter(instance)?;
-        let answer = in_time(deadline, instance.handle(&entered, request.raw())).await;
+        let answer = in_time(deadline, pin!(instance.handle(&entered, request.raw()))).await;
         self.answered(answer, presented)
     }
 
@@ -267,7 +260,7 @@ impl<'a> Call<'a> {
             id,
         };
         let entered = enter(keeper)?;
-        match in_time(deadline, keeper.authenticate(&entered, request.raw())).await {
+        match in_time(deadline, pin!(keeper.authenticate(&entered, request.raw()))).await {
             Some(Ok(Authentication::Live(principal))) => Ok(principal),
             Some(Ok(Authentication::None)) => Err(Step::refuse(problem_with(
                 StatusCode::UNAUTHORIZED,
@@ -377,16 +370,6 @@ impl<'a> Call<'a> {
     fn below_mount(&self) -> &'a str {
         let path = self.received.parts.uri.path();
         path.strip_prefix(self.mount.instance.mount()).unwrap_or(path).trim_start_matches('/')
-    }
-}
-
-/// What `call` comes to, if it does so until `deadline`. Most calls are done at once, and then no timer is made.
-async fn in_time<T>(deadline: Instant, call: impl Future<Output = T>) -> Option<T> {
-    let mut call = std::pin::pin!(call);
-    let at_once = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
-    match at_once {
-        Poll::Ready(done) => Some(done),
-        Poll::Pending => Box::pin(tokio::time::timeout_at(deadline, call)).await.ok(),
     }
 }
 

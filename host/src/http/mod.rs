@@ -17,6 +17,7 @@ mod cors;
 mod deadline;
 mod frames;
 mod http2;
+mod in_time;
 pub(crate) mod listener;
 mod load;
 mod metrics;

@@ -14,28 +14,32 @@ use crate::{cookie, render};
 const MAX_USER_AGENT: usize = 512;
 
 pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
-    let cookie = exchange.service.cookie.as_ref();
-    if cookie.is_some() {
-        exchange.refuse_cross_site()?;
-    }
-    let parameters = exchange.parameters()?;
-    let metadata = metadata(&exchange, parameters.metadata);
-    let new = NewSession {
-        user_id: parameters.user_id,
-        data: parameters.data.unwrap_or_else(Data::empty),
-        address: address(&exchange, &metadata),
-        metadata,
-        ttl: parameters.ttl,
-        id: parameters.external_id,
-    };
+    let new = asked(&exchange)?;
     let (id, record) = exchange.service.sessions.create(new).await?;
     let response = render::session(201, &record, Some(&id));
-    Ok(match cookie {
+    Ok(match &exchange.service.cookie {
         // One that the caller chose goes to the client in the caller's own way.
         Some(cookie) if !id.is_external() => {
             response.with_header("set-cookie", cookie::set(cookie, &id, &exchange.request))
         }
         _ => response,
+    })
+}
+
+/// What the session is to begin with.
+fn asked(exchange: &Exchange<'_>) -> Result<NewSession, Problem> {
+    if exchange.service.cookie.is_some() {
+        exchange.refuse_cross_site()?;
+    }
+    let parameters = exchange.parameters()?;
+    let given = parameters.metadata;
+    Ok(NewSession {
+        user_id: parameters.user_id,
+        data: parameters.data.unwrap_or_else(Data::empty),
+        address: address(exchange, given.as_ref()),
+        metadata: metadata(exchange, given),
+        ttl: parameters.ttl,
+        id: parameters.external_id,
     })
 }
 
@@ -48,9 +52,9 @@ fn metadata(exchange: &Exchange<'_>, given: Option<Data>) -> Data {
 }
 
 /// Whose share of `new_rate` the session takes: who has the key may speak for its own clients.
-fn address(exchange: &Exchange<'_>, metadata: &Data) -> Option<IpAddr> {
+fn address(exchange: &Exchange<'_>, given: Option<&Data>) -> Option<IpAddr> {
     let named = match exchange.request.caller() {
-        Caller::Keyed => client_ip(metadata).ok().flatten(),
+        Caller::Keyed => given.and_then(|metadata| client_ip(metadata).ok().flatten()),
         Caller::Open | Caller::Unkeyed => None,
     };
     named.or_else(|| exchange.request.client_address())

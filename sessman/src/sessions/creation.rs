@@ -46,6 +46,24 @@ impl Sessions {
     /// [`Error::Invalid`], [`Error::TooLarge`], [`Error::TooMany`], [`Error::Exists`], [`Error::LimitReached`],
     /// [`Error::Contended`], [`Error::Store`].
     pub async fn create(self: &Arc<Self>, new: NewSession) -> Result<(SessionId, Arc<Record>), Error> {
+        let ttl = self.admit(&new)?;
+        let created = match &new.user_id {
+            Some(user_id) if self.rules.max_sessions_per_user.is_some() => {
+                let (this, user_id) = (Arc::clone(self), user_id.clone());
+                // Boxed, so that sessions of those who may have any number are small on their way.
+                let steps = Box::pin(async move { this.create_in_place(&new, ttl, &user_id).await });
+                to_the_end(steps).await
+            }
+            _ => self.insert(&new, ttl, None).await,
+        };
+        created.inspect(|(_, record)| {
+            self.metrics.created.increment();
+            self.tell(Kind::Created, record.handle, record.user_id.as_deref());
+        })
+    }
+
+    /// Whether a session may begin so, and how long it lives then. It takes its share of `new_rate`.
+    fn admit(&self, new: &NewSession) -> Result<Duration, Error> {
         if let Some(user_id) = &new.user_id {
             check_user_id(user_id)?;
         }
@@ -60,17 +78,7 @@ impl Sessions {
                 .take(new.address, new.user_id.as_deref(), self.clock.now())
                 .map_err(|retry_after| Error::TooMany { retry_after })?;
         }
-        let created = match &new.user_id {
-            Some(user_id) if self.rules.max_sessions_per_user.is_some() => {
-                let (this, user_id) = (Arc::clone(self), user_id.clone());
-                to_the_end(async move { this.create_in_place(&new, ttl, &user_id).await }).await
-            }
-            _ => self.insert(&new, ttl, None).await,
-        };
-        created.inspect(|(_, record)| {
-            self.metrics.created.increment();
-            self.tell(Kind::Created, record.handle, record.user_id.as_deref());
-        })
+        Ok(ttl)
     }
 
     fn time_to_live(&self, own: Option<Duration>) -> Result<Duration, Error> {

@@ -142,7 +142,7 @@ impl MemoryStore {
             while freed < needed {
                 // A full store is asked for room by every new session: most shards have nothing to give, and
                 // finding that out must not lock readers out.
-                if !self.read(index).has_expired(now) {
+                if !self.read(index).has_due(now) {
                     break;
                 }
                 freed += self.take_expired(index, now, 64).1;

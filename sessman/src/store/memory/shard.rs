@@ -1,14 +1,17 @@
 //! A part of the memory store's records, with the indexes over them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use crate::id::Handle;
 use crate::record::Record;
 use crate::time::Timestamp;
 
-/// What a record costs beside its texts: its entries in three trees, the blocks it is in, and the allocator's share.
+/// What a record costs beside its texts: its entries in three indexes, the blocks it is in, and the allocator's share.
 const OVERHEAD: usize = 192;
 
 /// How many bytes of memory a record takes, about.
@@ -20,39 +23,64 @@ pub(super) fn size_of_record(record: &Record) -> usize {
 /// Records, findable by handle, by expiry and by user; the three always say the same.
 #[derive(Default)]
 pub(super) struct Shard {
-    records: BTreeMap<Handle, Arc<Record>>,
+    /// Handles are random or hashes: a hash that is seeded for each map, and no stronger, will do.
+    records: HashMap<Handle, Kept, RandomState>,
     by_expiry: BTreeSet<(Timestamp, Handle)>,
     by_user: BTreeMap<String, BTreeSet<Handle>>,
 }
 
+/// A record, and its place in the index by expiry.
+struct Kept {
+    record: Arc<Record>,
+    /// It has not expired before this. A session in use expires later and later; its place follows when this has come.
+    due: Timestamp,
+}
+
+impl Kept {
+    fn is_live(&self, now: Timestamp) -> bool {
+        self.due > now || self.record.is_live(now)
+    }
+}
+
 impl Shard {
     pub(super) fn get(&self, handle: Handle) -> Option<&Arc<Record>> {
-        self.records.get(&handle)
+        self.records.get(&handle).map(|kept| &kept.record)
     }
 
     /// Stores the record, in place of the one with its handle.
     pub(super) fn put(&mut self, record: Arc<Record>) {
-        let (handle, expires_at) = (record.handle, record.expires_at);
-        let old = self.records.insert(handle, record.clone());
-        let same_user = old.as_ref().is_some_and(|old| old.user_id == record.user_id);
-        if let Some(old) = &old {
-            if old.expires_at != expires_at {
-                self.by_expiry.remove(&(old.expires_at, handle));
+        let (handle, due) = (record.handle, record.expires_at);
+        let old = match self.records.entry(handle) {
+            Entry::Vacant(place) => {
+                self.by_expiry.insert((due, handle));
+                place.insert(Kept { record: Arc::clone(&record), due });
+                None
             }
-            if !same_user {
-                self.forget_user(old);
+            Entry::Occupied(mut place) => {
+                let kept = place.get_mut();
+                if due < kept.due {
+                    self.by_expiry.remove(&(kept.due, handle));
+                    self.by_expiry.insert((due, handle));
+                    kept.due = due;
+                }
+                Some(std::mem::replace(&mut kept.record, Arc::clone(&record)))
             }
+        };
+        if let Some(old) = old {
+            if old.user_id == record.user_id {
+                return;
+            }
+            self.forget_user(&old);
         }
-        self.by_expiry.insert((expires_at, handle));
-        if let Some(user_id) = record.user_id.as_ref().filter(|_| !same_user) {
+        if let Some(user_id) = &record.user_id {
             self.by_user.entry(user_id.clone()).or_default().insert(handle);
         }
     }
 
     /// Removes the record.
     pub(super) fn take(&mut self, handle: Handle) -> Option<Arc<Record>> {
-        let record = self.records.remove(&handle)?;
-        self.by_expiry.remove(&(record.expires_at, handle));
+        let Kept { record, due } = self.records.remove(&handle)?;
+        self.by_expiry.remove(&(due, handle));
         self.forget_user(&record);
         Some(record)
     }
@@ -67,31 +95,38 @@ impl Shard {
         }
     }
 
-    /// The handle that expired first, if one has.
-    fn first_expired(&self, now: Timestamp) -> Option<Handle> {
-        self.by_expiry.first().filter(|(expires_at, _)| *expires_at <= now).map(|(_, handle)| *handle)
+    /// Whether there may be an expired record.
+    pub(super) fn has_due(&self, now: Timestamp) -> bool {
+        self.by_expiry.first().is_some_and(|(due, _)| *due <= now)
     }
 
-    pub(super) fn has_expired(&self, now: Timestamp) -> bool {
-        self.first_expired(now).is_some()
-    }
-
-    /// Removes the record that expired first.
+    /// Removes an expired record.
     pub(super) fn take_expired(&mut self, now: Timestamp) -> Option<Arc<Record>> {
-        self.first_expired(now).and_then(|handle| self.take(handle))
+        while let Some((_, handle)) = self.by_expiry.first().copied().filter(|(due, _)| *due <= now) {
+            let kept = self.records.get_mut(&handle)?;
+            if !kept.record.is_live(now) {
+                return self.take(handle);
+            }
+            self.by_expiry.pop_first();
+            kept.due = kept.record.expires_at;
+            self.by_expiry.insert((kept.due, handle));
+        }
+        None
     }
 
     /// How many records are live, and how many expired.
     pub(super) fn counts(&self, now: Timestamp) -> (u64, u64) {
-        let expired = self.by_expiry.iter().take_while(|(expires_at, _)| *expires_at <= now).count();
-        ((self.records.len() - expired) as u64, expired as u64)
+        let due = self.by_expiry.iter().take_while(|(due, _)| *due <= now);
+        let expired = due.filter(|(_, handle)| self.get(*handle).is_some_and(|record| !record.is_live(now)));
+        let expired = expired.count() as u64;
+        (self.records.len() as u64 - expired, expired)
     }
 
     /// Adds to each count the live records that were created at its moment or later.
     pub(super) fn count_since(&self, now: Timestamp, moments: &[Timestamp], counts: &mut [u64]) {
-        for record in self.records.values().filter(|record| record.is_live(now)) {
+        for kept in self.records.values().filter(|kept| kept.is_live(now)) {
             for (moment, count) in moments.iter().zip(&mut *counts) {
-                *count += u64::from(record.created_at >= *moment);
+                *count += u64::from(kept.record.created_at >= *moment);
             }
         }
     }
@@ -104,8 +139,17 @@ impl Shard {
         limit: usize,
         into: &mut Vec<Arc<Record>>,
     ) {
-        let rest = self.records.range((from(after), Bound::Unbounded)).map(|(_, record)| record);
-        into.extend(rest.filter(|record| record.is_live(now)).take(limit).cloned());
+        let rest = self
+            .records
+            .iter()
+            .filter(|(handle, kept)| after.is_none_or(|after| **handle > after) && kept.is_live(now));
+        let mut rest: Vec<(&Handle, &Kept)> = rest.collect();
+        if limit < rest.len() {
+            rest.select_nth_unstable_by_key(limit, |(handle, _)| **handle);
+            rest.truncate(limit);
+        }
+        rest.sort_unstable_by_key(|(handle, _)| **handle);
+        into.extend(rest.into_iter().map(|(_, kept)| Arc::clone(&kept.record)));
     }
 
     /// As [`collect`](Self::collect), of one user's records.
@@ -118,20 +162,16 @@ impl Shard {
         into: &mut Vec<Arc<Record>>,
     ) {
         let Some(handles) = self.by_user.get(user_id) else { return };
-        let rest =
-            handles.range((from(after), Bound::Unbounded)).filter_map(|handle| self.records.get(handle));
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = handles.range((from, Bound::Unbounded)).filter_map(|handle| self.get(*handle));
         into.extend(rest.filter(|record| record.is_live(now)).take(limit).cloned());
     }
 
     /// Removes everything: how many records, and how many bytes they took.
     pub(super) fn clear(&mut self) -> (u64, usize) {
         let count = self.records.len() as u64;
-        let bytes = self.records.values().map(|record| size_of_record(record)).sum();
+        let bytes = self.records.values().map(|kept| size_of_record(&kept.record)).sum();
         *self = Self::default();
         (count, bytes)
     }
-}
-
-fn from(after: Option<Handle>) -> Bound<Handle> {
-    after.map_or(Bound::Unbounded, Bound::Excluded)
 }
