@@ -23,5 +23,6 @@ mod lifecycle;
 pub mod log;
 mod notify;
 mod plugin;
+mod spread;
 
 pub use plugin::{LoadError, probe_child};

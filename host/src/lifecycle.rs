@@ -7,7 +7,6 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -373,7 +372,7 @@ impl Lifecycle {
         HandOver { leaving: &leaving, coming: &coming }.run(&old.config.limits).await?;
         for instance in &coming {
             if let Some(before) = leaving.iter().find(|before| before.name == instance.name) {
-                instance.requests.store(before.requests.load(Ordering::Relaxed), Ordering::Relaxed);
+                instance.requests.add(before.requests.get());
             }
             if let Some(reason) = instance.failure() {
                 report.failed.push(Failure { name: instance.name.clone(), mount: None, reason });

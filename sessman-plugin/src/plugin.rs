@@ -1,7 +1,8 @@
 //! The plugin's life: checked, activated, asked, deactivated.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use plugin_api::abi::plugin::{CAPABILITY_AUTHENTICATE, CAPABILITY_AUTHENTICATE_UNKEYED};
 use plugin_api::{Health, Host, Plugin, Principal, Request, Response, Route, Unavailable};
 use serde_json::{Map, Value};
@@ -17,16 +18,12 @@ pub struct Sessman {
     host: Host,
     config: Config,
     /// There between `activate` and `deactivate`.
-    service: RwLock<Option<Arc<Service>>>,
+    service: ArcSwapOption<Service>,
 }
 
 impl Sessman {
     fn service(&self) -> Option<Arc<Service>> {
-        self.service.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn replace_service(&self, service: Option<Arc<Service>>) -> Option<Arc<Service>> {
-        std::mem::replace(&mut *self.service.write().unwrap_or_else(PoisonError::into_inner), service)
+        self.service.load_full()
     }
 }
 
@@ -46,7 +43,7 @@ impl Plugin for Sessman {
         let config = Config::read(&members, &surroundings)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         crate::log::forward_to(&host);
-        Ok(Self { host, config, service: RwLock::new(None) })
+        Ok(Self { host, config, service: ArcSwapOption::empty() })
     }
 
     fn routes(&self) -> Vec<Route> {
@@ -62,12 +59,12 @@ impl Plugin for Sessman {
 
     async fn activate(&self) -> Result<(), String> {
         let service = Service::start(&self.config, &self.host).await?;
-        self.replace_service(Some(Arc::new(service)));
+        self.service.store(Some(Arc::new(service)));
         Ok(())
     }
 
     async fn deactivate(&self) -> Result<(), String> {
-        if let Some(service) = self.replace_service(None) {
+        if let Some(service) = self.service.swap(None) {
             service.stop().await;
         }
         Ok(())
@@ -77,12 +74,11 @@ impl Plugin for Sessman {
         let Some(service) = self.service() else {
             return Problem::unavailable("this instance is not active").into();
         };
-        let answer = routes::answer(Arc::clone(&service), request);
-        service.run(answer).await
+        service.run(routes::answer(&service, request)).await
     }
 
     fn handle_now(&self, request: Request<'_>) -> Option<Response> {
-        routes::answer_now(self.service()?, request)
+        routes::answer_now(self.service.load().as_ref()?, request)
     }
 
     async fn authenticate(&self, request: Request<'_>) -> Result<Option<Principal>, Unavailable> {

@@ -21,7 +21,6 @@ mod verify;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use plugin_api::{Caller, Class, Level, Request, Response, Route};
 use sessman::config::ClientAccess;
@@ -38,7 +37,7 @@ use crate::service::Service;
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send + 'a>>;
 
 /// A route's answer where nothing has to be waited for.
-type Now = for<'e, 'a> fn(&'e Exchange<'a>) -> Option<Result<Response, Problem>>;
+type Now = for<'e, 's, 'a> fn(&'e Exchange<'s, 'a>) -> Option<Result<Response, Problem>>;
 
 /// A route, what answers it, and what its documentation says: one place, so that they cannot differ.
 pub(crate) struct Spec {
@@ -52,7 +51,7 @@ pub(crate) struct Spec {
     pub(crate) returns: Returns,
     /// Statuses of its problems besides those that every route of its class has.
     pub(crate) refusals: &'static [u16],
-    answer: for<'a> fn(Exchange<'a>) -> Answer<'a>,
+    answer: for<'s, 'a> fn(Exchange<'s, 'a>) -> Answer<'s>,
     /// For routes that are asked all the time.
     answer_now: Option<Now>,
 }
@@ -139,14 +138,14 @@ pub(crate) static ROUTES: [Spec; 21] = [
 ];
 
 /// A request and the service that answers it.
-pub(crate) struct Exchange<'a> {
-    service: Arc<Service>,
+pub(crate) struct Exchange<'s, 'a: 's> {
+    service: &'s Service,
     spec: &'static Spec,
     request: Request<'a>,
 }
 
 /// Answers a request.
-pub(crate) async fn answer(service: Arc<Service>, request: Request<'_>) -> Response {
+pub(crate) async fn answer(service: &Service, request: Request<'_>) -> Response {
     let Some(spec) = ROUTES.get(request.route()) else {
         return Problem::new(404, "no such route").into();
     };
@@ -158,7 +157,7 @@ pub(crate) async fn answer(service: Arc<Service>, request: Request<'_>) -> Respo
 }
 
 /// Answers a request, if that can be done on the spot.
-pub(crate) fn answer_now(service: Arc<Service>, request: Request<'_>) -> Option<Response> {
+pub(crate) fn answer_now(service: &Service, request: Request<'_>) -> Option<Response> {
     let spec = ROUTES.get(request.route())?;
     let answer_now = spec.answer_now.filter(|_| service.sessions.has_records_at_hand())?;
     let exchange = Exchange { service, spec, request };
@@ -169,7 +168,7 @@ pub(crate) fn answer_now(service: Arc<Service>, request: Request<'_>) -> Option<
     Some(answer.unwrap_or_else(Response::from))
 }
 
-impl Exchange<'_> {
+impl Exchange<'_, '_> {
     /// Whether the caller may ask at all. The host has asked for the key where the class is `Service`.
     fn admit(&self) -> Result<(), Problem> {
         let (access, spec) = (&self.service.access, self.spec);

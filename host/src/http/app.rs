@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use futures_util::future::Either;
 use hyper::body::Body;
@@ -45,12 +45,14 @@ pub(crate) struct App {
 pub(crate) type Answering =
     Either<Ready<Response<AnswerBody>>, Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send>>>;
 
-/// A request that has come, and what is served at that moment.
+/// A request that has come.
 struct Arrived<B> {
     head: Head,
     body: B,
-    snapshot: Arc<Snapshot>,
 }
+
+/// An answer that is there, and how long it is to wait.
+type Now = (Response<AnswerBody>, Option<Pause>);
 
 /// What came of a request before its body.
 struct Head {
@@ -68,13 +70,14 @@ struct Answer {
 }
 
 /// Who gave an answer.
+#[derive(Clone, Copy)]
 enum From {
     /// The host, before anything else was known.
     Host,
     /// A route of the host's own.
     Control(&'static str),
     /// A route of an instance, or the host in its place.
-    Route(Arc<Snapshot>, Target),
+    Route(Target),
 }
 
 impl App {
@@ -117,14 +120,16 @@ impl App {
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
     {
-        let arrived = self.arrived(request, peer);
+        let arrived = Arrived::new(request, peer);
         match self.answer_now(&arrived) {
-            Some((response, None)) => Either::Left(ready(response)),
-            Some((response, Some(pause))) => Either::Right(Box::pin(async move {
+            Ok((response, None)) => Either::Left(ready(response)),
+            Ok((response, Some(pause))) => Either::Right(Box::pin(async move {
                 pause.wait().await;
                 response
             })),
-            None => Either::Right(Box::pin(Self::answer_in_time(Arc::clone(self), arrived))),
+            Err(snapshot) => {
+                Either::Right(Box::pin(Self::answer_in_time(Arc::clone(self), snapshot, arrived)))
+            }
         }
     }
 
@@ -133,30 +138,26 @@ impl App {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let arrived = self.arrived(request, peer);
+        let arrived = Arrived::new(request, peer);
         match self.answer_now(&arrived) {
-            Some((response, None)) => response,
-            Some((response, Some(pause))) => {
-                // Nothing that a reload replaces is held meanwhile.
-                drop(arrived);
+            Ok((response, None)) => response,
+            Ok((response, Some(pause))) => {
                 Box::pin(pause.wait()).await;
                 response
             }
-            None => Self::answer_in_time(self, arrived).await,
+            Err(snapshot) => Self::answer_in_time(self, snapshot, arrived).await,
         }
     }
 
-    fn arrived<B>(&self, request: Request<B>, peer: Peer) -> Arrived<B> {
-        let start = Instant::now();
-        let (mut parts, body) = request.into_parts();
-        let id = RequestId::of(&parts.headers);
-        let trace = TraceId::take(&mut parts.headers);
-        Arrived { head: Head { parts, peer, start, id, trace }, body, snapshot: self.snapshot() }
+    /// The answer, if it need not be waited for; else what is served at this moment.
+    fn answer_now<B: Body>(&self, arrived: &Arrived<B>) -> Result<Now, Arc<Snapshot>> {
+        // Not counted: all threads would write to the one count.
+        let snapshot = self.snapshot.load();
+        self.try_now(&snapshot, arrived).ok_or_else(|| Guard::into_inner(snapshot))
     }
 
-    /// The answer, and how long it is to wait; `None` where the answer itself has to be waited for.
-    fn answer_now<B: Body>(&self, arrived: &Arrived<B>) -> Option<(Response<AnswerBody>, Option<Pause>)> {
-        let Arrived { head, body, snapshot } = arrived;
+    fn try_now<B: Body>(&self, snapshot: &Snapshot, arrived: &Arrived<B>) -> Option<Now> {
+        let Arrived { head, body } = arrived;
         if !body.is_end_stream() {
             return None;
         }
@@ -171,57 +172,59 @@ impl App {
         let deadline = head.start + config.limits.request_timeout;
         let received = Received { parts: &head.parts, client, id: &head.id, deadline, load: &self.load };
         let call = Call::new(snapshot, target, &received)?;
-        let _under_way = self.load.begin();
         let response = match call.answer_now()? {
             Ok(response) => response,
             Err(Step::Refused(response)) => *response,
             Err(Step::Moved(_)) => return None,
         };
-        let answer = Answer { response, from: From::Route(Arc::clone(snapshot), target) };
-        Some(self.finish(head, config, client.address, answer))
+        let answer = Answer { response, from: From::Route(target) };
+        Some(self.finish(head, snapshot, config, client.address, answer))
     }
 
-    /// A block, because an async fn has room for its arguments twice.
+    #[allow(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
     fn answer_in_time<B>(
         app: impl Deref<Target = Self>,
+        mut snapshot: Arc<Snapshot>,
         mut arrived: Arrived<B>,
     ) -> impl Future<Output = Response<AnswerBody>>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         async move {
-            let Arrived { head, body, snapshot } = &mut arrived;
+            let Arrived { head, body } = &mut arrived;
             let config = Arc::clone(&snapshot.config);
             let client = proxy::client(&config.proxies, head.peer, &head.parts);
             let address = client.map_or(head.peer.address, |client| client.address);
             let answer = match client {
-                Ok(client) => app.dispatch(snapshot, head, body, client).await,
+                Ok(client) => app.dispatch(&mut snapshot, head, body, client).await,
                 Err(detail) => Answer::of_host(problem(StatusCode::BAD_REQUEST, detail)),
             };
-            let (response, pause) = app.finish(head, &config, address, answer);
+            let (response, pause) = app.finish(head, &snapshot, &config, address, answer);
             if let Some(pause) = pause {
                 // Nothing that a reload replaces is held meanwhile.
-                drop((arrived, config));
+                drop((snapshot, config));
                 Box::pin(pause.wait()).await;
             }
             response
         }
     }
 
-    /// Counts and logs an answer, and gives it the headers that every answer has.
+    /// Counts and logs an answer, and gives it the headers that every answer has. `config` is that of the moment when the
+    /// request came, `snapshot` what answered it.
     fn finish(
         &self,
         head: &Head,
+        snapshot: &Snapshot,
         config: &Config,
         address: Option<IpAddr>,
         answer: Answer,
-    ) -> (Response<AnswerBody>, Option<Pause>) {
+    ) -> Now {
         let Head { parts, start, id, trace, .. } = head;
         let Answer { mut response, from } = answer;
-        let (instance, route) = from.names();
+        let (instance, route) = from.names(snapshot);
         let pause = self.key_failure(&mut response, address, [instance, route, id.text()]);
         let duration = start.elapsed();
-        from.counters().unwrap_or_else(|| self.metrics.own(route)).record(
+        from.counters(snapshot).unwrap_or_else(|| self.metrics.own(route)).record(
             &parts.method,
             response.status(),
             duration,
@@ -314,18 +317,18 @@ impl App {
                     busy(&format!("`{}` is being replaced; try again", instance.name))
                 }
             };
-            return Answer { response, from: From::Route(Arc::clone(snapshot), target) };
+            return Answer { response, from: From::Route(target) };
         }
     }
 }
 
 impl From {
     /// Instance and route, this as it was registered, never as the client wrote it: that may hold an id or a key.
-    fn names(&self) -> (&str, &str) {
+    fn names(self, snapshot: &Snapshot) -> (&str, &str) {
         match self {
             Self::Host => ("-", "-"),
             Self::Control(route) => ("-", route),
-            Self::Route(snapshot, target) => match snapshot.target(*target) {
+            Self::Route(target) => match snapshot.target(target) {
                 Some((mount, route)) => (&mount.instance.name, &route.path),
                 None => ("-", "-"),
             },
@@ -333,11 +336,21 @@ impl From {
     }
 
     /// The counters of an instance's route.
-    fn counters(&self) -> Option<&RouteMetrics> {
+    fn counters(self, snapshot: &Snapshot) -> Option<&RouteMetrics> {
         match self {
-            Self::Route(snapshot, target) => snapshot.counters(*target),
+            Self::Route(target) => snapshot.counters(target),
             Self::Host | Self::Control(_) => None,
         }
+    }
+}
+
+impl<B> Arrived<B> {
+    fn new(request: Request<B>, peer: Peer) -> Self {
+        let start = Instant::now();
+        let (mut parts, body) = request.into_parts();
+        let id = RequestId::of(&parts.headers);
+        let trace = TraceId::take(&mut parts.headers);
+        Self { head: Head { parts, peer, start, id, trace }, body }
     }
 }
 

@@ -140,7 +140,9 @@ impl<'a> Call<'a> {
 
     fn try_now(&self) -> Result<Option<Response<AnswerBody>>, Step> {
         let Head { method, query, presented } = self.head()?;
-        let _place = self.place(self.received.load)?;
+        if !self.received.load.has_place(self.snapshot.config.limits.max_in_flight) {
+            return Err(crowded());
+        }
         let request = self.request(method, &query, self.caller(presented)?);
         let instance = &self.mount.instance;
         let Ok(entered) = instance.enter() else { return Ok(None) };
@@ -177,8 +179,7 @@ impl<'a> Call<'a> {
 
     /// A place among the requests that are answered at a time.
     fn place<'l>(&self, load: &'l Load) -> Result<Share<'l>, Step> {
-        load.answer(self.snapshot.config.limits.max_in_flight)
-            .ok_or_else(|| Step::refuse(busy("too many requests at once ([limits] max_in_flight)")))
+        load.answer(self.snapshot.config.limits.max_in_flight).ok_or_else(crowded)
     }
 
     /// What the plugin sees of a request without a body, and of nobody.
@@ -378,6 +379,10 @@ fn enter(instance: &Arc<Instance>) -> Result<Entered<'_>, Step> {
         State::HandingOver | State::Retired => Step::Moved(Arc::clone(instance)),
         state => not_serving(instance, state),
     })
+}
+
+fn crowded() -> Step {
+    Step::refuse(busy("too many requests at once ([limits] max_in_flight)"))
 }
 
 fn not_serving(instance: &Instance, state: State) -> Step {

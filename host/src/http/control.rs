@@ -1,6 +1,5 @@
 //! The host's own routes: `/healthz`, `/readyz`, `/plugins`, `/metrics`, and those that change what is loaded.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -219,7 +218,7 @@ fn describe(mount: &Mount) -> Value {
         "state": instance.state().name(),
         "mount": instance.mount(),
         "access": access,
-        "requests": instance.requests.load(Ordering::Relaxed),
+        "requests": instance.requests.get(),
         "routes": routes,
     });
     if let Some(reason) = instance.failure() {

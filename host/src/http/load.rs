@@ -3,6 +3,8 @@
 //! A request takes a place among those being answered once its body is there, so that clients that send a byte now and
 //! then cannot take the places of the others. Bodies are counted in bytes instead, from the first one until the request
 //! is answered: one that waits for a plugin that is being replaced has no place, but takes memory.
+//!
+//! What is answered on the spot is not counted: there are never more of those than threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -59,6 +61,11 @@ impl Load {
         share.grow(1, limit).then_some(share)
     }
 
+    /// Whether there is a place among them, for what gives it back at once.
+    pub(crate) fn has_place(&self, limit: usize) -> bool {
+        self.answering.load(Ordering::SeqCst) < limit
+    }
+
     /// For a body: nothing of it has come yet.
     pub(crate) fn body(&self) -> Share<'_> {
         Share::of(&self.bodies)
@@ -73,8 +80,9 @@ mod tests {
     fn shares_are_given_back() {
         let load = Load::default();
         let first = load.answer(1);
-        assert!(first.is_some() && load.answer(1).is_none());
+        assert!(first.is_some() && load.answer(1).is_none() && !load.has_place(1));
         drop(first);
+        assert!(load.has_place(1));
         assert!(load.answer(1).is_some());
         let (mut one, mut other) = (load.body(), load.body());
         assert!(one.grow(6, 10) && other.grow(4, 10) && !other.grow(1, 10));

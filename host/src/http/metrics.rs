@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyper::{Method, StatusCode};
 
 use self::text::{Kind, Text};
+use crate::spread::Spread;
 
 pub(crate) use self::page::page;
 
@@ -196,6 +197,13 @@ impl Drop for OpenConnection {
 pub(crate) struct RouteMetrics {
     instance: String,
     route: String,
+    /// Made when a thread has its first request to count.
+    counts: Spread<OnceLock<Box<Counts>>>,
+}
+
+/// What one thread counted.
+#[derive(Debug, Default)]
+struct Counts {
     /// By method, and by the first digit of the status: 2 to 5. A page is made when its first status comes.
     statuses: [[OnceLock<Box<Page>>; 4]; METHODS.len()],
     /// How many fell into each bucket alone; the last is for what took longer.
@@ -208,41 +216,42 @@ type Page = [AtomicU64; 100];
 
 impl RouteMetrics {
     fn new(instance: &str, route: &str) -> Self {
-        Self {
-            instance: instance.to_owned(),
-            route: route.to_owned(),
-            statuses: Default::default(),
-            durations: Default::default(),
-            microseconds: AtomicU64::new(0),
-        }
+        Self { instance: instance.to_owned(), route: route.to_owned(), counts: Spread::default() }
     }
 
     /// Counts a request.
     pub(crate) fn record(&self, method: &Method, status: StatusCode, duration: Duration) {
+        let counts = self.counts.mine().get_or_init(Box::default);
         let status = usize::from(status.as_u16());
         // The host answers with nothing else; see `response`.
         if let Some(page) =
-            (status / 100).checked_sub(2).and_then(|page| self.statuses[index(method)].get(page))
+            (status / 100).checked_sub(2).and_then(|page| counts.statuses[index(method)].get(page))
         {
             page.get_or_init(|| Box::new([const { AtomicU64::new(0) }; 100]))[status % 100]
                 .fetch_add(1, Ordering::Relaxed);
         }
         let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let bucket = BUCKETS.iter().position(|(end, _)| microseconds <= *end).unwrap_or(BUCKETS.len());
-        self.durations[bucket].fetch_add(1, Ordering::Relaxed);
-        self.microseconds.fetch_add(microseconds, Ordering::Relaxed);
+        counts.durations[bucket].fetch_add(1, Ordering::Relaxed);
+        counts.microseconds.fetch_add(microseconds, Ordering::Relaxed);
+    }
+
+    /// A count of all threads together.
+    fn sum(&self, count: impl Fn(&Counts) -> &AtomicU64) -> u64 {
+        let parts = self.counts.all().filter_map(OnceLock::get);
+        parts.map(|counts| count(counts).load(Ordering::Relaxed)).sum()
     }
 
     fn write_requests(&self, text: &mut Text, name: &str) {
-        for (method, pages) in METHODS.iter().zip(&self.statuses) {
-            let pages = pages.iter().enumerate().filter_map(|(index, page)| Some((index, page.get()?)));
-            for (index, page) in pages {
-                for (status, count) in page.iter().enumerate() {
-                    let count = count.load(Ordering::Relaxed);
+        for (method, name_of_method) in METHODS.iter().enumerate() {
+            for first in 0..4 {
+                let pages: Vec<&Page> = self.pages(method, first).collect();
+                for rest in 0..100 {
+                    let count: u64 = pages.iter().map(|page| page[rest].load(Ordering::Relaxed)).sum();
                     if count > 0 {
-                        let status = ((index + 2) * 100 + status).to_string();
+                        let status = ((first + 2) * 100 + rest).to_string();
                         let [instance, route] = self.labels();
-                        let labels = [instance, route, ("method", *method), ("status", &status)];
+                        let labels = [instance, route, ("method", *name_of_method), ("status", &status)];
                         text.sample(name, &labels, count);
                     }
                 }
@@ -250,15 +259,22 @@ impl RouteMetrics {
         }
     }
 
+    /// Those of all threads, for a method and the first digit of a status.
+    fn pages(&self, method: usize, first: usize) -> impl Iterator<Item = &Page> {
+        let counts = self.counts.all().filter_map(OnceLock::get);
+        counts.filter_map(move |counts| counts.statuses[method][first].get().map(Box::as_ref))
+    }
+
     fn write_durations(&self, text: &mut Text, name: &str) {
         let [instance, route] = self.labels();
         let mut count = 0;
         let ends = BUCKETS.iter().map(|(_, end)| *end).chain(["+Inf"]);
-        for (end, duration) in ends.zip(&self.durations) {
-            count += duration.load(Ordering::Relaxed);
+        for (bucket, end) in ends.enumerate() {
+            count += self.sum(|counts| &counts.durations[bucket]);
             text.sample(&format!("{name}_bucket"), &[instance, route, ("le", end)], count);
         }
-        let seconds = Duration::from_micros(self.microseconds.load(Ordering::Relaxed)).as_secs_f64();
+        let microseconds = self.sum(|counts| &counts.microseconds);
+        let seconds = Duration::from_micros(microseconds).as_secs_f64();
         text.sample(&format!("{name}_sum"), &[instance, route], seconds);
         text.sample(&format!("{name}_count"), &[instance, route], count);
     }

@@ -1,8 +1,7 @@
 //! A request as a plugin sees it.
 
+use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use abi_stable::RRef;
 use abi_stable::sabi_trait::TD_Opaque;
@@ -218,9 +217,11 @@ impl RequestId {
 
     /// Unlike any other, and says nothing about how many there were.
     fn new() -> Self {
-        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let mut number = KEY.hash_one(NEXT.fetch_add(1, Ordering::Relaxed));
+        thread_local! {
+            // A key of its own for each thread, and so other numbers.
+            static NEXT: (RandomState, Cell<u64>) = (RandomState::new(), Cell::new(0));
+        }
+        let mut number = NEXT.with(|(key, next)| key.hash_one(next.replace(next.get().wrapping_add(1))));
         let (mut text, length) = ([0; MAX_REQUEST_ID], 16);
         for digit in text[..length].iter_mut().rev() {
             *digit = b"0123456789abcdef"[(number & 15) as usize];

@@ -1,6 +1,6 @@
 //! One instance of a plugin: what it was made from, its routes, and where in its life it is.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::library::Library;
 use super::services::Services;
 use crate::config::InstanceConfig;
 use crate::http::router;
+use crate::spread::{Counter, Spread};
 
 /// For `activate`: it opens files, but does not wait for servers.
 const ACTIVATE_LIMIT: Duration = Duration::from_secs(30);
@@ -39,10 +40,11 @@ pub(crate) struct Instance {
     pub(crate) state_folder: String,
     pub(crate) routes: Vec<Route>,
     /// Requests that reached the plugin, those of the instance that this one replaced included.
-    pub(crate) requests: AtomicU64,
+    pub(crate) requests: Counter,
     state: AtomicU8,
-    /// Calls under way; streamed answers are none.
-    calls: AtomicUsize,
+    /// Calls under way; streamed answers are none. One may end on another thread than it began on, so only their sum says
+    /// something.
+    calls: Spread<AtomicUsize>,
     /// Tells those who wait that [`State::HandingOver`] is over.
     changed: Notify,
     /// Why the last activation failed.
@@ -111,7 +113,7 @@ pub(crate) struct Entered<'a>(&'a Instance);
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::SeqCst);
+        self.0.calls.mine().fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -147,9 +149,9 @@ impl Instance {
             library: Arc::clone(library),
             state_folder: state_folder.to_owned(),
             routes,
-            requests: AtomicU64::new(0),
+            requests: Counter::default(),
             state: AtomicU8::new(State::Prepared as u8),
-            calls: AtomicUsize::new(0),
+            calls: Spread::default(),
             changed: Notify::new(),
             failure: Mutex::new(None),
             raw,
@@ -195,7 +197,7 @@ impl Instance {
     /// Its state, if it does not.
     pub(crate) fn enter(&self) -> Result<Entered<'_>, State> {
         // Counted before the state is read: whoever changes the state and then sees no call can be sure of it.
-        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.calls.mine().fetch_add(1, Ordering::SeqCst);
         let entered = Entered(self);
         match self.state() {
             State::Ready => Ok(entered),
@@ -221,13 +223,19 @@ impl Instance {
 
     /// Waits until no call is under way; says whether that came to be.
     pub(crate) async fn drained(&self, deadline: Instant) -> bool {
-        while self.calls.load(Ordering::SeqCst) > 0 {
+        while self.calls() > 0 {
             if Instant::now() >= deadline {
                 return false;
             }
             tokio::time::sleep(DRAIN_INTERVAL).await;
         }
         true
+    }
+
+    /// Calls under way. Once the state lets nobody in, it is 0 only when all have ended: those that came in before are in
+    /// the sum, and whether an end is seen yet or not, it is one call less and no other.
+    fn calls(&self) -> usize {
+        self.calls.all().fold(0, |sum, part| sum.wrapping_add(part.load(Ordering::SeqCst)))
     }
 
     /// Lets calls in again, after [`suspend`](Self::suspend) alone.
@@ -264,6 +272,8 @@ impl Instance {
     pub(crate) async fn stop(&self, deadline: Instant, last: Duration) -> Result<(), String> {
         let was = self.state();
         self.enter_state(State::Draining);
+        // The last that came in: it is let out first.
+        self.drained(deadline).await;
         let deactivated = if was == State::Ready { self.deactivate(deadline).await } else { Ok(()) };
         let left = deadline.saturating_duration_since(Instant::now());
         deactivated.and(self.shut_down(left.max(last)).await)
@@ -304,7 +314,7 @@ impl Instance {
             Ok(RResult::RErr(message)) => Err(message.into_string()),
             Err(panic) => Err(panic.to_string()),
         };
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.requests.add(1);
         Some(answer)
     }
 
@@ -314,7 +324,7 @@ impl Instance {
         _entered: &Entered<'a>,
         request: RawRequestRef<'a>,
     ) -> Result<RawResponse, String> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.requests.add(1);
         asked(|| self.raw.handle(request)).await
     }
 

@@ -7,7 +7,7 @@ use super::Exchange;
 use crate::problem::Problem;
 use crate::{cookie, render};
 
-pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let parameters = exchange.parameters()?;
     let (id, found) = exchange.presented_for_write(parameters.session)?;
     exchange

@@ -6,7 +6,7 @@ use super::Exchange;
 use crate::problem::Problem;
 use crate::render;
 
-pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let parameters = exchange.parameters()?;
     let handles = parameters.handles.ok_or_else(|| Problem::malformed("no handles given"))?;
     let ended = exchange.service.sessions.end_handles(handles).await?;

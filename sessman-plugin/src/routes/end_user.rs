@@ -6,7 +6,7 @@ use super::Exchange;
 use crate::problem::Problem;
 use crate::render;
 
-pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let parameters = exchange.parameters()?;
     let user_id = parameters.user_id.ok_or_else(|| Problem::malformed("no user_id given"))?;
     let ended = exchange.service.sessions.end_user(user_id.clone()).await?;

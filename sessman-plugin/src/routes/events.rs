@@ -15,7 +15,7 @@ const MAX_WATCHERS: usize = 64;
 /// Between two comments that keep the connection from looking idle, and show whether somebody is still there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     exchange.parameters()?;
     let events = exchange.service.sessions.events();
     if events.watchers() >= MAX_WATCHERS {

@@ -13,14 +13,14 @@ use crate::parameters::Presented;
 use crate::problem::Problem;
 use crate::{etag, render};
 
-pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let asked = Asked::read(&exchange)?;
     let found = exchange.service.sessions.get(asked.credentials(&exchange)).await;
     asked.answer(&exchange, found)
 }
 
 /// The answer where the session is at hand.
-pub(super) fn answer_now(exchange: &Exchange<'_>) -> Option<Result<Response, Problem>> {
+pub(super) fn answer_now(exchange: &Exchange<'_, '_>) -> Option<Result<Response, Problem>> {
     let asked = match Asked::read(exchange) {
         Ok(asked) => asked,
         Err(problem) => return Some(Err(problem)),
@@ -37,7 +37,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(exchange: &Exchange<'_>) -> Result<Self, Problem> {
+    fn read(exchange: &Exchange<'_, '_>) -> Result<Self, Problem> {
         let parameters = exchange.parameters()?;
         if parameters.user_id.is_some() && matches!(parameters.session, Presented::Nothing) {
             return Err(Problem::malformed("user_id alone names no session; send session_id, too"));
@@ -46,13 +46,13 @@ impl Asked {
         Ok(Self { id, found, user_id: parameters.user_id })
     }
 
-    fn credentials(&self, exchange: &Exchange<'_>) -> Credentials<'_> {
+    fn credentials(&self, exchange: &Exchange<'_, '_>) -> Credentials<'_> {
         exchange.credentials(&self.id, self.user_id.as_deref())
     }
 
     fn answer(
         &self,
-        exchange: &Exchange<'_>,
+        exchange: &Exchange<'_, '_>,
         found: Result<Arc<Record>, Error>,
     ) -> Result<Response, Problem> {
         let record = found.map_err(|error| self.found.problem(error))?;

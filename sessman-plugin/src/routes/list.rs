@@ -7,7 +7,7 @@ use super::Exchange;
 use crate::problem::Problem;
 use crate::render;
 
-pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let parameters = exchange.parameters()?;
     let user_id = parameters.user_id.as_deref();
     let listing = Listing { user_id, after: parameters.cursor, limit: parameters.limit };

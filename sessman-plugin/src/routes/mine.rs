@@ -6,7 +6,7 @@ use super::Exchange;
 use crate::problem::Problem;
 use crate::render;
 
-pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let parameters = exchange.parameters()?;
     let (id, found) = exchange.presented(parameters.session)?;
     let credentials = exchange.credentials(&id, parameters.user_id.as_deref());

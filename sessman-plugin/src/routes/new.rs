@@ -13,7 +13,7 @@ use crate::{cookie, render};
 /// Characters of a user agent that are worth keeping.
 const MAX_USER_AGENT: usize = 512;
 
-pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let new = asked(&exchange)?;
     let (id, record) = exchange.service.sessions.create(new).await?;
     let response = render::session(201, &record, Some(&id));
@@ -27,7 +27,7 @@ pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> 
 }
 
 /// What the session is to begin with.
-fn asked(exchange: &Exchange<'_>) -> Result<NewSession, Problem> {
+fn asked(exchange: &Exchange<'_, '_>) -> Result<NewSession, Problem> {
     if exchange.service.cookie.is_some() {
         exchange.refuse_cross_site()?;
     }
@@ -44,7 +44,7 @@ fn asked(exchange: &Exchange<'_>) -> Result<NewSession, Problem> {
 }
 
 /// What is known of the client: what the caller says, and where it says nothing, what the request shows.
-fn metadata(exchange: &Exchange<'_>, given: Option<Data>) -> Data {
+fn metadata(exchange: &Exchange<'_, '_>, given: Option<Data>) -> Data {
     let client_ip = exchange.request.client_address().map(|address| ("client_ip", address.to_string()));
     let user_agent = exchange.header("user-agent").map(|text| text.chars().take(MAX_USER_AGENT).collect());
     let user_agent = user_agent.map(|text| ("user_agent", text));
@@ -52,7 +52,7 @@ fn metadata(exchange: &Exchange<'_>, given: Option<Data>) -> Data {
 }
 
 /// Whose share of `new_rate` the session takes: who has the key may speak for its own clients.
-fn address(exchange: &Exchange<'_>, given: Option<&Data>) -> Option<IpAddr> {
+fn address(exchange: &Exchange<'_, '_>, given: Option<&Data>) -> Option<IpAddr> {
     let named = match exchange.request.caller() {
         Caller::Keyed => given.and_then(|metadata| client_ip(metadata).ok().flatten()),
         Caller::Open | Caller::Unkeyed => None,

@@ -6,7 +6,7 @@ use super::Exchange;
 use crate::openapi::{self, Instance};
 use crate::problem::Problem;
 
-pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let service = &exchange.service;
     let instance = Instance {
         cookie: service.cookie_name(),

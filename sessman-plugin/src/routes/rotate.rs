@@ -6,7 +6,7 @@ use super::{Exchange, Found};
 use crate::problem::Problem;
 use crate::{cookie, render};
 
-pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let cookie = exchange.service.cookie.as_ref();
     if cookie.is_some() {
         exchange.refuse_cross_site()?;

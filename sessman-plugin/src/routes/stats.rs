@@ -8,7 +8,7 @@ use super::Exchange;
 use crate::problem::Problem;
 use crate::render;
 
-pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     exchange.parameters()?;
     let stats = exchange.service.sessions.stats().await.map_err(Error::from)?;
     let by_age = stats.by_age.iter().map(|class| {

@@ -9,7 +9,7 @@ use super::{Exchange, Found};
 use crate::problem::Problem;
 use crate::{etag, render};
 
-pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let asked = Asked::read(&exchange)?;
     let credentials = exchange.credentials(&asked.id, asked.user_id.as_deref());
     let updated = exchange.service.sessions.update(credentials, &asked.update, &asked.precondition).await;
@@ -27,7 +27,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(exchange: &Exchange<'_>) -> Result<Self, Problem> {
+    fn read(exchange: &Exchange<'_, '_>) -> Result<Self, Problem> {
         let parameters = exchange.parameters()?;
         let (id, found) = exchange.presented_for_write(parameters.session)?;
         let data = parameters

@@ -9,7 +9,7 @@ use crate::parameters::Presented;
 use crate::problem::Problem;
 use crate::render;
 
-pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
+pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let parameters = exchange.parameters()?;
     let found = match parameters.session {
         Presented::Explicit(None) | Presented::Cookie(None) => Err(Error::NotFound),

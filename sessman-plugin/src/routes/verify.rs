@@ -10,8 +10,8 @@ use crate::problem::Problem;
 /// What a user's name keeps of itself in a header: the unreserved characters of RFC 3986.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-pub(super) async fn answer(exchange: Exchange<'_>) -> Result<Response, Problem> {
-    let principal = principal::of(&exchange.service, &exchange.request).await?;
+pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
+    let principal = principal::of(exchange.service, &exchange.request).await?;
     let principal =
         principal.ok_or_else(|| Problem::unauthorized("no live session of a user; log in first"))?;
     Ok(Response::new(200)

@@ -458,7 +458,7 @@ async fn requests_wait_while_an_instance_is_replaced() {
     app.serve(new);
     old.retire();
     assert_eq!(waiting.await.text, "POST open? Open body");
-    assert_eq!(old.requests.load(Ordering::Relaxed), 0);
+    assert_eq!(old.requests.get(), 0);
     let current = Arc::clone(app.snapshot().instances().next().unwrap());
     current.suspend();
     assert_eq!(send(&app, "GET /readyz", &[], "").await.status, 200, "it is not away");
