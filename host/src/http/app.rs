@@ -27,6 +27,7 @@ use super::request::{REQUEST_ID, RequestId};
 use super::response::{AnswerBody, problem, problem_with};
 use super::router::join_names;
 use super::snapshot::{Snapshot, Target};
+use super::together::Outboxes;
 use super::trace::TraceId;
 use crate::config::Config;
 use crate::lifecycle::Order;
@@ -39,6 +40,7 @@ pub(crate) struct App {
     load: Load,
     metrics: Arc<Metrics>,
     attempts: Attempts,
+    outboxes: Outboxes,
 }
 
 /// An answer that is there, or on its way.
@@ -91,12 +93,18 @@ impl App {
             load: Load::default(),
             metrics,
             attempts: Attempts::default(),
+            outboxes: Outboxes::default(),
         }
     }
 
     /// What is counted.
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Where the answers of connections go.
+    pub(crate) fn outboxes(&self) -> &Outboxes {
+        &self.outboxes
     }
 
     /// What is served now.

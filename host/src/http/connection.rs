@@ -23,6 +23,7 @@ use super::http2;
 use super::listener::Stream;
 use super::proxy::{Peer, Shown};
 use super::refusal::RefusalStream;
+use super::together::{Socket, Together};
 use crate::config::tls::HTTP_2;
 
 /// Bytes of a request's line and headers together.
@@ -51,7 +52,7 @@ impl Connection {
         let address = self.address;
         let _open = self.app.metrics().connection();
         let served = match stream {
-            Stream::Unix(stream) => self.http1(stream, false).await,
+            Stream::Unix(stream) => self.plain(stream).await,
             Stream::Tcp(stream) => {
                 // Answers are written whole, so there is nothing to wait for before sending. It fails only on a dead
                 // socket.
@@ -59,7 +60,7 @@ impl Connection {
                 match self.settings.tls.clone() {
                     // Boxed, so that connections without TLS are small.
                     Some(tls) => Box::pin(self.secure(stream, &tls)).await,
-                    None => self.http1(stream, false).await,
+                    None => self.plain(stream).await,
                 }
             }
         };
@@ -82,6 +83,11 @@ impl Connection {
         } else {
             self.http1(stream, true).await
         }
+    }
+
+    async fn plain<S: Socket + Unpin>(self, socket: S) -> Result<(), String> {
+        let stream = Together::new(socket, Arc::clone(self.app.outboxes()));
+        self.http1(stream, false).await
     }
 
     fn peer(&self, tls: bool) -> Peer {

@@ -192,30 +192,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for DeadlineStream<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut piece = [0; ONE_PIECE];
-        let poll = match join(slices, &mut piece) {
-            Some(bytes) => Pin::new(&mut self.stream).poll_write(context, bytes),
-            None => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
-        };
+        let poll = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.watch_write(context, poll)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
-}
-
-/// Up to this many bytes, copying an answer's head and body together costs less than handing the system a list of them.
-const ONE_PIECE: usize = 2048;
-
-/// The slices as one, if they fit into `piece`.
-fn join<'p>(slices: &[io::IoSlice<'_>], piece: &'p mut [u8; ONE_PIECE]) -> Option<&'p [u8]> {
-    let mut length = 0;
-    for slice in slices {
-        piece.get_mut(length..length + slice.len())?.copy_from_slice(slice);
-        length += slice.len();
-    }
-    Some(&piece[..length])
 }
 
 /// A timer that is set again only when it fires too early: a busy connection never touches it.
@@ -309,16 +292,6 @@ mod tests {
             drop(guard);
         });
         assert_eq!(seconds_until_timeout(&mut stream).await, 65);
-    }
-
-    #[test]
-    fn slices_are_joined_as_far_as_they_fit() {
-        let mut piece = [0; ONE_PIECE];
-        let (head, body) = ([1; 48], vec![2; ONE_PIECE - 48]);
-        let slices = [io::IoSlice::new(&head), io::IoSlice::new(&body)];
-        assert_eq!(join(&slices, &mut piece), Some([&head, body.as_slice()].concat().as_slice()));
-        assert_eq!(join(&[slices[0], slices[1], io::IoSlice::new(&[3])], &mut piece), None);
-        assert_eq!(join(&[], &mut piece), Some([].as_slice()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -28,6 +28,7 @@ mod response;
 pub(crate) mod router;
 pub(crate) mod server;
 mod snapshot;
+mod together;
 mod trace;
 
 pub(crate) use self::app::App;

@@ -1,7 +1,6 @@
 //! Requests to a plugin that is part of the test.
 
 use std::net::Ipv4Addr;
-use std::sync::atomic::Ordering;
 
 use http_body_util::{BodyExt, Full};
 use plugin_api::abi::plugin::{CAPABILITY_AUTHENTICATE, CAPABILITY_AUTHENTICATE_UNKEYED};
