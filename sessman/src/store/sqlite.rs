@@ -247,14 +247,14 @@ impl Store for SqliteStore {
             Err(ticket) => ticket,
         };
         let cache = self.cache.clone();
-        let record = self.read(move |connection| {
-            let record = reader::load(connection, handle)?;
-            if let Some(record) = &record {
-                cache.fill(ticket, record);
+        let row = self.read(move |connection| {
+            let row = reader::load(connection, handle)?;
+            if let Some(row) = &row {
+                cache.fill(ticket, row);
             }
-            Ok(record)
+            Ok(row)
         });
-        Ok(Loaded::of(record.await?, now))
+        Ok(Loaded::of(row.await?.map(|row| row.record), now))
     }
 
     fn has_records_at_hand(&self) -> bool {

@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use foldhash::fast::RandomState;
 
+use super::reader::Row;
 use crate::id::Handle;
 use crate::record::Record;
 
@@ -30,7 +31,7 @@ const OVERHEAD: usize = 128;
 #[derive(Debug)]
 pub(super) enum Written {
     /// The record is this now.
-    Put(Arc<Record>),
+    Put(Row),
     /// There is none with that handle any more.
     Gone(Handle),
     /// There is none at all any more.
@@ -60,56 +61,31 @@ impl Cache {
     /// The record as it is in the file, live or not; or what to bring along when it is [filled in](Self::fill).
     pub(super) fn get(&self, handle: Handle) -> Result<Arc<Record>, Ticket> {
         let shard = self.read(handle);
-        match shard.index.get(&handle).and_then(|place| shard.slots[*place].as_ref()) {
+        match shard.get(handle) {
             Some(slot) => {
                 // Most often it is set already, and then other cores keep their copy of the line.
                 if !slot.used.load(Ordering::Relaxed) {
                     slot.used.store(true, Ordering::Relaxed);
                 }
-                Ok(slot.record.clone())
+                Ok(slot.row.record.clone())
             }
             None => Err(Ticket(shard.stamps[stamp_of(handle)])),
         }
     }
 
     /// Keeps what a reader found in the file, unless it may be old by now.
-    pub(super) fn fill(&self, ticket: Ticket, record: &Arc<Record>) {
-        let mut shard = self.write(record.handle);
-        let unchanged = shard.stamps[stamp_of(record.handle)] == ticket.0;
-        if unchanged && !shard.is_withheld(record.handle) {
-            shard.put(record.clone());
+    pub(super) fn fill(&self, ticket: Ticket, row: &Row) {
+        let handle = row.record.handle;
+        let mut shard = self.write(handle);
+        let unchanged = shard.stamps[stamp_of(handle)] == ticket.0;
+        if unchanged && !shard.is_withheld(handle) {
+            shard.put(row.clone());
         }
     }
 
-    /// Takes out what a transaction changed, until it is [published](Withheld::publish) or dropped. To be called before
-    /// the commit, by one thread.
-    pub(super) fn withhold(&self, written: Vec<Written>) -> Withheld<'_> {
-        let (mut records, mut all) = (ByHandle::default(), false);
-        // Of several changes of one record in a transaction, only the last is ever there to see.
-        for written in written {
-            match written {
-                Written::Put(record) => drop(records.insert(record.handle, Some(record))),
-                Written::Gone(handle) => drop(records.insert(handle, None)),
-                Written::AllGone => {
-                    records.clear();
-                    all = true;
-                }
-            }
-        }
-        if all {
-            for shard in &self.shards {
-                let mut shard = lock(shard);
-                drop(shard.clear());
-                shard.all_withheld = true;
-            }
-        }
-        for handle in records.keys() {
-            let mut shard = self.write(*handle);
-            shard.take(*handle);
-            shard.stamps[stamp_of(*handle)] += 1;
-            shard.withheld.insert(*handle);
-        }
-        Withheld { cache: self, records, all }
+    /// For one transaction: what it changes is withheld until its commit. To be called by one thread.
+    pub(super) fn withhold(&self) -> Withheld<'_> {
+        Withheld { cache: self, rows: ByHandle::default(), all: false }
     }
 
     /// Forgets everything and keeps nothing from now on.
@@ -144,28 +120,62 @@ fn stamp_of(handle: Handle) -> usize {
     usize::from(handle.as_bytes()[1]) % STAMPS
 }
 
-/// What a transaction changed, while it is being committed. Dropped without being published, it leaves readers to find
-/// out in the file.
+/// What a transaction changed so far, until it is [published](Withheld::publish): it is committed. Dropped without that,
+/// it leaves readers to find out in the file.
 #[must_use]
 pub(super) struct Withheld<'a> {
     cache: &'a Cache,
-    records: ByHandle<Option<Arc<Record>>>,
+    /// Of several changes of one record in a transaction, only the last is ever there to see.
+    rows: ByHandle<Option<Row>>,
     all: bool,
 }
 
 impl Withheld<'_> {
-    /// Lets everybody see it: it is committed.
+    /// Takes out what was changed. To be called before the commit.
+    pub(super) fn add(&mut self, written: Written) {
+        match written {
+            Written::Put(row) => self.replace(row.record.handle, Some(row)),
+            Written::Gone(handle) => self.replace(handle, None),
+            Written::AllGone => self.clear(),
+        }
+    }
+
+    fn replace(&mut self, handle: Handle, row: Option<Row>) {
+        let mut shard = self.cache.write(handle);
+        shard.take(handle);
+        shard.stamps[stamp_of(handle)] += 1;
+        shard.withheld.insert(handle);
+        self.rows.insert(handle, row);
+    }
+
+    fn clear(&mut self) {
+        for shard in &self.cache.shards {
+            let mut shard = lock(shard);
+            drop(shard.clear());
+            shard.all_withheld = true;
+        }
+        self.rows.values_mut().for_each(|row| *row = None);
+        self.all = true;
+    }
+
+    /// The row as it is within the transaction, where that is known without asking the file: nobody else writes, and what
+    /// the transaction itself changed is not in the cache.
+    pub(super) fn row(&self, handle: Handle) -> Option<Row> {
+        self.cache.read(handle).get(handle).map(|slot| slot.row.clone())
+    }
+
+    /// Lets everybody see it.
     pub(super) fn publish(mut self) {
         self.release(true);
     }
 
     fn release(&mut self, is_committed: bool) {
-        for (handle, record) in self.records.drain() {
+        for (handle, row) in self.rows.drain() {
             let mut shard = self.cache.write(handle);
             shard.stamps[stamp_of(handle)] += 1;
             shard.withheld.remove(&handle);
-            if let Some(record) = record.filter(|_| is_committed) {
-                shard.put(record);
+            if let Some(row) = row.filter(|_| is_committed) {
+                shard.put(row);
             }
         }
         if self.all {
@@ -200,7 +210,7 @@ struct Shard {
 }
 
 struct Slot {
-    record: Arc<Record>,
+    row: Row,
     used: AtomicBool,
 }
 
@@ -223,9 +233,14 @@ impl Shard {
         self.all_withheld || self.withheld.contains(&handle)
     }
 
-    fn put(&mut self, record: Arc<Record>) {
-        self.take(record.handle);
-        let size = size_of_entry(&record);
+    fn get(&self, handle: Handle) -> Option<&Slot> {
+        self.index.get(&handle).and_then(|place| self.slots[*place].as_ref())
+    }
+
+    fn put(&mut self, row: Row) {
+        let handle = row.record.handle;
+        self.take(handle);
+        let size = size_of_entry(&row.record);
         if size > self.room {
             return;
         }
@@ -237,8 +252,8 @@ impl Shard {
             self.slots.len() - 1
         });
         self.bytes += size;
-        self.index.insert(record.handle, place);
-        self.slots[place] = Some(Slot { record, used: AtomicBool::new(false) });
+        self.index.insert(handle, place);
+        self.slots[place] = Some(Slot { row, used: AtomicBool::new(false) });
     }
 
     fn take(&mut self, handle: Handle) {
@@ -249,7 +264,7 @@ impl Shard {
 
     fn empty(&mut self, place: usize) {
         if let Some(slot) = self.slots[place].take() {
-            self.bytes -= size_of_entry(&slot.record);
+            self.bytes -= size_of_entry(&slot.row.record);
             self.free.push(place);
         }
     }
@@ -260,7 +275,7 @@ impl Shard {
             self.hand = (self.hand + 1) % self.slots.len();
             let Some(slot) = &mut self.slots[self.hand] else { continue };
             if !std::mem::take(slot.used.get_mut()) {
-                let handle = slot.record.handle;
+                let handle = slot.row.record.handle;
                 self.take(handle);
                 return;
             }

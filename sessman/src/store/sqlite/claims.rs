@@ -4,9 +4,7 @@ use std::fmt::Write as _;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::cache::Written;
-use super::file::OwnedFile;
-use super::operation::{Failure, Operation};
+use super::operation::{Failure, Operation, Transaction};
 use crate::id::Handle;
 use crate::store::{Claim, Claimed};
 use crate::time::Timestamp;
@@ -29,8 +27,8 @@ impl TakePlace {
 impl Operation for TakePlace {
     type Output = Claimed;
 
-    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<Claimed, Failure> {
-        let stored = handles(connection, &self.user_id)?;
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Claimed, Failure> {
+        let stored = handles(transaction.connection, &self.user_id)?;
         let is_new = stored.is_empty();
         let known = if is_new { self.earlier.clone() } else { Some(stored) };
         let Some(mut handles) = known else { return Ok(Claimed::Unknown) };
@@ -41,15 +39,11 @@ impl Operation for TakePlace {
             handles.push(self.handle);
         }
         match (is_new, appended) {
-            (true, _) => insert(connection, &self.user_id, &handles)?,
-            (false, true) => insert(connection, &self.user_id, &[self.handle])?,
+            (true, _) => insert(transaction.connection, &self.user_id, &handles)?,
+            (false, true) => insert(transaction.connection, &self.user_id, &[self.handle])?,
             (false, false) => {}
         }
         Ok(if fits { Claimed::Done(handles) } else { Claimed::Full(handles) })
-    }
-
-    fn written(&self, _: &Claimed) -> Vec<Written> {
-        Vec::new()
     }
 }
 
@@ -62,18 +56,15 @@ pub(super) struct Release {
 impl Operation for Release {
     type Output = ();
 
-    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<(), Failure> {
-        connection
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<(), Failure> {
+        transaction
+            .connection
             .prepare_cached(
                 "DELETE FROM claims WHERE user_id = ?1
                      AND handle IN (SELECT unhex(value) FROM json_each(?2))",
             )?
             .execute((&self.user_id, json(&self.handles)))?;
         Ok(())
-    }
-
-    fn written(&self, (): &()) -> Vec<Written> {
-        Vec::new()
     }
 }
 
@@ -87,26 +78,24 @@ pub(super) struct TidyClaims {
 impl Operation for TidyClaims {
     type Output = Option<String>;
 
-    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<Option<String>, Failure> {
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Option<String>, Failure> {
         // No user's id is empty.
         let after = self.after.as_deref().unwrap_or_default();
-        let last: Option<String> = connection
+        let last: Option<String> = transaction
+            .connection
             .prepare_cached(
                 "SELECT DISTINCT user_id FROM claims WHERE user_id > ?1 ORDER BY user_id LIMIT 1 OFFSET ?2",
             )?
             .query_row((after, i64::try_from(self.limit).unwrap_or(i64::MAX) - 1), |row| row.get(0))
             .optional()?;
-        connection
+        transaction
+            .connection
             .prepare_cached(
                 "DELETE FROM claims WHERE user_id > ?1 AND (?2 IS NULL OR user_id <= ?2) AND NOT EXISTS
                      (SELECT 1 FROM sessions WHERE sessions.handle = claims.handle AND expires_at > ?3)",
             )?
             .execute((after, &last, self.now.as_millis()))?;
         Ok(last)
-    }
-
-    fn written(&self, _: &Option<String>) -> Vec<Written> {
-        Vec::new()
     }
 }
 
@@ -116,13 +105,9 @@ pub(super) struct ForgetClaims;
 impl Operation for ForgetClaims {
     type Output = ();
 
-    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<(), Failure> {
-        connection.execute("DELETE FROM claims", [])?;
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<(), Failure> {
+        transaction.connection.execute("DELETE FROM claims", [])?;
         Ok(())
-    }
-
-    fn written(&self, (): &()) -> Vec<Written> {
-        Vec::new()
     }
 }
 

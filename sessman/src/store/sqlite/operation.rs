@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::cache::Written;
+use super::cache::{Withheld, Written};
 use super::file::OwnedFile;
-use super::reader::{Due, row};
-use super::row::{BUCKET_MILLIS, bucket, insert, overwrite};
+use super::reader::{Due, Row, load};
+use super::row::{BUCKET_MILLIS, bucket, insert, overwrite, remove_expired};
 use crate::id::{Handle, SecretHash};
 use crate::record::{Change, Record};
 use crate::store::{Created, Expected, Purged, StoreError, Updated};
@@ -25,16 +25,31 @@ pub(super) enum Failure {
     Store(#[from] StoreError),
 }
 
+/// Several writes that are committed together.
+pub(super) struct Transaction<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) file: &'a OwnedFile,
+    pub(super) withheld: Withheld<'a>,
+}
+
+impl Transaction<'_> {
+    /// The row with that handle, live or not.
+    fn row(&self, handle: Handle) -> rusqlite::Result<Option<Row>> {
+        match self.withheld.row(handle) {
+            Some(row) => Ok(Some(row)),
+            None => load(self.connection, handle),
+        }
+    }
+}
+
 /// What the writing thread does for one caller.
 pub(super) trait Operation: Send + 'static {
     /// What the caller hears once it is committed.
     type Output: Send + 'static;
 
-    /// Makes the write. It may be called again after its transaction was rolled back.
-    fn execute(&self, connection: &Connection, file: &OwnedFile) -> Result<Self::Output, Failure>;
-
-    /// Which records it changed; one that is not named here may be answered with as it was before.
-    fn written(&self, output: &Self::Output) -> Vec<Written>;
+    /// Makes the write, and adds each record that it changed to those that are withheld; one that is not among them may be
+    /// answered with as it was before. It may be called again after its transaction was rolled back.
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Self::Output, Failure>;
 }
 
 /// [`Store::create`](crate::store::Store::create).
@@ -46,18 +61,15 @@ pub(super) struct Create {
 impl Operation for Create {
     type Output = Created;
 
-    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<Created, Failure> {
-        match insert(connection, &self.record, self.now)? {
-            0 => Ok(Created::Exists),
-            _ => Ok(Created::Yes),
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Created, Failure> {
+        let Transaction { connection, withheld, .. } = transaction;
+        let mut id = insert(connection, &self.record)?;
+        if id.is_none() && remove_expired(connection, self.record.handle, self.now)? {
+            id = insert(connection, &self.record)?;
         }
-    }
-
-    fn written(&self, output: &Created) -> Vec<Written> {
-        match output {
-            Created::Yes => vec![Written::Put(self.record.clone())],
-            Created::Exists => Vec::new(),
-        }
+        let Some(id) = id else { return Ok(Created::Exists) };
+        withheld.add(Written::Put(Row { id, record: self.record.clone() }));
+        Ok(Created::Yes)
     }
 }
 
@@ -71,26 +83,21 @@ pub(super) struct Update {
 impl Operation for Update {
     type Output = Updated;
 
-    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<Updated, Failure> {
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Updated, Failure> {
         // Nobody else writes: what is read here is still so when it is written.
-        let Some(old) = row(connection, self.handle)? else { return Ok(Updated::Missing) };
+        let Some(old) = transaction.row(self.handle)? else { return Ok(Updated::Missing) };
         match self.expected.is_met_by(&old.record).filter(|_| old.record.is_live(self.change.now)) {
             None => return Ok(Updated::Missing),
             Some(false) => return Ok(Updated::Conflict(old.record.version)),
             Some(true) => {}
         }
-        let record = self.change.applied_to(&old.record);
-        // A bucket may be too early, never too late.
-        let reindex = record.user_id != old.record.user_id || bucket(record.expires_at) < old.expiry_bucket;
-        overwrite(connection, old.id, &record, reindex)?;
-        Ok(Updated::Done(Arc::new(record)))
-    }
-
-    fn written(&self, output: &Updated) -> Vec<Written> {
-        match output {
-            Updated::Done(record) => vec![Written::Put(record.clone())],
-            Updated::Conflict(_) | Updated::Missing => Vec::new(),
-        }
+        let record = Arc::new(self.change.applied_to(&old.record));
+        // A bucket may be too early, never too late; the row's is that of its record, or earlier.
+        let is_due_earlier = bucket(record.expires_at) < bucket(old.record.expires_at);
+        let reindex = is_due_earlier || record.user_id != old.record.user_id;
+        overwrite(transaction.connection, old.id, &record, reindex)?;
+        transaction.withheld.add(Written::Put(Row { id: old.id, record: record.clone() }));
+        Ok(Updated::Done(record))
     }
 }
 
@@ -103,22 +110,22 @@ pub(super) struct Delete {
 impl Operation for Delete {
     type Output = bool;
 
-    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<bool, Failure> {
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<bool, Failure> {
         if let Some(secret_hash) = self.secret_hash {
             // Compared here and not in SQL, where the time it takes would tell how much of the hash is right.
-            let stored = row(connection, self.handle)?;
+            let stored = transaction.row(self.handle)?;
             if stored.is_none_or(|stored| stored.record.secret_hash != secret_hash) {
                 return Ok(false);
             }
         }
-        let deleted = connection
+        let deleted = transaction
+            .connection
             .prepare_cached("DELETE FROM sessions WHERE handle = ?1")?
             .execute([self.handle.as_bytes()])?;
+        if deleted > 0 {
+            transaction.withheld.add(Written::Gone(self.handle));
+        }
         Ok(deleted > 0)
-    }
-
-    fn written(&self, output: &bool) -> Vec<Written> {
-        if *output { vec![Written::Gone(self.handle)] } else { Vec::new() }
     }
 }
 
@@ -132,14 +139,15 @@ pub(super) struct Sweep {
 impl Operation for Sweep {
     type Output = Vec<Purged>;
 
-    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<Vec<Purged>, Failure> {
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Vec<Purged>, Failure> {
+        let Transaction { connection, withheld, .. } = transaction;
         // A row may have been extended, deleted or replaced since it was found: each statement looks again.
         let mut delete = connection.prepare_cached(
             "DELETE FROM sessions WHERE id = ?1 AND expires_at <= ?2 RETURNING handle, user_id",
         )?;
         let mut postpone =
             connection.prepare_cached("UPDATE sessions SET expiry_bucket = expires_at / ?2 WHERE id = ?1")?;
-        let mut deleted = Vec::new();
+        let mut deleted: Vec<Purged> = Vec::new();
         for row in &self.rows {
             if row.expires_at <= self.now {
                 let purged = delete.query_row((row.id, self.now.as_millis()), |row| {
@@ -150,11 +158,8 @@ impl Operation for Sweep {
                 postpone.execute((row.id, BUCKET_MILLIS))?;
             }
         }
+        deleted.iter().for_each(|purged| withheld.add(Written::Gone(purged.handle)));
         Ok(deleted)
-    }
-
-    fn written(&self, output: &Vec<Purged>) -> Vec<Written> {
-        output.iter().map(|purged| Written::Gone(purged.handle)).collect()
     }
 }
 
@@ -164,14 +169,11 @@ pub(super) struct Clear;
 impl Operation for Clear {
     type Output = u64;
 
-    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<u64, Failure> {
-        let records = connection.execute("DELETE FROM sessions", [])?;
-        connection.execute("DELETE FROM claims", [])?;
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<u64, Failure> {
+        let records = transaction.connection.execute("DELETE FROM sessions", [])?;
+        transaction.withheld.add(Written::AllGone);
+        transaction.connection.execute("DELETE FROM claims", [])?;
         Ok(records as u64)
-    }
-
-    fn written(&self, _: &u64) -> Vec<Written> {
-        vec![Written::AllGone]
     }
 }
 
@@ -181,12 +183,8 @@ pub(super) struct Ping;
 impl Operation for Ping {
     type Output = ();
 
-    fn execute(&self, _: &Connection, file: &OwnedFile) -> Result<(), Failure> {
-        Ok(file.check_in_place()?)
-    }
-
-    fn written(&self, (): &()) -> Vec<Written> {
-        Vec::new()
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<(), Failure> {
+        Ok(transaction.file.check_in_place()?)
     }
 }
 
@@ -199,15 +197,12 @@ pub(super) struct GiveBack {
 impl Operation for GiveBack {
     type Output = ();
 
-    fn execute(&self, connection: &Connection, _: &OwnedFile) -> Result<(), Failure> {
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<(), Failure> {
         // A step of it frees one page.
-        let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({})", self.pages))?;
+        let mut statement =
+            transaction.connection.prepare(&format!("PRAGMA incremental_vacuum({})", self.pages))?;
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}
         Ok(())
-    }
-
-    fn written(&self, (): &()) -> Vec<Written> {
-        Vec::new()
     }
 }

@@ -36,11 +36,20 @@ pub(super) fn run(connection: &Connection, queue: &Queue<Query>) {
     }
 }
 
-/// The live record with that handle.
-pub(super) fn load(connection: &Connection, handle: Handle) -> rusqlite::Result<Option<Arc<Record>>> {
+/// A record, and where the file has it.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) id: i64,
+    pub(super) record: Arc<Record>,
+}
+
+/// The row with that handle, live or not.
+pub(super) fn load(connection: &Connection, handle: Handle) -> rusqlite::Result<Option<Row>> {
     connection
-        .prepare_cached(concat!("SELECT ", record_columns!(), " FROM sessions WHERE handle = ?1"))?
-        .query_row([handle.as_bytes()], |row| record(row).map(Arc::new))
+        .prepare_cached(concat!("SELECT ", record_columns!(), ", id FROM sessions WHERE handle = ?1"))?
+        .query_row([handle.as_bytes()], |row| {
+            Ok(Row { id: row.get(RECORD_COLUMNS)?, record: Arc::new(record(row)?) })
+        })
         .optional()
 }
 
@@ -99,31 +108,6 @@ pub(super) fn count_since(
     connection
         .prepare_cached("SELECT count(*) FROM sessions WHERE expires_at > ?1 AND created_at >= ?2")?
         .query_row((now.as_millis(), moment.as_millis()), |row| unsigned(row, 0))
-}
-
-/// A row to update, with what only the file knows of it.
-pub(super) struct Row {
-    pub(super) id: i64,
-    pub(super) expiry_bucket: i64,
-    pub(super) record: Record,
-}
-
-/// The row with that handle, live or not.
-pub(super) fn row(connection: &Connection, handle: Handle) -> rusqlite::Result<Option<Row>> {
-    connection
-        .prepare_cached(concat!(
-            "SELECT ",
-            record_columns!(),
-            ", id, expiry_bucket FROM sessions WHERE handle = ?1"
-        ))?
-        .query_row([handle.as_bytes()], |row| {
-            Ok(Row {
-                id: row.get(RECORD_COLUMNS)?,
-                expiry_bucket: row.get(RECORD_COLUMNS + 1)?,
-                record: record(row)?,
-            })
-        })
-        .optional()
 }
 
 /// A row whose bucket is due.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::types::{FromSqlError, Type};
-use rusqlite::{Row, ToSql, params};
+use rusqlite::{Connection, Row, ToSql, params};
 
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
@@ -84,22 +84,14 @@ fn signed(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-/// Inserts `record`, or puts it in the place of an expired one: the number of rows, 0 or 1.
-pub(super) fn insert(
-    connection: &rusqlite::Connection,
-    record: &Record,
-    now: Timestamp,
-) -> rusqlite::Result<usize> {
-    connection
+/// Inserts `record`, unless there is one with its handle: the id of its row.
+pub(super) fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<Option<i64>> {
+    let inserted = connection
         .prepare_cached(
             "INSERT INTO sessions (handle, secret_hash, user_id, created_at, updated_at, reset_at,
                  last_activity, ttl, expires_at, version, schema, metadata, data, expiry_bucket, auth_time)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-             ON CONFLICT (handle) DO UPDATE SET
-                 secret_hash = ?2, user_id = ?3, created_at = ?4, updated_at = ?5, reset_at = ?6,
-                 last_activity = ?7, ttl = ?8, expires_at = ?9, version = ?10, schema = ?11, metadata = ?12,
-                 data = ?13, expiry_bucket = ?14, auth_time = ?15
-             WHERE expires_at <= ?16",
+             ON CONFLICT (handle) DO NOTHING",
         )?
         .execute(params![
             record.handle.as_bytes(),
@@ -117,8 +109,20 @@ pub(super) fn insert(
             record.data.as_str(),
             bucket(record.expires_at),
             record.auth_time.map(Timestamp::as_millis),
-            now.as_millis(),
-        ])
+        ])?;
+    Ok((inserted > 0).then(|| connection.last_insert_rowid()))
+}
+
+/// Makes room for a new record in the place of one that has expired: whether there was one.
+pub(super) fn remove_expired(
+    connection: &Connection,
+    handle: Handle,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let removed = connection
+        .prepare_cached("DELETE FROM sessions WHERE handle = ?1 AND expires_at <= ?2")?
+        .execute((handle.as_bytes(), now.as_millis()))?;
+    Ok(removed > 0)
 }
 
 macro_rules! overwrite {
@@ -135,7 +139,7 @@ macro_rules! overwrite {
 /// Writes what an update can change into row `id`. The user and the bucket are named only if they change
 /// (`reindex`): SQLite looks after the index of every column that an UPDATE names.
 pub(super) fn overwrite(
-    connection: &rusqlite::Connection,
+    connection: &Connection,
     id: i64,
     record: &Record,
     reindex: bool,
@@ -159,6 +163,9 @@ pub(super) fn overwrite(
         &record.user_id,
         &bucket(record.expires_at),
     ];
-    connection.prepare_cached(sql)?.execute(&values[..count])?;
-    Ok(())
+    match connection.prepare_cached(sql)?.execute(&values[..count])? {
+        1 => Ok(()),
+        // Somebody else's program was at the file.
+        rows => Err(rusqlite::Error::StatementChangedRows(rows)),
+    }
 }

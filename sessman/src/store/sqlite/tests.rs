@@ -5,8 +5,7 @@ use std::sync::mpsc;
 
 use tempfile::TempDir;
 
-use super::cache::Written;
-use super::operation::Failure;
+use super::operation::{Failure, Transaction};
 use super::*;
 use crate::data::Data;
 use crate::record::Times;
@@ -111,14 +110,10 @@ struct Hold {
 impl Operation for Hold {
     type Output = ();
 
-    fn execute(&self, _: &Connection, _: &OwnedFile) -> std::result::Result<(), Failure> {
+    fn execute(&self, _: &mut Transaction<'_>) -> std::result::Result<(), Failure> {
         self.begun.send(()).unwrap();
         let _ = self.released.lock().unwrap().recv();
         Ok(())
-    }
-
-    fn written(&self, (): &()) -> Vec<Written> {
-        Vec::new()
     }
 }
 
@@ -136,12 +131,8 @@ struct Sql(&'static str);
 impl Operation for Sql {
     type Output = ();
 
-    fn execute(&self, connection: &Connection, _: &OwnedFile) -> std::result::Result<(), Failure> {
-        Ok(connection.execute_batch(self.0)?)
-    }
-
-    fn written(&self, (): &()) -> Vec<Written> {
-        Vec::new()
+    fn execute(&self, transaction: &mut Transaction<'_>) -> std::result::Result<(), Failure> {
+        Ok(transaction.connection.execute_batch(self.0)?)
     }
 }
 

@@ -76,8 +76,8 @@ impl Store for SqliteView {
     }
 
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
-        let record = self.read(move |connection| reader::load(connection, handle)).await?;
-        Ok(Loaded::of(record, now))
+        let row = self.read(move |connection| reader::load(connection, handle)).await?;
+        Ok(Loaded::of(row.map(|row| row.record), now))
     }
 
     async fn update(&self, _: Handle, _: Expected, _: &Change) -> Result<Updated> {

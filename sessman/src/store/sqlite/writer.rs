@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::cache::{Cache, Written};
 use super::failure::store_error;
 use super::file::OwnedFile;
-use super::operation::{Failure, Operation};
+use super::operation::{Failure, Operation, Transaction};
 use super::queue::{Abandon, Queue};
 use super::reader::Query;
 use super::schema;
@@ -49,9 +49,7 @@ impl Counters {
 /// A write that waits for its turn, its commit and its answer.
 pub(super) trait Job: Send {
     /// Makes the write and keeps what came of it.
-    fn execute(&mut self, connection: &Connection, file: &OwnedFile);
-    /// Which records it changed, once it was made.
-    fn written(&self) -> Vec<Written>;
+    fn execute(&mut self, transaction: &mut Transaction<'_>);
     /// Tells the caller what came of it: it is committed, or was not made.
     fn answer(self: Box<Self>, path: &Path);
     /// Tells the caller that it was undone.
@@ -74,17 +72,13 @@ impl<O: Operation> Call<O> {
 }
 
 impl<O: Operation> Job for Call<O> {
-    fn execute(&mut self, connection: &Connection, file: &OwnedFile) {
-        self.result = Some(self.operation.execute(connection, file));
-    }
-
-    fn written(&self) -> Vec<Written> {
-        match &self.result {
-            Some(Ok(output)) => self.operation.written(output),
+    fn execute(&mut self, transaction: &mut Transaction<'_>) {
+        let result = self.operation.execute(transaction);
+        if let Err(Failure::Sqlite(_)) = &result {
             // SQLite may keep a part of what fails on a damaged file: nothing of before is certain.
-            Some(Err(Failure::Sqlite(_))) => vec![Written::AllGone],
-            Some(Err(Failure::Store(_))) | None => Vec::new(),
+            transaction.withheld.add(Written::AllGone);
         }
+        self.result = Some(result);
     }
 
     fn answer(self: Box<Self>, path: &Path) {
@@ -215,20 +209,19 @@ impl Writer {
         {
             return Outcome::Failed(error);
         }
-        let mut written = Vec::new();
+        let withheld = self.cache.withhold();
+        let mut transaction = Transaction { connection: &self.connection, file: &self.file, withheld };
         for job in batch {
-            job.execute(&self.connection, &self.file);
+            job.execute(&mut transaction);
             if self.connection.is_autocommit() {
                 return Outcome::GivenUp;
             }
-            written.extend(job.written());
         }
-        let withheld = self.cache.withhold(written);
         if let Err(error) = statement("COMMIT") {
             return Outcome::Failed(error);
         }
         // Before anybody is answered: whoever reads after an answer finds what it says.
-        withheld.publish();
+        transaction.withheld.publish();
         if self.connection.total_changes() != changes {
             self.counters.commits.fetch_add(1, Ordering::Relaxed);
         }

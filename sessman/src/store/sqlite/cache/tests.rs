@@ -37,8 +37,18 @@ fn cache(records: usize) -> Cache {
     Cache::new(records * size_of_entry(&record(0, 0)) * SHARDS)
 }
 
+fn row(n: u8, version: u64) -> Row {
+    Row { id: i64::from(n), record: record(n, version) }
+}
+
 fn put(n: u8, version: u64) -> Vec<Written> {
-    vec![Written::Put(record(n, version))]
+    vec![Written::Put(row(n, version))]
+}
+
+fn withhold(cache: &Cache, written: Vec<Written>) -> Withheld<'_> {
+    let mut withheld = cache.withhold();
+    written.into_iter().for_each(|written| withheld.add(written));
+    withheld
 }
 
 fn version(cache: &Cache, n: u8) -> Option<u64> {
@@ -52,23 +62,23 @@ fn ticket(cache: &Cache, n: u8) -> Ticket {
 #[test]
 fn a_record_is_there_after_its_commit_and_neither_before_nor_during_it() {
     let cache = cache(9);
-    cache.withhold(put(1, 1)).publish();
+    withhold(&cache, put(1, 1)).publish();
     assert_eq!(version(&cache, 1), Some(1));
-    let withheld = cache.withhold(put(1, 2));
+    let withheld = withhold(&cache, put(1, 2));
     assert_eq!(version(&cache, 1), None);
     withheld.publish();
     assert_eq!(version(&cache, 1), Some(2));
-    cache.withhold(vec![Written::Gone(handle(1))]).publish();
+    withhold(&cache, vec![Written::Gone(handle(1))]).publish();
     assert_eq!(version(&cache, 1), None);
 }
 
 #[test]
 fn a_commit_that_failed_leaves_nothing_to_be_seen() {
     let cache = cache(9);
-    cache.withhold(put(1, 1)).publish();
-    drop(cache.withhold(put(1, 2)));
+    withhold(&cache, put(1, 1)).publish();
+    drop(withhold(&cache, put(1, 2)));
     assert_eq!(version(&cache, 1), None);
-    cache.fill(ticket(&cache, 1), &record(1, 1));
+    cache.fill(ticket(&cache, 1), &row(1, 1));
     assert_eq!(version(&cache, 1), Some(1));
 }
 
@@ -76,10 +86,10 @@ fn a_commit_that_failed_leaves_nothing_to_be_seen() {
 fn the_last_change_of_a_transaction_is_what_is_there() {
     let cache = cache(9);
     let several = || [put(1, 1), put(1, 2), put(2, 1), vec![Written::Gone(handle(2))]];
-    cache.withhold(several().into_iter().flatten().collect()).publish();
+    withhold(&cache, several().into_iter().flatten().collect()).publish();
     assert_eq!((version(&cache, 1), version(&cache, 2)), (Some(2), None));
     let cleared = [put(3, 1), vec![Written::AllGone], put(2, 7)];
-    cache.withhold(cleared.into_iter().flatten().collect()).publish();
+    withhold(&cache, cleared.into_iter().flatten().collect()).publish();
     assert_eq!([1, 2, 3].map(|n| version(&cache, n)), [None, Some(7), None]);
 }
 
@@ -87,20 +97,20 @@ fn the_last_change_of_a_transaction_is_what_is_there() {
 fn a_fill_that_may_be_old_is_dropped() {
     let cache = cache(9);
     let unwritten = ticket(&cache, 1);
-    cache.fill(unwritten, &record(1, 1));
+    cache.fill(unwritten, &row(1, 1));
     assert_eq!(version(&cache, 1), Some(1), "nobody wrote");
 
-    for change in [vec![Written::Put(record(2, 2))], vec![Written::AllGone]] {
+    for change in [vec![Written::Put(row(2, 2))], vec![Written::AllGone]] {
         let before = ticket(&cache, 2);
-        let withheld = cache.withhold(change);
+        let withheld = withhold(&cache, change);
         let during = ticket(&cache, 2);
         for ticket in [before, during] {
-            cache.fill(ticket, &record(2, 1));
+            cache.fill(ticket, &row(2, 1));
             assert_eq!(version(&cache, 2), None);
         }
         drop(withheld);
         for ticket in [before, during] {
-            cache.fill(ticket, &record(2, 1));
+            cache.fill(ticket, &row(2, 1));
             assert_eq!(version(&cache, 2), None);
         }
     }
@@ -110,11 +120,11 @@ fn a_fill_that_may_be_old_is_dropped() {
 fn room_is_made_by_those_that_nobody_reads() {
     let cache = cache(4);
     for n in 0..4 {
-        cache.withhold(put(n, 1)).publish();
+        withhold(&cache, put(n, 1)).publish();
     }
     for n in 4..20 {
         assert_eq!(version(&cache, 0), Some(1));
-        cache.withhold(put(n, 1)).publish();
+        withhold(&cache, put(n, 1)).publish();
     }
     assert_eq!(version(&cache, 19), Some(1));
     assert_eq!((0..20).filter(|n| version(&cache, *n).is_some()).count(), 4);
@@ -125,14 +135,14 @@ fn room_is_made_by_those_that_nobody_reads() {
 fn what_leaves_gives_its_bytes_back() {
     let cache = cache(4);
     for n in 0..4 {
-        cache.withhold(put(n, 1)).publish();
-        cache.withhold(put(n, 2)).publish();
+        withhold(&cache, put(n, 1)).publish();
+        withhold(&cache, put(n, 2)).publish();
     }
-    cache.withhold((0..4).map(|n| Written::Gone(handle(n))).collect()).publish();
+    withhold(&cache, (0..4).map(|n| Written::Gone(handle(n))).collect()).publish();
     assert_eq!(lock(&cache.shards[0]).bytes, 0);
-    cache.withhold(put(1, 1)).publish();
+    withhold(&cache, put(1, 1)).publish();
     cache.close();
-    cache.withhold(put(2, 1)).publish();
+    withhold(&cache, put(2, 1)).publish();
     assert_eq!((version(&cache, 1), version(&cache, 2)), (None, None));
     assert_eq!(lock(&cache.shards[0]).bytes, 0);
 }
@@ -140,8 +150,8 @@ fn what_leaves_gives_its_bytes_back() {
 #[test]
 fn a_cache_without_room_keeps_nothing() {
     let cache = Cache::new(0);
-    cache.withhold(put(1, 1)).publish();
-    cache.fill(ticket(&cache, 1), &record(1, 1));
+    withhold(&cache, put(1, 1)).publish();
+    cache.fill(ticket(&cache, 1), &row(1, 1));
     assert_eq!(version(&cache, 1), None);
 }
 
@@ -166,7 +176,7 @@ fn nobody_sees_an_older_version_than_somebody_saw_before() {
                 let found = file.versions[usize::from(n)].load(Ordering::SeqCst);
                 // Between reading the file and filling in there is time for a commit.
                 std::thread::yield_now();
-                cache.fill(ticket, &record(n, found));
+                cache.fill(ticket, &row(n, found));
                 found
             }
         };
@@ -189,7 +199,7 @@ fn nobody_sees_an_older_version_than_somebody_saw_before() {
                 let n = (number % 8) as u8;
                 let other = (n + 3) % 8;
                 let withheld =
-                    cache.withhold([put(n, number), put(other, number)].into_iter().flatten().collect());
+                    withhold(&cache, [put(n, number), put(other, number)].into_iter().flatten().collect());
                 if number % 7 == 0 {
                     drop(withheld);
                     continue;
