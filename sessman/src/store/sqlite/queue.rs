@@ -12,7 +12,7 @@ pub(super) struct Queue<T> {
 
 struct State<T> {
     jobs: VecDeque<T>,
-    /// Threads that wait for a job: only then is there somebody to wake, which costs a system call.
+    /// Threads that wait for a job and were not woken: only then is there somebody to wake, which costs a system call.
     waiting: usize,
     closed: bool,
 }
@@ -49,7 +49,9 @@ impl<T> Queue<T> {
             return Err(Refused::Full(state.jobs.len()));
         }
         state.jobs.push_back(job);
+        // Counted off here: until the one that is woken runs, others would wake it again.
         let somebody_waits = state.waiting > 0;
+        state.waiting -= usize::from(somebody_waits);
         drop(state);
         if somebody_waits {
             self.filled.notify_one();
@@ -57,23 +59,21 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Waits for jobs and moves up to `limit` of them into `jobs`. Says `false` when the queue is closed and
-    /// everything that was in it has been handed out.
-    pub(super) fn take(&self, limit: usize, jobs: &mut Vec<T>) -> bool {
+    /// Waits for jobs. Says `false` when the queue is closed and everything that was in it has been handed out.
+    pub(super) fn wait(&self) -> bool {
         let mut state = self.state();
-        loop {
-            if !state.jobs.is_empty() {
-                let count = limit.min(state.jobs.len());
-                jobs.extend(state.jobs.drain(..count));
-                return true;
-            }
-            if state.closed {
-                return false;
-            }
+        while state.jobs.is_empty() && !state.closed {
             state.waiting += 1;
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.waiting -= 1;
         }
+        !state.jobs.is_empty()
+    }
+
+    /// Moves up to `limit` jobs into `jobs`: none, if another thread was faster.
+    pub(super) fn take(&self, limit: usize, jobs: &mut Vec<T>) {
+        let mut state = self.state();
+        let count = limit.min(state.jobs.len());
+        jobs.extend(state.jobs.drain(..count));
     }
 
     /// Takes no more jobs; those that wait are still handed out.
@@ -107,9 +107,10 @@ mod tests {
         }
         assert_eq!(queue.push(4), Err(Refused::Full(3)));
         let mut jobs = Vec::new();
-        assert!(queue.take(2, &mut jobs));
+        assert!(queue.wait());
+        queue.take(2, &mut jobs);
         queue.push(4).unwrap();
-        assert!(queue.take(9, &mut jobs));
+        queue.take(9, &mut jobs);
         assert_eq!(jobs, [1, 2, 3, 4]);
     }
 
@@ -120,8 +121,9 @@ mod tests {
         queue.close();
         assert_eq!(queue.push(2), Err(Refused::Closed));
         let mut jobs = Vec::new();
-        assert!(queue.take(9, &mut jobs));
-        assert!(!queue.take(9, &mut jobs));
+        assert!(queue.wait());
+        queue.take(9, &mut jobs);
+        assert!(!queue.wait());
         assert_eq!(jobs, [1]);
     }
 
@@ -131,7 +133,9 @@ mod tests {
         std::thread::scope(|scope| {
             let taker = scope.spawn(|| {
                 let mut jobs = Vec::new();
-                while queue.take(1, &mut jobs) {}
+                while queue.wait() {
+                    queue.take(1, &mut jobs);
+                }
                 jobs
             });
             queue.push(1).unwrap();

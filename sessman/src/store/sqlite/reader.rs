@@ -29,7 +29,8 @@ pub(super) fn run(connection: &Connection, queue: &Queue<Query>) {
     let _abandon = Abandon(queue);
     let mut queries = Vec::with_capacity(1);
     // One at a time, so that a long question holds up none that another thread could answer.
-    while queue.take(1, &mut queries) {
+    while queue.wait() {
+        queue.take(1, &mut queries);
         for query in queries.drain(..) {
             query(connection);
         }

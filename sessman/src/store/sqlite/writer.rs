@@ -139,7 +139,10 @@ impl Writer {
         let _silence = Silence { cache: self.cache.clone(), queries: self.queries.clone() };
         let _abandon = Abandon(&jobs);
         let mut batch = Vec::new();
-        while jobs.take(MAX_BATCH, &mut batch) {
+        while jobs.wait() {
+            // On a core that is shared with the callers, others of them now ask who would wait for the next commit.
+            std::thread::yield_now();
+            jobs.take(MAX_BATCH, &mut batch);
             self.write(&mut batch);
         }
         self.queries.close();
