@@ -9,9 +9,11 @@
 //! - `cache`: records in front of the file
 //! - `queue`: between callers and threads
 //! - `reader`, `writer`: the threads; `operation`, `claims`: what the writer does
+//! - `answers`: from the writer to its callers
 //! - `view`: a file that another process may own, to read from
 //! - `failure`: SQLite's errors in the contract's terms
 
+mod answers;
 mod cache;
 mod claims;
 mod failure;
@@ -35,6 +37,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use self::answers::Answers;
 use self::cache::Cache;
 use self::claims::{ForgetClaims, Release, TakePlace, TidyClaims};
 use self::failure::{opening_error, store_error};
@@ -99,6 +102,7 @@ pub const CACHE_BYTES: usize = 64 << 20;
 pub struct SqliteStore {
     path: PathBuf,
     jobs: Arc<Queue<Box<dyn Job>>>,
+    answers: Arc<Answers>,
     queries: Arc<Queue<Query>>,
     cache: Arc<Cache>,
     counters: Arc<Counters>,
@@ -154,17 +158,26 @@ impl SqliteStore {
             .collect::<rusqlite::Result<Vec<_>>>()
             .map_err(sqlite_error)?;
         let (jobs, queries) = (Arc::new(Queue::new(MAX_WAITING)), Arc::new(Queue::new(MAX_WAITING)));
-        let counters = Arc::new(Counters::default());
+        let (counters, answers) = (Arc::new(Counters::default()), Arc::new(Answers::default()));
         let cache = Arc::new(Cache::new(config.cache_bytes));
         let threads = start(connections, &queries).and_then(|readers| {
-            let (jobs, queries) = (jobs.clone(), queries.clone());
+            let (jobs, answers, queries) = (jobs.clone(), answers.clone(), queries.clone());
             let (counters, cache) = (counters.clone(), cache.clone());
-            let writer = Writer { connection, file, jobs, counters, cache, suspect: false, queries, readers };
+            let writer =
+                Writer { connection, file, jobs, answers, counters, cache, suspect: false, queries, readers };
             spawn("sqlite-write", move || writer.run())
         });
         // Those that were started already end when one of the others cannot be.
         let writer = threads.inspect_err(|_| queries.close())?;
-        Ok(Self { path, jobs, queries, cache, counters, writer: tokio::sync::Mutex::new(Some(writer)) })
+        Ok(Self {
+            path,
+            jobs,
+            answers,
+            queries,
+            cache,
+            counters,
+            writer: tokio::sync::Mutex::new(Some(writer)),
+        })
     }
 
     /// How much was written since it was opened.
@@ -174,6 +187,7 @@ impl SqliteStore {
 
     /// Has the writer do `operation`; the answer comes after its commit. A caller that goes away does not stop it.
     async fn write<O: Operation>(&self, operation: O) -> Result<O::Output> {
+        let _carrier = Carrier(self);
         let (job, answer) = Call::boxed(operation);
         self.jobs.push(job).map_err(refused)?;
         answer.await.map_err(stopped)?
@@ -206,6 +220,15 @@ impl SqliteStore {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+/// A caller of the writer. However its call ends, the answers that it was woken to carry are on their way.
+struct Carrier<'a>(&'a SqliteStore);
+
+impl Drop for Carrier<'_> {
+    fn drop(&mut self) {
+        self.0.answers.carry(&self.0.path);
     }
 }
 

@@ -347,6 +347,22 @@ async fn waiting_writes_share_a_commit() {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_a_caller_that_goes_away_or_stands_still() {
+    let folder = TempDir::new().unwrap();
+    let store = open_in(&folder);
+    let release = hold(&store);
+    let (mut gone, mut still, mut third) = (store.ping(), store.ping(), store.ping());
+    for call in [&mut gone, &mut still, &mut third] {
+        assert!(tokio::time::timeout(Duration::ZERO, call).await.is_err(), "it waits for the writer");
+    }
+    drop(gone);
+    drop(release);
+    third.await.unwrap();
+    still.await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_write_that_fails_leaves_the_others_of_its_commit() {
     let folder = TempDir::new().unwrap();
     let store = Arc::new(open_in(&folder));

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::answers::Answers;
 use super::cache::{Cache, Written};
 use super::failure::store_error;
 use super::file::OwnedFile;
@@ -50,8 +51,8 @@ impl Counters {
 pub(super) trait Job: Send {
     /// Makes the write and keeps what came of it.
     fn execute(&mut self, transaction: &mut Transaction<'_>);
-    /// Tells the caller what came of it: it is committed, or was not made.
-    fn answer(self: Box<Self>, path: &Path);
+    /// Tells the caller what came of it: it is committed, or was not made. Says whether there still was a caller.
+    fn answer(self: Box<Self>, path: &Path) -> bool;
     /// Tells the caller that it was undone.
     fn undone(self: Box<Self>, error: StoreError);
 }
@@ -81,14 +82,15 @@ impl<O: Operation> Job for Call<O> {
         self.result = Some(result);
     }
 
-    fn answer(self: Box<Self>, path: &Path) {
+    fn answer(self: Box<Self>, path: &Path) -> bool {
         // A call without a result was never begun; its caller hears from the closed channel.
-        let Some(result) = self.result else { return };
+        let Some(result) = self.result else { return false };
         // A caller that went away meanwhile has its write made all the same.
-        let _ = self.caller.send(result.map_err(|failure| match failure {
+        let answer = self.caller.send(result.map_err(|failure| match failure {
             Failure::Sqlite(error) => store_error(path, &Arc::new(error)),
             Failure::Store(error) => error,
         }));
+        answer.is_ok()
     }
 
     fn undone(self: Box<Self>, error: StoreError) {
@@ -110,6 +112,7 @@ pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) file: OwnedFile,
     pub(super) jobs: Arc<Queue<Box<dyn Job>>>,
+    pub(super) answers: Arc<Answers>,
     pub(super) counters: Arc<Counters>,
     pub(super) cache: Arc<Cache>,
     /// The last transaction failed: the next one writes in any case, so that a `ping` finds out whether it can.
@@ -144,6 +147,9 @@ impl Writer {
             std::thread::yield_now();
             jobs.take(MAX_BATCH, &mut batch);
             self.write(&mut batch);
+            // Whoever was to carry the answers has had the time to; nobody waits for one that is stopped.
+            std::thread::yield_now();
+            self.answers.carry(self.file.path());
         }
         self.queries.close();
         for reader in self.readers.drain(..) {
@@ -175,9 +181,7 @@ impl Writer {
 
     fn answer(&self, batch: &mut Vec<Box<dyn Job>>) {
         self.counters.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        for job in batch.drain(..) {
-            job.answer(self.file.path());
-        }
+        self.answers.give(batch, self.file.path());
     }
 
     fn fail(&self, batch: &mut Vec<Box<dyn Job>>, error: rusqlite::Error) {
