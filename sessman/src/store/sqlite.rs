@@ -8,13 +8,14 @@
 //! - `row`: a record as a row
 //! - `cache`: records in front of the file
 //! - `queue`: between callers and threads
-//! - `reader`, `writer`: the threads; `operation`, `claims`: what the writer does
+//! - `reader`, `writer`, `checkpoint`: the threads; `operation`, `claims`: what the writer does
 //! - `answers`: from the writer to its callers
 //! - `view`: a file that another process may own, to read from
 //! - `failure`: SQLite's errors in the contract's terms
 
 mod answers;
 mod cache;
+mod checkpoint;
 mod claims;
 mod failure;
 mod file;
@@ -39,6 +40,7 @@ use tokio::sync::oneshot;
 
 use self::answers::Answers;
 use self::cache::Cache;
+use self::checkpoint::Checkpoints;
 use self::claims::{ForgetClaims, Release, TakePlace, TidyClaims};
 use self::failure::{opening_error, store_error};
 use self::file::OwnedFile;
@@ -140,7 +142,7 @@ impl SqliteStore {
     /// folder is missing, it is not a SQLite file, is damaged, is another application's or of a newer version.
     /// [`StoreError::Unavailable`] when SQLite fails otherwise, on a full disk for one.
     pub fn open(config: SqliteConfig) -> Result<Self> {
-        let file = OwnedFile::acquire(&config.path)?;
+        let file = Arc::new(OwnedFile::acquire(&config.path)?);
         let path = file.path().to_owned();
         let sqlite_error = |error| opening_error(&path, error);
         let synchronous = match config.durability {
@@ -157,18 +159,42 @@ impl SqliteStore {
             .map(|_| reader::connect(&path))
             .collect::<rusqlite::Result<Vec<_>>>()
             .map_err(sqlite_error)?;
+        let log = writer::connect(&path, synchronous).map_err(sqlite_error)?;
         let (jobs, queries) = (Arc::new(Queue::new(MAX_WAITING)), Arc::new(Queue::new(MAX_WAITING)));
         let (counters, answers) = (Arc::new(Counters::default()), Arc::new(Answers::default()));
         let cache = Arc::new(Cache::new(config.cache_bytes));
-        let threads = start(connections, &queries).and_then(|readers| {
+        let checkpoints = Arc::new(Checkpoints::new());
+        let threads = start(connections, &queries).and_then(|mut helpers| {
+            helpers.push(spawn("sqlite-log", {
+                let (checkpoints, file) = (checkpoints.clone(), file.clone());
+                move || {
+                    checkpoints.run(&log, &file);
+                    // Before the lock may be given back.
+                    drop(log);
+                }
+            })?);
+            let checkpoints = checkpoints.clone();
             let (jobs, answers, queries) = (jobs.clone(), answers.clone(), queries.clone());
             let (counters, cache) = (counters.clone(), cache.clone());
-            let writer =
-                Writer { connection, file, jobs, answers, counters, cache, suspect: false, queries, readers };
+            let writer = Writer {
+                connection,
+                file,
+                jobs,
+                answers,
+                counters,
+                cache,
+                suspect: false,
+                queries,
+                checkpoints,
+                helpers,
+            };
             spawn("sqlite-write", move || writer.run())
         });
         // Those that were started already end when one of the others cannot be.
-        let writer = threads.inspect_err(|_| queries.close())?;
+        let writer = threads.inspect_err(|_| {
+            queries.close();
+            checkpoints.close();
+        })?;
         Ok(Self {
             path,
             jobs,

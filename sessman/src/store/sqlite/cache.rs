@@ -120,7 +120,7 @@ fn stamp_of(handle: Handle) -> usize {
     usize::from(handle.as_bytes()[1]) % STAMPS
 }
 
-/// What a transaction changed so far, until it is [published](Withheld::publish): it is committed. Dropped without that,
+/// What a transaction changed so far, until it is committed and [published](Withheld::publish). Dropped without that,
 /// it leaves readers to find out in the file.
 #[must_use]
 pub(super) struct Withheld<'a> {
@@ -158,8 +158,8 @@ impl Withheld<'_> {
         self.all = true;
     }
 
-    /// The row as it is within the transaction, where that is known without asking the file: nobody else writes, and what
-    /// the transaction itself changed is not in the cache.
+    /// The row as it is within the transaction, where that is known without asking the file: nobody else writes, and
+    /// what the transaction itself changed is not in the cache.
     pub(super) fn row(&self, handle: Handle) -> Option<Row> {
         self.cache.read(handle).get(handle).map(|slot| slot.row.clone())
     }

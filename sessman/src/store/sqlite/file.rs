@@ -22,6 +22,8 @@ pub(super) struct OwnedFile {
     path: PathBuf,
     /// Device and inode: the path may come to lead to another file.
     identity: (u64, u64),
+    /// Closed after all of SQLite's: the first that is closed ends the locks of them all.
+    file: File,
     /// Holds the lock; it ends with the process, however that ends.
     _lock: File,
 }
@@ -36,13 +38,18 @@ impl OwnedFile {
         // By its real name, so that two links to one file have one lock, beside the file itself.
         let path = path.canonicalize().map_err(|error| refusal(path, &error))?;
         let lock = lock(&path)?;
-        let identity = recognise(&path)?;
-        Ok(Self { path, identity, _lock: lock })
+        let (file, identity) = recognise(&path)?;
+        Ok(Self { path, identity, file, _lock: lock })
     }
 
     /// The real name of the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Waits until the disk has what was written to it.
+    pub(super) fn sync(&self) -> std::io::Result<()> {
+        self.file.sync_data()
     }
 
     /// Whether the path still leads to this file: what is written to one that was deleted is lost.
@@ -140,11 +147,11 @@ fn lock(path: &Path) -> Result<File> {
 }
 
 /// Looks at the beginning of the file, before SQLite is let near it.
-fn recognise(path: &Path) -> Result<(u64, u64)> {
+fn recognise(path: &Path) -> Result<(File, (u64, u64))> {
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| refusal(path, &error))?;
     let metadata = file.metadata().map_err(|error| refusal(path, &error))?;
     if metadata.len() == 0 {
-        return Ok(identity(&metadata));
+        return Ok((file, identity(&metadata)));
     }
     let mut start = Vec::new();
     (&file).take(MAGIC.len() as u64).read_to_end(&mut start).map_err(|error| refusal(path, &error))?;
@@ -157,5 +164,5 @@ fn recognise(path: &Path) -> Result<(u64, u64)> {
     if metadata.len() < HEADER_BYTES {
         return Err(StoreError::Unusable(damage(path, "it ends within its header")));
     }
-    Ok(identity(&metadata))
+    Ok((file, identity(&metadata)))
 }

@@ -47,8 +47,8 @@ pub(super) trait Operation: Send + 'static {
     /// What the caller hears once it is committed.
     type Output: Send + 'static;
 
-    /// Makes the write, and adds each record that it changed to those that are withheld; one that is not among them may be
-    /// answered with as it was before. It may be called again after its transaction was rolled back.
+    /// Makes the write, and adds each record that it changed to those that are withheld; one that is not among them may
+    /// be answered with as it was before. It may be called again after its transaction was rolled back.
     fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Self::Output, Failure>;
 }
 

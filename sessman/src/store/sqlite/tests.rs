@@ -363,6 +363,31 @@ async fn nobody_waits_for_a_caller_that_goes_away_or_stands_still() {
 }
 
 #[tokio::test]
+async fn a_log_does_not_grow_while_writes_go_on() {
+    let folder = TempDir::new().unwrap();
+    let store =
+        SqliteStore::open(SqliteConfig { durability: Durability::Normal, ..config(path_in(&folder)) })
+            .unwrap();
+    create(&store, 1).await;
+    let mut greatest = 0;
+    for n in 0..600 {
+        // Some 50 pages each.
+        let times = Times { reset_at: at(1), last_activity: at(1), expires_at: at(2_000_000) };
+        let change = Change { data: Some(text(200_000 + n)), ..Change::touch(at(1), times) };
+        let expected = Expected::holder(SecretHash::from([7; 32]));
+        let updated = store.update(record(1, 0).handle, expected, &change).await.unwrap();
+        assert!(matches!(updated, Updated::Done(_)));
+        greatest = greatest.max(fs::metadata(folder.path().join("sessions.db-wal")).unwrap().len());
+    }
+    assert!(greatest < 17_000 * 4_120, "{greatest} bytes");
+    store.close().await;
+    let store = open_in(&folder);
+    let found = store.load(record(1, 0).handle, at(1)).await.unwrap().live().unwrap();
+    assert_eq!((found.version, &found.data), (601, &text(200_599)));
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_write_that_fails_leaves_the_others_of_its_commit() {
     let folder = TempDir::new().unwrap();
     let store = Arc::new(open_in(&folder));

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::answers::Answers;
 use super::cache::{Cache, Written};
+use super::checkpoint::Checkpoints;
 use super::failure::store_error;
 use super::file::OwnedFile;
 use super::operation::{Failure, Operation, Transaction};
@@ -110,27 +111,30 @@ enum Outcome {
 /// The thread that writes, and all it owns.
 pub(super) struct Writer {
     pub(super) connection: Connection,
-    pub(super) file: OwnedFile,
+    pub(super) file: Arc<OwnedFile>,
     pub(super) jobs: Arc<Queue<Box<dyn Job>>>,
     pub(super) answers: Arc<Answers>,
     pub(super) counters: Arc<Counters>,
     pub(super) cache: Arc<Cache>,
     /// The last transaction failed: the next one writes in any case, so that a `ping` finds out whether it can.
     pub(super) suspect: bool,
-    /// The readers end before the writer does, so that nobody uses the file when its lock is given back.
+    /// The other threads end before the writer does, so that nobody uses the file when its lock is given back.
     pub(super) queries: Arc<Queue<Query>>,
-    pub(super) readers: Vec<JoinHandle<()>>,
+    pub(super) helpers: Vec<JoinHandle<()>>,
+    pub(super) checkpoints: Arc<Checkpoints>,
 }
 
 /// However the writer ends, nobody is answered any more by the time its lock is given back.
 struct Silence {
     cache: Arc<Cache>,
     queries: Arc<Queue<Query>>,
+    checkpoints: Arc<Checkpoints>,
 }
 
 impl Drop for Silence {
     fn drop(&mut self) {
         self.queries.close();
+        self.checkpoints.close();
         drop(self.cache.close());
     }
 }
@@ -139,7 +143,11 @@ impl Writer {
     /// Writes until the queue is closed, then puts everything into the one file and lets go of it.
     pub(super) fn run(mut self) {
         let jobs = self.jobs.clone();
-        let _silence = Silence { cache: self.cache.clone(), queries: self.queries.clone() };
+        let _silence = Silence {
+            cache: self.cache.clone(),
+            queries: self.queries.clone(),
+            checkpoints: self.checkpoints.clone(),
+        };
         let _abandon = Abandon(&jobs);
         let mut batch = Vec::new();
         while jobs.wait() {
@@ -147,14 +155,18 @@ impl Writer {
             std::thread::yield_now();
             jobs.take(MAX_BATCH, &mut batch);
             self.write(&mut batch);
+            if let Err(error) = self.checkpoints.tend(&self.connection) {
+                tracing::debug!(%error, "the SQLite store's log is looked after another time");
+            }
             // Whoever was to carry the answers has had the time to; nobody waits for one that is stopped.
             std::thread::yield_now();
             self.answers.carry(self.file.path());
         }
         self.queries.close();
-        for reader in self.readers.drain(..) {
+        self.checkpoints.close();
+        for helper in self.helpers.drain(..) {
             // One that panicked has reported so itself.
-            let _ = reader.join();
+            let _ = helper.join();
         }
         if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
             tracing::warn!(%error, "the SQLite store's log could not be put into its file; the next start does it");
@@ -236,7 +248,7 @@ impl Writer {
     }
 }
 
-/// Opens the connection that writes.
+/// Opens a connection that writes, to the log or from there to the file.
 pub(super) fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<Connection> {
     use rusqlite::OpenFlags;
     // Without CREATE: the file was made before, with the right mode.
@@ -244,14 +256,10 @@ pub(super) fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<Connec
     let connection = Connection::open_with_flags(PathBuf::from(path), flags)?;
     super::tune(&connection)?;
     connection.pragma_update(None, "synchronous", synchronous)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "journal_size_limit", MAX_LOG_BYTES)?;
     Ok(connection)
 }
-
-/// Pages in the log at which it is put into the file. A checkpoint writes each changed page once however often it
-/// changed, and waits for the disk; the log is also what a start after a crash has to read.
-const CHECKPOINT_PAGES: u32 = 4_000;
 
 /// The log is cut back to this size, in bytes, once a long reader had made it grow.
 const MAX_LOG_BYTES: u32 = 64 << 20;
