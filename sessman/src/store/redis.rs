@@ -2,7 +2,8 @@
 //!
 //! - [`RedisConfig`]: where the servers are and who logs in; `server_url`: what is written of that
 //! - [`RedisStore`]: the store
-//! - `link`: the connection to one server, made when first needed; `stream`: the bytes below it, TLS included
+//! - `link`: the connection to one server, made when first needed; `wire`: commands and answers on it, for all calls;
+//!   `reply`: how answers are read; `stream`: the bytes below, TLS included
 //! - `servers`: which server has a key, and what to do when it has it no more; `slots`: the map of a cluster
 //! - `keys`: the names of the keys; `layout`: a record as one value; `scripts`: what is done in one atomic step
 //! - `users`: a user's sessions and places; `index`: the names of all sessions; `listing`: pages and counts
@@ -39,6 +40,7 @@ mod link;
 mod listing;
 #[cfg(feature = "fuzzing")]
 pub mod records;
+mod reply;
 mod scripts;
 mod server_url;
 mod servers;
@@ -50,6 +52,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod users;
+mod wire;
 
 pub use config::RedisConfig;
 pub use store::RedisStore;

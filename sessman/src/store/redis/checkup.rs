@@ -17,11 +17,7 @@ pub(super) async fn of(servers: &Arc<Servers>) -> Result<Checkup> {
     let time = servers.call(b"", &redis::cmd("TIME"), deadline()).await?;
     // A login may be allowed everything but this.
     let info = servers.call(b"", &redis::cmd("INFO"), deadline()).await.ok();
-    let info = match info {
-        Some(Value::VerbatimString { text, .. }) => Some(text),
-        Some(other) => bytes(other).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
-        None => None,
-    };
+    let info = info.and_then(bytes).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let hazards = info.as_deref().map_or_else(|| vec![Hazard::Unknown], found_in);
     // The others may be meant.
     let (problems, hints): (Vec<Hazard>, Vec<Hazard>) =

@@ -5,8 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{ErrorKind, RedisError, ServerError};
-
 use super::layout::unreadable;
 use crate::store::StoreError;
 
@@ -55,26 +53,13 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(error: &ServerError) -> Self {
-        let code = error.code();
-        let is_redirection = ["MOVED", "ASK"].contains(&code);
-        let place = error.details().filter(|_| is_redirection).and_then(|details| details.split(' ').nth(1));
-        Self { code: code.to_owned(), place: place.map(str::to_owned) }
-    }
-}
-
-impl Trouble {
-    /// What an error of the driver is, that came from the server at `address`.
-    pub(super) fn new(address: &str, error: &RedisError) -> Self {
-        match error.kind() {
-            ErrorKind::AuthenticationFailed => Self::Login,
-            ErrorKind::Io => Self::Broken(address.to_owned()),
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::NotRedis(address.to_owned()),
-            _ => match error.code() {
-                Some(code) => Refusal { code: code.to_owned(), place: None }.into(),
-                None => Self::NotRedis(address.to_owned()),
-            },
-        }
+    /// Reads an error as the server wrote it.
+    pub(super) fn read(line: &str) -> Self {
+        let mut words = line.split(' ');
+        let code = words.next().unwrap_or_default().to_owned();
+        let is_redirection = ["MOVED", "ASK"].contains(&code.as_str());
+        let place = words.nth(1).filter(|_| is_redirection).map(str::to_owned);
+        Self { code, place }
     }
 }
 

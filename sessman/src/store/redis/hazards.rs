@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::Value;
-use redis::aio::MultiplexedConnection;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use super::server_url::Address;
+use super::wire::Wire;
 use crate::metrics::head;
 
 /// Nobody waits for it.
@@ -65,13 +65,12 @@ impl fmt::Display for Hazard {
 
 impl Hazards {
     /// Asks a server that a connection was made to, in a task of its own.
-    pub(super) fn look_at(self: &Arc<Self>, address: &Address, mut connection: MultiplexedConnection) {
+    pub(super) fn look_at(self: &Arc<Self>, address: &Address, wire: Arc<Wire>) {
         let (this, address) = (Arc::clone(self), address.to_string());
         tokio::spawn(async move {
-            let found = match timeout(LIMIT, connection.send_packed_command(&redis::cmd("INFO"))).await {
+            let found = match wire.send(&redis::cmd("INFO"), Instant::now() + LIMIT).await {
                 Ok(Ok(Value::BulkString(bytes))) => found_in(&String::from_utf8_lossy(&bytes)),
-                Ok(Ok(Value::VerbatimString { text, .. })) => found_in(&text),
-                Ok(Ok(Value::ServerError(_))) => vec![Hazard::Unknown],
+                Ok(Err(_)) => vec![Hazard::Unknown],
                 _ => return,
             };
             this.learn(address, found);

@@ -1,6 +1,8 @@
 //! The names of the keys: `<prefix>:s:<handle>` is a session, `<prefix>:i:<first byte>` the names of all sessions whose
 //! handles begin with that byte, `<prefix>:u:<user>` the names of a user's sessions, `<prefix>:p:<user>` their places.
 
+use std::fmt;
+
 use super::layout::Mark;
 use crate::id::Handle;
 
@@ -44,7 +46,7 @@ impl Keys {
     }
 
     pub(super) fn session(&self, handle: Handle) -> Vec<u8> {
-        self.beginning(Kind::Session, &handle.to_string())
+        self.beginning(Kind::Session, handle)
     }
 
     /// The names of all sessions whose handles begin with `first`.
@@ -82,7 +84,7 @@ impl Keys {
         std::str::from_utf8(rest).ok()
     }
 
-    fn beginning(&self, kind: Kind, rest: &str) -> Vec<u8> {
+    fn beginning(&self, kind: Kind, rest: impl fmt::Display) -> Vec<u8> {
         format!("{}:{}:{rest}", self.prefix, kind.letter()).into_bytes()
     }
 }

@@ -2,46 +2,27 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, Value};
-use tokio::task::JoinHandle;
+use redis::Cmd;
 use tokio::time::{Instant, timeout_at};
 
 use super::config::Settings;
 use super::failure::{Refusal, Trouble};
 use super::hazards::Hazards;
+use super::reply::Answer;
 use super::server_url::Address;
 use super::servers::CALL_LIMIT;
 use super::stream;
+use super::wire::{Lost, Wire};
 
 /// The connection to one server.
 pub(super) struct Link {
     address: Address,
     settings: Arc<Settings>,
     hazards: Arc<Hazards>,
-    open: Mutex<Option<Open>>,
+    open: Mutex<Option<Arc<Wire>>>,
     /// Held by the one that connects.
     connecting: tokio::sync::Mutex<()>,
 }
-
-/// A connection that has been made.
-#[derive(Clone)]
-struct Open {
-    connection: MultiplexedConnection,
-    driver: Arc<Driver>,
-}
-
-/// The task that writes commands and reads answers. It ends when the connection breaks, and with the last that uses it.
-struct Driver(JoinHandle<()>);
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// What a server answered, errors included.
-pub(super) type Answer = Result<Value, Refusal>;
 
 impl Link {
     pub(super) fn new(address: Address, settings: Arc<Settings>, hazards: Arc<Hazards>) -> Self {
@@ -54,38 +35,26 @@ impl Link {
 
     /// Sends one command, once.
     pub(super) async fn send(&self, command: &Cmd, deadline: Instant) -> Result<Answer, Trouble> {
-        let mut open = self.in_time(deadline, None, self.connection()).await?;
-        let sent = {
-            let connection = &mut open.connection.clone();
-            let sending = async { Ok(connection.send_packed_command(command).await) };
-            self.in_time(deadline, Some(&open), sending).await?
-        };
-        match sent {
-            Ok(value) => Ok(self.answer(value, &mut open)),
-            Err(error) => Err(self.broken(&open, &error)),
-        }
+        let wire = self.wire(deadline).await?;
+        let sent = wire.send(command, deadline).await;
+        let answer = sent.map_err(|lost| self.lost(&wire, lost))?;
+        self.heed(&wire, &answer);
+        Ok(answer)
     }
 
     /// Sends several commands at once, once. The answers are in their order.
     pub(super) async fn send_all(
         &self,
-        commands: &Pipeline,
+        commands: &[&Cmd],
         deadline: Instant,
     ) -> Result<Vec<Answer>, Trouble> {
-        let count = commands.len();
-        if count == 0 {
-            return Ok(Vec::new());
+        let wire = self.wire(deadline).await?;
+        let sent = wire.send_all(commands, deadline).await;
+        let answers = sent.map_err(|lost| self.lost(&wire, lost))?;
+        for answer in &answers {
+            self.heed(&wire, answer);
         }
-        let mut open = self.in_time(deadline, None, self.connection()).await?;
-        let sent = {
-            let connection = &mut open.connection.clone();
-            let sending = async { Ok(connection.send_packed_commands(commands, 0, count).await) };
-            self.in_time(deadline, Some(&open), sending).await?
-        };
-        match sent {
-            Ok(values) => Ok(values.into_iter().map(|value| self.answer(value, &mut open)).collect()),
-            Err(error) => Err(self.broken(&open, &error)),
-        }
+        Ok(answers)
     }
 
     /// Lets go of the connection; commands that are under way get their answers first.
@@ -93,95 +62,90 @@ impl Link {
         *self.current() = None;
     }
 
-    fn answer(&self, value: Value, open: &mut Open) -> Answer {
-        let Value::ServerError(error) = value else { return Ok(value) };
-        // A replica now, or a server that shuts down: behind the same name there may be another one by now.
-        if ["READONLY", "NOAUTH", "LOADING", "MASTERDOWN"].contains(&error.code()) {
-            self.forget(open);
-        }
-        Err(Refusal::new(&error))
-    }
-
-    fn broken(&self, open: &Open, error: &redis::RedisError) -> Trouble {
-        self.forget(open);
-        self.trouble(error)
-    }
-
-    fn trouble(&self, error: &redis::RedisError) -> Trouble {
-        Trouble::new(&self.address.to_string(), error)
-    }
-
-    /// Waits until the deadline. A connection that gave no answer by then is given up: should its server be gone without
-    /// a word, no later call waits for it.
-    async fn in_time<T>(
-        &self,
-        deadline: Instant,
-        open: Option<&Open>,
-        call: impl Future<Output = Result<T, Trouble>>,
-    ) -> Result<T, Trouble> {
-        timeout_at(deadline, call).await.unwrap_or_else(|_| {
-            if let Some(open) = open {
-                self.forget(open);
-            }
-            Err(Trouble::TimedOut(CALL_LIMIT))
-        })
-    }
-
-    fn forget(&self, open: &Open) {
-        let mut current = self.current();
-        if current.as_ref().is_some_and(|current| Arc::ptr_eq(&current.driver, &open.driver)) {
-            *current = None;
+    /// Gives up a connection to a replica, or to a server that shuts down: behind the same name there may be another
+    /// one by now.
+    fn heed(&self, wire: &Arc<Wire>, answer: &Answer) {
+        let gives_up = |refusal: &Refusal| {
+            ["READONLY", "NOAUTH", "LOADING", "MASTERDOWN"].contains(&refusal.code.as_str())
+        };
+        if answer.as_ref().is_err_and(gives_up) {
+            self.forget(wire);
         }
     }
 
-    fn current(&self) -> MutexGuard<'_, Option<Open>> {
+    /// Gives up a connection that gave no answer: should its server be gone without a word, no later call waits for it.
+    fn lost(&self, wire: &Arc<Wire>, lost: Lost) -> Trouble {
+        self.forget(wire);
+        self.trouble(lost)
+    }
+
+    fn trouble(&self, lost: Lost) -> Trouble {
+        match lost {
+            Lost::Late => Trouble::TimedOut(CALL_LIMIT),
+            Lost::Broken => Trouble::Broken(self.address.to_string()),
+            Lost::Malformed => Trouble::NotRedis(self.address.to_string()),
+        }
+    }
+
+    fn forget(&self, wire: &Arc<Wire>) {
+        self.current().take_if(|current| Arc::ptr_eq(current, wire));
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<Arc<Wire>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection, unless it is known to have ended.
-    fn usable(&self) -> Option<Open> {
-        self.current().clone().filter(|open| !open.driver.0.is_finished())
+    fn usable(&self) -> Option<Arc<Wire>> {
+        self.current().as_ref().filter(|wire| wire.is_open()).cloned()
     }
 
-    async fn connection(&self) -> Result<Open, Trouble> {
-        if let Some(open) = self.usable() {
-            return Ok(open);
+    async fn wire(&self, deadline: Instant) -> Result<Arc<Wire>, Trouble> {
+        if let Some(wire) = self.usable() {
+            return Ok(wire);
         }
-        let _one = self.connecting.lock().await;
-        if let Some(open) = self.usable() {
-            return Ok(open);
-        }
-        let open = self.connect().await?;
-        *self.current() = Some(open.clone());
-        self.hazards.look_at(&self.address, open.connection.clone());
-        Ok(open)
+        let made = timeout_at(deadline, async {
+            let _one = self.connecting.lock().await;
+            if let Some(wire) = self.usable() {
+                return Ok(wire);
+            }
+            let wire = Arc::new(self.connect(deadline).await?);
+            *self.current() = Some(Arc::clone(&wire));
+            self.hazards.look_at(&self.address, Arc::clone(&wire));
+            Ok(wire)
+        });
+        made.await.unwrap_or(Err(Trouble::TimedOut(CALL_LIMIT)))
     }
 
-    async fn connect(&self) -> Result<Open, Trouble> {
+    async fn connect(&self, deadline: Instant) -> Result<Wire, Trouble> {
         let Settings { tls, username, password, database, .. } = &*self.settings;
-        let stream = stream::connect(&self.address, tls.as_ref()).await?;
-        let mut login = RedisConnectionInfo::default();
-        if let Some(username) = username {
-            login = login.set_username(username);
-        }
+        let wire = Wire::new(stream::connect(&self.address, tls.as_ref()).await?);
+        let send = async |command: &Cmd| {
+            let sent = wire.send(command, deadline).await;
+            sent.map_err(|lost| self.trouble(lost))
+        };
         if let Some(password) = password {
-            login = login.set_password(password.expose());
-        }
-        // The limit of a call is ours.
-        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
-        let made = MultiplexedConnection::new_with_config(&login, stream, config).await;
-        let (mut connection, driver) = made.map_err(|error| match self.trouble(&error) {
-            Trouble::Refused(refusal) => Trouble::Rejected(self.address.to_string(), refusal.code),
-            trouble => trouble,
-        })?;
-        let driver = Arc::new(Driver(tokio::spawn(driver)));
-        if *database != 0 {
-            let select = connection.send_packed_command(redis::cmd("SELECT").arg(*database)).await;
-            if let Value::ServerError(_) = select.map_err(|error| self.trouble(&error))? {
-                let reason = format!("{} has no database {database}; a cluster has only 0", self.address);
-                return Err(Trouble::Permanent(reason));
+            let mut login = redis::cmd("AUTH");
+            login.arg(username.as_ref()).arg(password.expose());
+            if let Err(refusal) = send(&login).await? {
+                return Err(self.not_let_in(refusal));
             }
         }
-        Ok(Open { connection, driver })
+        // Whoever is not let in hears it now, and not from the first call.
+        match send(redis::cmd("SELECT").arg(*database)).await? {
+            Err(refusal) if *database == 0 && refusal.code != "NOPERM" => Err(self.not_let_in(refusal)),
+            Err(_) if *database != 0 => Err(Trouble::Permanent(format!(
+                "{} has no database {database}; a cluster has only 0",
+                self.address
+            ))),
+            _ => Ok(wire),
+        }
+    }
+
+    fn not_let_in(&self, refusal: Refusal) -> Trouble {
+        match Trouble::from(refusal) {
+            Trouble::Refused(refusal) => Trouble::Rejected(self.address.to_string(), refusal.code),
+            trouble => trouble,
+        }
     }
 }

@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep};
 use super::config::Settings;
 use super::failure::{Refusal, Trouble};
 use super::hazards::Hazards;
-use super::link::{Answer, Link};
+use super::link::Link;
+use super::reply::Answer;
 use super::scripts::Step;
 use super::server_url::Address;
 use super::slots::Slots;
@@ -45,21 +46,14 @@ pub(super) struct Servers {
 
 /// Who has which keys.
 enum Layout {
-    Single(Address),
+    Single(Arc<Link>),
     Cluster(Slots),
 }
 
 impl Layout {
-    fn master_of(&self, key: &[u8]) -> Option<&Address> {
-        match self {
-            Self::Single(address) => Some(address),
-            Self::Cluster(slots) => slots.master_of(key),
-        }
-    }
-
     fn masters(&self) -> Vec<Address> {
         match self {
-            Self::Single(address) => vec![address.clone()],
+            Self::Single(link) => vec![link.address().clone()],
             Self::Cluster(slots) => slots.masters(),
         }
     }
@@ -123,16 +117,15 @@ impl Servers {
         deadline: Instant,
     ) -> Result<Vec<Answer>, Trouble> {
         let layout = self.layout(deadline).await?;
-        let mut shares: BTreeMap<&Address, Vec<usize>> = BTreeMap::new();
+        let mut shares: BTreeMap<Address, (Arc<Link>, Vec<usize>)> = BTreeMap::new();
         for (index, (key, _)) in commands.iter().enumerate() {
-            shares.entry(self.master_of(&layout, key)?).or_default().push(index);
+            let link = self.master_of(&layout, key)?;
+            let share = shares.entry(link.address().clone()).or_insert_with(|| (link, Vec::new()));
+            share.1.push(index);
         }
-        let asking = shares.into_iter().map(|(address, indexes)| async move {
-            let mut pipeline = redis::Pipeline::with_capacity(indexes.len());
-            for index in &indexes {
-                pipeline.add_command(commands[*index].1.clone());
-            }
-            let answers = self.link(address).send_all(&pipeline, deadline).await;
+        let asking = shares.into_values().map(|(link, indexes)| async move {
+            let share: Vec<&Cmd> = indexes.iter().map(|index| &commands[*index].1).collect();
+            let answers = link.send_all(&share, deadline).await;
             let answers = answers.inspect_err(|_| self.look_again(None))?;
             Ok::<_, Trouble>(indexes.into_iter().zip(answers).collect::<Vec<_>>())
         });
@@ -164,11 +157,17 @@ impl Servers {
         }
     }
 
-    fn master_of<'a>(self: &Arc<Self>, layout: &'a Layout, key: &[u8]) -> Result<&'a Address, Trouble> {
-        layout.master_of(key).ok_or_else(|| {
-            self.look_again(None);
-            Trouble::NoMaster
-        })
+    fn master_of(self: &Arc<Self>, layout: &Layout, key: &[u8]) -> Result<Arc<Link>, Trouble> {
+        match layout {
+            Layout::Single(link) => Ok(Arc::clone(link)),
+            Layout::Cluster(slots) => match slots.master_of(key) {
+                Some(address) => Ok(self.link(address)),
+                None => {
+                    self.look_again(None);
+                    Err(Trouble::NoMaster)
+                }
+            },
+        }
     }
 
     async fn route(
@@ -178,7 +177,7 @@ impl Servers {
         deadline: Instant,
     ) -> Result<Answer, Trouble> {
         let layout = self.layout(deadline).await?;
-        let mut link = self.link(self.master_of(&layout, key)?);
+        let mut link = self.master_of(&layout, key)?;
         let mut is_visitor = false;
         for _ in 0..=REDIRECTIONS {
             let answer = match is_visitor {
@@ -272,7 +271,7 @@ impl Servers {
                 "{address} may not say to this user whether it is of a cluster: allow the user CLUSTER SLOTS"
             ))),
             Err(refusal) if refusal.code == "ERR" => match self.settings.servers.len() {
-                1 => Ok(Layout::Single(address.clone())),
+                1 => Ok(Layout::Single(self.link(address))),
                 _ => Err(Trouble::Permanent(format!(
                     "the server_url names several servers, but {address} is of no cluster"
                 ))),
@@ -303,8 +302,6 @@ impl Servers {
 
 /// Sends a command to a server that a key is moving to.
 async fn visit(link: &Link, command: &Cmd, deadline: Instant) -> Result<Answer, Trouble> {
-    let mut pipeline = redis::Pipeline::with_capacity(2);
-    pipeline.add_command(redis::cmd("ASKING")).add_command(command.clone());
-    let mut answers = link.send_all(&pipeline, deadline).await?;
+    let mut answers = link.send_all(&[&redis::cmd("ASKING"), command], deadline).await?;
     answers.pop().ok_or(Trouble::NoMaster)
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use redis::Value;
 
 use super::failure::Trouble;
-use super::link::{Answer, Link};
+use super::link::Link;
+use super::reply::Answer;
 use super::servers::{Servers, deadline};
 
 /// Keys that a server looks at in one go: a few hundred microseconds of its only thread.

@@ -1,0 +1,581 @@
+//! One connection for all calls: commands leave together, and answers come in the order of the commands.
+//!
+//! A system call and a change of thread cost more than a command. So a call puts its command into a queue, and the first
+//! one there leads: it lets the other tasks of its thread have their turns, whose commands then wait, too, and sends all
+//! of them at once. A task of the connection reads the answers, and wakes the first of the calls that have one; that one
+//! wakes the others, on the thread that it runs on. So a hundred calls change threads as often as one.
+//!
+//! Neither has to stay: a leader that is dropped sends first, and who is dropped with an answer wakes the others. What the
+//! connection does not take at once, the task sends.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use futures_util::task::AtomicWaker;
+use redis::Cmd;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf, ReadHalf, WriteHalf};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::reply::{Answer, Malformed, Replies};
+use super::stream::Stream;
+
+/// Room for what comes and for what goes; more is made for what is long, and let go of after it.
+const ROOM: usize = 64 * 1_024;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// None came in time.
+    Late,
+    /// The connection ended.
+    Broken,
+    /// What came is no answer.
+    Malformed,
+}
+
+type Outcome = Result<Answer, Lost>;
+
+/// A connection that has been made.
+pub(super) struct Wire {
+    shared: Arc<Shared>,
+    /// It ends when the connection breaks, and with the last that uses it.
+    task: JoinHandle<()>,
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    sending: Mutex<Sending>,
+    /// Who has an answer and was not woken yet.
+    answered: Mutex<VecDeque<(oneshot::Sender<Outcome>, Outcome)>>,
+    task: AtomicWaker,
+}
+
+/// What calls and the task say to each other.
+#[derive(Default)]
+struct Queue {
+    /// Commands that nobody has begun to send.
+    unsent: Vec<u8>,
+    /// For each command that has no answer yet, in their order.
+    waiting: VecDeque<Waiting>,
+    /// Whether somebody will send what is unsent: a call, or the task.
+    is_led: bool,
+    /// Whether it is the task, which goes on where a call could not.
+    is_left: bool,
+    /// When the task looks for calls that are late; no deadline is before it.
+    look_at: Option<Instant>,
+    /// Set when it takes no more commands.
+    end: Option<Lost>,
+}
+
+struct Waiting {
+    /// `None` once it is late: its answer is nobody's, and still has its place.
+    sender: Option<oneshot::Sender<Outcome>>,
+    deadline: Instant,
+}
+
+/// What is being sent.
+struct Sending {
+    half: WriteHalf<Box<dyn Stream>>,
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Wire {
+    /// Speaks with the server at the other end of `stream`, in a task of its own.
+    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
+        let (reading, half) = tokio::io::split(stream);
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            sending: Mutex::new(Sending { half, bytes: Vec::new(), sent: 0 }),
+            answered: Mutex::default(),
+            task: AtomicWaker::new(),
+        });
+        let mut task = Task {
+            shared: Arc::clone(&shared),
+            reading,
+            room: vec![0; ROOM],
+            filled: 0,
+            replies: Replies::default(),
+            alarm: None,
+        };
+        let task = tokio::spawn(async move {
+            let end = poll_fn(|context| task.poll(context)).await;
+            task.shared.end(end);
+        });
+        Self { shared, task }
+    }
+
+    /// Whether it is not known to have ended.
+    pub(super) fn is_open(&self) -> bool {
+        lock(&self.shared.queue).end.is_none()
+    }
+
+    /// Sends one command.
+    pub(super) async fn send(&self, command: &Cmd, deadline: Instant) -> Outcome {
+        let _others = PassOn(&self.shared);
+        let (sender, receiver) = oneshot::channel();
+        self.put([(command, sender)], deadline).await?;
+        receiver.await.unwrap_or(Err(Lost::Broken))
+    }
+
+    /// Sends several commands, together. The answers are in their order.
+    pub(super) async fn send_all(&self, commands: &[&Cmd], deadline: Instant) -> Result<Vec<Answer>, Lost> {
+        let others = PassOn(&self.shared);
+        let (senders, receivers): (Vec<_>, Vec<_>) = commands.iter().map(|_| oneshot::channel()).unzip();
+        self.put(commands.iter().copied().zip(senders), deadline).await?;
+        let mut answers = Vec::with_capacity(receivers.len());
+        for receiver in receivers {
+            answers.push(receiver.await.unwrap_or(Err(Lost::Broken))?);
+            // The next answer may be among them.
+            others.pass_on();
+        }
+        Ok(answers)
+    }
+
+    /// Has commands sent, with those of others.
+    async fn put<'c>(
+        &self,
+        commands: impl IntoIterator<Item = (&'c Cmd, oneshot::Sender<Outcome>)>,
+        deadline: Instant,
+    ) -> Result<(), Lost> {
+        let shared = &*self.shared;
+        let leads = {
+            let mut queue = lock(&shared.queue);
+            if let Some(end) = queue.end {
+                return Err(end);
+            }
+            for (command, sender) in commands {
+                command.write_packed_command(&mut queue.unsent);
+                queue.waiting.push_back(Waiting { sender: Some(sender), deadline });
+            }
+            if queue.look_at.is_none_or(|look_at| deadline < look_at) {
+                queue.look_at = Some(deadline);
+                shared.task.wake();
+            }
+            !std::mem::replace(&mut queue.is_led, true)
+        };
+        if leads {
+            let _lead = Lead(shared);
+            after_the_others().await;
+        }
+        Ok(())
+    }
+}
+
+/// Ready when the tasks that this thread was to poll have been polled.
+async fn after_the_others() {
+    // Once more than that takes: who waits with a timer polls twice in one turn, the second time to begin the timer.
+    let mut left = 2;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Sends what is unsent when it is dropped, be that because its time has come or because its call ends before.
+struct Lead<'a>(&'a Shared);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        // Whoever is dropped has no waker that will be heard, and the task may have to go on anyway.
+        if !matches!(self.0.poll_send(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(()))) {
+            lock(&self.0.queue).is_left = true;
+            self.0.task.wake();
+        }
+    }
+}
+
+/// Wakes all who have an answer: at the latest when it is dropped, which is after its call can get one.
+struct PassOn<'a>(&'a Shared);
+
+impl PassOn<'_> {
+    fn pass_on(&self) {
+        let answered = std::mem::take(&mut *lock(&self.0.answered));
+        for (sender, outcome) in answered {
+            let _ = sender.send(outcome);
+        }
+    }
+}
+
+impl Drop for PassOn<'_> {
+    fn drop(&mut self) {
+        self.pass_on();
+    }
+}
+
+impl Shared {
+    /// Sends what is unsent, and resigns when nothing is.
+    fn poll_send(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut sending = lock(&self.sending);
+        let Sending { half, bytes, sent } = &mut *sending;
+        let mut half = Pin::new(half);
+        loop {
+            if bytes.is_empty() {
+                let mut queue = lock(&self.queue);
+                if queue.unsent.is_empty() {
+                    (queue.is_led, queue.is_left) = (false, false);
+                    return Poll::Ready(Ok(()));
+                }
+                std::mem::swap(&mut queue.unsent, bytes);
+            }
+            while *sent < bytes.len() {
+                match ready!(half.as_mut().poll_write(context, &bytes[*sent..]))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    count => *sent += count,
+                }
+            }
+            ready!(half.as_mut().poll_flush(context))?;
+            *sent = 0;
+            bytes.clear();
+            bytes.shrink_to(ROOM);
+        }
+    }
+
+    /// Gives answers to those whose turn it is.
+    fn answer(&self, answers: Vec<Answer>) -> Result<(), Lost> {
+        {
+            let (mut queue, mut answered) = (lock(&self.queue), lock(&self.answered));
+            for answer in answers {
+                // One that nobody asked for must not be taken for that of the next command.
+                let waiting = queue.waiting.pop_front().ok_or(Lost::Broken)?;
+                answered.extend(waiting.sender.map(|sender| (sender, Ok(answer))));
+            }
+        }
+        loop {
+            let Some((sender, outcome)) = lock(&self.answered).pop_front() else { return Ok(()) };
+            // The others are for this call to wake, unless it went away.
+            if sender.send(outcome).is_ok() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Gives up the calls whose deadline has come, and the connection for those to come, though nobody may wait any more.
+    fn give_up(&self, now: Instant) {
+        let mut late = Vec::new();
+        {
+            let mut queue = lock(&self.queue);
+            for waiting in queue.waiting.iter_mut().filter(|waiting| waiting.deadline <= now) {
+                late.extend(waiting.sender.take());
+            }
+            if !late.is_empty() {
+                queue.end.get_or_insert(Lost::Broken);
+            }
+            let waiting = queue.waiting.iter().filter(|waiting| waiting.sender.is_some());
+            queue.look_at = waiting.map(|waiting| waiting.deadline).min();
+        }
+        for sender in late {
+            let _ = sender.send(Err(Lost::Late));
+        }
+    }
+
+    fn end(&self, end: Lost) {
+        PassOn(self).pass_on();
+        let waiting = {
+            let mut queue = lock(&self.queue);
+            let end = *queue.end.get_or_insert(end);
+            std::mem::take(&mut queue.waiting).into_iter().map(move |waiting| (waiting, end))
+        };
+        for (waiting, end) in waiting {
+            if let Some(sender) = waiting.sender {
+                let _ = sender.send(Err(end));
+            }
+        }
+    }
+}
+
+/// What reads the answers, and does what has to wait for the connection.
+struct Task {
+    shared: Arc<Shared>,
+    reading: ReadHalf<Box<dyn Stream>>,
+    /// What was read and is not a whole answer yet.
+    room: Vec<u8>,
+    filled: usize,
+    replies: Replies,
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+/// It ends with its runtime, too.
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.shared.end(Lost::Broken);
+    }
+}
+
+impl Task {
+    /// Ready when the connection has ended.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Lost> {
+        // Before it looks at what it could be woken for.
+        self.shared.task.register(context.waker());
+        let is_left = lock(&self.shared.queue).is_left;
+        if is_left && matches!(self.shared.poll_send(context), Poll::Ready(Err(_))) {
+            return Poll::Ready(Lost::Broken);
+        }
+        self.poll_alarm(context);
+        self.poll_read(context)
+    }
+
+    fn poll_alarm(&mut self, context: &mut Context<'_>) {
+        loop {
+            let Some(look_at) = lock(&self.shared.queue).look_at else { return };
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(look_at)));
+            if alarm.deadline() != look_at {
+                alarm.as_mut().reset(look_at);
+            }
+            if alarm.as_mut().poll(context).is_pending() {
+                return;
+            }
+            self.shared.give_up(Instant::now());
+        }
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Lost> {
+        loop {
+            if self.filled == self.room.len() {
+                self.room.resize(2 * self.filled, 0);
+            }
+            let mut free = ReadBuf::new(&mut self.room[self.filled..]);
+            let read = ready!(Pin::new(&mut self.reading).poll_read(context, &mut free));
+            match (read, free.filled().len()) {
+                (Err(_), _) | (Ok(()), 0) => return Poll::Ready(Lost::Broken),
+                (Ok(()), count) => self.filled += count,
+            }
+            if let Err(end) = self.hand_out() {
+                return Poll::Ready(end);
+            }
+        }
+    }
+
+    /// Hands out the answers that are there as a whole.
+    fn hand_out(&mut self) -> Result<(), Lost> {
+        let mut bytes = &self.room[..self.filled];
+        let mut answers = Vec::new();
+        let read = loop {
+            match self.replies.next(&mut bytes) {
+                Ok(Some(answer)) => answers.push(answer),
+                Ok(None) => break Ok(()),
+                Err(Malformed) => break Err(Lost::Malformed),
+            }
+        };
+        let rest = self.filled - bytes.len()..self.filled;
+        self.filled = rest.len();
+        self.room.copy_within(rest, 0);
+        if self.filled < ROOM {
+            self.room.truncate(ROOM);
+            self.room.shrink_to_fit();
+        }
+        self.shared.answer(answers)?;
+        read
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+    use redis::Value;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::time::{sleep, timeout};
+
+    use super::super::failure::Refusal;
+    use super::*;
+
+    /// So long other tasks have their turns.
+    const PAUSE: Duration = Duration::from_millis(20);
+
+    /// A connection, and its other end, with so much room in between.
+    fn wire(room: usize) -> (Arc<Wire>, DuplexStream) {
+        let (near, far) = duplex(room);
+        (Arc::new(Wire::new(Box::new(near))), far)
+    }
+
+    /// A call in a task of its own.
+    fn call(wire: &Arc<Wire>, name: &str) -> JoinHandle<Outcome> {
+        let (wire, command, deadline) = (Arc::clone(wire), redis::cmd(name), soon());
+        tokio::spawn(async move { wire.send(&command, deadline).await })
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(5)
+    }
+
+    fn packed(names: &[&str]) -> Vec<u8> {
+        names.iter().flat_map(|name| redis::cmd(name).get_packed_command()).collect()
+    }
+
+    /// What arrives, once it is as long as these commands.
+    async fn assert_arrives(far: &mut DuplexStream, names: &[&str]) {
+        let expected = packed(names);
+        let mut bytes = vec![0; expected.len()];
+        timeout(Duration::from_secs(5), far.read_exact(&mut bytes)).await.unwrap().unwrap();
+        assert_eq!(bytes, expected);
+    }
+
+    fn number(number: i64) -> Outcome {
+        Ok(Ok(Value::Int(number)))
+    }
+
+    #[tokio::test]
+    async fn calls_of_one_thread_leave_together_and_get_their_answers_in_order() {
+        let (wire, mut far) = wire(1_024);
+        let calls: Vec<_> = ["A", "B", "C"].iter().map(|name| call(&wire, name)).collect();
+        let mut bytes = [0; 1_024];
+        let count = far.read(&mut bytes).await.unwrap();
+        assert_eq!(bytes[..count], packed(&["A", "B", "C"]), "in one piece");
+        far.write_all(b":1\r\n-ERR no\r\n:3").await.unwrap();
+        far.write_all(b"\r\n").await.unwrap();
+        let refused = Ok(Err(Refusal { code: "ERR".into(), place: None }));
+        for (call, expected) in calls.into_iter().zip([number(1), refused, number(3)]) {
+            assert_eq!(call.await.unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_call_that_went_away_was_to_send_is_sent() {
+        let (wire, mut far) = wire(1_024);
+        let (first, second) = (redis::cmd("A"), redis::cmd("B"));
+        let mut leader = Box::pin(wire.send(&first, soon()));
+        let mut follower = Box::pin(wire.send(&second, soon()));
+        assert_eq!((&mut leader).now_or_never(), None);
+        assert_eq!((&mut follower).now_or_never(), None);
+        drop(leader);
+        assert_arrives(&mut far, &["A", "B"]).await;
+        far.write_all(b":1\r\n:2\r\n").await.unwrap();
+        assert_eq!(follower.await, number(2));
+    }
+
+    #[tokio::test]
+    async fn what_the_connection_does_not_take_at_once_the_task_sends() {
+        let (wire, mut far) = wire(4);
+        let calls: Vec<_> = ["A", "B", "C"].iter().map(|name| call(&wire, name)).collect();
+        assert_arrives(&mut far, &["A", "B", "C"]).await;
+        let another = call(&wire, "D");
+        assert_arrives(&mut far, &["D"]).await;
+        far.write_all(b":0\r\n:1\r\n:2\r\n:3\r\n").await.unwrap();
+        for (call, expected) in calls.into_iter().chain([another]).zip(0..) {
+            assert_eq!(call.await.unwrap(), number(expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_with_an_answer_wakes_the_others() {
+        let (wire, mut far) = wire(1_024);
+        let command = redis::cmd("A");
+        let mut first = Box::pin(wire.send(&command, soon()));
+        assert_eq!([(&mut first).now_or_never(), (&mut first).now_or_never()], [None, None]);
+        let others = [call(&wire, "B"), call(&wire, "C")];
+        sleep(PAUSE).await;
+        assert_eq!((&mut first).now_or_never(), None);
+        assert_arrives(&mut far, &["A", "B", "C"]).await;
+        far.write_all(b":1\r\n:2\r\n:3\r\n").await.unwrap();
+        sleep(PAUSE).await;
+        assert!(!others.iter().any(JoinHandle::is_finished), "they are for the first to wake");
+        drop(first);
+        for (call, expected) in others.into_iter().zip(2..) {
+            assert_eq!(call.await.unwrap(), number(expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn several_commands_get_their_answers_whoever_is_woken_first() {
+        let (wire, mut far) = wire(1_024);
+        let before = call(&wire, "A");
+        let several = tokio::spawn(async move {
+            let commands = ["B", "C", "D"].map(redis::cmd);
+            wire.send_all(&commands.each_ref(), soon()).await
+        });
+        assert_arrives(&mut far, &["A", "B", "C", "D"]).await;
+        far.write_all(b":1\r\n:2\r\n").await.unwrap();
+        assert_eq!(before.await.unwrap(), number(1));
+        far.write_all(b":3\r\n:4\r\n").await.unwrap();
+        assert_eq!(several.await.unwrap(), Ok([2, 3, 4].map(|number| Ok(Value::Int(number))).into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_too_long_is_told_so_and_the_next_answer_is_not_theirs() {
+        let (wire, mut far) = wire(1_024);
+        let began = Instant::now();
+        let send = async |name: &str, seconds| {
+            let answer = wire.send(&redis::cmd(name), began + Duration::from_secs(seconds)).await;
+            (answer, began.elapsed().as_secs())
+        };
+        let late = async {
+            let sooner = tokio::join!(send("A", 4), send("B", 2), send("C", 3));
+            assert_eq!(sooner, ((Err(Lost::Late), 4), (Err(Lost::Late), 2), (Err(Lost::Late), 3)));
+            far.write_all(b":1\r\n:2\r\n:3\r\n:4\r\n").await.unwrap();
+        };
+        let ((), (last, _)) = tokio::join!(late, send("D", 9));
+        assert_eq!(last, number(4));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_ends_its_calls() {
+        for (bytes, end) in [("", Lost::Broken), ("HTTP/1.1 400\r\n", Lost::Malformed)] {
+            let (wire, mut far) = wire(1_024);
+            let calls = [call(&wire, "A"), call(&wire, "B")];
+            assert_arrives(&mut far, &["A", "B"]).await;
+            far.write_all(bytes.as_bytes()).await.unwrap();
+            drop(far);
+            for call in calls {
+                assert_eq!(call.await.unwrap(), Err(end));
+            }
+            assert!(!wire.is_open());
+            assert_eq!(wire.send(&redis::cmd("C"), soon()).await, Err(end));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_before_the_end_is_an_answer_and_one_that_nobody_asked_for_is_the_end() {
+        for (bytes, end) in [(":1\r\n:2\r\n", Lost::Broken), (":1\r\nHTTP\r\n", Lost::Malformed)] {
+            let (wire, mut far) = wire(1_024);
+            let asked = call(&wire, "A");
+            assert_arrives(&mut far, &["A"]).await;
+            far.write_all(bytes.as_bytes()).await.unwrap();
+            assert_eq!(asked.await.unwrap(), number(1));
+            sleep(PAUSE).await;
+            assert_eq!(wire.send(&redis::cmd("B"), soon()).await, Err(end));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_answers_is_given_up_though_nobody_waits_any_more() {
+        let (wire, _far) = wire(1_024);
+        let command = redis::cmd("B");
+        assert_eq!(wire.send(&command, soon()).now_or_never(), None);
+        assert!(wire.is_open());
+        sleep(Duration::from_secs(6)).await;
+        assert!(!wire.is_open());
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_be_longer_than_the_room_for_it() {
+        let (wire, mut far) = wire(1_024);
+        let long = call(&wire, "A");
+        assert_arrives(&mut far, &["A"]).await;
+        let text = "x".repeat(5 * ROOM);
+        far.write_all(format!("${}\r\n{text}\r\n", text.len()).as_bytes()).await.unwrap();
+        assert_eq!(long.await.unwrap(), Ok(Ok(Value::BulkString(text.into()))));
+    }
+}
