@@ -13,8 +13,8 @@
 //! - `failure`: the driver's errors without what must not be shown
 //!
 //! # The keys
-//! One string a session, which a script of that one key creates, changes or deletes, so that a cluster serves as well as
-//! a single server. The server removes it a minute after `expires_at`, so that a clock of its own that is a little
+//! One string a session, which a command or a script of that one key creates, changes or deletes, so that a cluster serves
+//! as well as a single server. The server removes it a minute after `expires_at`, so that a clock of its own that is a little
 //! ahead ends nothing early; who reads compares with the engine's `now`.
 //!
 //! The names of all sessions are in 256 keys beside them, which lists and counts are read from. A user has two more

@@ -144,6 +144,25 @@ impl Servers {
         join_all(asking).await.into_iter().collect()
     }
 
+    /// Sends commands, and the last of them so that it is executed after the others: to a single server, which keeps the
+    /// order, together; in a cluster once the others have answers, and not at all if one of them was refused. The
+    /// answers are in their order, without that of what was not sent.
+    pub(super) async fn call_in_order(
+        self: &Arc<Self>,
+        commands: &[(Vec<u8>, Cmd)],
+        deadline: Instant,
+    ) -> Result<Vec<Answer>, Trouble> {
+        let Some(((key, last), others)) = commands.split_last() else { return Ok(Vec::new()) };
+        if matches!(*self.layout(deadline).await?, Layout::Single(_)) {
+            return self.call_each(commands, deadline).await;
+        }
+        let mut answers = self.call_each(others, deadline).await?;
+        if answers.iter().all(Result::is_ok) {
+            answers.push(self.route(key, last, deadline).await?);
+        }
+        Ok(answers)
+    }
+
     /// The connection to each server that has keys, in an order that stays the same.
     pub(super) async fn masters(self: &Arc<Self>, deadline: Instant) -> Result<Vec<Arc<Link>>, Trouble> {
         Ok(self.layout(deadline).await?.masters().iter().map(|address| self.link(address)).collect())

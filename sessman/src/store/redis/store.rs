@@ -1,11 +1,11 @@
-//! The store itself: each call of the contract as one script, and for a session of a user a name beside it.
+//! The store itself: each call of the contract as one command or script, and names beside what it begins or ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::{join, try_join};
+use futures_util::future::join;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use redis::{Cmd, Value};
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
@@ -92,9 +92,14 @@ impl RedisStore {
 
     pub(super) async fn turn(&self) -> Result<Turn<'_>> {
         let deadline = deadline();
-        let permit = timeout_at(deadline, self.calls.acquire()).await;
-        let permit = permit.map_err(|_| Trouble::TimedOut(CALL_LIMIT))?.map_err(|_| Trouble::Closed)?;
-        Ok(Turn { deadline, _permit: permit })
+        let permit = match self.calls.try_acquire() {
+            Ok(permit) => Ok(permit),
+            // Only what has to wait needs a timer.
+            Err(_) => {
+                timeout_at(deadline, self.calls.acquire()).await.map_err(|_| Trouble::TimedOut(CALL_LIMIT))?
+            }
+        };
+        Ok(Turn { deadline, _permit: permit.map_err(|_| Trouble::Closed)? })
     }
 
     fn saw(&self, now: Timestamp) {
@@ -144,15 +149,36 @@ impl RedisStore {
         Ok(Some(user_id))
     }
 
-    /// Writes down the names of a session that is about to be written: among all, and among those of its user.
-    async fn add_names(&self, name: &Name, record: &Record, deadline: Instant) -> Result<()> {
-        let index = self.keys.index(name.handle.as_bytes()[0]);
-        let among_all = users::add_name(&self.servers, &index, name, index::SCORE, deadline);
-        let Some(user_id) = &record.user_id else { return among_all.await };
-        let key = self.keys.names(user_id);
-        let among_users = users::add_name(&self.servers, &key, name, removal(record.expires_at), deadline);
-        try_join(among_all, among_users).await?;
-        Ok(())
+    /// The commands that write down the names of a session: among all, and among those of its user.
+    fn add_names(&self, name: &Name, record: &Record) -> impl Iterator<Item = (Vec<u8>, Cmd)> {
+        let among_all = users::add_name(self.keys.index(name.handle.as_bytes()[0]), name, index::SCORE);
+        let among_users = record
+            .user_id
+            .as_ref()
+            .map(|user_id| users::add_name(self.keys.names(user_id), name, removal(record.expires_at)));
+        [among_all].into_iter().chain(among_users)
+    }
+
+    /// Writes a record where there is none, its names before it, and says whether it did.
+    async fn write_new(&self, name: &Name, record: &Record, value: &[u8], deadline: Instant) -> Result<bool> {
+        let key = self.keys.session(record.handle);
+        let mut command = redis::cmd("SET");
+        command.arg(&key).arg(value).arg("NX").arg("PXAT").arg(removal(record.expires_at));
+        let commands: Vec<_> = self.add_names(name, record).chain([(key, command)]).collect();
+        let mut answers = self.servers.call_in_order(&commands, deadline).await?;
+        let written = if answers.len() == commands.len() { answers.pop() } else { None };
+        if let Some(Err(refusal)) = answers.into_iter().find(|answer| answer.is_err()) {
+            if let Some(Ok(Value::Okay)) = written {
+                // Without its names it would be in no list.
+                self.delete_record(record.handle, Some(record.secret_hash), None, deadline).await?;
+            }
+            return Err(Trouble::from(refusal).into());
+        }
+        match written.transpose().map_err(Trouble::from)? {
+            Some(Value::Okay) => Ok(true),
+            Some(Value::Nil) => Ok(false),
+            _ => Err(unexpected()),
+        }
     }
 
     /// Takes away the names of a session that is not there any more.
@@ -221,10 +247,14 @@ impl Store for RedisStore {
         self.saw(now);
         let Turn { deadline, _permit } = self.turn().await?;
         let name = Name { handle: record.handle, mark: layout::new_mark(now)? };
-        self.add_names(&name, &record, deadline).await?;
+        let value = layout::write(&record, &name.mark);
+        if self.write_new(&name, &record, &value, deadline).await? {
+            return Ok(Created::Yes);
+        }
+        // The server keeps records a little longer than they live.
         let arguments = [
             now.as_millis().to_string().into_bytes(),
-            layout::write(&record, &name.mark),
+            value,
             removal(record.expires_at).to_string().into_bytes(),
         ];
         let key = self.keys.session(record.handle);
@@ -259,9 +289,9 @@ impl Store for RedisStore {
                 return Ok(Updated::Missing);
             }
             let name = Name { handle, mark: layout::mark(&head)? };
-            let names = self.keys.names(user_id);
             let score = removal(change.times.expires_at);
-            users::add_name(&self.servers, &names, &name, score, deadline).await?;
+            let (names, command) = users::add_name(self.keys.names(user_id), &name, score);
+            self.servers.call(&names, &command, deadline).await?;
             mark = name.mark.to_vec();
         }
         let moment = |at: Option<Timestamp>| at.map_or(Vec::new(), |at| layout::moment(at).to_vec());

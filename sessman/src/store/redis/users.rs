@@ -26,18 +26,11 @@ const SLICE: usize = 500;
 /// A name, and its time as the server wrote it.
 type Dated = (Name, Vec<u8>);
 
-/// Writes down the name of a session that is about to be written, or to be the user's.
-pub(super) async fn add_name(
-    servers: &Arc<Servers>,
-    key: &[u8],
-    name: &Name,
-    score: i64,
-    deadline: Instant,
-) -> Result<()> {
+/// The command that writes down the name of a session that is about to be written, or to be the user's.
+pub(super) fn add_name(key: Vec<u8>, name: &Name, score: i64) -> (Vec<u8>, Cmd) {
     let mut command = redis::cmd("ZADD");
-    command.arg(key).arg(score).arg(name.to_bytes());
-    servers.call(key, &command, deadline).await?;
-    Ok(())
+    command.arg(&key).arg(score).arg(name.to_bytes());
+    (key, command)
 }
 
 /// Takes away the name of a session that is not there any more. If that fails, it is done when its time has come.

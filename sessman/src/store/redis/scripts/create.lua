@@ -9,6 +9,5 @@ if #head > 0 then
         return 0
     end
 end
-redis.call('SET', KEYS[1], ARGV[2])
-redis.call('PEXPIREAT', KEYS[1], ARGV[3])
+redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
 return 1

@@ -148,6 +148,27 @@ async fn keys_of_others_are_neither_listed_nor_deleted() {
 }
 
 #[tokio::test]
+async fn a_session_whose_names_cannot_be_written_is_not_begun() {
+    let Some(server) = Server::start(&[]) else { return };
+    let config = server.config();
+    let store = RedisStore::open(&config).unwrap();
+    let keys = Keys::new(&config.prefix);
+    let (one, now) = (record(1), record(1).created_at);
+    for names in [keys.names("ada"), keys.index(one.handle.as_bytes()[0])].map(text) {
+        assert_eq!(server.cli(&["SET", &names, "something else"]), "OK");
+        assert!(matches!(store.create(one.clone(), now).await, Err(StoreError::Unusable(_))));
+        assert_eq!(store.load(one.handle, now).await.unwrap().live(), None);
+        assert_eq!(server.cli(&["DEL", &names]), "1");
+    }
+    create(&store, &one).await;
+    // Nor does it end the one that is there.
+    assert_eq!(server.cli(&["SET", &text(keys.names("ada")), "something else"]), "OK");
+    assert!(store.create(one.clone(), now).await.is_err());
+    assert_eq!(store.load(one.handle, now).await.unwrap().live(), Some(one));
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_full_server_takes_no_session_and_gives_and_ends_those_it_has() {
     let Some(server) = Server::start(&["--maxmemory-policy", "noeviction"]) else { return };
     let store = RedisStore::open(&server.config()).unwrap();
@@ -225,7 +246,7 @@ async fn a_login_may_have_any_characters_and_is_never_shown() {
     ];
     assert_eq!(server.cli(&commands), "OK");
     let right = RedisConfig { password: Some(Secret::new(password)), ..config.clone() };
-    for (command, named) in [("cluster|slots", "CLUSTER SLOTS"), ("evalsha", "NOPERM")] {
+    for (command, named) in [("cluster|slots", "CLUSTER SLOTS"), ("set", "NOPERM")] {
         assert_eq!(server.cli(&["ACL", "SETUSER", "ps@sess:man/%", &format!("-{command}")]), "OK");
         let store = RedisStore::open(&right).unwrap();
         let refused = store.create(record(1), record(1).created_at).await;
