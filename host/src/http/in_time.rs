@@ -4,13 +4,17 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 /// What `call` comes to, if it does so until `deadline`. Most calls are done at once, and then no timer is made.
 pub(crate) async fn in_time<T>(deadline: Instant, mut call: impl Future<Output = T> + Unpin) -> Option<T> {
-    let at_once = poll_fn(|context| Poll::Ready(Pin::new(&mut call).poll(context))).await;
-    match at_once {
-        Poll::Ready(done) => Some(done),
-        Poll::Pending => Box::pin(timeout_at(deadline, call)).await.ok(),
-    }
+    let mut timer = None;
+    poll_fn(|context| match Pin::new(&mut call).poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => {
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            timer.as_mut().poll(context).map(|()| None)
+        }
+    })
+    .await
 }

@@ -19,7 +19,7 @@ use futures_util::task::AtomicWaker;
 use redis::Cmd;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf, ReadHalf, WriteHalf};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::reply::{Answer, Malformed, Replies};
@@ -168,25 +168,10 @@ impl Wire {
         };
         if leads {
             let _lead = Lead(shared);
-            after_the_others().await;
+            yield_now().await;
         }
         Ok(())
     }
-}
-
-/// Ready when the tasks that this thread was to poll have been polled.
-async fn after_the_others() {
-    // Once more than that takes: who waits with a timer polls twice in one turn, the second time to begin the timer.
-    let mut left = 2;
-    poll_fn(|context| {
-        if left == 0 {
-            return Poll::Ready(());
-        }
-        left -= 1;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Sends what is unsent when it is dropped, be that because its time has come or because its call ends before.
