@@ -22,7 +22,7 @@ use super::control::Control;
 use super::cors;
 use super::load::Load;
 use super::metrics::{KeyFailure, Metrics, RouteMetrics};
-use super::proxy::{self, Client, Peer, Shown};
+use super::proxy::{self, Peer, Shown};
 use super::request::{REQUEST_ID, RequestId};
 use super::response::{AnswerBody, problem, problem_with};
 use super::router::join_names;
@@ -201,11 +201,14 @@ impl App {
         async move {
             let Arrived { head, body } = &mut arrived;
             let config = Arc::clone(&snapshot.config);
-            let client = proxy::client(&config.proxies, head.peer, &head.parts);
-            let address = client.map_or(head.peer.address, |client| client.address);
-            let answer = match client {
-                Ok(client) => app.dispatch(&mut snapshot, head, body, client).await,
-                Err(detail) => Answer::of_host(problem(StatusCode::BAD_REQUEST, detail)),
+            let (answer, address) = match proxy::client(&config.proxies, head.peer, &head.parts) {
+                Ok(client) => {
+                    let deadline = head.start + config.limits.request_timeout;
+                    let received =
+                        Received { parts: &head.parts, client, id: &head.id, deadline, load: &app.load };
+                    (app.dispatch(&mut snapshot, &received, body).await, received.client.address)
+                }
+                Err(detail) => (Answer::of_host(problem(StatusCode::BAD_REQUEST, detail)), head.peer.address),
             };
             let (response, pause) = app.finish(head, &snapshot, &config, address, answer);
             if let Some(pause) = pause {
@@ -285,34 +288,25 @@ impl App {
         verdict.pause
     }
 
-    async fn dispatch<B>(
-        &self,
-        snapshot: &mut Arc<Snapshot>,
-        head: &Head,
-        body: &mut B,
-        client: Client<'_>,
-    ) -> Answer
+    async fn dispatch<B>(&self, snapshot: &mut Arc<Snapshot>, received: &Received<'_>, body: &mut B) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let Head { parts, start, id, .. } = head;
-        let path = parts.uri.path();
+        let path = received.parts.uri.path();
         if let Some(route) = Control::route(path) {
-            let response = Box::pin(self.control.answer(self, snapshot, route, parts)).await;
+            let response = Box::pin(self.control.answer(self, snapshot, route, received.parts)).await;
             return Answer { response, from: From::Control(route) };
         }
-        let limits = &snapshot.config.limits;
-        let deadline = *start + limits.request_timeout;
-        let received = Received { parts, client, id, deadline, load: &self.load };
-        let mut incoming = Incoming::new(body, limits, &self.load);
+        let mut incoming = Incoming::new(body, &snapshot.config.limits, &self.load);
         let mut under_way = None;
         loop {
             let Some(target) = snapshot.find(path) else { return Answer::of_host(no_route(snapshot, path)) };
-            let Some(call) = Call::new(snapshot, target, &received) else {
+            let Some(call) = Call::new(snapshot, target, received) else {
                 return Answer::of_host(no_route(snapshot, path));
             };
             under_way.get_or_insert_with(|| self.load.begin());
-            let response = match call.answer(&mut incoming).await {
+            // In a block of its own: two of this size come and go faster than one of twice that.
+            let response = match Box::pin(call.answer(&mut incoming)).await {
                 Ok(response) => response,
                 Err(Step::Refused(response)) => *response,
                 Err(Step::Moved(instance)) => {
