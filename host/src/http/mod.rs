@@ -1,7 +1,7 @@
 //! HTTP: connections, requests, routes, access, answers.
 //!
 //! `listener` (sockets) -> `server` (which ones, how many connections) -> `connection` (TLS, protocol; below hyper
-//! `deadline` and `refusal`, or `http2` and `frames`) -> `app` (what a request leads to, by the `snapshot` of the
+//! `refusal`, `deadline` and `together`, or `http2` and `frames`) -> `app` (what a request leads to, by the `snapshot` of the
 //! moment) with `proxy` (who the client is) -> `call` with `body` and `access` (what may come in) -> `request` (as the
 //! plugin sees it) -> the plugin -> `response`, `cors`. What is seen from outside: `metrics`,
 //! `trace`, and of wrong keys `attempts`.
