@@ -54,6 +54,33 @@ fn every_hostile_request_has_one_clear_answer() {
 }
 
 #[test]
+fn requests_that_come_at_once_are_answered_in_their_order() {
+    let target = Target::new();
+    let get = format!("GET /sessman/get HTTP/1.1\r\nHost: localhost\r\nX-Session-Id: {}\r\n\r\n", target.id);
+    // The answer to this one does not wait for its body.
+    let refused = "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n1234";
+    let last = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    for (end, statuses) in
+        [(last, vec![200, 200, 404, 200, 200]), ("no HTTP\r\n\r\n", vec![200, 200, 404, 200, 400])]
+    {
+        let requests = [&get, &get, refused, &get, end].concat();
+        let answers = exchange(target.pserve.address(), requests.as_bytes(), false);
+        let found: Vec<u16> =
+            answers.match_indices("HTTP/1.1 ").filter_map(|(at, _)| status(&answers[at..])).collect();
+        assert_eq!(found, statuses, "{answers}");
+        assert_eq!(answers.matches("\"kept\":true").count(), 3, "{answers}");
+    }
+    // Many more than wait for each other.
+    let many = format!("{}{last}", get.repeat(500));
+    let answers = exchange(target.pserve.address(), many.as_bytes(), false);
+    assert_eq!(
+        (answers.matches("HTTP/1.1 200").count(), answers.matches("\"kept\":true").count()),
+        (501, 500)
+    );
+    target.is_unharmed();
+}
+
+#[test]
 fn ids_of_every_shape_but_the_right_one() {
     let target = Target::new();
     let id = &target.id;

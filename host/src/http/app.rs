@@ -213,7 +213,7 @@ impl App {
             let (response, pause) = app.finish(head, &snapshot, &config, address, answer);
             if let Some(pause) = pause {
                 // Nothing that a reload replaces is held meanwhile.
-                drop((snapshot, config));
+                drop((snapshot, config, arrived));
                 Box::pin(pause.wait()).await;
             }
             response

@@ -46,8 +46,8 @@ struct Shared {
 }
 
 impl Phase {
-    /// A request's headers are complete. Idle again when the guard is dropped, which is when its answer has
-    /// been written.
+    /// A request's headers are complete. Idle again when the guard is dropped, which is when its answer has been taken to
+    /// be written.
     pub(crate) fn request(&self) -> RequestGuard {
         self.0.phase.store(BUSY, Ordering::Release);
         RequestGuard(self.clone())
@@ -228,7 +228,9 @@ fn timed_out(message: &'static str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::net::UnixStream;
 
+    use super::super::together::{Outboxes, Together};
     use super::*;
 
     const DEADLINES: Deadlines = Deadlines {
@@ -292,6 +294,21 @@ mod tests {
             drop(guard);
         });
         assert_eq!(seconds_until_timeout(&mut stream).await, 65);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_what_is_written_together_ends() {
+        let (_client, server) = UnixStream::pair().unwrap();
+        let deadlines = Deadlines { write: Duration::from_millis(50), ..DEADLINES };
+        let together = Together::new(server, Outboxes::default());
+        let mut stream = DeadlineStream::new(together, Phase::default(), deadlines);
+        let error = loop {
+            if let Err(error) = stream.write_all(&[0; 100]).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(stream.shutdown().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]

@@ -43,7 +43,7 @@ impl Drop for Share<'_> {
 }
 
 impl Load {
-    /// Requests that have come and are not answered yet.
+    /// Requests that have come and are not answered yet, those that are answered on the spot left out.
     pub(crate) fn under_way(&self) -> usize {
         self.under_way.load(Ordering::SeqCst)
     }

@@ -3,105 +3,85 @@
 //! Writing to a socket wakes who waits at its other end, which can cost more than all else that an answer takes. When
 //! several are written one right after the other, that one is awake already after the first.
 //!
-//! An answer leaves its connection for the [`Outbox`] of the thread and counts as written. A connection has one answer
-//! there at a time: what it writes next waits until that one is out, so that all are in their order.
+//! An answer counts as written when it is in the connection's [`Wire`], which is then in the [`Outbox`] of the thread. What the
+//! socket does not take when the outbox is emptied, the connection writes, and takes no more until it has.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures_util::task::AtomicWaker;
+use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
 use crate::spread::Spread;
 
-/// Larger pieces are written at once: copying them would cost more than it saves.
+/// Bytes of a connection that may wait. More is written at once: copying it would cost more than it saves.
 const SMALL: usize = 2048;
-/// So many are written at the latest: who waits for them can work while the next are made.
+/// So many connections are written to at the latest: who waits for them can work while the next answers are made.
 const TOGETHER: usize = 16;
 
 /// The outboxes of all threads.
 pub(crate) type Outboxes = Arc<Spread<Arc<Outbox>>>;
 
-/// Answers that wait for each other.
+/// Connections with answers that wait for each other.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    waiting: Mutex<Waiting>,
+    lanes: Mutex<Vec<Arc<dyn Lane>>>,
     /// Whether [`run`](Self::run) runs.
     runs: AtomicBool,
     task: AtomicWaker,
 }
 
-#[derive(Default)]
-struct Waiting {
-    /// One answer after the other.
-    bytes: Vec<u8>,
-    /// Whose they are, and how long.
-    answers: Vec<(Arc<dyn Lane>, usize)>,
-}
-
 /// Where an answer goes.
 trait Lane: Send + Sync {
-    /// Writes as much of it as can be written now, and leaves the rest to the connection.
-    fn write(&self, answer: &[u8]);
+    /// Writes as much of what waits as can be written now.
+    fn write(&self);
 }
 
 impl Outbox {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn lanes(&self) -> MutexGuard<'_, Vec<Arc<dyn Lane>>> {
         // No step on it can panic half way.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an answer of so many bytes.
-    fn take(self: &Arc<Self>, lane: Arc<dyn Lane>, pieces: &[IoSlice<'_>], length: usize) {
-        let mut waiting = self.waiting();
-        pieces.iter().for_each(|piece| waiting.bytes.extend_from_slice(piece));
-        waiting.answers.push((lane, length));
-        match waiting.answers.len() {
-            1 => {}
-            TOGETHER => return waiting.write(),
-            _ => return,
+    /// Takes a connection in that has something to write.
+    fn take(self: &Arc<Self>, lane: Arc<dyn Lane>) {
+        let mut lanes = self.lanes();
+        lanes.push(lane);
+        let count = lanes.len();
+        drop(lanes);
+        match count {
+            1 if self.runs.swap(true, Ordering::Relaxed) => self.task.wake(),
+            1 => drop(tokio::spawn(Arc::clone(self).run())),
+            TOGETHER.. => self.write(),
+            _ => {}
         }
-        drop(waiting);
-        if self.runs.swap(true, Ordering::Relaxed) {
-            self.task.wake();
-        } else {
-            tokio::spawn(Arc::clone(self).run());
-        }
+    }
+
+    fn write(&self) {
+        let lanes = std::mem::replace(&mut *self.lanes(), Vec::with_capacity(TOGETHER));
+        lanes.iter().for_each(|lane| lane.write());
     }
 
     /// Writes what waits, again and again.
     async fn run(self: Arc<Self>) {
-        let mut full = Waiting::default();
         loop {
             poll_fn(|context| self.poll_first(context)).await;
             after_the_others().await;
-            std::mem::swap(&mut full, &mut *self.waiting());
-            full.write();
+            self.write();
         }
     }
 
     fn poll_first(&self, context: &mut Context<'_>) -> Poll<()> {
         self.task.register(context.waker());
-        if self.waiting().answers.is_empty() { Poll::Pending } else { Poll::Ready(()) }
-    }
-}
-
-impl Waiting {
-    fn write(&mut self) {
-        let mut bytes = self.bytes.as_slice();
-        for (lane, length) in self.answers.drain(..) {
-            let (answer, others) = bytes.split_at(length);
-            lane.write(answer);
-            bytes = others;
-        }
-        self.bytes.clear();
+        if self.lanes().is_empty() { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 
@@ -118,74 +98,73 @@ async fn after_the_others() {
     .await;
 }
 
-/// Nothing is on its way.
-const CLEAR: u8 = 0;
-/// An answer is in an outbox.
-const SENT: u8 = 1;
-/// And the connection waits until it is out.
-const AWAITED: u8 = 2;
-/// A part of an answer is still to be written, by the connection.
-const REST: u8 = 3;
-
 /// The half of a socket that answers are written to.
 struct Wire<W> {
     half: W,
-    state: AtomicU8,
-    rest: Mutex<Vec<u8>>,
+    unwritten: Mutex<Unwritten>,
     /// The connection's.
     task: AtomicWaker,
 }
 
+/// What is still to be written.
+#[derive(Default)]
+struct Unwritten {
+    bytes: Vec<u8>,
+    /// By an outbox; else by the connection.
+    is_queued: bool,
+    /// The connection waits for the outbox.
+    is_awaited: bool,
+}
+
 impl<W: Half> Lane for Wire<W> {
-    fn write(&self, answer: &[u8]) {
+    fn write(&self) {
+        let mut unwritten = self.unwritten();
         // One who does not read, or is gone, is for the connection to wait for or to fail at.
-        let written = self.half.try_write(&[IoSlice::new(answer)]).unwrap_or(0);
-        let rest = &answer[written..];
-        let state = if rest.is_empty() { CLEAR } else { REST };
-        if state == REST {
-            self.rest().extend_from_slice(rest);
-        }
-        let before = self.state.swap(state, Ordering::AcqRel);
-        if before == AWAITED || state == REST {
+        let written = self.half.try_write(&[IoSlice::new(&unwritten.bytes)]).unwrap_or(0);
+        unwritten.take(written);
+        unwritten.is_queued = false;
+        if std::mem::take(&mut unwritten.is_awaited) || !unwritten.bytes.is_empty() {
+            drop(unwritten);
             self.task.wake();
         }
     }
 }
 
+impl Unwritten {
+    /// Takes what was written away, and the room for it: most connections are idle.
+    fn take(&mut self, written: usize) {
+        if written == self.bytes.len() {
+            self.bytes = Vec::new();
+        } else {
+            self.bytes.drain(..written);
+        }
+    }
+}
+
 impl<W: Half> Wire<W> {
-    fn rest(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unwritten(&self) -> MutexGuard<'_, Unwritten> {
+        // No step on it can panic half way, either.
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the answer before is written.
+    /// Waits until all that came before is written.
     fn poll_clear(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            match self.state.load(Ordering::Acquire) {
-                CLEAR => return Poll::Ready(Ok(())),
-                REST => return self.poll_rest(context),
-                state => {
-                    self.task.register(context.waker());
-                    // It may be out by now, and then nobody is woken.
-                    let exchanged =
-                        self.state.compare_exchange(state, AWAITED, Ordering::AcqRel, Ordering::Acquire);
-                    if exchanged.is_ok() {
-                        return Poll::Pending;
-                    }
-                }
-            }
+        let mut unwritten = self.unwritten();
+        if unwritten.is_queued {
+            self.task.register(context.waker());
+            unwritten.is_awaited = true;
+            return Poll::Pending;
         }
+        self.poll_rest(&mut unwritten, context)
     }
 
-    fn poll_rest(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut rest = self.rest();
-        while !rest.is_empty() {
-            let written = ready!(self.poll_write(context, &[IoSlice::new(&rest)]))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+    fn poll_rest(&self, unwritten: &mut Unwritten, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !unwritten.bytes.is_empty() {
+            match ready!(self.poll_write(context, &[IoSlice::new(&unwritten.bytes)]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => unwritten.take(written),
             }
-            rest.drain(..written);
         }
-        self.state.store(CLEAR, Ordering::Release);
         Poll::Ready(Ok(()))
     }
 
@@ -211,7 +190,7 @@ pub(crate) struct Together<S: Socket> {
 impl<S: Socket> Together<S> {
     pub(crate) fn new(socket: S, outboxes: Outboxes) -> Self {
         let (read, half) = socket.split();
-        let wire = Wire { half, state: CLEAR.into(), rest: Mutex::default(), task: AtomicWaker::default() };
+        let wire = Wire { half, unwritten: Mutex::default(), task: AtomicWaker::default() };
         Self { read, wire: Arc::new(wire), outboxes }
     }
 }
@@ -237,16 +216,23 @@ impl<S: Socket> AsyncWrite for Together<S> {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wire = &self.wire;
-        ready!(wire.poll_clear(context))?;
         let length = pieces.iter().map(|piece| piece.len()).sum();
-        if length <= SMALL {
+        let mut unwritten = wire.unwritten();
+        let is_queued = unwritten.is_queued;
+        if unwritten.bytes.len() + length <= SMALL && (is_queued || unwritten.bytes.is_empty()) {
+            pieces.iter().for_each(|piece| unwritten.bytes.extend_from_slice(piece));
+            unwritten.is_queued = true;
             // For what may be left of it.
             wire.task.register(context.waker());
-            wire.state.store(SENT, Ordering::Release);
-            let lane: Arc<Wire<S::Write>> = Arc::clone(wire);
-            self.outboxes.mine().take(lane, pieces, length);
+            drop(unwritten);
+            if !is_queued {
+                let lane: Arc<Wire<S::Write>> = Arc::clone(wire);
+                self.outboxes.mine().take(lane);
+            }
             return Poll::Ready(Ok(length));
         }
+        drop(unwritten);
+        ready!(wire.poll_clear(context))?;
         wire.poll_write(context, pieces)
     }
 
@@ -256,10 +242,8 @@ impl<S: Socket> AsyncWrite for Together<S> {
 
     /// What is in an outbox goes out by itself.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.wire.state.load(Ordering::Acquire) {
-            REST => self.wire.poll_rest(context),
-            _ => Poll::Ready(Ok(())),
-        }
+        let mut unwritten = self.wire.unwritten();
+        if unwritten.is_queued { Poll::Ready(Ok(())) } else { self.wire.poll_rest(&mut unwritten, context) }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -307,7 +291,11 @@ macro_rules! socket {
             }
 
             fn shut_down(&self) -> io::Result<()> {
-                Ok(shutdown(self.as_ref().as_fd(), Shutdown::Write)?)
+                match shutdown(self.as_ref().as_fd(), Shutdown::Write) {
+                    // The other end was quicker.
+                    Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+                    Err(error) => Err(error.into()),
+                }
             }
         }
     };
@@ -405,6 +393,7 @@ mod tests {
         let (client, mut server) = pair(&outboxes);
         drop(client);
         server.write_all(b"x").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
         let failed = server.write_all(b"y").await.unwrap_err();
         assert_eq!(failed.kind(), io::ErrorKind::BrokenPipe);
     }

@@ -28,6 +28,8 @@ const ACTIVATE_LIMIT: Duration = Duration::from_secs(30);
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 /// For `metrics`: whoever asks waits for all instances.
 const METRICS_LIMIT: Duration = Duration::from_secs(2);
+/// For a call that is answered on the spot.
+const ON_THE_SPOT: Duration = Duration::from_millis(20);
 /// Between two looks at whether the calls under way have ended.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
 
@@ -272,8 +274,8 @@ impl Instance {
     pub(crate) async fn stop(&self, deadline: Instant, last: Duration) -> Result<(), String> {
         let was = self.state();
         self.enter_state(State::Draining);
-        // The last that came in: it is let out first.
-        self.drained(deadline).await;
+        // What is answered on the spot is in no count of requests; the others were waited for.
+        self.drained(deadline.min(Instant::now() + ON_THE_SPOT)).await;
         let deactivated = if was == State::Ready { self.deactivate(deadline).await } else { Ok(()) };
         let left = deadline.saturating_duration_since(Instant::now());
         deactivated.and(self.shut_down(left.max(last)).await)

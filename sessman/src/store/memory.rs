@@ -25,6 +25,9 @@ use crate::time::Timestamp;
 /// order of handles. Handles are random: the shards fill evenly, and two requests seldom meet in one.
 const SHARDS: usize = 64;
 
+/// Records that clean-up looks at while a shard is locked.
+const SLICE: usize = 256;
+
 /// How to keep sessions in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryConfig {
@@ -153,12 +156,21 @@ impl MemoryStore {
 
     /// Deletes at most `limit` expired records of a shard: how many, and their bytes.
     fn take_expired(&self, index: usize, now: Timestamp, limit: usize) -> (Vec<Purged>, usize) {
-        let mut shard = self.write(index);
         let (mut taken, mut bytes) = (Vec::new(), 0);
-        while taken.len() < limit {
-            let Some(record) = shard.take_expired(now) else { break };
-            taken.push(Purged::of(&record));
-            bytes += size_of_record(&record);
+        let mut more = true;
+        while more {
+            // Locked anew after each slice: readers wait meanwhile.
+            let mut shard = self.write(index);
+            for _ in 0..SLICE {
+                more = taken.len() < limit && shard.has_due(now);
+                if !more {
+                    break;
+                }
+                if let Some(record) = shard.take_due(now) {
+                    taken.push(Purged::of(&record));
+                    bytes += size_of_record(&record);
+                }
+            }
         }
         self.used.fetch_sub(bytes, Ordering::Relaxed);
         (taken, bytes)
@@ -285,6 +297,7 @@ impl Store for MemoryStore {
         let mut purged = Vec::new();
         for index in 0..SHARDS {
             purged.extend(self.take_expired(index, now, limit - purged.len()).0);
+            self.write(index).shrink();
         }
         Ok(purged)
     }

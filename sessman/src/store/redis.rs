@@ -10,7 +10,7 @@
 //! - `sweep`: what looks at every key
 //! - `hazards`: settings of a server that lose sessions
 //! - `checkup`, `shell`: for administrators
-//! - `failure`: the driver's errors without what must not be shown
+//! - `failure`: the servers' errors without what must not be shown
 //!
 //! # The keys
 //! One string a session, which a command or a script of that one key creates, changes or deletes, so that a cluster serves

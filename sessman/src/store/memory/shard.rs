@@ -20,7 +20,7 @@ pub(super) fn size_of_record(record: &Record) -> usize {
     record.bytes() + record.user_id.as_ref().map_or(0, String::len) + OVERHEAD
 }
 
-/// Records, findable by handle, by expiry and by user; the three always say the same.
+/// Records, findable by handle and by user, which always say the same, and by expiry, which may say an earlier moment.
 #[derive(Default)]
 pub(super) struct Shard {
     /// Handles are random or hashes: a hash that is seeded for each map, and no stronger, will do.
@@ -100,18 +100,24 @@ impl Shard {
         self.by_expiry.first().is_some_and(|(due, _)| *due <= now)
     }
 
-    /// Removes an expired record.
-    pub(super) fn take_expired(&mut self, now: Timestamp) -> Option<Arc<Record>> {
-        while let Some((_, handle)) = self.by_expiry.first().copied().filter(|(due, _)| *due <= now) {
-            let kept = self.records.get_mut(&handle)?;
-            if !kept.record.is_live(now) {
-                return self.take(handle);
-            }
-            self.by_expiry.pop_first();
-            kept.due = kept.record.expires_at;
-            self.by_expiry.insert((kept.due, handle));
+    /// Removes the record that is due first if it has expired; else it is due later from now on.
+    pub(super) fn take_due(&mut self, now: Timestamp) -> Option<Arc<Record>> {
+        let (_, handle) = self.by_expiry.first().copied().filter(|(due, _)| *due <= now)?;
+        let kept = self.records.get_mut(&handle)?;
+        if !kept.record.is_live(now) {
+            return self.take(handle);
         }
+        self.by_expiry.pop_first();
+        kept.due = kept.record.expires_at;
+        self.by_expiry.insert((kept.due, handle));
         None
+    }
+
+    /// Gives room back that many records left.
+    pub(super) fn shrink(&mut self) {
+        if self.records.capacity() / 4 > self.records.len() {
+            self.records.shrink_to(2 * self.records.len());
+        }
     }
 
     /// How many records are live, and how many expired.
@@ -131,7 +137,8 @@ impl Shard {
         }
     }
 
-    /// Appends at most `limit` live records with greater handles than `after`, in their order.
+    /// Appends at most `limit` live records with greater handles than `after`, in their order. It looks at every one: pages are for
+    /// administrators, and a map in the order of handles would make each session slower.
     pub(super) fn collect(
         &self,
         after: Option<Handle>,

@@ -56,7 +56,12 @@ impl Refusal {
     /// Reads an error as the server wrote it.
     pub(super) fn read(line: &str) -> Self {
         let mut words = line.split(' ');
-        let code = words.next().unwrap_or_default().to_owned();
+        let code = match line {
+            // It has no code of its own, and is the answer to whatever comes first.
+            _ if line.starts_with("ERR max number of clients") => "MAXCLIENTS",
+            _ => words.next().unwrap_or_default(),
+        };
+        let code = code.to_owned();
         let is_redirection = ["MOVED", "ASK"].contains(&code.as_str());
         let place = words.nth(1).filter(|_| is_redirection).map(str::to_owned);
         Self { code, place }
@@ -67,6 +72,8 @@ impl From<Refusal> for Trouble {
     fn from(refusal: Refusal) -> Self {
         match refusal.code.as_str() {
             "NOAUTH" | "WRONGPASS" => Self::Login,
+            // One that was not followed.
+            "MOVED" | "ASK" => Self::NoMaster,
             _ => Self::Refused(refusal),
         }
     }

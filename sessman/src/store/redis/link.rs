@@ -133,12 +133,13 @@ impl Link {
         }
         // Whoever is not let in hears it now, and not from the first call.
         match send(redis::cmd("SELECT").arg(*database)).await? {
-            Err(refusal) if *database == 0 && refusal.code != "NOPERM" => Err(self.not_let_in(refusal)),
-            Err(_) if *database != 0 => Err(Trouble::Permanent(format!(
+            Err(refusal) if *database == 0 && refusal.code == "NOPERM" => Ok(wire),
+            Err(refusal) if *database != 0 && refusal.code == "ERR" => Err(Trouble::Permanent(format!(
                 "{} has no database {database}; a cluster has only 0",
                 self.address
             ))),
-            _ => Ok(wire),
+            Err(refusal) => Err(self.not_let_in(refusal)),
+            Ok(_) => Ok(wire),
         }
     }
 

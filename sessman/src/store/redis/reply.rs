@@ -88,12 +88,15 @@ fn part(bytes: &[u8]) -> Result<Option<(Part, &[u8])>, Malformed> {
     };
     let (line, rest) = (&bytes[..end], &bytes[end + 2..]);
     let (kind, line) = line.split_first().ok_or(Malformed)?;
+    if *kind == b'-' {
+        // It may repeat what it was sent, which may be anything.
+        return Ok(Some((Part::Whole(Err(Refusal::read(&String::from_utf8_lossy(line)))), rest)));
+    }
     let line = std::str::from_utf8(line).map_err(|_| Malformed)?;
     let whole = |value| Ok(Some((Part::Whole(Ok(value)), rest)));
     match kind {
         b'+' if line == "OK" => whole(Value::Okay),
         b'+' => whole(Value::SimpleString(line.to_owned())),
-        b'-' => Ok(Some((Part::Whole(Err(Refusal::read(line))), rest))),
         b':' => whole(Value::Int(number(line)?)),
         b'$' | b'*' if line == "-1" => whole(Value::Nil),
         b'$' => {
@@ -144,6 +147,13 @@ mod tests {
             answers.extend(more);
             assert_eq!((answers.as_slice(), left), (expected.as_slice(), 0), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn an_error_may_repeat_what_is_no_text() {
+        let answers = all(&mut Replies::default(), b"-ERR unknown command '\xff\x00'\r\n:1\r\n").unwrap().0;
+        let refused = Refusal { code: "ERR".into(), place: None };
+        assert_eq!(answers, [Err(refused), Ok(Value::Int(1))]);
     }
 
     #[test]

@@ -153,8 +153,16 @@ impl Servers {
         deadline: Instant,
     ) -> Result<Vec<Answer>, Trouble> {
         let Some(((key, last), others)) = commands.split_last() else { return Ok(Vec::new()) };
-        if matches!(*self.layout(deadline).await?, Layout::Single(_)) {
-            return self.call_each(commands, deadline).await;
+        if let Layout::Single(link) = &*self.layout(deadline).await? {
+            let commands: Vec<&Cmd> = commands.iter().map(|(_, command)| command).collect();
+            let answers = link.send_all(&commands, deadline).await?;
+            // It is of a cluster by now. Followed, one of them might fail, and it could not be said what became of the others.
+            let elsewhere =
+                answers.iter().find_map(|answer| self.place(answer.as_ref().err()?, link.address()));
+            if let Some(other) = elsewhere {
+                self.look_again(Some(other.address().clone()));
+            }
+            return Ok(answers);
         }
         let mut answers = self.call_each(others, deadline).await?;
         if answers.iter().all(Result::is_ok) {

@@ -5,8 +5,9 @@
 //! of them at once. A task of the connection reads the answers, and wakes the first of the calls that have one; that one
 //! wakes the others, on the thread that it runs on. So a hundred calls change threads as often as one.
 //!
-//! Neither has to stay: a leader that is dropped sends first, and who is dropped with an answer wakes the others. What the
-//! connection does not take at once, the task sends.
+//! Neither has to stay: a leader that is dropped sends first, and who is dropped with an answer wakes the others. Nor has
+//! either to go on: what it did not do after some [patience](PATIENCE), the task does. What the connection does not take at
+//! once, the task sends, too.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -14,6 +15,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use redis::Cmd;
@@ -27,6 +29,9 @@ use super::stream::Stream;
 
 /// Room for what comes and for what goes; more is made for what is long, and let go of after it.
 const ROOM: usize = 64 * 1_024;
+
+/// How long a call that is to send for others, or to wake them, may stand still.
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,10 +78,21 @@ struct Queue {
     is_led: bool,
     /// Whether it is the task, which goes on where a call could not.
     is_left: bool,
-    /// When the task looks for calls that are late; no deadline is before it.
+    /// When the task looks for calls that are late, or that others wait for; no deadline is before it.
     look_at: Option<Instant>,
     /// Set when it takes no more commands.
     end: Option<Lost>,
+}
+
+impl Queue {
+    /// Has the task look at `moment` at the latest; says whether it meant to do so later.
+    fn look_by(&mut self, moment: Instant) -> bool {
+        let is_sooner = self.look_at.is_none_or(|look_at| moment < look_at);
+        if is_sooner {
+            self.look_at = Some(moment);
+        }
+        is_sooner
+    }
 }
 
 struct Waiting {
@@ -160,11 +176,12 @@ impl Wire {
                 command.write_packed_command(&mut queue.unsent);
                 queue.waiting.push_back(Waiting { sender: Some(sender), deadline });
             }
-            if queue.look_at.is_none_or(|look_at| deadline < look_at) {
-                queue.look_at = Some(deadline);
+            let leads = !std::mem::replace(&mut queue.is_led, true);
+            let look_by = if leads { deadline.min(Instant::now() + PATIENCE) } else { deadline };
+            if queue.look_by(look_by) {
                 shared.task.wake();
             }
-            !std::mem::replace(&mut queue.is_led, true)
+            leads
         };
         if leads {
             let _lead = Lead(shared);
@@ -247,9 +264,21 @@ impl Shared {
             let Some((sender, outcome)) = lock(&self.answered).pop_front() else { return Ok(()) };
             // The others are for this call to wake, unless it went away.
             if sender.send(outcome).is_ok() {
-                return Ok(());
+                break;
             }
         }
+        if !lock(&self.answered).is_empty() {
+            lock(&self.queue).look_by(Instant::now() + PATIENCE);
+        }
+        Ok(())
+    }
+
+    /// Does what calls did not do, and gives up those that are late.
+    fn look(&self, now: Instant) {
+        PassOn(self).pass_on();
+        self.give_up(now);
+        let mut queue = lock(&self.queue);
+        queue.is_left |= queue.is_led && !queue.unsent.is_empty();
     }
 
     /// Gives up the calls whose deadline has come, and the connection for those to come, though nobody may wait any more.
@@ -309,12 +338,15 @@ impl Task {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Lost> {
         // Before it looks at what it could be woken for.
         self.shared.task.register(context.waker());
+        if let Poll::Ready(end) = self.poll_read(context) {
+            return Poll::Ready(end);
+        }
+        self.poll_alarm(context);
         let is_left = lock(&self.shared.queue).is_left;
         if is_left && matches!(self.shared.poll_send(context), Poll::Ready(Err(_))) {
             return Poll::Ready(Lost::Broken);
         }
-        self.poll_alarm(context);
-        self.poll_read(context)
+        Poll::Pending
     }
 
     fn poll_alarm(&mut self, context: &mut Context<'_>) {
@@ -327,7 +359,7 @@ impl Task {
             if alarm.as_mut().poll(context).is_pending() {
                 return;
             }
-            self.shared.give_up(Instant::now());
+            self.shared.look(Instant::now());
         }
     }
 
@@ -377,8 +409,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use futures_util::FutureExt as _;
     use redis::Value;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -475,12 +505,24 @@ mod tests {
         assert_eq!((&mut first).now_or_never(), None);
         assert_arrives(&mut far, &["A", "B", "C"]).await;
         far.write_all(b":1\r\n:2\r\n:3\r\n").await.unwrap();
-        sleep(PAUSE).await;
-        assert!(!others.iter().any(JoinHandle::is_finished), "they are for the first to wake");
+        yield_now().await;
         drop(first);
         for (call, expected) in others.into_iter().zip(2..) {
             assert_eq!(call.await.unwrap(), number(expected));
         }
+    }
+
+    #[tokio::test]
+    async fn who_stands_still_holds_up_nobody_for_long() {
+        let (wire, mut far) = wire(1_024);
+        let command = redis::cmd("A");
+        let mut first = Box::pin(wire.send(&command, soon()));
+        assert_eq!((&mut first).now_or_never(), None);
+        let second = call(&wire, "B");
+        assert_arrives(&mut far, &["A", "B"]).await;
+        far.write_all(b":1\r\n:2\r\n").await.unwrap();
+        assert_eq!(timeout(Duration::from_secs(1), second).await.unwrap().unwrap(), number(2));
+        assert_eq!(first.await, number(1));
     }
 
     #[tokio::test]

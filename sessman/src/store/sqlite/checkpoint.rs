@@ -15,7 +15,8 @@ use super::queue::{Abandon, Queue};
 /// changed; the log is also what a start after a crash has to read.
 const LONG: u32 = 4_000;
 
-/// Pages in the log at which the writer waits until they are in the file: the disk is slower than the writes are.
+/// Pages in the log at which the writer waits until they are in the file: the disk is slower than the writes are, or a
+/// reader that was at it for long held them back.
 const TOO_LONG: u32 = 16_000;
 
 /// Pages that the writer puts into the file itself: a few milliseconds of work.
@@ -72,7 +73,7 @@ impl Checkpoints {
             Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
             Ok(turn) => turn,
         };
-        if is_too_long || log.pages - log.copied <= FEW {
+        if is_too_long || log.pages.saturating_sub(log.copied) <= FEW {
             return Log::copy(connection).map(drop);
         }
         drop(turn);

@@ -131,7 +131,7 @@ macro_rules! overwrite {
             "UPDATE sessions SET secret_hash = ?2, updated_at = ?3, reset_at = ?4, last_activity = ?5, \
              expires_at = ?6, version = ?7, metadata = ?8, data = ?9, schema = ?10, auth_time = ?11",
             $more,
-            " WHERE id = ?1"
+            " WHERE id = ?1 AND handle = ?12"
         )
     };
 }
@@ -145,10 +145,10 @@ pub(super) fn overwrite(
     reindex: bool,
 ) -> rusqlite::Result<()> {
     let (sql, count) = match reindex {
-        true => (overwrite!(", user_id = ?12, expiry_bucket = ?13"), 13),
-        false => (overwrite!(""), 11),
+        true => (overwrite!(", user_id = ?13, expiry_bucket = ?14"), 14),
+        false => (overwrite!(""), 12),
     };
-    let values: [&dyn ToSql; 13] = [
+    let values: [&dyn ToSql; 14] = [
         &id,
         record.secret_hash.as_bytes(),
         &record.updated_at.as_millis(),
@@ -160,6 +160,8 @@ pub(super) fn overwrite(
         &record.data.as_str(),
         &Record::SCHEMA,
         &record.auth_time.map(Timestamp::as_millis),
+        // A row that somebody else's program removed leaves its number to another one.
+        record.handle.as_bytes(),
         &record.user_id,
         &bucket(record.expires_at),
     ];

@@ -379,7 +379,8 @@ async fn a_log_does_not_grow_while_writes_go_on() {
         assert!(matches!(updated, Updated::Done(_)));
         greatest = greatest.max(fs::metadata(folder.path().join("sessions.db-wal")).unwrap().len());
     }
-    assert!(greatest < 17_000 * 4_120, "{greatest} bytes");
+    // At 16,000 pages the writer itself would see to it.
+    assert!(greatest < 15_000 * 4_120, "{greatest} bytes");
     store.close().await;
     let store = open_in(&folder);
     let found = store.load(record(1, 0).handle, at(1)).await.unwrap().live().unwrap();
