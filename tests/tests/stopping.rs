@@ -45,6 +45,21 @@ fn shutdown_grace_is_for_all_plugins_at_once() {
 }
 
 #[test]
+fn a_request_that_hangs_takes_nothing_from_the_last_moment_of_its_plugin() {
+    let site = site("[limits]\nshutdown_grace=1", &[("a", "brief-in-deactivate")]);
+    let pserve = site.start();
+    let (client, log) = (pserve.client(), site.path("pserve.log"));
+    let hanging = thread::spawn(move || client.try_send("GET", "/a/never", ""));
+    let under_way =
+        || pserve.client().get("/metrics").expect(200).text.contains("pserve_requests_in_flight 1");
+    eventually("the request is under way", under_way);
+    assert!(pserve.stop().success());
+    assert!(hanging.join().unwrap().is_err());
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(!log.contains("did not stop in order"), "{log}");
+}
+
+#[test]
 fn a_stop_does_not_wait_for_reloads_that_wait() {
     let site = site("[limits]\nshutdown_grace=1", &[("a", "fine")]);
     let pserve = site.start();

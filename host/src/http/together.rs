@@ -85,7 +85,8 @@ impl Outbox {
     }
 }
 
-/// Goes on when the tasks that are ready now have had their turn.
+/// Goes on when the tasks that are ready now have had their turn. tokio's `yield_now` waits for its I/O driver, too, in a
+/// list that no other thread takes over from one that is held up.
 async fn after_the_others() {
     let mut had_turn = false;
     poll_fn(|context| {

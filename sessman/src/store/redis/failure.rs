@@ -59,13 +59,18 @@ impl Refusal {
         let code = match line {
             // It has no code of its own, and is the answer to whatever comes first.
             _ if line.starts_with("ERR max number of clients") => "MAXCLIENTS",
-            _ => words.next().unwrap_or_default(),
+            // It goes into the log, so that it is a word or nothing.
+            _ => words.next().filter(|code| is_code(code)).unwrap_or("UNKNOWN"),
         };
         let code = code.to_owned();
         let is_redirection = ["MOVED", "ASK"].contains(&code.as_str());
         let place = words.nth(1).filter(|_| is_redirection).map(str::to_owned);
         Self { code, place }
     }
+}
+
+fn is_code(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 impl From<Refusal> for Trouble {

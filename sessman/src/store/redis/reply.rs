@@ -151,9 +151,10 @@ mod tests {
 
     #[test]
     fn an_error_may_repeat_what_is_no_text() {
-        let answers = all(&mut Replies::default(), b"-ERR unknown command '\xff\x00'\r\n:1\r\n").unwrap().0;
-        let refused = Refusal { code: "ERR".into(), place: None };
-        assert_eq!(answers, [Err(refused), Ok(Value::Int(1))]);
+        let bytes = b"-ERR unknown command '\xff\x00'\r\n-\xff\x1b[2J\r\n:1\r\n";
+        let refused = |code: &str| Err(Refusal { code: code.into(), place: None });
+        let answers = all(&mut Replies::default(), bytes).unwrap().0;
+        assert_eq!(answers, [refused("ERR"), refused("UNKNOWN"), Ok(Value::Int(1))]);
     }
 
     #[test]

@@ -107,8 +107,10 @@ impl Plugin for Misbehaves {
 
     async fn deactivate(&self) -> Result<(), String> {
         self.hang_if_asked("hang-in-deactivate").await;
-        if self.host.config().contains("slow-in-deactivate") {
-            later(Duration::from_secs(1)).await;
+        for (mode, millis) in [("slow-in-deactivate", 1_000), ("brief-in-deactivate", 100)] {
+            if self.host.config().contains(mode) {
+                later(Duration::from_millis(millis)).await;
+            }
         }
         Ok(())
     }
