@@ -22,23 +22,23 @@
 //! it (`retryWrites`, on unless the URL says otherwise); a single server offers no such numbers, and then nothing is
 //! repeated. Only classic update operators are used, so that compatible servers serve too.
 
-mod checkup;
-mod claims;
+//WIP mod checkup;
+//WIP mod claims;
 mod config;
-mod connection;
+//WIP mod connection;
 mod connection_string;
-mod document;
-#[cfg(feature = "fuzzing")]
-pub mod documents;
+//WIP mod document;
+//WIP #[cfg(feature = "fuzzing")]
+//WIP pub mod documents;
 mod failure;
-mod indexes;
-mod json;
+//WIP mod indexes;
+//WIP mod json;
 mod key;
-mod metrics;
+//WIP mod metrics;
 mod shell;
-mod store;
-#[cfg(test)]
-mod tests;
+//WIP mod store;
+//WIP #[cfg(test)]
+//WIP mod tests;
 
 pub use config::MongoConfig;
-pub use store::MongoStore;
+//WIP pub use store::MongoStore;

@@ -30,30 +30,30 @@
 //! later. A command that changes something is sent once, and again only where the server said that it did
 //! not execute it.
 
-mod checkup;
+//WIP mod checkup;
 mod config;
-mod failure;
-mod hazards;
-mod index;
-mod keys;
-mod layout;
-mod link;
-mod listing;
-#[cfg(feature = "fuzzing")]
-pub mod records;
-mod reply;
-mod scripts;
+//WIP mod failure;
+//WIP mod hazards;
+//WIP mod index;
+//WIP mod keys;
+//WIP mod layout;
+//WIP mod link;
+//WIP mod listing;
+//WIP #[cfg(feature = "fuzzing")]
+//WIP pub mod records;
+//WIP mod reply;
+//WIP mod scripts;
 mod server_url;
-mod servers;
+//WIP mod servers;
 mod shell;
-mod slots;
-mod store;
-mod stream;
-mod sweep;
-#[cfg(test)]
-mod tests;
-mod users;
-mod wire;
+//WIP mod slots;
+//WIP mod store;
+//WIP mod stream;
+//WIP mod sweep;
+//WIP #[cfg(test)]
+//WIP mod tests;
+//WIP mod users;
+//WIP mod wire;
 
 pub use config::RedisConfig;
-pub use store::RedisStore;
+//WIP pub use store::RedisStore;

@@ -5,6 +5,7 @@
 //! same session back. User ids, times and handles stay readable, because stores look for them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -14,12 +15,12 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Checkup, Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store,
-    StoreError, Updated,
+    Checkup, Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, Page, PlacesPage, Purged, Result,
+    Store, StoreError, Target, Unless, Updated,
 };
 use crate::data::Data;
-use crate::id::{Handle, SecretHash};
-use crate::record::{Change, Record};
+use crate::id::Handle;
+use crate::record::{Change, Record, Summary};
 use crate::time::Timestamp;
 
 /// Bytes of a key.
@@ -218,29 +219,36 @@ impl Store for SealedStore {
         Some(loaded.and_then(|loaded| self.keys.open_loaded(loaded)))
     }
 
-    async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {
-        let seal =
-            |field, plain: &Option<Data>| plain.as_ref().map(|plain| self.keys.seal(handle, field, plain));
+    async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
+        let seal = |field, plain: &Option<Data>| {
+            plain.as_ref().map(|plain| self.keys.seal(read.handle, field, plain))
+        };
         let sealed = Change {
             data: seal(Field::Data, &change.data),
             metadata: seal(Field::Metadata, &change.metadata),
             ..change.clone()
         };
-        Ok(match self.inner.update(handle, expected, &sealed).await? {
-            Updated::Done(record) => Updated::Done(self.keys.open_record(&record)?),
+        Ok(match self.inner.update(read, unless, &sealed).await? {
+            Updated::Done { record, lived_until } => {
+                Updated::Done { record: self.keys.open_record(&record)?, lived_until }
+            }
             other => other,
         })
     }
 
-    async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool> {
-        self.inner.delete(handle, secret_hash).await
+    async fn delete(&self, targets: &[Target]) -> Result<Vec<Handle>> {
+        self.inner.delete(targets).await
     }
 
-    async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {
+    async fn outlines(&self, handles: &[Handle]) -> Result<Vec<Outlined>> {
+        self.inner.outlines(handles).await
+    }
+
+    async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page<Summary>> {
         let mut page = self.inner.list(listing, now).await?;
-        for record in &mut page.records {
-            match self.keys.open_record(record) {
-                Ok(opened) => *record = opened,
+        for summary in &mut page.items {
+            match self.keys.open(summary.handle, Field::Metadata, &summary.metadata) {
+                Ok(opened) => summary.metadata = opened,
                 // It stays as it is stored: whoever ends sessions must find it, and the others with it.
                 Err(error) => tracing::warn!(%error, "a session is listed unread"),
             }
@@ -248,12 +256,27 @@ impl Store for SealedStore {
         Ok(page)
     }
 
-    async fn counts(&self, now: Timestamp) -> Result<Counts> {
-        self.inner.counts(now).await
+    async fn records(
+        &self,
+        after: Option<Handle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<Arc<Record>>> {
+        let mut page = self.inner.records(after, limit, now).await?;
+        for record in std::mem::take(&mut page.items) {
+            match self.keys.open_record(&record) {
+                Ok(opened) => page.items.push(opened),
+                Err(error) => {
+                    tracing::warn!(%error, "a session is left out, unread");
+                    page.unread.push(record.handle);
+                }
+            }
+        }
+        Ok(page)
     }
 
-    async fn counts_since(&self, now: Timestamp, moments: &[Timestamp]) -> Result<Vec<u64>> {
-        self.inner.counts_since(now, moments).await
+    async fn counts(&self, now: Timestamp, since: &[Timestamp]) -> Result<Counts> {
+        self.inner.counts(now, since).await
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed> {
@@ -264,12 +287,24 @@ impl Store for SealedStore {
         self.inner.release(user_id, handles).await
     }
 
-    async fn tidy_claims(&self, now: Timestamp, after: Option<&str>, limit: usize) -> Result<Option<String>> {
-        self.inner.tidy_claims(now, after, limit).await
+    async fn places(&self, user_id: &str) -> Result<Vec<Handle>> {
+        self.inner.places(user_id).await
     }
 
-    async fn forget_claims(&self) -> Result<()> {
-        self.inner.forget_claims().await
+    async fn all_places(&self, after: Option<&str>, limit: usize) -> Result<PlacesPage> {
+        self.inner.all_places(after, limit).await
+    }
+
+    async fn forget_places(&self) -> Result<()> {
+        self.inner.forget_places().await
+    }
+
+    async fn leads_cleanup(&self, period: Duration) -> Result<bool> {
+        self.inner.leads_cleanup(period).await
+    }
+
+    async fn tidy(&self, now: Timestamp) -> Result<()> {
+        self.inner.tidy(now).await
     }
 
     async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Purged>> {

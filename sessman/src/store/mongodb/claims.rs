@@ -5,7 +5,7 @@
 use mongodb::bson::{Binary, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::ReturnDocument;
 
-use super::config::SERVER_LIMIT;
+use super::config::{SERVER_LIMIT, SUFFIX};
 use super::connection::Documents;
 use super::document::{self, date};
 use super::failure::{is_duplicate_key, store_error};
@@ -13,9 +13,6 @@ use super::metrics::Command;
 use crate::id::Handle;
 use crate::store::{Claimed, Result, StoreError};
 use crate::time::Timestamp;
-
-/// What the name of the collection has behind that of the sessions'.
-pub(super) const SUFFIX: &str = "_users";
 
 /// The users' collection beside that of the sessions.
 pub(super) fn entries(sessions: &Documents) -> Documents {

@@ -1,5 +1,7 @@
 use super::*;
-use crate::record::Times;
+use crate::id::SecretHash;
+use crate::mark::Mark;
+use crate::record::{Times, TtlSource};
 use crate::store::conformance::{Fixture, conformance_tests};
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::time::Timestamp;
@@ -30,6 +32,7 @@ conformance_tests!(open);
 fn record(n: u8) -> Record {
     Record {
         handle: Handle::from([n; 12]),
+        mark: Mark::from([n; 8]),
         secret_hash: SecretHash::from([n; 32]),
         user_id: Some("ada".into()),
         auth_time: None,
@@ -39,9 +42,11 @@ fn record(n: u8) -> Record {
         updated_at: NOW,
         reset_at: NOW,
         last_activity: NOW,
-        ttl: std::time::Duration::from_secs(60),
+        ttl: Duration::from_secs(60),
+        ttl_source: TtlSource::Configured,
         expires_at: Timestamp::from_millis(61_000),
         version: 1,
+        mac: None,
     }
 }
 
@@ -70,7 +75,7 @@ async fn the_store_inside_never_sees_what_is_in_it() {
         ..Change::touch(NOW, Times { reset_at: NOW, last_activity: NOW, expires_at: record(1).expires_at })
     };
     let before = get(&*inner, 1).await.unwrap();
-    store.update(record(1).handle, Expected::holder(record(1).secret_hash), &change).await.unwrap();
+    store.update(&record(1), Unless::Gone, &change).await.unwrap();
     for stored in [before, get(&*inner, 1).await.unwrap()] {
         let texts = format!("{}{}", stored.data.as_str(), stored.metadata.as_str());
         for plain in ["card", "4711", "1234", "client_ip", "192"] {
@@ -115,7 +120,7 @@ async fn a_text_that_was_moved_or_changed_does_not_open() {
     }
     // The same session's other field, in the place of its data.
     let moved = Record { data: as_data(&stored.metadata), ..stored.clone() };
-    inner.delete(stored.handle, None).await.unwrap();
+    inner.delete(&[Target::whatever(stored.handle)]).await.unwrap();
     put(&*inner, &moved).await;
     assert!(reason(get(&store, 1).await).contains("damaged"));
 }
