@@ -38,6 +38,9 @@ pub struct NewSession {
     pub address: Option<IpAddr>,
 }
 
+/// How often an id is drawn for one whose handle suits the store.
+const DRAWS: usize = 64;
+
 /// How often a session that is lost on its way is begun again.
 const ATTEMPTS: usize = 3;
 
@@ -127,7 +130,7 @@ impl Sessions {
         is_pending: bool,
     ) -> Result<(SessionId, Arc<Record>), Error> {
         loop {
-            let id = new.id.clone().unwrap_or_else(SessionId::generate);
+            let id = new.id.clone().unwrap_or_else(|| self.new_id());
             let now = self.clock.now();
             let mut record = Record {
                 handle: id.handle(),
@@ -161,6 +164,18 @@ impl Sessions {
                 Created::Exists => {}
             }
         }
+    }
+
+    /// An id whose handle suits the store, if one is drawn soon.
+    fn new_id(&self) -> SessionId {
+        let mut id = SessionId::generate();
+        for _ in 0..DRAWS {
+            if self.store.suits(id.handle()) {
+                break;
+            }
+            id = SessionId::generate();
+        }
+        id
     }
 
     async fn create_in_place(
