@@ -22,23 +22,31 @@
 //! it (`retryWrites`, on unless the URL says otherwise); a single server offers no such numbers, and then nothing is
 //! repeated. Only classic update operators are used, so that compatible servers serve too.
 
-//WIP mod checkup;
-//WIP mod claims;
+mod again;
+mod checkup;
+mod claims;
+mod cleanup;
 mod config;
-//WIP mod connection;
+mod connection;
 mod connection_string;
-//WIP mod document;
-//WIP #[cfg(feature = "fuzzing")]
-//WIP pub mod documents;
+mod counts;
+mod document;
+#[cfg(feature = "fuzzing")]
+pub mod documents;
 mod failure;
-//WIP mod indexes;
-//WIP mod json;
+mod fields;
+mod indexes;
+mod json;
 mod key;
-//WIP mod metrics;
+mod lease;
+mod listing;
+mod metrics;
+mod probe;
 mod shell;
-//WIP mod store;
-//WIP #[cfg(test)]
-//WIP mod tests;
+mod store;
+#[cfg(test)]
+mod tests;
+mod writes;
 
 pub use config::MongoConfig;
-//WIP pub use store::MongoStore;
+pub use store::MongoStore;
