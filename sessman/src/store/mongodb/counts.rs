@@ -35,25 +35,30 @@ pub(super) async fn of(
     // Both within the index on `expires_at`, which has no entry of a document without a date there.
     let active = count_up_to(documents, document::live(now), exact).await?;
     let expired = count_up_to(documents, document::expired(now), exact).await?;
-    if let (Some(active), Some(expired)) = (active, expired)
+    if let (Counted::All(active), Counted::All(expired)) = (active, expired)
         && let Some(since) = since_exactly(documents, now, since).await?
     {
         return Ok(Counts { active, expired, since });
     }
-    estimate(documents, now, since, active.map_or(Active::AtLeast(exact), Active::Just), expired).await
+    estimate(documents, now, since, active, expired).await
 }
 
-/// Live sessions, as far as they were counted.
-enum Active {
-    Just(u64),
+/// How far a count went.
+#[derive(Clone, Copy)]
+enum Counted {
+    All(u64),
+    /// There are that many, and perhaps more.
     AtLeast(u64),
 }
 
-/// How many documents match; `None` if they are more, or take too long to be counted.
-async fn count_up_to(documents: &Documents, filter: Document, most: u64) -> Result<Option<u64>> {
+/// Counts documents that match, as many as `most` and as long as the server may take.
+async fn count_up_to(documents: &Documents, filter: Document, most: u64) -> Result<Counted> {
     let count = documents.count_documents(filter).limit(most + 1).max_time(COUNT_LIMIT);
-    let counted = in_time(documents.ask(Command::Aggregate, count).await)?;
-    Ok(counted.filter(|count| *count <= most))
+    Ok(match in_time(documents.ask(Command::Aggregate, count).await)? {
+        Some(count) if count <= most => Counted::All(count),
+        Some(count) => Counted::AtLeast(count),
+        None => Counted::AtLeast(0),
+    })
 }
 
 /// Counts in one walk over all live sessions; `None` if that takes too long.
@@ -108,19 +113,22 @@ async fn estimate(
     documents: &Documents,
     now: Timestamp,
     since: &[Timestamp],
-    active: Active,
-    expired: Option<u64>,
+    active: Counted,
+    expired: Counted,
 ) -> Result<Counts> {
     let stored = documents.estimated_document_count().max_time(ESTIMATE_LIMIT);
     let stored = documents.ask(Command::Count, stored).await.map_err(store_error)?;
     let sample = sample(documents, now).await?;
     let of_all =
         |part: usize, all: u64| (part as f64 / sample.taken.max(1) as f64 * all as f64).round() as u64;
-    let expired = expired.unwrap_or_else(|| of_all(sample.taken - sample.created.len(), stored));
+    let expired = match expired {
+        Counted::All(expired) => expired,
+        Counted::AtLeast(counted) => of_all(sample.taken - sample.created.len(), stored).max(counted),
+    };
     let active = match active {
-        Active::Just(active) => active,
-        // What the server says may be old, or count documents of others.
-        Active::AtLeast(counted) => stored.saturating_sub(expired).max(counted),
+        Counted::All(active) => active,
+        // What the server says may be old.
+        Counted::AtLeast(counted) => stored.saturating_sub(expired).max(counted),
     };
     let live = sample.created.len().max(1) as f64;
     let since = since.iter().map(|moment| {

@@ -59,10 +59,13 @@ impl Lease {
     /// How long this node has known that it is this turn.
     fn time_since(&self, holder: ObjectId, turn: i64) -> Duration {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_same = |seen: &Seen| seen.holder == holder && seen.turn == turn;
-        let same = seen.filter(is_same).unwrap_or_else(|| Seen { holder, turn, since: Instant::now() });
-        *seen = Some(same);
-        same.since.elapsed()
+        if let Some(seen) = *seen
+            && (seen.holder, seen.turn) == (holder, turn)
+        {
+            return seen.since.elapsed();
+        }
+        *seen = Some(Seen { holder, turn, since: Instant::now() });
+        Duration::ZERO
     }
 }
 
