@@ -106,7 +106,10 @@ async fn page<T>(documents: &Documents, wanted: Wanted, reading: Reading<T>) -> 
                     bytes += (reading.bytes)(&item);
                     page.items.push(item);
                 }
-                Err(_) => page.unread.push(handle),
+                Err(unreadable) => {
+                    tracing::warn!(%unreadable, "a document of the session collection is left out");
+                    page.unread.push(handle);
+                }
             }
             (last, taken, found) = (Some(handle), taken + 1, found + 1);
         }
