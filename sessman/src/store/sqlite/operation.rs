@@ -79,6 +79,19 @@ impl Operation for Create {
     }
 }
 
+/// What is stored under a handle, after everything that was asked before.
+pub(super) struct Look {
+    pub(super) handle: Handle,
+}
+
+impl Operation for Look {
+    type Output = Option<Arc<Record>>;
+
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Option<Arc<Record>>, Failure> {
+        Ok(transaction.row(self.handle)?.map(|row| row.record))
+    }
+}
+
 /// [`Store::update`](crate::store::Store::update).
 pub(super) struct Update {
     /// What of the record was read that `unless` can name; its texts do not matter.
@@ -100,9 +113,7 @@ impl Operation for Update {
     fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Updated, Failure> {
         // Nobody else writes: what is read here is still so when it is written.
         let Some(old) = transaction.row(self.read.handle)? else { return Ok(Updated::Missing) };
-        // It may have waited for long, and somebody may have been told meanwhile that the session has ended.
-        let now = self.change.now.max(transaction.clock.now());
-        match self.unless.is_met(&self.read, &old.record).filter(|_| old.record.is_live(now)) {
+        match self.unless.is_met(&self.read, &old.record).filter(|_| old.record.is_live(self.change.now)) {
             None => return Ok(Updated::Missing),
             Some(false) => return Ok(Updated::Conflict(old.record.version)),
             Some(true) => {}
@@ -114,8 +125,14 @@ impl Operation for Update {
             index: is_due_earlier || record.user_id != old.record.user_id,
             tail: !old.has_tail || record.mac != old.record.mac,
         };
-        overwrite(transaction.connection, old.id, &record, renewed)?;
         transaction.withheld.add(Written::Put(Row { id: old.id, has_tail: true, record: record.clone() }));
+        // It may have waited for long, and somebody may have been told meanwhile that the session has ended. Whoever asks
+        // from here on hears what comes of it: see `load`.
+        if !old.record.is_live(transaction.clock.now()) {
+            transaction.withheld.add(Written::Put(old));
+            return Ok(Updated::Missing);
+        }
+        overwrite(transaction.connection, old.id, &record, renewed)?;
         Ok(Updated::Done { record, lived_until: old.record.expires_at })
     }
 }

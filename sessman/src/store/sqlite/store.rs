@@ -19,7 +19,7 @@ use super::deletion::Delete;
 use super::failure::{opening_error, store_error};
 use super::file::OwnedFile;
 use super::listing::{self, List};
-use super::operation::{Clear, Create, GiveBack, Operation, Ping, Sweep, Update};
+use super::operation::{Clear, Create, GiveBack, Look, Operation, Ping, Sweep, Update};
 use super::queue::{Queue, Refused};
 use super::reader::Query;
 use super::scan::Scan;
@@ -269,14 +269,19 @@ impl Store for SqliteStore {
             Err(ticket) => ticket,
         };
         let cache = self.cache.clone();
-        let row = self.read(move |connection| {
-            let row = reader::load(connection, handle)?;
-            if let Some(row) = &row {
-                cache.fill(ticket, row);
-            }
-            Ok(row)
-        });
-        Ok(Loaded::of(row.await?.map(|row| row.record), now))
+        let (row, is_current) = self
+            .read(move |connection| {
+                let row = reader::load(connection, handle)?;
+                let is_current = row.as_ref().is_none_or(|row| cache.fill(ticket, row));
+                Ok((row, is_current))
+            })
+            .await?;
+        let record = row.map(|row| row.record);
+        // Nobody is told that a session has ended while a change is on its way to the disk that prolongs it.
+        if !is_current && record.as_ref().is_some_and(|record| !record.is_live(now)) {
+            return Ok(Loaded::of(self.write(Look { handle }).await?, now));
+        }
+        Ok(Loaded::of(record, now))
     }
 
     fn has_records_at_hand(&self) -> bool {

@@ -15,7 +15,7 @@ use std::sync::{Arc, mpsc};
 use rusqlite::OptionalExtension as _;
 use tempfile::TempDir;
 
-use super::operation::{Create, Failure, Operation, Ping, Transaction};
+use super::operation::{Create, Failure, Operation, Ping, Transaction, Update};
 use super::reader::Query;
 use super::scan::Scan;
 use super::store::READERS;
