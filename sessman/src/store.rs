@@ -407,11 +407,11 @@ pub trait Store: Send + Sync {
 pub fn open(config: &StoreConfig, clock: &Arc<dyn Clock>, keys: Option<&Keys>) -> Result<Arc<dyn Store>> {
     let store: Arc<dyn Store> = match config {
         StoreConfig::Memory(config) => Arc::new(memory::MemoryStore::new(config.clone())),
-        //WIP         StoreConfig::Sqlite(config) => Arc::new(sqlite::SqliteStore::open(config.clone(), Arc::clone(clock))?),
+        StoreConfig::Sqlite(config) => {
+            Arc::new(sqlite::SqliteStore::open(config.clone(), Arc::clone(clock))?)
+        }
         StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open(config.clone())?),
-        //WIP         StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
-        #[allow(unreachable_patterns)]
-        _ => return Err(StoreError::Unusable("WIP".into())),
+        StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
     };
     Ok(sealed(store, keys))
 }
@@ -428,11 +428,9 @@ pub fn open_to_read(config: &StoreConfig, keys: Option<&Keys>, view: View) -> Re
                 "sessions in memory are seen by their own process alone".into(),
             ));
         }
-        //WIP         StoreConfig::Sqlite(config) => Arc::new(sqlite::SqliteView::open(config, view)?),
+        StoreConfig::Sqlite(config) => Arc::new(sqlite::SqliteView::open(config, view)?),
         StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open_as_it_is(config.clone())?),
-        //WIP         StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
-        #[allow(unreachable_patterns)]
-        _ => return Err(StoreError::Unusable("WIP".into())),
+        StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
     };
     Ok(sealed(store, keys))
 }

@@ -9,37 +9,42 @@
 //! - `row`: a record as a row
 //! - `cache`: records in front of the file
 //! - `queue`: between callers and threads
-//! - `reader`, `writer`, `checkpoint`: the threads; `operation`, `claims`: what the writer does
+//! - `reader`, `scan`, `writer`, `checkpoint`: the threads
+//! - `listing`, `counting`: what is read of many; `operation`, `deletion`, `claims`: what the writer does
 //! - `answers`: from the writer to its callers
 //! - `view`: a file that another process may own, to read from
 //! - `failure`: SQLite's errors in the contract's terms
 
-//WIP mod answers;
-//WIP mod cache;
-//WIP mod checkpoint;
-//WIP mod claims;
+mod answers;
+mod cache;
+mod checkpoint;
+mod claims;
 mod config;
-//WIP mod failure;
-//WIP mod file;
-//WIP mod operation;
-//WIP mod queue;
-//WIP mod reader;
-//WIP mod row;
-//WIP mod schema;
-//WIP mod store;
-//WIP #[cfg(test)]
-//WIP mod tests;
-//WIP mod view;
-//WIP mod writer;
+mod counting;
+mod deletion;
+mod failure;
+mod file;
+mod listing;
+mod operation;
+mod queue;
+mod reader;
+mod row;
+mod scan;
+mod schema;
+mod store;
+#[cfg(test)]
+mod tests;
+mod view;
+mod writer;
 
 use std::time::Duration;
 
 use rusqlite::Connection;
 
 pub use config::{CACHE_BYTES, Durability, SqliteConfig};
-//WIP pub use store::SqliteStore;
-//WIP pub use view::SqliteView;
-//WIP pub use writer::WriteCounts;
+pub use store::SqliteStore;
+pub use view::SqliteView;
+pub use writer::WriteCounts;
 
 /// What reading and writing connections have in common.
 fn tune(connection: &Connection) -> rusqlite::Result<()> {

@@ -17,8 +17,10 @@ use super::file::OwnedFile;
 use super::operation::{Failure, Operation, Transaction};
 use super::queue::{Abandon, Queue};
 use super::reader::Query;
+use super::scan::Scan;
 use super::schema;
 use crate::store::{Result, StoreError};
+use crate::time::Clock;
 
 /// Writes in one transaction at most: a few milliseconds of work, so that nobody waits long for the others.
 const MAX_BATCH: usize = 512;
@@ -120,20 +122,24 @@ pub(super) struct Writer {
     pub(super) suspect: bool,
     /// The other threads end before the writer does, so that nobody uses the file when its lock is given back.
     pub(super) queries: Arc<Queue<Query>>,
+    pub(super) scans: Arc<Queue<Scan>>,
     pub(super) helpers: Vec<JoinHandle<()>>,
     pub(super) checkpoints: Arc<Checkpoints>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// However the writer ends, nobody is answered any more by the time its lock is given back.
 struct Silence {
     cache: Arc<Cache>,
     queries: Arc<Queue<Query>>,
+    scans: Arc<Queue<Scan>>,
     checkpoints: Arc<Checkpoints>,
 }
 
 impl Drop for Silence {
     fn drop(&mut self) {
         self.queries.close();
+        self.scans.close();
         self.checkpoints.close();
         drop(self.cache.close());
     }
@@ -146,6 +152,7 @@ impl Writer {
         let _silence = Silence {
             cache: self.cache.clone(),
             queries: self.queries.clone(),
+            scans: self.scans.clone(),
             checkpoints: self.checkpoints.clone(),
         };
         let _abandon = Abandon(&jobs);
@@ -163,6 +170,7 @@ impl Writer {
             self.answers.carry(self.file.path());
         }
         self.queries.close();
+        self.scans.close();
         self.checkpoints.close();
         for helper in self.helpers.drain(..) {
             // One that panicked has reported so itself.
@@ -229,7 +237,8 @@ impl Writer {
             return Outcome::Failed(error);
         }
         let withheld = self.cache.withhold();
-        let mut transaction = Transaction { connection: &self.connection, file: &self.file, withheld };
+        let clock = &*self.clock;
+        let mut transaction = Transaction { connection: &self.connection, file: &self.file, clock, withheld };
         for job in batch {
             job.execute(&mut transaction);
             if self.connection.is_autocommit() {
