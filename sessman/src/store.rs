@@ -403,7 +403,7 @@ pub fn open(config: &StoreConfig, clock: &Arc<dyn Clock>, keys: Option<&Keys>) -
         StoreConfig::Memory(config) => Arc::new(memory::MemoryStore::new(config.clone())),
         //WIP         StoreConfig::Sqlite(config) => Arc::new(sqlite::SqliteStore::open(config.clone(), Arc::clone(clock))?),
         //WIP         StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open(config.clone())?),
-        //WIP         StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
+        StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
         #[allow(unreachable_patterns)]
         _ => return Err(StoreError::Unusable("WIP".into())),
     };
@@ -424,7 +424,7 @@ pub fn open_to_read(config: &StoreConfig, keys: Option<&Keys>, view: View) -> Re
         }
         //WIP         StoreConfig::Sqlite(config) => Arc::new(sqlite::SqliteView::open(config, view)?),
         //WIP         StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open_as_it_is(config.clone())?),
-        //WIP         StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
+        StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
         #[allow(unreachable_patterns)]
         _ => return Err(StoreError::Unusable("WIP".into())),
     };
