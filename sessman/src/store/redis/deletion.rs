@@ -4,7 +4,9 @@
 //! way, they stay until the [tidying](super::tidying): whoever reads them passes over them.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use redis::{Cmd, Value};
 use tokio::sync::Semaphore;
@@ -48,12 +50,17 @@ impl Default for Leftovers {
 }
 
 impl Leftovers {
-    /// Does it in a task of its own, unless too much is under way.
-    fn take_away(&self, taking: impl Future<Output = ()> + Send + 'static) {
+    /// Does it in a task of its own, unless too much is under way. What is sent at once is sent first, so that it is before what
+    /// comes later on the same connection: the very same session may be written again, as when it is restored.
+    async fn take_away(&self, taking: impl Future<Output = ()> + Send + 'static) {
         let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() else {
             tracing::debug!("the names of sessions that ended stay for a while: too many are being taken away");
             return;
         };
+        let mut taking = Box::pin(taking);
+        if poll_fn(|context| Poll::Ready(taking.as_mut().poll(context))).await.is_ready() {
+            return;
+        }
         tokio::spawn(async move {
             taking.await;
             drop(permit);
@@ -134,19 +141,19 @@ impl RedisStore {
     }
 
     /// Does so behind the answer.
-    pub(super) fn take_names_later(&self, deleted: Vec<Deleted>) {
+    pub(super) async fn take_names_later(&self, deleted: Vec<Deleted>) {
         if deleted.is_empty() {
             return;
         }
         let (servers, keys, now) = (Arc::clone(&self.servers), self.keys.clone(), self.latest());
-        self.leftovers.take_away(async move { take_names(&servers, &keys, &deleted, now).await });
+        self.leftovers.take_away(async move { take_names(&servers, &keys, &deleted, now).await }).await;
     }
 
     /// Takes away the names of a session that was not begun, behind the answer.
-    pub(super) fn take_name_later(&self, name: &Name, user_id: Option<&str>) {
+    pub(super) async fn take_name_later(&self, name: &Name, user_id: Option<&str>) {
         let deleted =
             Deleted { handle: name.handle, mark: Some(name.mark), user_id: user_id.map(str::to_owned) };
-        self.take_names_later(vec![deleted]);
+        self.take_names_later(vec![deleted]).await;
     }
 }
 

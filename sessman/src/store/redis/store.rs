@@ -220,8 +220,11 @@ impl Store for RedisStore {
         let key = self.keys.session(record.handle);
         match self.servers.run(&CREATE, &key, &arguments, deadline).await? {
             Value::Int(1) => Ok(Created::Yes),
-            Value::Int(0) => {
-                self.take_name_later(&Name::of(&record), record.user_id.as_deref());
+            Value::BulkString(mark) => {
+                // Where it is this very session, as after a call that was made twice, the name is its own.
+                if mark != record.mark.as_bytes() {
+                    self.take_name_later(&Name::of(&record), record.user_id.as_deref()).await;
+                }
                 Ok(Created::Exists)
             }
             _ => Err(unexpected()),
@@ -289,7 +292,7 @@ impl Store for RedisStore {
         let Deletion { deleted, is_any_refused, done } =
             self.delete_records(targets, None, turn.deadline).await;
         let handles = deleted.iter().map(|deleted| deleted.handle).collect();
-        self.take_names_later(deleted);
+        self.take_names_later(deleted).await;
         match done {
             Ok(()) if is_any_refused => Err(unreadable()),
             done => done.map(|()| handles),

@@ -3,9 +3,8 @@
 use super::super::keys::Keys;
 use super::*;
 use crate::id::Handle;
-use crate::record::{Change, Record, Times};
-use crate::store::conformance::away::record;
-use crate::store::{Created, Expected, Store, StoreError, Updated};
+use crate::record::{Change, Times};
+use crate::store::{Created, Store, StoreError, Unless, Updated};
 
 struct Cluster {
     members: Vec<Server>,
@@ -29,7 +28,9 @@ impl Cluster {
         create.args(["--cluster-replicas", "0", "--cluster-yes"]).stdout(Stdio::null());
         assert!(create.status().unwrap().success());
         for member in &members {
-            eventually(|| member.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok"));
+            while !member.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
+                std::thread::sleep(Duration::from_millis(50));
+            }
         }
         let config = members[0].config();
         Some(Self { members, config })
@@ -44,14 +45,6 @@ impl Cluster {
         let key = self.key(handle);
         let mut has = self.members.iter().map(|member| member.cli(&["EXISTS", &key]) == "1");
         has.position(|has| has).unwrap()
-    }
-}
-
-fn eventually(mut condition: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(60), "never");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -79,8 +72,8 @@ async fn a_key_is_found_while_it_moves_to_another_member_and_after() {
     assert_eq!(from.cli(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"]), "OK");
     // The slot is not there yet, but the key is: the old member says whom to ask.
     assert_eq!(store.load(one.handle, now).await.unwrap().live(), Some(one.clone()));
-    let updated = store.update(one.handle, Expected::holder(one.secret_hash), &touch(&one)).await.unwrap();
-    assert!(matches!(updated, Updated::Done(_)), "{updated:?}");
+    let updated = store.update(&one, Unless::Gone, &touch(&one)).await.unwrap();
+    assert!(matches!(updated, Updated::Done { .. }), "{updated:?}");
     assert_eq!(store.create(one.clone(), now).await.unwrap(), Created::Exists);
     for member in &cluster.members {
         member.cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
@@ -89,7 +82,7 @@ async fn a_key_is_found_while_it_moves_to_another_member_and_after() {
         let Some(found) = store.load(one.handle, now).await.unwrap().live() else { panic!("it is gone") };
         assert_eq!(found.last_activity, touch(&one).now);
     }
-    assert!(store.delete(one.handle, Some(one.secret_hash)).await.unwrap());
+    assert!(delete(&store, Target::incarnation(one.handle, one.mark)).await);
     store.close().await;
 }
 
@@ -115,7 +108,7 @@ async fn a_member_that_dies_takes_its_own_keys_alone_and_brings_them_back() {
         assert!(started.elapsed() < Duration::from_secs(2));
     }
     // A part of the sessions is not all of them.
-    assert!(matches!(store.counts(now).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.counts(now, &[]).await, Err(StoreError::Unavailable(_))));
 
     // Its bus port is written down beside its slots.
     cluster.members[0].start_again(SETTINGS);
@@ -126,8 +119,8 @@ async fn a_member_that_dies_takes_its_own_keys_alone_and_brings_them_back() {
     }
     // It kept nothing: the others' sessions are all there is but the one that was made again. Their names were partly on
     // it, too.
-    store.tidy_claims(now, None, 100).await.unwrap();
-    assert_eq!(store.counts(now).await.unwrap().active, kept.len() as u64 + 1);
+    store.tidy(now).await.unwrap();
+    assert_eq!(store.counts(now, &[]).await.unwrap().active, kept.len() as u64 + 1);
     store.close().await;
 }
 
