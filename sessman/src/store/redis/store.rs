@@ -21,7 +21,7 @@ use super::reading::{Stored, read_each};
 use super::scripts::{CREATE, LEAD, UPDATE};
 use super::servers::{CALL_LIMIT, Servers, deadline};
 use super::sweep::{Scan, bytes};
-use super::tidying::Tidying;
+use super::tidying::{Tidying, USERS_STEPS};
 use super::users;
 use crate::data::Data;
 use crate::id::Handle;
@@ -91,7 +91,7 @@ impl RedisStore {
             calls: Semaphore::new(MAX_CALLS as usize),
             latest: AtomicI64::new(i64::MIN),
             purged_to: Mutex::default(),
-            tidying: Tidying::new(name[0]),
+            tidying: Tidying::new(name[0], USERS_STEPS),
             name,
         })
     }

@@ -1,11 +1,16 @@
 //! The store against servers: the one that `E2E_REDIS_URL` names and the cluster of `E2E_REDIS_CLUSTER`, which
 //! `cargo xtask test` provides as it does the Valkey of `E2E_VALKEY_URL`, and servers of a test's own.
 
+mod clock;
 mod cluster;
 mod index;
+mod layouts;
+mod log;
 mod members;
 mod outage;
+mod places;
 mod server;
+mod tidying;
 mod valkey;
 
 use std::fs;

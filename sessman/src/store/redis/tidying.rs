@@ -20,7 +20,7 @@ use crate::store::Result;
 use crate::time::Timestamp;
 
 /// Steps of a walk over the keys of all users, of [some keys](super::sweep) each, in one go.
-const USERS_STEPS: usize = 250;
+pub(super) const USERS_STEPS: usize = 250;
 
 /// Steps of a walk over all sessions, in one go, to look for their names.
 const SESSIONS_STEPS: usize = 32;
@@ -31,12 +31,13 @@ pub(super) struct Tidying {
     sessions: Mutex<Option<String>>,
     /// The part of the index.
     part: AtomicU8,
+    users_steps: usize,
 }
 
 impl Tidying {
     /// Begins with a part of the index; several processes that begin with different ones are round sooner together.
-    pub(super) fn new(part: u8) -> Self {
-        Self { users: Mutex::default(), sessions: Mutex::default(), part: AtomicU8::new(part) }
+    pub(super) fn new(part: u8, users_steps: usize) -> Self {
+        Self { users: Mutex::default(), sessions: Mutex::default(), part: AtomicU8::new(part), users_steps }
     }
 
     /// See [`Store::tidy`](crate::store::Store::tidy). A server that does not answer holds up its own keys alone.
@@ -52,7 +53,7 @@ impl Tidying {
         let mut position = self.users.lock().await;
         let mut scan = Scan::resume(servers, keys.pattern_of_users(), position.as_deref()).await?;
         let done = async {
-            for _ in 0..USERS_STEPS {
+            for _ in 0..self.users_steps {
                 let Some(found) = scan.next().await? else { break };
                 let (places, names): (Vec<_>, Vec<_>) =
                     found.into_iter().partition(|key| keys.is_of_places(key));
