@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::join_all;
 use redis::{Cmd, Value};
 use tokio::time::{Instant, sleep};
 
@@ -110,65 +110,111 @@ impl Servers {
         }
     }
 
-    /// Sends a command a key, each to the server that has it, many at once. The answers are in their order.
+    /// Sends a command a key, each to the server that has it, many at once. The answers are in their order; who can use some
+    /// of them without the others asks [`call_each_apart`](Self::call_each_apart).
     pub(super) async fn call_each(
         self: &Arc<Self>,
         commands: &[(Vec<u8>, Cmd)],
         deadline: Instant,
     ) -> Result<Vec<Answer>, Trouble> {
+        self.each(commands, deadline).await?.into_iter().collect()
+    }
+
+    /// As [`call_each`](Self::call_each), and where a server does not answer, the commands for the others have their answers.
+    pub(super) async fn call_each_apart(
+        self: &Arc<Self>,
+        commands: &[(Vec<u8>, Cmd)],
+        deadline: Instant,
+    ) -> Result<Vec<Result<Value, Trouble>>, Trouble> {
+        let answers = self.each(commands, deadline).await?;
+        Ok(answers.into_iter().map(|answer| answer?.map_err(Trouble::from)).collect())
+    }
+
+    async fn each(
+        self: &Arc<Self>,
+        commands: &[(Vec<u8>, Cmd)],
+        deadline: Instant,
+    ) -> Result<Vec<Result<Answer, Trouble>>, Trouble> {
         let layout = self.layout(deadline).await?;
+        let mut answers: Vec<Result<Answer, Trouble>> = vec![Err(Trouble::NoMaster); commands.len()];
         let mut shares: BTreeMap<Address, (Arc<Link>, Vec<usize>)> = BTreeMap::new();
         for (index, (key, _)) in commands.iter().enumerate() {
-            let link = self.master_of(&layout, key)?;
-            let share = shares.entry(link.address().clone()).or_insert_with(|| (link, Vec::new()));
-            share.1.push(index);
+            if let Ok(link) = self.master_of(&layout, key) {
+                let share = shares.entry(link.address().clone()).or_insert_with(|| (link, Vec::new()));
+                share.1.push(index);
+            }
         }
         let asking = shares.into_values().map(|(link, indexes)| async move {
             let share: Vec<&Cmd> = indexes.iter().map(|index| &commands[*index].1).collect();
             let answers = link.send_all(&share, deadline).await;
-            let answers = answers.inspect_err(|_| self.look_again(None))?;
-            Ok::<_, Trouble>(indexes.into_iter().zip(answers).collect::<Vec<_>>())
+            (indexes, answers.inspect_err(|_| self.look_again(None)))
         });
-        let mut answers = try_join_all(asking).await?.concat();
-        answers.sort_unstable_by_key(|(index, _)| *index);
-        // Whoever does not have a key any more has not done what it was asked.
-        let asking = answers.into_iter().map(|(index, answer)| async move {
-            match answer {
-                Err(refusal) if refusal.place.is_some() => {
-                    let (key, command) = &commands[index];
-                    self.route(key, command, deadline).await
+        for (indexes, share) in join_all(asking).await {
+            match share {
+                Ok(share) => {
+                    for (index, answer) in indexes.into_iter().zip(share) {
+                        answers[index] = Ok(answer);
+                    }
                 }
-                other => Ok(other),
+                Err(trouble) => indexes.into_iter().for_each(|index| answers[index] = Err(trouble.clone())),
+            }
+        }
+        // Whoever does not have a key any more has not done what it was asked.
+        let asking = answers.into_iter().zip(commands).map(|(answer, (key, command))| async move {
+            match answer {
+                Ok(Err(refusal)) if refusal.place.is_some() => self.route(key, command, deadline).await,
+                other => other,
             }
         });
-        join_all(asking).await.into_iter().collect()
+        Ok(join_all(asking).await)
     }
 
-    /// Sends commands, and the last of them so that it is executed after the others: to a single server, which keeps the
-    /// order, together; in a cluster once the others have answers, and not at all if one of them was refused. The
-    /// answers are in their order, without that of what was not sent.
+    /// Sends commands, and the last of them so that it is executed after the others: what is for its server goes there
+    /// together with it, as a server keeps the order; in a cluster that is done once the others have answers, and not at all
+    /// if one of them was refused. So the last answer is that of the last command if there are as many as commands.
     pub(super) async fn call_in_order(
         self: &Arc<Self>,
         commands: &[(Vec<u8>, Cmd)],
         deadline: Instant,
     ) -> Result<Vec<Answer>, Trouble> {
-        let Some(((key, last), others)) = commands.split_last() else { return Ok(Vec::new()) };
-        if let Layout::Single(link) = &*self.layout(deadline).await? {
-            let commands: Vec<&Cmd> = commands.iter().map(|(_, command)| command).collect();
-            let answers = link.send_all(&commands, deadline).await?;
-            // It is of a cluster by now. Followed, one of them might fail, and it could not be said what became of the others.
-            let elsewhere =
-                answers.iter().find_map(|answer| self.place(answer.as_ref().err()?, link.address()));
-            if let Some(other) = elsewhere {
-                self.look_again(Some(other.address().clone()));
+        let Some((last, others)) = commands.split_last() else { return Ok(Vec::new()) };
+        let layout = self.layout(deadline).await?;
+        let home = self.master_of(&layout, &last.0)?;
+        let is_elsewhere = |(key, _): &&(Vec<u8>, Cmd)| {
+            self.master_of(&layout, key).map_or(true, |link| link.address() != home.address())
+        };
+        let (elsewhere, mut together): (Vec<_>, Vec<_>) = others.iter().partition(is_elsewhere);
+        let mut answers = Vec::new();
+        if !elsewhere.is_empty() {
+            let elsewhere: Vec<(Vec<u8>, Cmd)> = elsewhere.into_iter().cloned().collect();
+            answers = self.call_each(&elsewhere, deadline).await?;
+            if answers.iter().any(Result::is_err) {
+                return Ok(answers);
             }
-            return Ok(answers);
         }
-        let mut answers = self.call_each(others, deadline).await?;
-        if answers.iter().all(Result::is_ok) {
-            answers.push(self.route(key, last, deadline).await?);
+        together.push(last);
+        let sent: Vec<&Cmd> = together.iter().map(|(_, command)| command).collect();
+        let sent = home.send_all(&sent, deadline).await;
+        let sent = sent.inspect_err(|_| self.look_again(None))?;
+        for ((key, command), answer) in together.into_iter().zip(sent) {
+            let moved = answer.as_ref().err().and_then(|refusal| self.place(refusal, home.address()));
+            answers.push(match (moved, &*layout) {
+                // It is of a cluster by now. Followed, one of them might fail, and it could not be said what became of the
+                // others.
+                (Some(other), Layout::Single(_)) => {
+                    self.look_again(Some(other.address().clone()));
+                    answer
+                }
+                (Some(_), Layout::Cluster(_)) => self.route(key, command, deadline).await?,
+                (None, _) => answer,
+            });
         }
         Ok(answers)
+    }
+
+    /// Whether they are a cluster.
+    pub(super) async fn are_cluster(self: &Arc<Self>, deadline: Instant) -> Result<bool, Trouble> {
+        Ok(matches!(&*self.layout(deadline).await?, Layout::Cluster(_)))
     }
 
     /// The connection to each server that has keys, in an order that stays the same.
