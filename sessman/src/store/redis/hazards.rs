@@ -8,8 +8,8 @@ use std::time::Duration;
 use redis::Value;
 use tokio::time::Instant;
 
+use super::line::Connection;
 use super::server_url::Address;
-use super::wire::Wire;
 use crate::metrics::head;
 
 /// Nobody waits for it.
@@ -65,16 +65,23 @@ impl fmt::Display for Hazard {
 
 impl Hazards {
     /// Asks a server that a connection was made to, in a task of its own.
-    pub(super) fn look_at(self: &Arc<Self>, address: &Address, wire: Arc<Wire>) {
+    pub(super) fn look_at(self: &Arc<Self>, address: &Address, connection: Arc<Connection>) {
         let (this, address) = (Arc::clone(self), address.to_string());
         tokio::spawn(async move {
-            let found = match wire.send(&redis::cmd("INFO"), Instant::now() + LIMIT).await {
+            let found = match connection.wire.send(&redis::cmd("INFO"), Instant::now() + LIMIT).await {
                 Ok(Ok(Value::BulkString(bytes))) => found_in(&String::from_utf8_lossy(&bytes)),
                 Ok(Err(_)) => vec![Hazard::Unknown],
                 _ => return,
             };
             this.learn(address, found);
         });
+    }
+
+    /// Forgets the servers that are not among these.
+    pub(super) fn retain(&self, servers: &[Address]) {
+        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.retain(|address, _| servers.contains(address));
     }
 
     fn learn(&self, address: String, found: Vec<Hazard>) {

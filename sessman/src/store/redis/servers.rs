@@ -14,8 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::config::Settings;
 use super::failure::{Refusal, Trouble};
-use super::hazards::Hazards;
-use super::link::Link;
+use super::link::{Knowledge, Link};
 use super::reply::Answer;
 use super::scripts::Step;
 use super::server_url::Address;
@@ -34,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Servers of one `server_url`.
 pub(super) struct Servers {
     settings: Arc<Settings>,
-    hazards: Arc<Hazards>,
+    knowledge: Arc<Knowledge>,
     links: Mutex<HashMap<Address, Arc<Link>>>,
     /// `None` until one of them has answered.
     layout: RwLock<Option<Arc<Layout>>>,
@@ -68,7 +67,7 @@ impl Servers {
     pub(super) fn new(settings: Settings) -> Arc<Self> {
         Arc::new(Self {
             settings: Arc::new(settings),
-            hazards: Arc::default(),
+            knowledge: Arc::default(),
             links: Mutex::default(),
             layout: RwLock::default(),
             finding: tokio::sync::Mutex::default(),
@@ -77,9 +76,9 @@ impl Servers {
         })
     }
 
-    /// Settings of theirs that lose sessions.
-    pub(super) fn hazards(&self) -> &Hazards {
-        &self.hazards
+    /// What is known of them beside their answers.
+    pub(super) fn knowledge(&self) -> &Knowledge {
+        &self.knowledge
     }
 
     /// Sends a command about one key to the server that has it.
@@ -240,7 +239,7 @@ impl Servers {
         if let Some(link) = links.get(address) {
             return Arc::clone(link);
         }
-        let link = Link::new(address.clone(), Arc::clone(&self.settings), Arc::clone(&self.hazards));
+        let link = Link::new(address.clone(), Arc::clone(&self.settings), Arc::clone(&self.knowledge));
         Arc::clone(links.entry(address.clone()).or_insert(Arc::new(link)))
     }
 
@@ -259,7 +258,10 @@ impl Servers {
             }
         };
         let found = tokio::time::timeout_at(deadline, finding).await;
-        found.unwrap_or(Err(Trouble::TimedOut(CALL_LIMIT)))
+        found.unwrap_or_else(|_| {
+            let servers: Vec<String> = self.settings.servers.iter().map(ToString::to_string).collect();
+            Err(Trouble::TimedOut(servers.join(", "), CALL_LIMIT))
+        })
     }
 
     fn known_layout(&self) -> Option<Arc<Layout>> {
@@ -277,12 +279,29 @@ impl Servers {
                 Ok(layout) => {
                     let layout = Arc::new(layout);
                     *self.layout.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&layout));
+                    self.keep_only(&layout);
                     return Ok(layout);
                 }
                 Err(trouble) => last = trouble,
             }
         }
         Err(last)
+    }
+
+    /// Lets go of connections to servers that are of the cluster no more.
+    fn keep_only(&self, layout: &Layout) {
+        let mut kept = layout.masters();
+        self.knowledge.hazards.retain(&kept);
+        self.knowledge.clocks.retain(&kept);
+        kept.extend(self.settings.servers.iter().cloned());
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|address, link| {
+            let is_kept = kept.contains(address);
+            if !is_kept {
+                link.close();
+            }
+            is_kept
+        });
     }
 
     async fn ask(&self, address: &Address, deadline: Instant) -> Result<Layout, Trouble> {
@@ -331,4 +350,36 @@ impl Servers {
 async fn visit(link: &Link, command: &Cmd, deadline: Instant) -> Result<Answer, Trouble> {
     let mut answers = link.send_all(&[&redis::cmd("ASKING"), command], deadline).await?;
     answers.pop().ok_or(Trouble::NoMaster)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RedisConfig;
+    use super::*;
+    use crate::secret::Secret;
+
+    #[test]
+    fn connections_to_servers_that_left_the_cluster_are_let_go_of() {
+        let config = RedisConfig {
+            server_url: Secret::new("configured:1"),
+            username: None,
+            password: None,
+            database: None,
+            prefix: "sessman".into(),
+            tls_ca_file: None,
+            tls_certificate_file: None,
+            tls_key_file: None,
+        };
+        let servers = Servers::new(config.settings().unwrap());
+        let address = |host: &str| Address { host: host.into(), port: 1 };
+        for host in ["configured", "stays", "left"] {
+            servers.link(&address(host));
+        }
+        servers.knowledge.clocks.learn(&address("left"), Some(5_000));
+        servers.keep_only(&Layout::Cluster(Slots::of(vec![(0, 16_383, address("stays"))])));
+        let mut kept: Vec<String> = servers.links.lock().unwrap().keys().map(ToString::to_string).collect();
+        kept.sort();
+        assert_eq!(kept, ["configured:1", "stays:1"]);
+        assert!(!servers.knowledge().to_string().contains("left"));
+    }
 }

@@ -37,6 +37,12 @@ impl Slots {
         Some(Self { ranges })
     }
 
+    /// These, first and last slot and master.
+    #[cfg(test)]
+    pub(super) fn of(ranges: Vec<(u16, u16, Address)>) -> Self {
+        Self { ranges }
+    }
+
     /// The master of a key; `None` for a slot that nobody has.
     pub(super) fn master_of(&self, key: &[u8]) -> Option<&Address> {
         let slot = slot_of(key);

@@ -9,7 +9,7 @@ use futures_util::future::join;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use redis::{Cmd, Value};
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::checkup;
 use super::config::RedisConfig;
@@ -32,8 +32,8 @@ use crate::time::Timestamp;
 /// The servers' own expiry comes so much later, so that a clock of theirs that is ahead ends nothing early.
 const LAG: Duration = Duration::from_secs(60);
 
-/// Calls under way at once; what waits for a server that hangs stays bounded.
-const MAX_CALLS: u32 = 1_024;
+/// Calls under way at once, which `close` waits for: as many as there can be. What is bounded is how many wait for one server.
+const MAX_CALLS: u32 = 1 << 28;
 
 /// Steps of a walk over all sessions, of [some keys](super::sweep) each, in which one clean-up looks for their names.
 const MENDED_STEPS: usize = 32;
@@ -91,15 +91,8 @@ impl RedisStore {
     }
 
     pub(super) async fn turn(&self) -> Result<Turn<'_>> {
-        let deadline = deadline();
-        let permit = match self.calls.try_acquire() {
-            Ok(permit) => Ok(permit),
-            // Only what has to wait needs a timer.
-            Err(_) => {
-                timeout_at(deadline, self.calls.acquire()).await.map_err(|_| Trouble::TimedOut(CALL_LIMIT))?
-            }
-        };
-        Ok(Turn { deadline, _permit: permit.map_err(|_| Trouble::Closed)? })
+        let permit = self.calls.try_acquire().map_err(|_| Trouble::Closed)?;
+        Ok(Turn { deadline: deadline(), _permit: permit })
     }
 
     fn saw(&self, now: Timestamp) {
@@ -451,7 +444,7 @@ impl Store for RedisStore {
     }
 
     fn metrics(&self) -> String {
-        self.servers.hazards().to_string()
+        self.servers.knowledge().to_string()
     }
 
     async fn checkup(&self) -> Result<Checkup> {

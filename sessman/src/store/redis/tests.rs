@@ -5,6 +5,7 @@ mod cluster;
 mod index;
 mod members;
 mod outage;
+mod replicas;
 mod server;
 mod valkey;
 

@@ -7,17 +7,17 @@ use crate::record::{Change, Record, Times};
 use crate::store::conformance::away::record;
 use crate::store::{Created, Expected, Store, StoreError, Updated};
 
-struct Cluster {
-    members: Vec<Server>,
-    config: RedisConfig,
+pub(super) struct Cluster {
+    pub(super) members: Vec<Server>,
+    pub(super) config: RedisConfig,
 }
 
-const SETTINGS: &[&str] =
+pub(super) const SETTINGS: &[&str] =
     &["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"];
 
 impl Cluster {
     /// Starts three masters; the store is told of one of them.
-    fn start() -> Option<Self> {
+    pub(super) fn start() -> Option<Self> {
         let mut members = Vec::new();
         for _ in 0..3 {
             // Nothing else is known to be free, so far above the port of the server itself.
@@ -40,14 +40,14 @@ impl Cluster {
     }
 
     /// Which member has a session.
-    fn member_of(&self, handle: Handle) -> usize {
+    pub(super) fn member_of(&self, handle: Handle) -> usize {
         let key = self.key(handle);
         let mut has = self.members.iter().map(|member| member.cli(&["EXISTS", &key]) == "1");
         has.position(|has| has).unwrap()
     }
 }
 
-fn eventually(mut condition: impl FnMut() -> bool) {
+pub(super) fn eventually(mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {
         assert!(started.elapsed() < Duration::from_secs(60), "never");
