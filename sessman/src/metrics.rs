@@ -27,6 +27,13 @@ pub enum Operation {
     Ping,
 }
 
+impl Operation {
+    /// Whether it changes something, or tries whether something could be changed.
+    pub(crate) fn is_write(self) -> bool {
+        !matches!(self, Self::Load | Self::List | Self::Count)
+    }
+}
+
 const OPERATIONS: [(Operation, &str); 8] = [
     (Operation::Create, "create"),
     (Operation::Load, "load"),
