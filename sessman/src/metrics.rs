@@ -137,7 +137,7 @@ impl Metrics {
         self.times[operation as usize].add(took);
         if let Some(error) = error {
             self.errors[match error {
-                StoreError::Unavailable(_) => 0,
+                StoreError::Unavailable(_) | StoreError::Partial(_) | StoreError::NotReplicated(_) => 0,
                 StoreError::Full => 1,
                 StoreError::Unusable(_) | StoreError::InUse(_) => 2,
             }]
