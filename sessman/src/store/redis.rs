@@ -4,6 +4,7 @@
 //! - [`RedisStore`]: the store
 //! - `link`: the way to one server; `line`: a connection that is made when first needed; `greeting`: what is said first on it;
 //!   `wire`: commands and answers on it, for all calls; `reply`: how answers are read; `stream`: the bytes below, TLS included
+//! - `durable`: writes that are answered once replicas have them
 //! - `servers`: which server has a key, and what to do when it has it no more; `slots`: the map of a cluster
 //! - `keys`: the names of the keys; `layout`: a record as one value; `scripts`: what is done in one atomic step
 //! - `users`: a user's sessions and places; `index`: the names of all sessions; `listing`: pages and counts
@@ -33,6 +34,7 @@
 mod checkup;
 mod clocks;
 mod config;
+mod durable;
 mod failure;
 mod greeting;
 mod hazards;

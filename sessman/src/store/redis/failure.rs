@@ -45,6 +45,15 @@ pub(super) enum Trouble {
     /// No member of the cluster could be asked, or none has the key.
     #[error("the cluster has no master for a key")]
     NoMaster,
+    /// It was done, and fewer replicas have it than asked for: a failover may undo it.
+    #[error("{0} has done it, and {1} of {2} replicas had it in time: a failover may undo it")]
+    NotReplicated(Server, i64, u8),
+    /// Slots that nobody has.
+    #[error("{0} of the 16384 slots of the cluster have no master")]
+    Uncovered(u16),
+    /// Some servers of several: what is wrong with each.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    InPart(Vec<Trouble>),
     /// It will not be better next time.
     #[error("{0}")]
     Permanent(String),
@@ -125,6 +134,8 @@ impl From<Trouble> for StoreError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Permanent(reason) => Self::Unusable(reason),
+            Trouble::InPart(_) => Self::Partial(Box::new(trouble)),
+            Trouble::NotReplicated(..) => Self::NotReplicated(Box::new(trouble)),
             Trouble::Refused(Refusal { ref code, .. }) => match code.as_str() {
                 "OOM" => Self::Full,
                 "WRONGTYPE" | "SESSMAN_LAYOUT" => unreadable(),

@@ -28,19 +28,22 @@ pub(super) enum Hazard {
     Evicts(String),
     /// Without which sessions are gone when the server ends.
     NoAppendOnlyFile,
+    /// It answers writes before any of its replicas has them, and takes them without replicas.
+    AnswersAlone,
     /// It may not be asked.
     Unknown,
 }
 
 impl Hazard {
-    const KINDS: [&str; 3] = ["evicts", "no_append_only_file", "unknown"];
+    const KINDS: [&str; 4] = ["evicts", "no_append_only_file", "answers_alone", "unknown"];
 
     /// Its place among [`KINDS`](Self::KINDS).
     fn kind(&self) -> usize {
         match self {
             Self::Evicts(_) => 0,
             Self::NoAppendOnlyFile => 1,
-            Self::Unknown => 2,
+            Self::AnswersAlone => 2,
+            Self::Unknown => 3,
         }
     }
 }
@@ -55,6 +58,10 @@ impl fmt::Display for Hazard {
             ),
             Self::NoAppendOnlyFile => f.write_str(
                 "appendonly is no, so that sessions since its last snapshot are gone when it ends; set it to yes",
+            ),
+            Self::AnswersAlone => f.write_str(
+                "it has replicas and min-replicas-to-write is 0, so that it takes writes which no replica gets, and a failover \
+                 brings back sessions that ended; set it to 1, and see wait_replicas",
             ),
             Self::Unknown => f.write_str(
                 "the login may not ask for INFO, so it is unknown whether the server evicts or keeps sessions",
@@ -130,6 +137,11 @@ pub(super) fn found_in(info: &str) -> Vec<Hazard> {
     if value("aof_enabled") == Some("0") {
         hazards.push(Hazard::NoAppendOnlyFile);
     }
+    // The last is there only where it is not 0.
+    let has_replicas = value("connected_slaves").is_some_and(|count| count != "0");
+    if has_replicas && value("role") == Some("master") && value("min_slaves_good_slaves").is_none() {
+        hazards.push(Hazard::AnswersAlone);
+    }
     hazards
 }
 
@@ -152,6 +164,10 @@ mod tests {
         assert!(said.contains("maxmemory-policy is volatile-ttl") && said.contains("noeviction"), "{said}");
         assert_eq!(info("0", "noeviction", "0"), [Hazard::NoAppendOnlyFile]);
         assert!(found_in("").is_empty());
+        let replicated = |rest: &str| found_in(&format!("# Replication\r\nrole:master\r\n{rest}"));
+        assert_eq!(replicated("connected_slaves:0\r\n"), []);
+        assert_eq!(replicated("connected_slaves:2\r\n"), [Hazard::AnswersAlone]);
+        assert_eq!(replicated("connected_slaves:2\r\nmin_slaves_good_slaves:2\r\n"), []);
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Keys {
         self.beginning(Kind::Places, user_id)
     }
 
-    /// A key that is never there.
+    /// A key that is never there, and what others of that kind begin with.
     pub(super) fn ping(&self) -> Vec<u8> {
         format!("{}:ping", self.prefix).into_bytes()
     }

@@ -1,16 +1,16 @@
-//! The way to one server: a connection for all calls, made when it is first needed and again when it broke.
+//! The way to one server: a connection for all calls, and a second one for writes that wait for replicas.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use redis::Cmd;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::clocks::Clocks;
 use super::config::Settings;
+use super::durable::{self, Durable, Write};
 use super::failure::{Refusal, Server, Trouble};
 use super::greeting::{self, Role, greet};
 use super::hazards::Hazards;
@@ -37,13 +37,6 @@ pub(super) struct Knowledge {
     pub(super) clocks: Clocks,
 }
 
-/// In the text format of Prometheus.
-impl fmt::Display for Knowledge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.hazards, self.clocks)
-    }
-}
-
 /// The way to one server.
 pub(super) struct Link {
     address: Address,
@@ -51,6 +44,9 @@ pub(super) struct Link {
     settings: Arc<Settings>,
     knowledge: Arc<Knowledge>,
     line: Line,
+    /// For writes that wait for replicas.
+    durable_line: Line,
+    durable: Durable,
     calls: Semaphore,
     made: Instant,
     /// When it last did not answer, in milliseconds after this was made; 0 if it has answered since.
@@ -66,6 +62,8 @@ impl Link {
             settings,
             knowledge,
             line: Line::default(),
+            durable_line: Line::default(),
+            durable: Durable::default(),
             calls: Semaphore::new(MAX_CALLS),
             made: Instant::now(),
             silent_at: AtomicU64::new(0),
@@ -112,6 +110,70 @@ impl Link {
     /// Lets go of the connection; commands that are under way get their answers first.
     pub(super) fn close(&self) {
         self.line.close();
+        self.durable_line.close();
+    }
+
+    /// Sends commands of one write, once, and answers the last of them when as many replicas have it as the settings say.
+    pub(super) async fn send_durably(
+        self: &Arc<Self>,
+        commands: Vec<Cmd>,
+        deadline: Instant,
+    ) -> Result<Answer, Trouble> {
+        let _permit = self.permit(deadline).await?;
+        let (sender, answer) = oneshot::channel();
+        if self.durable.add(Write { commands, deadline, sender }) {
+            let this = Arc::clone(self);
+            // Nobody's own: whoever waits may go away, and the others wait for the same.
+            tokio::spawn(async move {
+                loop {
+                    let writes = this.durable.next();
+                    if writes.is_empty() {
+                        break;
+                    }
+                    this.write_durably(writes).await;
+                }
+            });
+        }
+        match timeout_at(deadline, answer).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(self.trouble(Lost::Broken))),
+            Err(_) => Err(self.trouble(Lost::Late)),
+        }
+    }
+
+    /// Sends writes, and `WAIT` behind them.
+    async fn write_durably(&self, writes: Vec<Write>) {
+        let wait = durable::wait(self.settings.wait_replicas);
+        let commands: Vec<&Cmd> = writes.iter().flat_map(|write| &write.commands).chain([&wait]).collect();
+        let latest = writes.iter().map(|write| write.deadline).max().unwrap_or_else(Instant::now);
+        let line = &self.durable_line;
+        let sent = async {
+            let connection = self.connection(line, latest).await?;
+            let due = connection.due();
+            self.ask(line, &connection, due, &commands, latest).await
+        };
+        let sent = sent.await;
+        let count = sent.as_ref().ok().and_then(|answers| answers.last().map(durable::count));
+        let mut answers = sent.map(Vec::into_iter);
+        let wanted = self.settings.wait_replicas;
+        for write in writes {
+            let answer = match &mut answers {
+                Err(trouble) => Err(trouble.clone()),
+                Ok(answers) => {
+                    let answer = answers.by_ref().take(write.commands.len()).last();
+                    match (answer, &count) {
+                        // What was refused was not done, whatever replicas have.
+                        (Some(Err(refusal)), _) => Ok(Err(refusal)),
+                        (Some(Ok(value)), Some(Ok(count))) if *count >= i64::from(wanted) => Ok(Ok(value)),
+                        (Some(Ok(_)), Some(Ok(count))) => {
+                            Err(Trouble::NotReplicated(self.server.clone(), *count, wanted))
+                        }
+                        (Some(Ok(_)), Some(Err(trouble))) => Err(trouble.clone()),
+                        (None, _) | (_, None) => Err(self.trouble(Lost::Malformed)),
+                    }
+                }
+            };
+            let _ = write.sender.send(answer);
+        }
     }
 
     async fn permit(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, Trouble> {

@@ -4,11 +4,12 @@
 //! that answers is asked, and whoever does not have a key (any more) says who has.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::join_all;
 use redis::{Cmd, Value};
 use tokio::time::{Instant, sleep};
 
@@ -19,6 +20,7 @@ use super::reply::Answer;
 use super::scripts::Step;
 use super::server_url::Address;
 use super::slots::Slots;
+use crate::metrics::head;
 
 /// A call that has no answer by then has failed. Below the two seconds that the engine waits, so that a call ends with
 /// the reason.
@@ -99,48 +101,96 @@ impl Servers {
         arguments: &[A],
         deadline: Instant,
     ) -> Result<Value, Trouble> {
-        match self.route(key, &step.by_hash(key, arguments), deadline).await? {
-            Ok(value) => Ok(value),
-            // It was started anew, or is new in the cluster.
-            Err(refusal) if refusal.code == "NOSCRIPT" => {
-                self.call(key, &step.in_full(key, arguments), deadline).await
-            }
-            Err(refusal) => Err(refusal.into()),
-        }
+        self.run_as(step, key, arguments, false, deadline).await
     }
 
-    /// Sends a command a key, each to the server that has it, many at once. The answers are in their order.
+    /// As [`run`](Self::run), for what must not be undone by a failover: answered once as many replicas have it as the
+    /// settings say. With [`Trouble::NotReplicated`] it is done all the same.
+    pub(super) async fn run_durably<A: AsRef<[u8]>>(
+        self: &Arc<Self>,
+        step: &Step,
+        key: &[u8],
+        arguments: &[A],
+        deadline: Instant,
+    ) -> Result<Value, Trouble> {
+        self.run_as(step, key, arguments, self.settings.wait_replicas > 0, deadline).await
+    }
+
+    async fn run_as<A: AsRef<[u8]>>(
+        self: &Arc<Self>,
+        step: &Step,
+        key: &[u8],
+        arguments: &[A],
+        durably: bool,
+        deadline: Instant,
+    ) -> Result<Value, Trouble> {
+        let answer = match self.route_as(key, &step.by_hash(key, arguments), durably, deadline).await? {
+            // It was started anew, or is new in the cluster.
+            Err(refusal) if refusal.code == "NOSCRIPT" => {
+                self.route_as(key, &step.in_full(key, arguments), durably, deadline).await?
+            }
+            answer => answer,
+        };
+        answer.map_err(Trouble::from)
+    }
+
+    /// Sends a command a key, each to the server that has it, many at once. The answers are in their order; who can use some
+    /// of them without the others asks [`call_each_apart`](Self::call_each_apart).
     pub(super) async fn call_each(
         self: &Arc<Self>,
         commands: &[(Vec<u8>, Cmd)],
         deadline: Instant,
     ) -> Result<Vec<Answer>, Trouble> {
+        self.each(commands, deadline).await?.into_iter().collect()
+    }
+
+    /// As [`call_each`](Self::call_each), and where a server does not answer, the commands for the others have their answers.
+    pub(super) async fn call_each_apart(
+        self: &Arc<Self>,
+        commands: &[(Vec<u8>, Cmd)],
+        deadline: Instant,
+    ) -> Result<Vec<Result<Value, Trouble>>, Trouble> {
+        let answers = self.each(commands, deadline).await?;
+        Ok(answers.into_iter().map(|answer| answer?.map_err(Trouble::from)).collect())
+    }
+
+    async fn each(
+        self: &Arc<Self>,
+        commands: &[(Vec<u8>, Cmd)],
+        deadline: Instant,
+    ) -> Result<Vec<Result<Answer, Trouble>>, Trouble> {
         let layout = self.layout(deadline).await?;
+        let mut answers: Vec<Result<Answer, Trouble>> = vec![Err(Trouble::NoMaster); commands.len()];
         let mut shares: BTreeMap<Address, (Arc<Link>, Vec<usize>)> = BTreeMap::new();
         for (index, (key, _)) in commands.iter().enumerate() {
-            let link = self.master_of(&layout, key)?;
-            let share = shares.entry(link.address().clone()).or_insert_with(|| (link, Vec::new()));
-            share.1.push(index);
+            if let Ok(link) = self.master_of(&layout, key) {
+                let share = shares.entry(link.address().clone()).or_insert_with(|| (link, Vec::new()));
+                share.1.push(index);
+            }
         }
         let asking = shares.into_values().map(|(link, indexes)| async move {
             let share: Vec<&Cmd> = indexes.iter().map(|index| &commands[*index].1).collect();
             let answers = link.send_all(&share, deadline).await;
-            let answers = answers.inspect_err(|_| self.look_again(None))?;
-            Ok::<_, Trouble>(indexes.into_iter().zip(answers).collect::<Vec<_>>())
+            (indexes, answers.inspect_err(|_| self.look_again(None)))
         });
-        let mut answers = try_join_all(asking).await?.concat();
-        answers.sort_unstable_by_key(|(index, _)| *index);
-        // Whoever does not have a key any more has not done what it was asked.
-        let asking = answers.into_iter().map(|(index, answer)| async move {
-            match answer {
-                Err(refusal) if refusal.place.is_some() => {
-                    let (key, command) = &commands[index];
-                    self.route(key, command, deadline).await
+        for (indexes, share) in join_all(asking).await {
+            match share {
+                Ok(share) => {
+                    for (index, answer) in indexes.into_iter().zip(share) {
+                        answers[index] = Ok(answer);
+                    }
                 }
-                other => Ok(other),
+                Err(trouble) => indexes.into_iter().for_each(|index| answers[index] = Err(trouble.clone())),
+            }
+        }
+        // Whoever does not have a key any more has not done what it was asked.
+        let asking = answers.into_iter().zip(commands).map(|(answer, (key, command))| async move {
+            match answer {
+                Ok(Err(refusal)) if refusal.place.is_some() => self.route(key, command, deadline).await,
+                other => other,
             }
         });
-        join_all(asking).await.into_iter().collect()
+        Ok(join_all(asking).await)
     }
 
     /// Sends commands, and the last of them so that it is executed after the others: to a single server, which keeps the
@@ -175,6 +225,58 @@ impl Servers {
         Ok(self.layout(deadline).await?.masters().iter().map(|address| self.link(address)).collect())
     }
 
+    /// Whether each server can be reached and written to, by keys that begin with `prefix` and are never there.
+    pub(super) async fn ping(self: &Arc<Self>, prefix: &[u8], deadline: Instant) -> Result<(), Trouble> {
+        let layout = self.layout(deadline).await?;
+        let keys = match &*layout {
+            Layout::Single(_) => vec![prefix.to_vec()],
+            Layout::Cluster(slots) => slots.a_key_of_each(prefix),
+        };
+        // A write that finds nothing to write to: a replica, a login that may not write and a full memory refuse it, too.
+        let write = |key: Vec<u8>| {
+            let mut command = redis::cmd("SET");
+            command.arg(&key).arg("").arg("XX");
+            (key, command)
+        };
+        let commands: Vec<(Vec<u8>, Cmd)> = keys.into_iter().map(write).collect();
+        let answers = self.call_each_apart(&commands, deadline).await?;
+        let of = answers.len();
+        let mut troubles: Vec<Trouble> = answers.into_iter().filter_map(Result::err).collect();
+        if let Layout::Cluster(slots) = &*layout
+            && slots.without_master() > 0
+        {
+            self.look_again(None);
+            troubles.push(Trouble::Uncovered(slots.without_master()));
+        }
+        match troubles.len() {
+            0 => Ok(()),
+            failed if failed < of => Err(Trouble::InPart(troubles)),
+            _ => Err(troubles.swap_remove(0)),
+        }
+    }
+
+    /// Whether two keys are at one server, as far as that is known.
+    #[allow(dead_code, reason = "for the choice of a new session's handle")]
+    pub(super) fn are_together(&self, one: &[u8], other: &[u8]) -> bool {
+        match self.known_layout().as_deref() {
+            Some(Layout::Cluster(slots)) => slots.master_of(one) == slots.master_of(other),
+            Some(Layout::Single(_)) | None => true,
+        }
+    }
+
+    /// Whether the server that has a key did not answer in the last seconds.
+    #[allow(dead_code, reason = "for the choice of a new session's handle")]
+    pub(super) fn is_suffering(&self, key: &[u8]) -> bool {
+        let layout = self.known_layout();
+        let address = match layout.as_deref() {
+            Some(Layout::Cluster(slots)) => slots.master_of(key),
+            Some(Layout::Single(link)) => Some(link.address()),
+            None => None,
+        };
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        address.and_then(|address| links.get(address)).is_some_and(|link| link.is_suffering())
+    }
+
     /// Lets go of all connections and refuses what comes later.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
@@ -202,15 +304,33 @@ impl Servers {
         command: &Cmd,
         deadline: Instant,
     ) -> Result<Answer, Trouble> {
+        self.route_as(key, command, false, deadline).await
+    }
+
+    async fn route_as(
+        self: &Arc<Self>,
+        key: &[u8],
+        command: &Cmd,
+        durably: bool,
+        deadline: Instant,
+    ) -> Result<Answer, Trouble> {
         let layout = self.layout(deadline).await?;
         let mut link = self.master_of(&layout, key)?;
         let mut is_visitor = false;
         for _ in 0..=REDIRECTIONS {
-            let answer = match is_visitor {
-                false => link.send(command, deadline).await,
-                true => visit(&link, command, deadline).await,
+            let answer = match (durably, is_visitor) {
+                (false, false) => link.send(command, deadline).await,
+                (false, true) => visit(&link, command, deadline).await,
+                (true, false) => link.send_durably(vec![command.clone()], deadline).await,
+                (true, true) => {
+                    link.send_durably(vec![redis::cmd("ASKING"), command.clone()], deadline).await
+                }
             };
-            let answer = answer.inspect_err(|_| self.look_again(None))?;
+            let answer = answer.inspect_err(|trouble| {
+                if !matches!(trouble, Trouble::NotReplicated(..)) {
+                    self.look_again(None);
+                }
+            })?;
             let Err(refusal) = answer else { return Ok(answer) };
             let Some(next) = self.place(&refusal, link.address()) else {
                 if ["READONLY", "CLUSTERDOWN", "MASTERDOWN"].contains(&refusal.code.as_str()) {
@@ -346,6 +466,22 @@ impl Servers {
     }
 }
 
+/// What is known of them, in the text format of Prometheus.
+impl fmt::Display for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.knowledge.hazards, self.knowledge.clocks)?;
+        let name = "sessman_redis_server_answers";
+        head(f, name, "gauge", "0 if the server has not answered in the last seconds.")?;
+        let masters = self.known_layout().map(|layout| layout.masters()).unwrap_or_default();
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        for address in masters {
+            let suffers = links.get(&address).is_some_and(|link| link.is_suffering());
+            writeln!(f, "{name}{{server=\"{address}\"}} {}", u8::from(!suffers))?;
+        }
+        Ok(())
+    }
+}
+
 /// Sends a command to a server that a key is moving to.
 async fn visit(link: &Link, command: &Cmd, deadline: Instant) -> Result<Answer, Trouble> {
     let mut answers = link.send_all(&[&redis::cmd("ASKING"), command], deadline).await?;
@@ -369,6 +505,7 @@ mod tests {
             tls_ca_file: None,
             tls_certificate_file: None,
             tls_key_file: None,
+            wait_replicas: 0,
         };
         let servers = Servers::new(config.settings().unwrap());
         let address = |host: &str| Address { host: host.into(), port: 1 };
@@ -380,6 +517,6 @@ mod tests {
         let mut kept: Vec<String> = servers.links.lock().unwrap().keys().map(ToString::to_string).collect();
         kept.sort();
         assert_eq!(kept, ["configured:1", "stays:1"]);
-        assert!(!servers.knowledge().to_string().contains("left"));
+        assert!(!servers.to_string().contains("left"));
     }
 }

@@ -128,7 +128,13 @@ impl RedisStore {
             secret_hash.map_or(Vec::new(), |secret_hash| secret_hash.as_bytes().to_vec()),
             now.map_or(Vec::new(), |now| now.as_millis().to_string().into_bytes()),
         ];
-        let parts = match self.servers.run(&DELETE, &self.keys.session(handle), &arguments, deadline).await? {
+        let key = self.keys.session(handle);
+        let deleted = match now {
+            // What is past its time ends by itself, too.
+            Some(_) => self.servers.run(&DELETE, &key, &arguments, deadline).await?,
+            None => self.servers.run_durably(&DELETE, &key, &arguments, deadline).await?,
+        };
+        let parts = match deleted {
             Value::Int(0) => return Ok(None),
             Value::Array(parts) => parts.into_iter().map(bytes).collect::<Option<Vec<_>>>(),
             _ => None,
@@ -304,7 +310,11 @@ impl Store for RedisStore {
             text(change.metadata.as_ref().map(crate::data::Data::as_str)),
             mark,
         ];
-        match self.servers.run(&UPDATE, &key, &arguments, deadline).await? {
+        let updated = match change.secret_hash {
+            Some(_) => self.servers.run_durably(&UPDATE, &key, &arguments, deadline).await?,
+            None => self.servers.run(&UPDATE, &key, &arguments, deadline).await?,
+        };
+        match updated {
             Value::Int(0) => Ok(Updated::Missing),
             Value::Array(parts) => match &parts[..] {
                 [Value::BulkString(version)] => {
@@ -435,16 +445,12 @@ impl Store for RedisStore {
 
     async fn ping(&self) -> Result<()> {
         let turn = self.turn().await?;
-        // A write that finds nothing to write to: a replica, a login that may not write and a full memory refuse it, too.
-        let key = self.keys.ping();
-        let mut command = redis::cmd("SET");
-        command.arg(&key).arg("").arg("XX");
-        self.servers.call(&key, &command, turn.deadline).await?;
+        self.servers.ping(&self.keys.ping(), turn.deadline).await?;
         Ok(())
     }
 
     fn metrics(&self) -> String {
-        self.servers.knowledge().to_string()
+        self.servers.to_string()
     }
 
     async fn checkup(&self) -> Result<Checkup> {

@@ -34,6 +34,7 @@ fn config(server_url: &str) -> RedisConfig {
         tls_ca_file: None,
         tls_certificate_file: None,
         tls_key_file: None,
+        wait_replicas: 0,
     }
 }
 

@@ -1,10 +1,11 @@
 //! A cluster of a test's own, whose members die and hand keys over.
 
 use super::super::keys::Keys;
+use super::super::servers::deadline;
 use super::*;
 use crate::id::Handle;
 use crate::record::{Change, Record, Times};
-use crate::store::conformance::away::record;
+use crate::store::conformance::away::{freeze, record, thaw, wait_for};
 use crate::store::{Created, Expected, Store, StoreError, Updated};
 
 pub(super) struct Cluster {
@@ -55,7 +56,7 @@ pub(super) fn eventually(mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn touch(record: &Record) -> Change {
+pub(super) fn touch(record: &Record) -> Change {
     let at = record.created_at.after(Duration::from_millis(1));
     Change::touch(at, Times { reset_at: at, last_activity: at, expires_at: record.expires_at })
 }
@@ -152,4 +153,91 @@ async fn a_server_without_another_database_is_refused() {
         }
         store.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_hangs_is_named_and_takes_no_calls_of_the_others() {
+    let Some(cluster) = Cluster::start() else { return };
+    let config =
+        RedisConfig { server_url: Secret::new(cluster.members[1].address()), ..cluster.config.clone() };
+    let store = std::sync::Arc::new(RedisStore::open(&config).unwrap());
+    let now = record(0).created_at;
+    for n in 0..30 {
+        assert_eq!(store.create(record(n), now).await.unwrap(), Created::Yes);
+    }
+    store.ping().await.unwrap();
+    let (sick, well): (Vec<u8>, Vec<u8>) = (0..30).partition(|n| cluster.member_of(record(*n).handle) == 0);
+    // Hanging for less than it takes the others to notice, more calls wait for it than may be under way at once.
+    freeze(&cluster.members[0].child);
+    let waiting: Vec<_> = (0..1_200)
+        .map(|n| {
+            let (store, handle) = (store.clone(), record(sick[n % sick.len()]).handle);
+            tokio::spawn(async move { store.load(handle, now).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    for n in &well {
+        assert_eq!(store.load(record(*n).handle, now).await.unwrap().live(), Some(record(*n)));
+    }
+    assert!(!waiting.iter().all(tokio::task::JoinHandle::is_finished), "they wait, and others were served");
+    for waiting in waiting {
+        assert!(matches!(waiting.await.unwrap(), Err(StoreError::Unavailable(_))));
+    }
+    let error = store.ping().await.unwrap_err();
+    let StoreError::Partial(source) = &error else { panic!("{error:?}") };
+    let said = source.to_string();
+    assert!(said.starts_with(&cluster.members[0].address()), "{said}");
+    assert!((1..3).all(|other| !said.contains(&cluster.members[other].address())), "{said}");
+    // Who asks for what it has does not wait for it as long as the one that tries it.
+    let (handle, begun) = (record(sick[0]).handle, Instant::now());
+    let calls: Vec<_> = (0..50).map(|_| store.load(handle, now)).collect();
+    let late = futures_util::future::join_all(calls.into_iter().map(|call| async {
+        assert!(call.await.is_err());
+        begun.elapsed() > Duration::from_millis(1_000)
+    }));
+    assert!(late.await.into_iter().filter(|late| *late).count() <= 1);
+    let keys = Keys::new(&config.prefix);
+    let is_suffering = |n: u8| store.servers.is_suffering(&keys.session(record(n).handle));
+    assert!(is_suffering(sick[0]) && !is_suffering(well[0]));
+    let shown = |value: u8, n: usize| {
+        let server = cluster.members[n].address();
+        store.metrics().contains(&format!("sessman_redis_server_answers{{server=\"{server}\"}} {value}"))
+    };
+    assert!(shown(0, 0) && shown(1, 1) && shown(1, 2), "{}", store.metrics());
+
+    thaw(&cluster.members[0].child);
+    wait_for(&*store).await;
+    assert!(!is_suffering(sick[0]) && shown(1, 0));
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_for_members_that_answer_have_their_answers() {
+    let Some(mut cluster) = Cluster::start() else { return };
+    let config =
+        RedisConfig { server_url: Secret::new(cluster.members[1].address()), ..cluster.config.clone() };
+    let store = RedisStore::open(&config).unwrap();
+    let now = record(0).created_at;
+    for n in 0..30 {
+        assert_eq!(store.create(record(n), now).await.unwrap(), Created::Yes);
+    }
+    let lost: Vec<u8> = (0..30).filter(|n| cluster.member_of(record(*n).handle) == 0).collect();
+    cluster.members[0].kill();
+    let keys = Keys::new(&config.prefix);
+    let get = |n: u8| {
+        let key = keys.session(record(n).handle);
+        let mut command = redis::cmd("GET");
+        command.arg(&key);
+        (key, command)
+    };
+    let commands: Vec<_> = (0..30).map(get).collect();
+    let answers = store.servers.call_each_apart(&commands, deadline()).await.unwrap();
+    for (n, answer) in (0..30).zip(answers) {
+        assert_eq!(answer.is_err(), lost.contains(&n), "{n}: {answer:?}");
+        assert_eq!(
+            store.servers.are_together(&commands[usize::from(n)].0, &commands[usize::from(lost[0])].0),
+            lost.contains(&n)
+        );
+    }
+    store.close().await;
 }

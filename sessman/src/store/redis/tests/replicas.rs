@@ -1,12 +1,16 @@
 //! Replicas are not read, as what they have may be old; what is no server of sessions says what to write instead.
 
 use std::fs;
+use std::sync::Arc;
 
-use super::members::{Cluster, SETTINGS, eventually};
-use super::server::create;
+use super::super::keys::Keys;
+use super::members::{Cluster, SETTINGS, eventually, touch};
+use super::server::{create, text};
 use super::*;
-use crate::store::conformance::away::{freeze, record, wait_for};
-use crate::store::{Store, StoreError};
+use crate::id::SecretHash;
+use crate::record::Change;
+use crate::store::conformance::away::{freeze, record, thaw, wait_for};
+use crate::store::{Expected, Store, StoreError, Updated};
 
 /// Why the store is not available.
 fn cause(error: &StoreError) -> String {
@@ -108,7 +112,7 @@ async fn a_member_of_a_cluster_that_became_a_replica_is_not_read() {
     let other = other.unwrap();
     assert!(other.delete(record(moved[0]).handle, None).await.unwrap());
     other.close().await;
-    crate::store::conformance::away::thaw(&cluster.members[0].child);
+    thaw(&cluster.members[0].child);
     assert_eq!(store.load(record(moved[0]).handle, now).await.unwrap().live(), None);
     for n in &moved[1..] {
         assert_eq!(store.load(record(*n).handle, now).await.unwrap().live(), Some(record(*n)));
@@ -171,4 +175,119 @@ async fn whatever_goes_wrong_the_server_is_named() {
 
 fn server_address(config: &RedisConfig) -> String {
     config.server_url.expose().to_owned()
+}
+
+/// A master and a replica of it, and a store that waits for the replica.
+fn replicated() -> Option<(Server, Server, RedisConfig)> {
+    let master = Server::start(&[])?;
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &master.port.to_string()])?;
+    eventually(|| replica.cli(&["INFO", "replication"]).contains("master_link_status:up"));
+    let config = RedisConfig { wait_replicas: 1, ..master.config() };
+    Some((master, replica, config))
+}
+
+/// How often a command was executed.
+fn executed(server: &Server, command: &str) -> u32 {
+    let stats = server.cli(&["INFO", "commandstats"]);
+    let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_and_a_new_id_are_answered_once_a_replica_has_them() {
+    let Some((master, replica, config)) = replicated() else { return };
+    let store = RedisStore::open(&config).unwrap();
+    for n in 0..20 {
+        let one = record(n);
+        create(&store, &one).await;
+        let secret_hash = SecretHash::from([n; 32]);
+        let change = Change { secret_hash: Some(secret_hash), ..touch(&one) };
+        let updated = store.update(one.handle, Expected::holder(one.secret_hash), &change).await.unwrap();
+        assert!(matches!(updated, Updated::Done(_)));
+        assert!(store.delete(one.handle, Some(secret_hash)).await.unwrap());
+        let key = text(Keys::new(&config.prefix).session(one.handle));
+        assert_eq!(replica.cli(&["EXISTS", &key]), "0", "an answered end is on the replica");
+    }
+    assert!(executed(&master, "wait") >= 40);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_replica_has_is_done_and_says_so_and_holds_up_nobody_else() {
+    let Some((_master, replica, config)) = replicated() else { return };
+    let store = Arc::new(RedisStore::open(&config).unwrap());
+    let now = record(0).created_at;
+    for n in 0..50 {
+        create(&store, &record(n)).await;
+    }
+    freeze(&replica.child);
+    let begun = Instant::now();
+    let ends: Vec<_> = (0..40)
+        .map(|n| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.delete(record(n).handle, None).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    for n in 40..50 {
+        assert_eq!(store.load(record(n).handle, now).await.unwrap().live(), Some(record(n)));
+        let (one, change) = (record(n), touch(&record(n)));
+        let updated = store.update(one.handle, Expected::holder(one.secret_hash), &change).await;
+        assert!(matches!(updated.unwrap(), Updated::Done(_)));
+    }
+    assert!(ends.iter().all(|end| !end.is_finished()), "they wait for the replica, the others did not");
+    for end in ends {
+        let error = end.await.unwrap().unwrap_err();
+        let StoreError::NotReplicated(source) = &error else { panic!("{error:?}") };
+        assert!(source.to_string().contains("0 of 1 replicas"), "{source}");
+    }
+    assert!(begun.elapsed() < super::super::servers::CALL_LIMIT);
+    for n in 0..40 {
+        assert_eq!(store.load(record(n).handle, now).await.unwrap().live(), None, "it is done");
+    }
+    // Doing it again does not make it more than it is.
+    assert!(matches!(store.delete(record(0).handle, None).await, Err(StoreError::NotReplicated(_))));
+    thaw(&replica.child);
+    eventually(|| replica.cli(&["INFO", "replication"]).contains("master_link_status:up"));
+    assert!(store.delete(record(49).handle, None).await.unwrap());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_login_that_may_not_wait_says_so() {
+    let Some((master, _replica, config)) = replicated() else { return };
+    assert_eq!(master.cli(&["ACL", "SETUSER", "ada", "on", ">p", "~*", "+@all", "-wait"]), "OK");
+    let login = |config: RedisConfig| RedisConfig {
+        username: Some("ada".into()),
+        password: Some(Secret::new("p")),
+        ..config
+    };
+    let store = RedisStore::open(&login(config)).unwrap();
+    create(&store, &record(1)).await;
+    let error = store.delete(record(1).handle, None).await.unwrap_err();
+    assert!(cause(&error).contains("allow the user WAIT"), "{error:?}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_master_whose_replicas_need_not_be_there_is_warned_of() {
+    let Some((master, _replica, config)) = replicated() else { return };
+    let shows = async |line: &str| {
+        let store = RedisStore::open(&config).unwrap();
+        wait_for(&store).await;
+        // It is asked by a task of its own.
+        let started = Instant::now();
+        while !store.metrics().contains(line) {
+            assert!(started.elapsed() < Duration::from_secs(60), "{}", store.metrics());
+            store.ping().await.unwrap();
+        }
+        store.close().await;
+    };
+    shows(r#"sessman_redis_hazards{hazard="answers_alone"} 1"#).await;
+    assert_eq!(master.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]), "OK");
+    shows(r#"sessman_redis_hazards{hazard="no_append_only_file"} 1"#).await;
+    assert_eq!(
+        super::super::hazards::found_in(&master.cli(&["INFO"])),
+        [super::super::hazards::Hazard::NoAppendOnlyFile]
+    );
 }
