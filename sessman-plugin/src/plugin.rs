@@ -106,6 +106,8 @@ impl Plugin for Sessman {
         };
         match service.run(service.sessions.ping()).await {
             Ok(()) => Health::Ready,
+            // Without it, nobody would be served for those that cannot be.
+            Err(error @ StoreError::Partial(_)) => Health::ReadyInPart(with_sources(&error)),
             Err(error) => Health::NotReady(with_sources(&error)),
         }
     }

@@ -250,12 +250,18 @@ pub struct Listing<'a> {
     pub limit: usize,
 }
 
-/// Why a store did not do what it was asked. Whether a write that ended so took place is unknown.
+/// Why a store did not do what it was asked. Unless said otherwise, whether a write that ended so took place is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It could not be reached, or not in time; the next call may go well.
     #[error("the session store is not available")]
     Unavailable(#[source] Box<dyn StdError + Send + Sync>),
+    /// One of several servers could not be reached, and the others can be used.
+    #[error("a part of the session store is not available")]
+    Partial(#[source] Box<dyn StdError + Send + Sync>),
+    /// The write was made, and too few replicas have it: a failover may undo it.
+    #[error("done, but not yet on as many replicas as wait_replicas asks for")]
+    NotReplicated(#[source] Box<dyn StdError + Send + Sync>),
     /// It is bounded and full of live sessions.
     #[error("the session store is full")]
     Full,
@@ -380,7 +386,8 @@ pub trait Store: Send + Sync {
     /// Deletes every record and forgets every claim; the number of records.
     async fn clear(&self) -> Result<u64>;
 
-    /// Whether the store can be reached, and sessions can be created, changed and deleted in it.
+    /// Whether the store can be reached, and sessions can be created, changed and deleted in it: in all of it, or with
+    /// [`StoreError::Partial`] in some of it.
     async fn ping(&self) -> Result<()>;
 
     /// What it counts of its own, in the text format of Prometheus.

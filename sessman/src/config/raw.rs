@@ -66,6 +66,12 @@ pub struct RawConfig {
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     pub tls_key_file: Option<String>,
+    /// Redis: how many replicas must have it before the end of a session, or its new id, is answered; with fewer within
+    /// 700 ms the answer is 503, although it is done. See docs/stores.md.
+    ///
+    /// Default: 0.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub wait_replicas: Option<u8>,
     /// SQLite: the file; a relative path begins in the state folder.
     ///
     /// Default: `<instance>.db`.

@@ -5,6 +5,7 @@ mod incarnation;
 mod late;
 mod limits;
 mod many;
+mod outage;
 mod slow;
 mod unread;
 mod unsure;

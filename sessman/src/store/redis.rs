@@ -2,14 +2,15 @@
 //!
 //! - [`RedisConfig`]: where the servers are and who logs in; `server_url`: what is written of that
 //! - [`RedisStore`]: the store
-//! - `link`: the connection to one server, made when first needed; `wire`: commands and answers on it, for all calls;
-//!   `reply`: how answers are read; `stream`: the bytes below, TLS included
+//! - `link`: the way to one server; `line`: a connection that is made when first needed; `greeting`: what is said first on it;
+//!   `wire`: commands and answers on it, for all calls; `reply`: how answers are read; `stream`: the bytes below, TLS included
+//! - `durable`: writes that are answered once replicas have them
 //! - `servers`: which server has a key, and what to do when it has it no more; `slots`: the map of a cluster
 //! - `keys`: the names of the keys; `layout`: a record as one value; `scripts`: what is done in one atomic step
 //! - `users`: the names of a user's sessions; `index`: those of all; `places`: a user's places
 //! - `reading`: several records at a time; `listing`: pages and counts; `deletion`: records and then their names
 //! - `sweep`: what looks at every key; `tidying`: what is put in order, a share at a time
-//! - `hazards`: settings of a server that lose sessions
+//! - `hazards`: settings of a server that lose sessions; `clocks`: how far its clock differs
 //! - `checkup`, `shell`: for administrators
 //! - `failure`: the servers' errors without what must not be shown
 //!
@@ -32,13 +33,17 @@
 //! not execute it.
 
 mod checkup;
+mod clocks;
 mod config;
 mod deletion;
+mod durable;
 mod failure;
+mod greeting;
 mod hazards;
 mod index;
 mod keys;
 mod layout;
+mod line;
 mod link;
 mod listing;
 mod places;

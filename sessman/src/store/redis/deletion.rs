@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
+use futures_util::future::join_all;
 use redis::{Cmd, Value};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -54,7 +55,9 @@ impl Leftovers {
     /// comes later on the same connection: the very same session may be written again, as when it is restored.
     async fn take_away(&self, taking: impl Future<Output = ()> + Send + 'static) {
         let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() else {
-            tracing::debug!("the names of sessions that ended stay for a while: too many are being taken away");
+            tracing::debug!(
+                "the names of sessions that ended stay for a while: too many are being taken away"
+            );
             return;
         };
         let mut taking = Box::pin(taking);
@@ -109,16 +112,28 @@ impl RedisStore {
         first_deadline: Instant,
     ) -> Deletion {
         let mut deletion = Deletion { deleted: Vec::new(), is_any_refused: false, done: Ok(()) };
+        // What is past its time ends by itself, too.
+        let durably = now.is_none() && self.servers.waits_for_replicas();
         if let [target] = targets {
-            let key = self.keys.session(target.handle);
-            let answer = self.servers.run(&DELETE, &key, &conditions(target, now), first_deadline).await;
+            let answer = self.delete_one(target, now, durably, first_deadline).await;
             deletion.heed(target.handle, answer);
             return deletion;
         }
         for slice in targets.chunks(SLICE) {
-            let calls = slice
-                .iter()
-                .map(|target| (self.keys.session(target.handle), conditions(target, now).into()));
+            if durably {
+                // They gather, and one `WAIT` serves for all of them.
+                let deadline = deadline();
+                let deleting = slice.iter().map(|target| self.delete_one(target, now, true, deadline));
+                for (target, answer) in slice.iter().zip(join_all(deleting).await) {
+                    deletion.heed(target.handle, answer);
+                }
+                if deletion.done.is_err() {
+                    break;
+                }
+                continue;
+            }
+            let calls =
+                slice.iter().map(|target| (self.keys.session(target.handle), conditions(target, now).into()));
             let calls: Vec<(Vec<u8>, Vec<Vec<u8>>)> = calls.collect();
             match self.servers.run_each(&DELETE, &calls, deadline()).await {
                 Ok(answers) => slice
@@ -133,6 +148,20 @@ impl RedisStore {
             }
         }
         deletion
+    }
+
+    async fn delete_one(
+        &self,
+        target: &Target,
+        now: Option<Timestamp>,
+        durably: bool,
+        deadline: Instant,
+    ) -> std::result::Result<Value, Trouble> {
+        let (key, conditions) = (self.keys.session(target.handle), conditions(target, now));
+        match durably {
+            true => self.servers.run_durably(&DELETE, &key, &conditions, deadline).await,
+            false => self.servers.run(&DELETE, &key, &conditions, deadline).await,
+        }
     }
 
     /// Takes away the names of records that were deleted.
@@ -208,7 +237,9 @@ async fn take_names(servers: &Arc<Servers>, keys: &Keys, deleted: &[Deleted], no
         .collect();
     for slice in commands.chunks(SLICE) {
         match servers.call_each_apart(slice, deadline()).await {
-            Ok(answers) => report(answers.into_iter().find_map(std::result::Result::err).map(StoreError::from)),
+            Ok(answers) => {
+                report(answers.into_iter().find_map(std::result::Result::err).map(StoreError::from))
+            }
             Err(trouble) => report(Some(trouble.into())),
         }
     }

@@ -57,7 +57,8 @@ impl<'a> Walk<'a> {
     pub(super) fn new(servers: &'a Arc<Servers>, keys: &'a Keys, after: Option<Handle>) -> Self {
         let part = after.map_or(0, |after| usize::from(after.as_bytes()[0]));
         // Behind every name that the handle can have.
-        let after_names = |after: Handle| Name { handle: after, mark: Mark::from([0xFF; Mark::BYTES]) }.to_bytes();
+        let after_names =
+            |after: Handle| Name { handle: after, mark: Mark::from([0xFF; Mark::BYTES]) }.to_bytes();
         let after = after.map(after_names).unwrap_or_default();
         Self { servers, keys, part, after, width: 1, last: None }
     }

@@ -4,6 +4,7 @@
 //! that answers is asked, and whoever does not have a key (any more) says who has.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -14,12 +15,12 @@ use tokio::time::{Instant, sleep};
 
 use super::config::Settings;
 use super::failure::{Refusal, Trouble};
-use super::hazards::Hazards;
-use super::link::Link;
+use super::link::{Knowledge, Link};
 use super::reply::Answer;
 use super::scripts::Step;
 use super::server_url::Address;
 use super::slots::Slots;
+use crate::metrics::head;
 
 /// A call that has no answer by then has failed. Below the two seconds that the engine waits, so that a call ends with
 /// the reason.
@@ -34,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Servers of one `server_url`.
 pub(super) struct Servers {
     settings: Arc<Settings>,
-    hazards: Arc<Hazards>,
+    knowledge: Arc<Knowledge>,
     links: Mutex<HashMap<Address, Arc<Link>>>,
     /// `None` until one of them has answered.
     layout: RwLock<Option<Arc<Layout>>>,
@@ -68,7 +69,7 @@ impl Servers {
     pub(super) fn new(settings: Settings) -> Arc<Self> {
         Arc::new(Self {
             settings: Arc::new(settings),
-            hazards: Arc::default(),
+            knowledge: Arc::default(),
             links: Mutex::default(),
             layout: RwLock::default(),
             finding: tokio::sync::Mutex::default(),
@@ -77,9 +78,9 @@ impl Servers {
         })
     }
 
-    /// Settings of theirs that lose sessions.
-    pub(super) fn hazards(&self) -> &Hazards {
-        &self.hazards
+    /// What is known of them beside their answers.
+    pub(super) fn knowledge(&self) -> &Knowledge {
+        &self.knowledge
     }
 
     /// Sends a command about one key to the server that has it.
@@ -100,14 +101,42 @@ impl Servers {
         arguments: &[A],
         deadline: Instant,
     ) -> Result<Value, Trouble> {
-        match self.route(key, &step.by_hash(key, arguments), deadline).await? {
-            Ok(value) => Ok(value),
+        self.run_as(step, key, arguments, false, deadline).await
+    }
+
+    /// As [`run`](Self::run), for what must not be undone by a failover: answered once as many replicas have it as the
+    /// settings say. With [`Trouble::NotReplicated`] it is done all the same.
+    pub(super) async fn run_durably<A: AsRef<[u8]>>(
+        self: &Arc<Self>,
+        step: &Step,
+        key: &[u8],
+        arguments: &[A],
+        deadline: Instant,
+    ) -> Result<Value, Trouble> {
+        self.run_as(step, key, arguments, self.waits_for_replicas(), deadline).await
+    }
+
+    /// Whether writes can wait for replicas.
+    pub(super) fn waits_for_replicas(&self) -> bool {
+        self.settings.wait_replicas > 0
+    }
+
+    async fn run_as<A: AsRef<[u8]>>(
+        self: &Arc<Self>,
+        step: &Step,
+        key: &[u8],
+        arguments: &[A],
+        durably: bool,
+        deadline: Instant,
+    ) -> Result<Value, Trouble> {
+        let answer = match self.route_as(key, &step.by_hash(key, arguments), durably, deadline).await? {
             // It was started anew, or is new in the cluster.
             Err(refusal) if refusal.code == "NOSCRIPT" => {
-                self.call(key, &step.in_full(key, arguments), deadline).await
+                self.route_as(key, &step.in_full(key, arguments), durably, deadline).await?
             }
-            Err(refusal) => Err(refusal.into()),
-        }
+            answer => answer,
+        };
+        answer.map_err(Trouble::from)
     }
 
     /// Sends a command a key, each to the server that has it, many at once. The answers are in their order; who can use some
@@ -222,6 +251,56 @@ impl Servers {
         Ok(self.layout(deadline).await?.masters().iter().map(|address| self.link(address)).collect())
     }
 
+    /// Whether each server can be reached and written to, by keys that begin with `prefix` and are never there.
+    pub(super) async fn ping(self: &Arc<Self>, prefix: &[u8], deadline: Instant) -> Result<(), Trouble> {
+        let layout = self.layout(deadline).await?;
+        let keys = match &*layout {
+            Layout::Single(_) => vec![prefix.to_vec()],
+            Layout::Cluster(slots) => slots.a_key_of_each(prefix),
+        };
+        // A write that finds nothing to write to: a replica, a login that may not write and a full memory refuse it, too.
+        let write = |key: Vec<u8>| {
+            let mut command = redis::cmd("SET");
+            command.arg(&key).arg("").arg("XX");
+            (key, command)
+        };
+        let commands: Vec<(Vec<u8>, Cmd)> = keys.into_iter().map(write).collect();
+        let answers = self.call_each_apart(&commands, deadline).await?;
+        let of = answers.len();
+        let mut troubles: Vec<Trouble> = answers.into_iter().filter_map(Result::err).collect();
+        if let Layout::Cluster(slots) = &*layout
+            && slots.without_master() > 0
+        {
+            self.look_again(None);
+            troubles.push(Trouble::Uncovered(slots.without_master()));
+        }
+        match troubles.len() {
+            0 => Ok(()),
+            failed if failed < of => Err(Trouble::InPart(troubles)),
+            _ => Err(troubles.swap_remove(0)),
+        }
+    }
+
+    /// Whether two keys are at one server, as far as that is known.
+    pub(super) fn are_together(&self, one: &[u8], other: &[u8]) -> bool {
+        match self.known_layout().as_deref() {
+            Some(Layout::Cluster(slots)) => slots.master_of(one) == slots.master_of(other),
+            Some(Layout::Single(_)) | None => true,
+        }
+    }
+
+    /// Whether the server that has a key did not answer in the last seconds.
+    pub(super) fn is_suffering(&self, key: &[u8]) -> bool {
+        let layout = self.known_layout();
+        let address = match layout.as_deref() {
+            Some(Layout::Cluster(slots)) => slots.master_of(key),
+            Some(Layout::Single(link)) => Some(link.address()),
+            None => None,
+        };
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        address.and_then(|address| links.get(address)).is_some_and(|link| link.is_suffering())
+    }
+
     /// Lets go of all connections and refuses what comes later.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
@@ -249,15 +328,33 @@ impl Servers {
         command: &Cmd,
         deadline: Instant,
     ) -> Result<Answer, Trouble> {
+        self.route_as(key, command, false, deadline).await
+    }
+
+    async fn route_as(
+        self: &Arc<Self>,
+        key: &[u8],
+        command: &Cmd,
+        durably: bool,
+        deadline: Instant,
+    ) -> Result<Answer, Trouble> {
         let layout = self.layout(deadline).await?;
         let mut link = self.master_of(&layout, key)?;
         let mut is_visitor = false;
         for _ in 0..=REDIRECTIONS {
-            let answer = match is_visitor {
-                false => link.send(command, deadline).await,
-                true => visit(&link, command, deadline).await,
+            let answer = match (durably, is_visitor) {
+                (false, false) => link.send(command, deadline).await,
+                (false, true) => visit(&link, command, deadline).await,
+                (true, false) => link.send_durably(vec![command.clone()], deadline).await,
+                (true, true) => {
+                    link.send_durably(vec![redis::cmd("ASKING"), command.clone()], deadline).await
+                }
             };
-            let answer = answer.inspect_err(|_| self.look_again(None))?;
+            let answer = answer.inspect_err(|trouble| {
+                if !matches!(trouble, Trouble::NotReplicated(..)) {
+                    self.look_again(None);
+                }
+            })?;
             let Err(refusal) = answer else { return Ok(answer) };
             let Some(next) = self.place(&refusal, link.address()) else {
                 if ["READONLY", "CLUSTERDOWN", "MASTERDOWN"].contains(&refusal.code.as_str()) {
@@ -286,7 +383,7 @@ impl Servers {
         if let Some(link) = links.get(address) {
             return Arc::clone(link);
         }
-        let link = Link::new(address.clone(), Arc::clone(&self.settings), Arc::clone(&self.hazards));
+        let link = Link::new(address.clone(), Arc::clone(&self.settings), Arc::clone(&self.knowledge));
         Arc::clone(links.entry(address.clone()).or_insert(Arc::new(link)))
     }
 
@@ -305,7 +402,10 @@ impl Servers {
             }
         };
         let found = tokio::time::timeout_at(deadline, finding).await;
-        found.unwrap_or(Err(Trouble::TimedOut(CALL_LIMIT)))
+        found.unwrap_or_else(|_| {
+            let servers: Vec<String> = self.settings.servers.iter().map(ToString::to_string).collect();
+            Err(Trouble::TimedOut(servers.join(", "), CALL_LIMIT))
+        })
     }
 
     fn known_layout(&self) -> Option<Arc<Layout>> {
@@ -323,12 +423,29 @@ impl Servers {
                 Ok(layout) => {
                     let layout = Arc::new(layout);
                     *self.layout.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&layout));
+                    self.keep_only(&layout);
                     return Ok(layout);
                 }
                 Err(trouble) => last = trouble,
             }
         }
         Err(last)
+    }
+
+    /// Lets go of connections to servers that are of the cluster no more.
+    fn keep_only(&self, layout: &Layout) {
+        let mut kept = layout.masters();
+        self.knowledge.hazards.retain(&kept);
+        self.knowledge.clocks.retain(&kept);
+        kept.extend(self.settings.servers.iter().cloned());
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|address, link| {
+            let is_kept = kept.contains(address);
+            if !is_kept {
+                link.close();
+            }
+            is_kept
+        });
     }
 
     async fn ask(&self, address: &Address, deadline: Instant) -> Result<Layout, Trouble> {
@@ -373,8 +490,57 @@ impl Servers {
     }
 }
 
+/// What is known of them, in the text format of Prometheus.
+impl fmt::Display for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.knowledge.hazards, self.knowledge.clocks)?;
+        let name = "sessman_redis_server_answers";
+        head(f, name, "gauge", "0 if the server has not answered in the last seconds.")?;
+        let masters = self.known_layout().map(|layout| layout.masters()).unwrap_or_default();
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        for address in masters {
+            let suffers = links.get(&address).is_some_and(|link| link.is_suffering());
+            writeln!(f, "{name}{{server=\"{address}\"}} {}", u8::from(!suffers))?;
+        }
+        Ok(())
+    }
+}
+
 /// Sends a command to a server that a key is moving to.
 async fn visit(link: &Link, command: &Cmd, deadline: Instant) -> Result<Answer, Trouble> {
     let mut answers = link.send_all(&[&redis::cmd("ASKING"), command], deadline).await?;
     answers.pop().ok_or(Trouble::NoMaster)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RedisConfig;
+    use super::*;
+    use crate::secret::Secret;
+
+    #[test]
+    fn connections_to_servers_that_left_the_cluster_are_let_go_of() {
+        let config = RedisConfig {
+            server_url: Secret::new("configured:1"),
+            username: None,
+            password: None,
+            database: None,
+            prefix: "sessman".into(),
+            tls_ca_file: None,
+            tls_certificate_file: None,
+            tls_key_file: None,
+            wait_replicas: 0,
+        };
+        let servers = Servers::new(config.settings().unwrap());
+        let address = |host: &str| Address { host: host.into(), port: 1 };
+        for host in ["configured", "stays", "left"] {
+            servers.link(&address(host));
+        }
+        servers.knowledge.clocks.learn(&address("left"), Some(5_000));
+        servers.keep_only(&Layout::Cluster(Slots::of(vec![(0, 16_383, address("stays"))])));
+        let mut kept: Vec<String> = servers.links.lock().unwrap().keys().map(ToString::to_string).collect();
+        kept.sort();
+        assert_eq!(kept, ["configured:1", "stays:1"]);
+        assert!(!servers.to_string().contains("left"));
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::{Cmd, Value};
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::checkup;
 use super::config::RedisConfig;
@@ -27,16 +27,16 @@ use crate::data::Data;
 use crate::id::Handle;
 use crate::record::{Change, Outline, Record, Summary};
 use crate::store::{
-    Checkup, Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, Page, PlacesPage, Purged, Result, Store,
-    StoreError, Target, Unless, Updated,
+    Checkup, Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, Page, PlacesPage, Purged, Result,
+    Store, StoreError, Target, Unless, Updated,
 };
 use crate::time::Timestamp;
 
 /// The servers remove a record so much later than it ends.
 const LAG: Duration = Duration::from_secs(60);
 
-/// Calls under way at once; what waits for a server that hangs stays bounded.
-const MAX_CALLS: u32 = 1_024;
+/// Calls under way at once, which `close` waits for: as many as there can be. What is bounded is how many wait for one server.
+const MAX_CALLS: u32 = 1 << 28;
 
 /// Bytes of the name by which a process has the lease of the clean-up.
 const NAME_BYTES: usize = 16;
@@ -97,15 +97,8 @@ impl RedisStore {
     }
 
     pub(super) async fn turn(&self) -> Result<Turn<'_>> {
-        let deadline = deadline();
-        let permit = match self.calls.try_acquire() {
-            Ok(permit) => Ok(permit),
-            // Only what has to wait needs a timer.
-            Err(_) => {
-                timeout_at(deadline, self.calls.acquire()).await.map_err(|_| Trouble::TimedOut(CALL_LIMIT))?
-            }
-        };
-        Ok(Turn { deadline, _permit: permit.map_err(|_| Trouble::Closed)? })
+        let permit = self.calls.try_acquire().map_err(|_| Trouble::Closed)?;
+        Ok(Turn { deadline: deadline(), _permit: permit })
     }
 
     fn saw(&self, now: Timestamp) {
@@ -231,6 +224,11 @@ impl Store for RedisStore {
         }
     }
 
+    fn suits(&self, handle: Handle) -> bool {
+        let (session, index) = (self.keys.session(handle), self.keys.index(handle.as_bytes()[0]));
+        self.servers.are_together(&session, &index) && !self.servers.is_suffering(&session)
+    }
+
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
         self.saw(now);
         let turn = self.turn().await?;
@@ -269,7 +267,12 @@ impl Store for RedisStore {
             layout::tail(*mac),
         ];
         let key = self.keys.session(read.handle);
-        let parts = match self.servers.run(&UPDATE, &key, &arguments, deadline).await? {
+        let updated = match secret_hash {
+            // The old id must not come back with a failover.
+            Some(_) => self.servers.run_durably(&UPDATE, &key, &arguments, deadline).await?,
+            None => self.servers.run(&UPDATE, &key, &arguments, deadline).await?,
+        };
+        let parts = match updated {
             Value::Int(0) => return Ok(Updated::Missing),
             Value::Array(parts) => parts,
             _ => return Err(unexpected()),
@@ -319,7 +322,12 @@ impl Store for RedisStore {
         self.page(listing, now).await
     }
 
-    async fn records(&self, after: Option<Handle>, limit: usize, now: Timestamp) -> Result<Page<Arc<Record>>> {
+    async fn records(
+        &self,
+        after: Option<Handle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<Arc<Record>>> {
         self.saw(now);
         self.list_all(after, limit.max(1), now).await
     }
@@ -403,16 +411,12 @@ impl Store for RedisStore {
 
     async fn ping(&self) -> Result<()> {
         let turn = self.turn().await?;
-        // A write that finds nothing to write to: a replica, a login that may not write and a full memory refuse it, too.
-        let key = self.keys.ping();
-        let mut command = redis::cmd("SET");
-        command.arg(&key).arg("").arg("XX");
-        self.servers.call(&key, &command, turn.deadline).await?;
+        self.servers.ping(&self.keys.ping(), turn.deadline).await?;
         Ok(())
     }
 
     fn metrics(&self) -> String {
-        self.servers.hazards().to_string()
+        self.servers.to_string()
     }
 
     async fn checkup(&self) -> Result<Checkup> {

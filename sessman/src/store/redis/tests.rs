@@ -9,6 +9,7 @@ mod log;
 mod members;
 mod outage;
 mod places;
+mod replicas;
 mod server;
 mod tidying;
 mod valkey;
@@ -26,8 +27,8 @@ use super::{RedisConfig, RedisStore};
 use crate::mark::Mark;
 use crate::record::Record;
 use crate::secret::Secret;
-use crate::store::{Store as _, Target};
 use crate::store::conformance::{Fixture, away, conformance_tests, skip};
+use crate::store::{Store as _, Target};
 
 fn config(server_url: &str) -> RedisConfig {
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -41,6 +42,7 @@ fn config(server_url: &str) -> RedisConfig {
         tls_ca_file: None,
         tls_certificate_file: None,
         tls_key_file: None,
+        wait_replicas: 0,
     }
 }
 

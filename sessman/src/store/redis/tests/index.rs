@@ -83,8 +83,7 @@ async fn a_session_whose_handle_others_had_before_is_listed_and_counted_once() {
     let keys = Keys::new(&config.prefix);
     let one = record(1);
     create(&store, &one).await;
-    let marks =
-        (0..700).map(|n| Mark::new(one.created_at.before(Duration::from_secs(600 + n))));
+    let marks = (0..700).map(|n| Mark::new(one.created_at.before(Duration::from_secs(600 + n))));
     add_names(&server, &keys, marks.map(|mark| Name { handle: one.handle, mark }));
     assert_eq!(pages(&store, 1, one.created_at).await, (1, vec![one.handle]));
     assert_eq!(store.counts(one.created_at, &[]).await.unwrap().active, 1);

@@ -1,24 +1,24 @@
 //! A cluster of a test's own, whose members die and hand keys over.
 
 use super::super::keys::Keys;
-use super::super::servers::CALL_LIMIT;
+use super::super::servers::{CALL_LIMIT, deadline};
 use super::*;
 use crate::id::Handle;
-use crate::record::{Change, Times};
-use crate::store::conformance::away::{freeze, thaw};
+use crate::record::{Change, Record, Times};
+use crate::store::conformance::away::{freeze, record, thaw, wait_for};
 use crate::store::{Claim, Claimed, Created, Store, StoreError, Unless, Updated};
 
-struct Cluster {
-    members: Vec<Server>,
-    config: RedisConfig,
+pub(super) struct Cluster {
+    pub(super) members: Vec<Server>,
+    pub(super) config: RedisConfig,
 }
 
-const SETTINGS: &[&str] =
+pub(super) const SETTINGS: &[&str] =
     &["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"];
 
 impl Cluster {
     /// Starts three masters; the store is told of one of them.
-    fn start() -> Option<Self> {
+    pub(super) fn start() -> Option<Self> {
         let mut members = Vec::new();
         for _ in 0..3 {
             // Nothing else is known to be free, so far above the port of the server itself.
@@ -43,14 +43,22 @@ impl Cluster {
     }
 
     /// Which member has a session.
-    fn member_of(&self, handle: Handle) -> usize {
+    pub(super) fn member_of(&self, handle: Handle) -> usize {
         let key = self.key(handle);
         let mut has = self.members.iter().map(|member| member.cli(&["EXISTS", &key]) == "1");
         has.position(|has| has).unwrap()
     }
 }
 
-fn touch(record: &Record) -> Change {
+pub(super) fn eventually(mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(60), "never");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+pub(super) fn touch(record: &Record) -> Change {
     let at = record.created_at.after(Duration::from_millis(1));
     Change::touch(at, Times { reset_at: at, last_activity: at, expires_at: record.expires_at })
 }
@@ -197,9 +205,8 @@ async fn an_end_is_answered_though_the_member_that_has_its_names_hangs() {
         assert_eq!(store.create(record.clone(), record.created_at).await.unwrap(), Created::Yes);
     }
     let Homes { session, index, names } = cluster.homes(one);
-    let other = records.iter().find(|other| {
-        other.handle != one.handle && cluster.homes(other).session == session
-    });
+    let other =
+        records.iter().find(|other| other.handle != one.handle && cluster.homes(other).session == session);
     let other = other.expect("another one is at the same member");
     for (record, frozen) in [(one, index), (other, names)] {
         freeze(&cluster.members[frozen].child);
@@ -232,11 +239,70 @@ async fn a_new_session_goes_together_with_the_names_that_its_member_has() {
     // The connection is made, and the scripts are there.
     store.load(one.handle, one.created_at).await.unwrap();
     // Members speak with each other on connections that are not counted; asking is.
-    let asking = { let before = reads(); reads() - before };
+    let asking = {
+        let before = reads();
+        reads() - before
+    };
     let before = reads();
     assert_eq!(store.create(one.clone(), one.created_at).await.unwrap(), Created::Yes);
     assert_eq!(reads() - before, asking + 1, "one piece, read once");
     assert_eq!(store.load(one.handle, one.created_at).await.unwrap().live(), Some(one));
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_hangs_is_named_and_takes_no_calls_of_the_others() {
+    let Some(cluster) = Cluster::start() else { return };
+    let config =
+        RedisConfig { server_url: Secret::new(cluster.members[1].address()), ..cluster.config.clone() };
+    let store = Arc::new(RedisStore::open(&config).unwrap());
+    let now = record(0).created_at;
+    for n in 0..30 {
+        assert_eq!(store.create(record(n), now).await.unwrap(), Created::Yes);
+    }
+    store.ping().await.unwrap();
+    let (sick, well): (Vec<u8>, Vec<u8>) = (0..30).partition(|n| cluster.member_of(record(*n).handle) == 0);
+    // Hanging for less than it takes the others to notice, more calls wait for it than may be under way at once.
+    freeze(&cluster.members[0].child);
+    let waiting: Vec<_> = (0..1_200)
+        .map(|n| {
+            let (store, handle) = (store.clone(), record(sick[n % sick.len()]).handle);
+            tokio::spawn(async move { store.load(handle, now).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    for n in &well {
+        assert_eq!(store.load(record(*n).handle, now).await.unwrap().live(), Some(record(*n)));
+    }
+    assert!(!waiting.iter().all(tokio::task::JoinHandle::is_finished), "they wait, and others were served");
+    for waiting in waiting {
+        assert!(matches!(waiting.await.unwrap(), Err(StoreError::Unavailable(_))));
+    }
+    let error = store.ping().await.unwrap_err();
+    let StoreError::Partial(source) = &error else { panic!("{error:?}") };
+    let said = source.to_string();
+    assert!(said.starts_with(&cluster.members[0].address()), "{said}");
+    assert!((1..3).all(|other| !said.contains(&cluster.members[other].address())), "{said}");
+    // Who asks for what it has does not wait for it as long as the one that tries it.
+    let (handle, begun) = (record(sick[0]).handle, Instant::now());
+    let calls: Vec<_> = (0..50).map(|_| store.load(handle, now)).collect();
+    let late = futures_util::future::join_all(calls.into_iter().map(|call| async {
+        assert!(call.await.is_err());
+        begun.elapsed() > Duration::from_millis(1_000)
+    }));
+    assert!(late.await.into_iter().filter(|late| *late).count() <= 1);
+    let keys = Keys::new(&config.prefix);
+    let is_suffering = |n: u8| store.servers.is_suffering(&keys.session(record(n).handle));
+    assert!(is_suffering(sick[0]) && !is_suffering(well[0]));
+    let shown = |value: u8, n: usize| {
+        let server = cluster.members[n].address();
+        store.metrics().contains(&format!("sessman_redis_server_answers{{server=\"{server}\"}} {value}"))
+    };
+    assert!(shown(0, 0) && shown(1, 1) && shown(1, 2), "{}", store.metrics());
+
+    thaw(&cluster.members[0].child);
+    wait_for(&*store).await;
+    assert!(!is_suffering(sick[0]) && shown(1, 0));
     store.close().await;
 }
 
@@ -278,5 +344,36 @@ async fn a_users_places_are_where_their_names_are_whatever_their_id() {
         store.release(user_id, &[record(n).handle]).await.unwrap();
     }
     assert_eq!(found().await, []);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_for_members_that_answer_have_their_answers() {
+    let Some(mut cluster) = Cluster::start() else { return };
+    let config =
+        RedisConfig { server_url: Secret::new(cluster.members[1].address()), ..cluster.config.clone() };
+    let store = RedisStore::open(&config).unwrap();
+    let now = record(0).created_at;
+    for n in 0..30 {
+        assert_eq!(store.create(record(n), now).await.unwrap(), Created::Yes);
+    }
+    let lost: Vec<u8> = (0..30).filter(|n| cluster.member_of(record(*n).handle) == 0).collect();
+    cluster.members[0].kill();
+    let keys = Keys::new(&config.prefix);
+    let get = |n: u8| {
+        let key = keys.session(record(n).handle);
+        let mut command = redis::cmd("GET");
+        command.arg(&key);
+        (key, command)
+    };
+    let commands: Vec<_> = (0..30).map(get).collect();
+    let answers = store.servers.call_each_apart(&commands, deadline()).await.unwrap();
+    for (n, answer) in (0..30).zip(answers) {
+        assert_eq!(answer.is_err(), lost.contains(&n), "{n}: {answer:?}");
+        assert_eq!(
+            store.servers.are_together(&commands[usize::from(n)].0, &commands[usize::from(lost[0])].0),
+            lost.contains(&n)
+        );
+    }
     store.close().await;
 }

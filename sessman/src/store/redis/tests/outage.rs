@@ -99,6 +99,7 @@ async fn a_replica_takes_no_writes_and_is_used_once_it_is_a_master() {
     assert!(matches!(store.create(one.clone(), now).await, Err(StoreError::Unavailable(_))));
     assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
     assert_eq!(server.cli(&["REPLICAOF", "NO", "ONE"]), "OK");
+    wait_for(&store).await;
     assert_eq!(store.create(one, now).await.unwrap(), Created::Yes);
     store.close().await;
 }
