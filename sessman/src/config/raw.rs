@@ -165,7 +165,7 @@ pub struct RawConfig {
     /// Default: `replace`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub update_mode: Option<String>,
-    /// The most bytes of `data` as compact JSON, and of `metadata`; 413 above.
+    /// The most bytes of `data` as compact JSON, of a patch for it, and of `metadata`; 413 above.
     ///
     /// Default: 262144.
     #[serde(deserialize_with = "settings::loose::option")]

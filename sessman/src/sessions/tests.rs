@@ -1,6 +1,7 @@
 //! The engine on the memory store, with a clock that goes when it is told to.
 
 mod limits;
+mod patches;
 mod slow;
 mod unread;
 mod unsure;
