@@ -24,9 +24,23 @@ pub fn unseen(text: &str) -> Option<&'static str> {
     })
 }
 
+/// What is behind the scheme of a URL, which may be written in any case (RFC 3986).
+pub fn strip_scheme<'a>(url: &'a str, scheme: &str) -> Option<&'a str> {
+    let (start, rest) = url.split_at_checked(scheme.len())?;
+    start.eq_ignore_ascii_case(scheme).then_some(rest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scheme_is_found_in_any_case() {
+        assert_eq!(strip_scheme("Redis://H", "redis://"), Some("H"));
+        for other in ["redis:/", "rediss://h", "", "\u{fc}\u{fc}\u{fc}\u{fc}"] {
+            assert_eq!(strip_scheme(other, "redis://"), None, "{other}");
+        }
+    }
 
     #[test]
     fn what_cannot_be_seen_is_found_and_named() {
