@@ -100,23 +100,47 @@ fn libfaketime() -> Option<String> {
     candidates.into_iter().find(|path| path.exists()).map(|path| path.display().to_string())
 }
 
+/// A host whose wall clock is `offset` from the true one; the second value sets another.
+fn with_wall_clock(site: &Site, library: &str, offset: &str) -> (Pserve, impl Fn(&str)) {
+    site.sessman(&json!({ "backend": "memory", "session_ttl": 3_600 }).to_string());
+    let file = site.path("offset");
+    std::fs::write(&file, offset).unwrap();
+    let environment = [
+        ("LD_PRELOAD", library),
+        ("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap()),
+        ("FAKETIME_CACHE_DURATION", "1"),
+        ("DONT_FAKE_MONOTONIC", "1"),
+    ];
+    let pserve = site.try_start_with(&environment).unwrap();
+    (pserve, move |text: &str| std::fs::write(&file, text).unwrap())
+}
+
+#[test]
+fn a_service_that_began_behind_catches_up_and_says_so() {
+    let Some(library) = libfaketime() else {
+        return e2e::skip("a_service_that_began_behind_catches_up_and_says_so", "no libfaketime");
+    };
+    let site = Site::new();
+    let (pserve, set) = with_wall_clock(&site, &library, "-20");
+    let behind = || {
+        let page = pserve.client().get("/metrics").expect(200).text;
+        let line = page.lines().find(|line| line.starts_with("sessman_clock_offset_seconds")).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert!(behind().abs() < 1.0);
+    set("+0");
+    pserve.wait_for_log("the wall clock is ahead of the service's by");
+    // At 500 ppm it would take an hour.
+    e2e::pserve::eventually("it catches up", || (10.0..18.5).contains(&behind()));
+}
+
 #[test]
 fn sessions_end_as_promised_although_the_wall_clock_jumps() {
     let Some(library) = libfaketime() else {
         return e2e::skip("sessions_end_as_promised_although_the_wall_clock_jumps", "no libfaketime");
     };
     let site = Site::new();
-    site.sessman(&json!({ "backend": "memory", "session_ttl": 3_600 }).to_string());
-    let offset = site.path("offset");
-    let jump = |text: &str| std::fs::write(&offset, text).unwrap();
-    jump("+0");
-    let environment = [
-        ("LD_PRELOAD", library.as_str()),
-        ("FAKETIME_TIMESTAMP_FILE", offset.to_str().unwrap()),
-        ("FAKETIME_CACHE_DURATION", "1"),
-        ("DONT_FAKE_MONOTONIC", "1"),
-    ];
-    let pserve = site.try_start_with(&environment).unwrap();
+    let (pserve, jump) = with_wall_clock(&site, &library, "+0");
     let client = pserve.client();
     let long = client.post("/sessman/new", json!({})).expect(201).member("session_id");
 

@@ -15,7 +15,7 @@ pub struct RawConfig {
     #[serde(deserialize_with = "settings::loose::option")]
     pub backend: Option<String>,
     /// MongoDB: `host:port[,host:port]`, or a `mongodb://` or `mongodb+srv://` URL. Redis: `host:port[,host:port]`, or a
-    /// `redis://` or `rediss://` URL; several are a cluster.
+    /// `redis://` or `rediss://` URL (`valkey://` and `valkeys://` are the same); several are a cluster.
     ///
     /// Default: `MONGODB_URI` of the environment, else `localhost:27017`; Redis: `REDIS_URL`, else `localhost:6379`.
     #[serde(deserialize_with = "settings::loose::option")]
@@ -173,7 +173,7 @@ pub struct RawConfig {
     /// Default: `replace`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub update_mode: Option<String>,
-    /// The most bytes of `data` as compact JSON, and of `metadata`; 413 above.
+    /// The most bytes of `data` as compact JSON, of a patch for it, and of `metadata`; 413 above.
     ///
     /// Default: 262144.
     #[serde(deserialize_with = "settings::loose::option")]

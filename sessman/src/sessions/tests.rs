@@ -6,6 +6,7 @@ mod late;
 mod limits;
 mod many;
 mod outage;
+mod patches;
 mod slow;
 mod unread;
 mod unsure;
