@@ -5,7 +5,6 @@
 use mongodb::bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::ReturnDocument;
 
-use super::again::Again;
 use super::config::{SERVER_LIMIT, SUFFIX};
 use super::connection::Documents;
 use super::document;
@@ -123,7 +122,7 @@ async fn replace(entries: &Documents, user_id: &str, before: &[Handle], after: &
 /// See [`Store::release`](crate::store::Store::release).
 pub(super) async fn release(entries: &Documents, user_id: &str, gone: &[Handle]) -> Result<()> {
     let pull = doc! { "$pullAll": { "handles": document::ids(gone.iter().copied()) } };
-    let mut again: Again = entries.again();
+    let mut again = entries.again();
     loop {
         let pull = entries
             .find_one_and_update(doc! { "_id": user_id }, pull.clone())

@@ -239,7 +239,7 @@ impl State {
 /// What of a record that was read decides whether a change to it is made.
 #[derive(Clone, Copy)]
 pub(super) struct Read {
-    handle: Handle,
+    pub(super) handle: Handle,
     mark: Mark,
     secret_hash: SecretHash,
     version: u64,

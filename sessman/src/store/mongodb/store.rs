@@ -17,7 +17,6 @@ use super::failure::store_error;
 use super::lease::Lease;
 use super::listing::Wanted;
 use super::metrics::Command;
-use super::writes::Met;
 use super::{checkup, cleanup, counts, indexes, listing, probe, writes};
 use crate::id::Handle;
 use crate::record::{Change, Record, Summary};
@@ -118,18 +117,11 @@ impl Store for MongoStore {
     }
 
     async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
-        let update = document::from_change(read.handle, change)?;
-        let (read, now) = (Read::of(read), change.now);
+        let (read, change) = (Read::of(read), change.clone());
         let call = move |documents: Documents| async move {
-            writes::update(&documents, read, unless, update, now).await
+            writes::update(&documents, read, unless, &change).await
         };
-        Ok(match self.connection.call(call).await? {
-            Met::Before(before) => {
-                Updated::Done { record: Arc::new(change.applied_to(&before)), lived_until: before.expires_at }
-            }
-            Met::Conflict(version) => Updated::Conflict(version),
-            Met::Nothing => Updated::Missing,
-        })
+        self.connection.call(call).await
     }
 
     async fn delete(&self, targets: &[Target]) -> Result<Vec<Handle>> {

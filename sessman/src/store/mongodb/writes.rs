@@ -1,6 +1,7 @@
 //! Writes to single records: create, update, delete.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
@@ -12,8 +13,8 @@ use super::document::{self, Read, State, date};
 use super::failure::{is_duplicate_key, store_error};
 use super::metrics::Command;
 use crate::id::Handle;
-use crate::record::Record;
-use crate::store::{Created, Result, StoreError, Target, Unless};
+use crate::record::Change;
+use crate::store::{Created, Result, StoreError, Target, Unless, Updated};
 use crate::time::Timestamp;
 
 /// Inserts, or else replaces an expired record, until one of both is done or a live one is seen.
@@ -59,42 +60,37 @@ fn is_expired(found: &RawDocument, now: Timestamp) -> bool {
     found.get_datetime("expires_at").is_ok_and(|expires_at| expires_at <= date(now))
 }
 
-/// What became of an update.
-pub(super) enum Met {
-    /// It was made; the record as it was before.
-    Before(Record),
-    /// The session lives, and was written to; its version.
-    Conflict(u64),
-    Nothing,
-}
-
-/// Makes `update` if the live record is as it was `read`.
+/// Makes `change` if the live record is as it was `read`.
 pub(super) async fn update(
     documents: &Documents,
     read: Read,
     unless: Unless,
-    update: Document,
-    now: Timestamp,
-) -> Result<Met> {
-    let filter = read.unchanged(unless, now)?;
+    change: &Change,
+) -> Result<Updated> {
     let mut again = documents.again();
     loop {
+        // Made anew for each try: there is one as a rule, which then copies nothing.
+        let filter = read.unchanged(unless, change.now)?;
+        let update = document::from_change(read.handle, change)?;
         // As it was: that says until when it would have lived, and the caller knows what is changed.
-        let change = documents
-            .find_one_and_update(filter.clone(), update.clone())
+        let update = documents
+            .find_one_and_update(filter, update)
             .return_document(ReturnDocument::Before)
             .max_time(SERVER_LIMIT);
-        let changed = documents.ask(Command::FindAndModify, change).await.map_err(store_error)?;
+        let changed = documents.ask(Command::FindAndModify, update).await.map_err(store_error)?;
         if let Some(before) = changed {
-            return Ok(Met::Before(document::to_record(&before)?));
+            let before = document::to_record(&before)?;
+            let record = Arc::new(change.applied_to(&before));
+            return Ok(Updated::Done { record, lived_until: before.expires_at });
         }
-        let find = documents.find_one(read.same(now)).projection(State::projection()).max_time(SERVER_LIMIT);
+        let find =
+            documents.find_one(read.same(change.now)).projection(State::projection()).max_time(SERVER_LIMIT);
         let Some(found) = documents.ask(Command::Find, find).await.map_err(store_error)? else {
-            return Ok(Met::Nothing);
+            return Ok(Updated::Missing);
         };
         let state = State::of(&found)?;
         if !state.is_unchanged(&read, unless) {
-            return Ok(Met::Conflict(state.version));
+            return Ok(Updated::Conflict(state.version));
         }
         again.wait().await?;
     }
