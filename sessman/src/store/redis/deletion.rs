@@ -54,7 +54,9 @@ impl Leftovers {
     /// comes later on the same connection: the very same session may be written again, as when it is restored.
     async fn take_away(&self, taking: impl Future<Output = ()> + Send + 'static) {
         let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() else {
-            tracing::debug!("the names of sessions that ended stay for a while: too many are being taken away");
+            tracing::debug!(
+                "the names of sessions that ended stay for a while: too many are being taken away"
+            );
             return;
         };
         let mut taking = Box::pin(taking);
@@ -116,9 +118,8 @@ impl RedisStore {
             return deletion;
         }
         for slice in targets.chunks(SLICE) {
-            let calls = slice
-                .iter()
-                .map(|target| (self.keys.session(target.handle), conditions(target, now).into()));
+            let calls =
+                slice.iter().map(|target| (self.keys.session(target.handle), conditions(target, now).into()));
             let calls: Vec<(Vec<u8>, Vec<Vec<u8>>)> = calls.collect();
             match self.servers.run_each(&DELETE, &calls, deadline()).await {
                 Ok(answers) => slice
@@ -208,7 +209,9 @@ async fn take_names(servers: &Arc<Servers>, keys: &Keys, deleted: &[Deleted], no
         .collect();
     for slice in commands.chunks(SLICE) {
         match servers.call_each_apart(slice, deadline()).await {
-            Ok(answers) => report(answers.into_iter().find_map(std::result::Result::err).map(StoreError::from)),
+            Ok(answers) => {
+                report(answers.into_iter().find_map(std::result::Result::err).map(StoreError::from))
+            }
             Err(trouble) => report(Some(trouble.into())),
         }
     }

@@ -79,7 +79,8 @@ impl Keys {
 
     /// Whose places a key has; `None` for one that nobody's are in, among them those of the versions before in a cluster.
     pub(super) fn user_of_places<'a>(&self, key: &'a [u8], in_cluster: bool) -> Option<&'a str> {
-        let rest = std::str::from_utf8(key.strip_prefix(self.beginning(Kind::Places, "").as_slice())?).ok()?;
+        let rest =
+            std::str::from_utf8(key.strip_prefix(self.beginning(Kind::Places, "").as_slice())?).ok()?;
         if !in_cluster {
             return Some(rest);
         }
@@ -201,7 +202,8 @@ mod tests {
         assert_eq!(keys.places("ada", false), b"sessman:p:ada");
         assert_eq!(keys.places("ada", true), b"sessman:p:{sessman:u:ada}");
         // Those of the version before.
-        for key in ["sessman:p:ada", "sessman:p:{}", "sessman:p:{sessman:u:a}b}", "sessman:p:{sessman:u:ada"] {
+        for key in ["sessman:p:ada", "sessman:p:{}", "sessman:p:{sessman:u:a}b}", "sessman:p:{sessman:u:ada"]
+        {
             assert_eq!(keys.user_of_places(key.as_bytes(), true), None, "{key}");
         }
     }

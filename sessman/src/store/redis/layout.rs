@@ -214,7 +214,9 @@ fn head_bytes(bytes: &[u8]) -> Result<usize, StoreError> {
         Some(2) => HEAD_2,
         Some(layout) if *layout < b' ' && *layout > 2 => {
             let known = Record::SCHEMA;
-            return Err(StoreError::Unusable(format!("a record's layout is {layout}, this build knows {known}")));
+            return Err(StoreError::Unusable(format!(
+                "a record's layout is {layout}, this build knows {known}"
+            )));
         }
         _ => return Err(unreadable()),
     };

@@ -183,8 +183,7 @@ impl RedisStore {
 
     /// The times of each session; `None` where there is none, or none that can be read.
     pub(super) async fn lives(&self, handles: &[Handle]) -> Result<Vec<Option<Life>>> {
-        let heads =
-            reading::beginnings(&self.servers, &self.keys, handles, HEAD_2, deadline()).await?;
+        let heads = reading::beginnings(&self.servers, &self.keys, handles, HEAD_2, deadline()).await?;
         let life = |head: Stored<Vec<u8>>| match head {
             Stored::Found(head) => layout::life(&head).ok(),
             Stored::Unreadable | Stored::Missing => None,

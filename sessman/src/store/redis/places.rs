@@ -80,7 +80,8 @@ pub(super) async fn of(
 ) -> Result<Vec<Handle>> {
     let key = keys.places(user_id, servers.are_cluster(deadline).await?);
     let (_, command) = all_of(&key);
-    let (handles, damaged) = read(texts(servers.call(&key, &command, deadline).await?).ok_or_else(unexpected)?);
+    let (handles, damaged) =
+        read(texts(servers.call(&key, &command, deadline).await?).ok_or_else(unexpected)?);
     if !damaged.is_empty() {
         report(user_id);
     }

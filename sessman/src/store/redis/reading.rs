@@ -95,7 +95,9 @@ pub(super) async fn read_each<T: Part>(
             for (handle, stored) in slice[from..to].iter().zip(&mut found[from..to]) {
                 // What was read is let go of before the next ones are.
                 let read = match std::mem::replace(stored, Stored::Missing) {
-                    Stored::Found(bytes) => T::read(*handle, &bytes).map_or(Stored::Unreadable, Stored::Found),
+                    Stored::Found(bytes) => {
+                        T::read(*handle, &bytes).map_or(Stored::Unreadable, Stored::Found)
+                    }
                     Stored::Unreadable => Stored::Unreadable,
                     Stored::Missing => Stored::Missing,
                 };

@@ -18,10 +18,8 @@ pub(super) struct Step {
 
 macro_rules! step {
     ($name:ident, $source:expr) => {
-        pub(super) static $name: Step = Step {
-            source: LazyLock::new(|| $source),
-            script: LazyLock::new(|| Script::new(&$name.source)),
-        };
+        pub(super) static $name: Step =
+            Step { source: LazyLock::new(|| $source), script: LazyLock::new(|| Script::new(&$name.source)) };
     };
 }
 

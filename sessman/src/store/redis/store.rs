@@ -27,8 +27,8 @@ use crate::data::Data;
 use crate::id::Handle;
 use crate::record::{Change, Outline, Record, Summary};
 use crate::store::{
-    Checkup, Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, Page, PlacesPage, Purged, Result, Store,
-    StoreError, Target, Unless, Updated,
+    Checkup, Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, Page, PlacesPage, Purged, Result,
+    Store, StoreError, Target, Unless, Updated,
 };
 use crate::time::Timestamp;
 
@@ -319,7 +319,12 @@ impl Store for RedisStore {
         self.page(listing, now).await
     }
 
-    async fn records(&self, after: Option<Handle>, limit: usize, now: Timestamp) -> Result<Page<Arc<Record>>> {
+    async fn records(
+        &self,
+        after: Option<Handle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<Arc<Record>>> {
         self.saw(now);
         self.list_all(after, limit.max(1), now).await
     }

@@ -26,8 +26,8 @@ use super::{RedisConfig, RedisStore};
 use crate::mark::Mark;
 use crate::record::Record;
 use crate::secret::Secret;
-use crate::store::{Store as _, Target};
 use crate::store::conformance::{Fixture, away, conformance_tests, skip};
+use crate::store::{Store as _, Target};
 
 fn config(server_url: &str) -> RedisConfig {
     static COUNT: AtomicU32 = AtomicU32::new(0);

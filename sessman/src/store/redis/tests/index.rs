@@ -1,7 +1,7 @@
 //! The names of all sessions, which pages and counts are read from.
 
-use super::super::index::SHARE;
 use super::super::keys::{Keys, Name};
+use super::super::tidying::PARTS;
 use super::server::{create, text};
 use super::*;
 use crate::id::Handle;
@@ -14,7 +14,7 @@ fn later(at: Timestamp, seconds: u64) -> Timestamp {
 
 /// As often as it takes to go over every part.
 async fn tidy_all(store: &RedisStore, now: Timestamp) {
-    for _ in 0..256_usize.div_ceil(usize::from(SHARE)) {
+    for _ in 0..256_usize.div_ceil(PARTS) {
         store.tidy(now).await.unwrap();
     }
 }
@@ -83,8 +83,7 @@ async fn a_session_whose_handle_others_had_before_is_listed_and_counted_once() {
     let keys = Keys::new(&config.prefix);
     let one = record(1);
     create(&store, &one).await;
-    let marks =
-        (0..700).map(|n| Mark::new(one.created_at.before(Duration::from_secs(600 + n))));
+    let marks = (0..700).map(|n| Mark::new(one.created_at.before(Duration::from_secs(600 + n))));
     add_names(&server, &keys, marks.map(|mark| Name { handle: one.handle, mark }));
     assert_eq!(pages(&store, 1, one.created_at).await, (1, vec![one.handle]));
     assert_eq!(store.counts(one.created_at, &[]).await.unwrap().active, 1);

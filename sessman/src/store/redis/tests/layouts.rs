@@ -14,7 +14,8 @@ const ALL: Listing<'_> = Listing { user_id: None, after: None, limit: 9 };
 
 /// A change at that moment, which a session survives.
 fn touch(now: Timestamp) -> Change {
-    let times = Times { reset_at: now, last_activity: now, expires_at: now.after(Duration::from_secs(3_600)) };
+    let times =
+        Times { reset_at: now, last_activity: now, expires_at: now.after(Duration::from_secs(3_600)) };
     Change::touch(now, times)
 }
 
@@ -157,7 +158,8 @@ async fn each_session_that_cannot_be_read_is_on_one_page() {
         }
     }
     expected.sort_unstable();
-    for (user_id, limit) in [(None, 1), (None, 2), (None, 9), (None, 99), (Some("ada"), 2), (Some("ada"), 99)] {
+    for (user_id, limit) in [(None, 1), (None, 2), (None, 9), (None, 99), (Some("ada"), 2), (Some("ada"), 99)]
+    {
         let (mut unread, mut items, mut after) = (Vec::new(), 0, None);
         loop {
             let page = store.list(Listing { user_id, after, limit }, now).await.unwrap();

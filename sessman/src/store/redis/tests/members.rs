@@ -197,9 +197,8 @@ async fn an_end_is_answered_though_the_member_that_has_its_names_hangs() {
         assert_eq!(store.create(record.clone(), record.created_at).await.unwrap(), Created::Yes);
     }
     let Homes { session, index, names } = cluster.homes(one);
-    let other = records.iter().find(|other| {
-        other.handle != one.handle && cluster.homes(other).session == session
-    });
+    let other =
+        records.iter().find(|other| other.handle != one.handle && cluster.homes(other).session == session);
     let other = other.expect("another one is at the same member");
     for (record, frozen) in [(one, index), (other, names)] {
         freeze(&cluster.members[frozen].child);
@@ -232,7 +231,10 @@ async fn a_new_session_goes_together_with_the_names_that_its_member_has() {
     // The connection is made, and the scripts are there.
     store.load(one.handle, one.created_at).await.unwrap();
     // Members speak with each other on connections that are not counted; asking is.
-    let asking = { let before = reads(); reads() - before };
+    let asking = {
+        let before = reads();
+        reads() - before
+    };
     let before = reads();
     assert_eq!(store.create(one.clone(), one.created_at).await.unwrap(), Created::Yes);
     assert_eq!(reads() - before, asking + 1, "one piece, read once");

@@ -266,7 +266,8 @@ async fn a_login_may_have_any_characters_and_is_never_shown() {
     let (one, now) = (record(1), record(1).created_at);
     create(&store, &one).await;
     let earlier = Some(&[][..]);
-    let claim = crate::store::Claim { user_id: "ada", handle: one.handle, room: None, moves_last: true, earlier };
+    let claim =
+        crate::store::Claim { user_id: "ada", handle: one.handle, room: None, moves_last: true, earlier };
     store.claim(claim).await.unwrap();
     store.release("ada", &[one.handle]).await.unwrap();
     store.tidy(now).await.unwrap();
