@@ -28,10 +28,6 @@ const PARTS: usize = 256;
 /// Parts that are asked at once at most, where there are few names in each.
 const MOST_PARTS: usize = 64;
 
-/// Parts that one clean-up goes over; the next one goes on behind them. Sessions that ended by their time leave names
-/// behind, and looking at all names each time would cost as much as all the rest of the clean-up.
-pub(super) const SHARE: u8 = 16;
-
 /// Names that are looked at in one go.
 const SLICE: usize = 500;
 
@@ -105,21 +101,22 @@ fn range(key: &[u8], after: &[u8], count: usize) -> (Vec<u8>, Cmd) {
     (key.to_vec(), command)
 }
 
-/// Takes away the names of the sessions of one part that are not there.
-pub(super) async fn tidy(servers: &Arc<Servers>, keys: &Keys, part: u8, now: Timestamp) -> Result<()> {
+/// Takes away the names of one part whose sessions are not there, of some behind the member `after`: the last of them, or
+/// `None` at the end of the part.
+pub(super) async fn tidy(
+    servers: &Arc<Servers>,
+    keys: &Keys,
+    part: u8,
+    after: &[u8],
+    now: Timestamp,
+) -> Result<Option<Vec<u8>>> {
     let key = keys.index(part);
-    let mut after = Vec::new();
-    loop {
-        let (_, command) = range(&key, &after, SLICE);
-        let members = of_ours(servers.call_each(&[(key.clone(), command)], deadline()).await?.remove(0))?;
-        let members = members.and_then(texts).unwrap_or_default();
-        let names: Vec<Name> = members.iter().filter_map(|member| Name::parse(member)).collect();
-        take_gone(servers, keys, &names, now).await?;
-        match members.last() {
-            Some(last) if members.len() == SLICE => after = last.clone(),
-            _ => return Ok(()),
-        }
-    }
+    let (_, command) = range(&key, after, SLICE);
+    let members = of_ours(servers.call_each(&[(key.clone(), command)], deadline()).await?.remove(0))?;
+    let mut members = members.and_then(texts).unwrap_or_default();
+    let names: Vec<Name> = members.iter().filter_map(|member| Name::parse(member)).collect();
+    take_gone(servers, keys, &names, now).await?;
+    Ok(if members.len() == SLICE { members.pop() } else { None })
 }
 
 /// Takes away the names of one handle whose sessions are not there.

@@ -5,7 +5,6 @@
 //! sessions that ended by their time; whoever reads them passes over them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::Mutex;
 
@@ -25,19 +24,28 @@ pub(super) const USERS_STEPS: usize = 250;
 /// Steps of a walk over all sessions, in one go, to look for their names.
 const SESSIONS_STEPS: usize = 32;
 
+/// Parts of the index of all sessions that are gone over at one time, and slices of them at most.
+pub(super) const PARTS: usize = 16;
+const SLICES: usize = 200;
+
 /// Where the next time begins.
 pub(super) struct Tidying {
     users: Mutex<Option<String>>,
     sessions: Mutex<Option<String>>,
-    /// The part of the index.
-    part: AtomicU8,
+    /// In which part of the index, and behind which member of it.
+    index: Mutex<(u8, Vec<u8>)>,
     users_steps: usize,
 }
 
 impl Tidying {
     /// Begins with a part of the index; several processes that begin with different ones are round sooner together.
     pub(super) fn new(part: u8, users_steps: usize) -> Self {
-        Self { users: Mutex::default(), sessions: Mutex::default(), part: AtomicU8::new(part), users_steps }
+        Self {
+            users: Mutex::default(),
+            sessions: Mutex::default(),
+            index: Mutex::new((part, Vec::new())),
+            users_steps,
+        }
     }
 
     /// See [`Store::tidy`](crate::store::Store::tidy). A server that does not answer holds up its own keys alone.
@@ -75,11 +83,23 @@ impl Tidying {
     }
 
     async fn tidy_index(&self, servers: &Arc<Servers>, keys: &Keys, now: Timestamp) -> Result<()> {
-        let from = self.part.fetch_add(index::SHARE, Ordering::Relaxed);
-        let mut done = Ok(());
-        for part in 0..index::SHARE {
-            let tidied = index::tidy(servers, keys, from.wrapping_add(part), now).await;
-            done = done.and(tidied);
+        let mut position = self.index.lock().await;
+        let (part, after) = &mut *position;
+        let (mut done, mut parts) = (Ok(()), 0);
+        for _ in 0..SLICES {
+            match index::tidy(servers, keys, *part, after, now).await {
+                Ok(Some(last)) => {
+                    *after = last;
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => done = done.and(Err(error)),
+            }
+            (*part, *after) = (part.wrapping_add(1), Vec::new());
+            parts += 1;
+            if parts == PARTS {
+                break;
+            }
         }
         done
     }

@@ -1,7 +1,7 @@
 //! The names of all sessions, which pages and counts are read from.
 
-use super::super::index::SHARE;
 use super::super::keys::{Keys, Name};
+use super::super::tidying::PARTS;
 use super::server::{create, text};
 use super::*;
 use crate::id::Handle;
@@ -14,7 +14,7 @@ fn later(at: Timestamp, seconds: u64) -> Timestamp {
 
 /// As often as it takes to go over every part.
 async fn tidy_all(store: &RedisStore, now: Timestamp) {
-    for _ in 0..256_usize.div_ceil(usize::from(SHARE)) {
+    for _ in 0..256_usize.div_ceil(PARTS) {
         store.tidy(now).await.unwrap();
     }
 }
