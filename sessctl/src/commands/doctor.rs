@@ -17,7 +17,7 @@ use crate::site::Site;
 
 /// Servers remove a record a minute late, so that a clock ahead of ours ends nothing early; half of it is too near.
 const CLOCK_FAULT: Duration = Duration::from_secs(30);
-const CLOCK_HINT: Duration = Duration::from_secs(2);
+const CLOCK_HINT: Duration = Duration::from_secs(1);
 /// Sessions that the keys are tried with.
 const SAMPLE: usize = 100;
 /// Fewer expired records than this are not worth a word.
@@ -90,7 +90,7 @@ async fn look(site: &Site, stored: &dyn Store, findings: &mut Findings) -> Resul
                 "clock",
                 format!("{text}; servers may end sessions early: synchronise the clocks"),
             ),
-            far if far > CLOCK_HINT => findings.add(Level::Hint, "clock", text),
+            far if far >= CLOCK_HINT => findings.add(Level::Hint, "clock", text),
             _ => findings.add(Level::Good, "clock", text),
         }
     }

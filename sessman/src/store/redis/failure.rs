@@ -4,7 +4,6 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::layout::unreadable;
 use crate::store::StoreError;
@@ -13,8 +12,8 @@ use crate::store::StoreError;
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum Trouble {
     /// Nothing came in time from this server, or these.
-    #[error("{} gave no answer within {} ms", .0, .1.as_millis())]
-    TimedOut(String, Duration),
+    #[error("{0} gave no answer in time")]
+    TimedOut(String),
     /// After `close`.
     #[error("the store has been closed")]
     Closed,

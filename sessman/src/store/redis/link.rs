@@ -17,7 +17,6 @@ use super::hazards::Hazards;
 use super::line::{Connection, Due, Line};
 use super::reply::Answer;
 use super::server_url::Address;
-use super::servers::CALL_LIMIT;
 use super::stream;
 use super::wire::{Lost, Wire};
 
@@ -251,7 +250,7 @@ impl Link {
     fn trouble(&self, lost: Lost) -> Trouble {
         let address = self.address.to_string();
         match lost {
-            Lost::Late => Trouble::TimedOut(address, CALL_LIMIT),
+            Lost::Late => Trouble::TimedOut(address),
             Lost::Broken => Trouble::Broken(address),
             Lost::Malformed => Trouble::NotRedis(address),
         }

@@ -26,6 +26,9 @@ use crate::metrics::head;
 /// the reason.
 pub(super) const CALL_LIMIT: Duration = Duration::from_millis(1_800);
 
+/// Whoever asks whether servers are there waits less: those who probe a host give it a second.
+const PING_LIMIT: Duration = Duration::from_millis(900);
+
 /// A call that was sent on more often goes round in circles.
 const REDIRECTIONS: usize = 5;
 
@@ -101,7 +104,14 @@ impl Servers {
         arguments: &[A],
         deadline: Instant,
     ) -> Result<Value, Trouble> {
-        self.run_as(step, key, arguments, false, deadline).await
+        match self.route(key, &step.by_hash(key, arguments), deadline).await? {
+            Ok(value) => Ok(value),
+            // It was started anew, or is new in the cluster.
+            Err(refusal) if refusal.code == "NOSCRIPT" => {
+                self.call(key, &step.in_full(key, arguments), deadline).await
+            }
+            Err(refusal) => Err(refusal.into()),
+        }
     }
 
     /// As [`run`](Self::run), for what must not be undone by a failover: answered once as many replicas have it as the
@@ -113,30 +123,17 @@ impl Servers {
         arguments: &[A],
         deadline: Instant,
     ) -> Result<Value, Trouble> {
-        self.run_as(step, key, arguments, self.waits_for_replicas(), deadline).await
+        if !self.waits_for_replicas() {
+            return self.run(step, key, arguments, deadline).await;
+        }
+        // That a server does not know the script would be heard after the wait for its replicas, and there is no time for two.
+        let command = step.in_full(key, arguments);
+        self.route_as(key, &command, true, deadline).await?.map_err(Trouble::from)
     }
 
     /// Whether writes can wait for replicas.
     pub(super) fn waits_for_replicas(&self) -> bool {
         self.settings.wait_replicas > 0
-    }
-
-    async fn run_as<A: AsRef<[u8]>>(
-        self: &Arc<Self>,
-        step: &Step,
-        key: &[u8],
-        arguments: &[A],
-        durably: bool,
-        deadline: Instant,
-    ) -> Result<Value, Trouble> {
-        let answer = match self.route_as(key, &step.by_hash(key, arguments), durably, deadline).await? {
-            // It was started anew, or is new in the cluster.
-            Err(refusal) if refusal.code == "NOSCRIPT" => {
-                self.route_as(key, &step.in_full(key, arguments), durably, deadline).await?
-            }
-            answer => answer,
-        };
-        answer.map_err(Trouble::from)
     }
 
     /// Sends a command a key, each to the server that has it, many at once. The answers are in their order; who can use some
@@ -253,6 +250,7 @@ impl Servers {
 
     /// Whether each server can be reached and written to, by keys that begin with `prefix` and are never there.
     pub(super) async fn ping(self: &Arc<Self>, prefix: &[u8], deadline: Instant) -> Result<(), Trouble> {
+        let deadline = deadline.min(Instant::now() + PING_LIMIT);
         let layout = self.layout(deadline).await?;
         let keys = match &*layout {
             Layout::Single(_) => vec![prefix.to_vec()],
@@ -404,7 +402,7 @@ impl Servers {
         let found = tokio::time::timeout_at(deadline, finding).await;
         found.unwrap_or_else(|_| {
             let servers: Vec<String> = self.settings.servers.iter().map(ToString::to_string).collect();
-            Err(Trouble::TimedOut(servers.join(", "), CALL_LIMIT))
+            Err(Trouble::TimedOut(servers.join(", ")))
         })
     }
 
@@ -481,6 +479,8 @@ impl Servers {
             let mut servers: Vec<Address> = first.into_iter().collect();
             servers.extend(this.known_layout().map(|layout| layout.masters()).unwrap_or_default());
             servers.extend(this.settings.servers.iter().cloned());
+            // Those that may not answer come last.
+            servers.sort_by_key(|address| this.link(address).is_suffering());
             if let Err(error) = this.find(&servers, deadline()).await {
                 tracing::debug!(%error, "no member of the Redis cluster says who has which keys");
             }

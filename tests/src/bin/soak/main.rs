@@ -6,6 +6,7 @@ mod dist;
 mod faults;
 mod histories;
 mod hostile;
+mod member;
 mod openapi;
 mod races;
 mod redis_million;
@@ -24,6 +25,7 @@ const DEMONSTRATIONS: &[Demonstration] = &[
     ("faults", faults::run),
     ("histories", histories::run),
     ("hostile", hostile::run),
+    ("member", member::run),
     ("openapi", openapi::run),
     ("races", races::run),
     ("redis-million", redis_million::run),

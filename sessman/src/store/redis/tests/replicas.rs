@@ -163,7 +163,7 @@ async fn whatever_goes_wrong_the_server_is_named() {
     };
     names_it(wrong.ping().await.unwrap_err(), "did not accept the login");
     freeze(&server.child);
-    names_it(store.ping().await.unwrap_err(), "gave no answer within 1800 ms");
+    names_it(store.ping().await.unwrap_err(), "gave no answer in time");
     server.kill();
     let handle = record(1).handle;
     let error = store.load(handle, record(1).created_at).await.unwrap_err();
