@@ -53,7 +53,7 @@ fn json(criterion: &mut Criterion, record: &Record) {
     criterion.bench_function("JSON out: a session with 200 B", |bencher| {
         bencher.iter(|| {
             let mut out = Vec::with_capacity(1_024);
-            black_box(record).write_members(&mut out, true);
+            black_box(record).write_members(&mut out);
             out
         });
     });

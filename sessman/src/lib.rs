@@ -19,6 +19,6 @@ pub mod metrics;
 pub mod record;
 pub mod rules;
 pub mod secret;
-//WIP pub mod sessions;
+pub mod sessions;
 pub mod store;
 pub mod time;

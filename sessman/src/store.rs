@@ -301,6 +301,12 @@ pub trait Store: Send + Sync {
     /// Stores a new record, replacing an expired one with the same handle in the same atomic step.
     async fn create(&self, record: Arc<Record>, now: Timestamp) -> Result<Created>;
 
+    /// Whether a new session had better have this handle than another one, as handles are drawn by chance: one for which
+    /// fewer servers, and none that is unreachable, have to be asked.
+    fn suits(&self, _handle: Handle) -> bool {
+        true
+    }
+
     /// The record with that handle.
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded>;
 

@@ -104,12 +104,13 @@ pub struct RawConfig {
     /// Default: `required`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub record_macs: Option<String>,
-    /// Seconds that a session lives from new, update, touch or rotate.
+    /// Seconds that a session lives from new, update, touch or rotate. A changed value counts for a session without a time
+    /// of its own from its next renewal on.
     ///
     /// Default: 86400.
     #[serde(deserialize_with = "settings::loose::option")]
     pub session_ttl: Option<u64>,
-    /// The largest `ttl_seconds` that a session may ask for.
+    /// The largest `ttl_seconds` that a session may ask for. It counts for sessions that began before it was set, too.
     ///
     /// Default: 2592000.
     #[serde(deserialize_with = "settings::loose::option")]
@@ -120,12 +121,12 @@ pub struct RawConfig {
     /// Default: `update`; `access` once there is an `idle_timeout`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub sliding: Option<String>,
-    /// Seconds without activity after which a session ends.
+    /// Seconds without activity after which a session ends, whatever the value was when it began.
     ///
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     pub idle_timeout: Option<u64>,
-    /// Seconds after its beginning at which a session ends, whatever happens.
+    /// Seconds after its beginning at which a session ends, whatever happens, and whatever the value was when it began.
     ///
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
@@ -141,7 +142,8 @@ pub struct RawConfig {
     /// Default: 0.
     #[serde(deserialize_with = "settings::loose::option")]
     pub max_sessions_per_user: Option<u64>,
-    /// What happens to one more: the oldest ends, or the new one is refused with 409.
+    /// What happens to one more: `evict_oldest` ends the oldest, `reject` refuses the new one with 409. With `reject` a session
+    /// that was never used since it began may be replaced after two minutes: its login may never have been answered.
     ///
     /// Default: `evict_oldest`.
     #[serde(deserialize_with = "settings::loose::option")]

@@ -63,6 +63,10 @@ impl Store for SealedStore {
         self.inner.create(Arc::new(self.keys.seal_record(&record)), now).await
     }
 
+    fn suits(&self, handle: Handle) -> bool {
+        self.inner.suits(handle)
+    }
+
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
         self.keys.open_loaded(self.inner.load(handle, now).await?)
     }
