@@ -97,11 +97,19 @@ pub struct RawConfig {
     ///
     /// Default: none.
     pub encryption_keys: Option<Value>,
-    /// With `encryption_keys`: whether records that were written before there were keys are read.
+    /// With `encryption_keys`: whether records that were written before there were keys are read. For as long, who can
+    /// write to the store can put sessions into it.
     ///
     /// Default: false.
     #[serde(deserialize_with = "settings::loose::option")]
     pub accept_unencrypted: Option<bool>,
+    /// With `encryption_keys`: whether a record must have the MAC that shows that nobody without the key changed it. With
+    /// `optional` records without the right one are read, and get it at their next write; with `off` none is made, as
+    /// long as a version that knows no MACs works on the same store. See docs/stores.md.
+    ///
+    /// Default: `required`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub record_macs: Option<String>,
     /// Seconds that a session lives from new, update, touch or rotate. A changed value counts for a session without a time
     /// of its own from its next renewal on.
     ///

@@ -229,6 +229,11 @@ fn encryption_keys_are_32_bytes_in_any_usual_spelling() {
         assert!(!problems[0].contains("hidden"));
     }
     assert!(read(json!({ "accept_unencrypted": true })).is_err());
+    assert!(read(json!({ "record_macs": "required" })).is_err());
+    for (word, is_good) in [("required", true), ("optional", true), ("off", true), ("none", false)] {
+        let read = read(json!({ "encryption_keys": base64, "record_macs": word }));
+        assert_eq!(read.is_ok(), is_good, "{word}");
+    }
 }
 
 #[test]
@@ -245,7 +250,7 @@ fn the_documented_defaults_are_those_that_count() {
         }
         let without = format!("{:?}", read(members.clone()).unwrap());
         // Without keys it is refused, whatever it says.
-        if *key != "accept_unencrypted" {
+        if !["accept_unencrypted", "record_macs"].contains(key) {
             members[key] = default.clone();
         }
         assert_eq!(format!("{:?}", read(members).unwrap()), without, "{key}");

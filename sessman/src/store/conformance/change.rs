@@ -44,8 +44,9 @@ pub(crate) async fn what_is_not_named_stays(store: Arc<dyn Store>) {
         ..record(1)
     };
     create(&*store, &stored).await;
-    let rotated = update(&*store, 1, holder(1), &Change { secret_hash: Some(secret(2)), ..touch(0) }).await;
-    assert_eq!(rotated, Record { secret_hash: secret(2), ..stored.clone() });
+    let read = (stored.clone(), Unless::Gone);
+    let rotated = update(&*store, 1, read, &Change { secret_hash: Some(secret(2)), ..touch(0) }).await;
+    assert_eq!(rotated, Record { secret_hash: secret(2), ..stored });
     let written = update(&*store, 1, holder(2), &write(0, "null")).await;
     let expected = Record { data: data("null"), version: 2, ..rotated };
     assert_eq!(written, expected);
@@ -112,12 +113,14 @@ pub(crate) async fn rotation_kills_the_old_secret(store: Arc<dyn Store>) {
 }
 
 pub(crate) async fn other_handles_stay_untouched(store: Arc<dyn Store>) {
+    // One secret opens all three: the handle alone tells them apart.
+    let of_ada = |n| Record { secret_hash: secret(7), user_id: Some("ada".into()), ..record(n) };
     for n in 1..=3 {
-        // One secret opens all three: the handle alone tells them apart.
-        create(&*store, &Record { secret_hash: secret(7), user_id: Some("ada".into()), ..record(n) }).await;
+        create(&*store, &of_ada(n)).await;
     }
     let others = [load(&*store, 1, 0).await, load(&*store, 3, 0).await];
-    update(&*store, 2, holder(7), &Change { secret_hash: Some(secret(8)), ..write(5, "2") }).await;
+    update(&*store, 2, (of_ada(2), Unless::Gone), &Change { secret_hash: Some(secret(8)), ..write(5, "2") })
+        .await;
     assert!(delete(&*store, 2, Some(secret(8))).await);
     assert_eq!([load(&*store, 1, 0).await, load(&*store, 3, 0).await], others);
 }
