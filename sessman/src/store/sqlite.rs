@@ -11,6 +11,7 @@
 //! - `reader`, `writer`, `checkpoint`: the threads; `operation`, `claims`: what the writer does
 //! - `answers`: from the writer to its callers
 //! - `view`: a file that another process may own, to read from
+//! - `health`: whether the disk can be trusted
 //! - `failure`: SQLite's errors in the contract's terms
 
 mod answers;
@@ -19,6 +20,7 @@ mod checkpoint;
 mod claims;
 mod failure;
 mod file;
+mod health;
 mod operation;
 mod queue;
 mod reader;
@@ -29,6 +31,7 @@ mod tests;
 mod view;
 mod writer;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -44,6 +47,7 @@ use self::checkpoint::Checkpoints;
 use self::claims::{ForgetClaims, Release, TakePlace, TidyClaims};
 use self::failure::{opening_error, store_error};
 use self::file::OwnedFile;
+use self::health::Health;
 use self::operation::{Clear, Create, Delete, GiveBack, Operation, Ping, Sweep, Update};
 use self::queue::{Queue, Refused};
 use self::reader::{List, Query};
@@ -108,6 +112,7 @@ pub struct SqliteStore {
     queries: Arc<Queue<Query>>,
     cache: Arc<Cache>,
     counters: Arc<Counters>,
+    health: Arc<Health>,
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -150,25 +155,36 @@ impl SqliteStore {
             Durability::Normal => "NORMAL",
         };
         let mut connection = writer::connect(&path, synchronous).map_err(sqlite_error)?;
+        checkpoint::refuse_lost_pages(&connection, &file).map_err(|error| match error {
+            SchemaError::Sqlite(error) => sqlite_error(error),
+            SchemaError::Store(error) => error,
+        })?;
         schema::prepare(&mut connection, &path).map_err(|error| match error {
             SchemaError::Sqlite(error) => sqlite_error(error),
             SchemaError::Store(error) => error,
         })?;
 
+        checkpoint::keep_log(&connection, true).map_err(sqlite_error)?;
+        let health = Arc::new(Health::default());
+        let checkpoints = Arc::new(Checkpoints::new(file.clone(), health.clone()));
+        checkpoints.adopt(&connection).map_err(sqlite_error)?;
+        health.check()?;
+        file.sync_folders()?;
+        file.settle();
+
         let connections = (0..READERS)
             .map(|_| reader::connect(&path))
             .collect::<rusqlite::Result<Vec<_>>>()
             .map_err(sqlite_error)?;
-        let log = writer::connect(&path, synchronous).map_err(sqlite_error)?;
+        let (log, look) = checkpoint::connect(&path, synchronous).map_err(sqlite_error)?;
         let (jobs, queries) = (Arc::new(Queue::new(MAX_WAITING)), Arc::new(Queue::new(MAX_WAITING)));
         let (counters, answers) = (Arc::new(Counters::default()), Arc::new(Answers::default()));
         let cache = Arc::new(Cache::new(config.cache_bytes));
-        let checkpoints = Arc::new(Checkpoints::new());
         let threads = start(connections, &queries).and_then(|mut helpers| {
             helpers.push(spawn("sqlite-log", {
-                let (checkpoints, file) = (checkpoints.clone(), file.clone());
+                let checkpoints = checkpoints.clone();
                 move || {
-                    checkpoints.run(&log, &file);
+                    checkpoints.run(&log);
                     // Before the lock may be given back.
                     drop(log);
                 }
@@ -178,12 +194,14 @@ impl SqliteStore {
             let (counters, cache) = (counters.clone(), cache.clone());
             let writer = Writer {
                 connection,
+                look,
                 file,
+                health: health.clone(),
                 jobs,
                 answers,
                 counters,
                 cache,
-                suspect: false,
+                suspect: Cell::new(false),
                 queries,
                 checkpoints,
                 helpers,
@@ -202,6 +220,7 @@ impl SqliteStore {
             queries,
             cache,
             counters,
+            health,
             writer: tokio::sync::Mutex::new(Some(writer)),
         })
     }
@@ -231,8 +250,12 @@ impl SqliteStore {
                 let _ = caller.send(query(connection));
             }
         });
+        self.health.check()?;
         self.queries.push(query).map_err(refused)?;
-        answer.await.map_err(stopped)?.map_err(|error| store_error(&self.path, &Arc::new(error)))
+        let answer = answer.await.map_err(stopped)?;
+        // Pages that were lost meanwhile may have been among those that were read.
+        self.health.check()?;
+        answer.map_err(|error| store_error(&self.path, &Arc::new(error)))
     }
 }
 
@@ -295,10 +318,12 @@ impl Store for SqliteStore {
             Ok(record) => return Ok(Loaded::of(Some(record), now)),
             Err(ticket) => ticket,
         };
-        let cache = self.cache.clone();
+        let (cache, health) = (self.cache.clone(), self.health.clone());
         let row = self.read(move |connection| {
             let row = reader::load(connection, handle)?;
-            if let Some(row) = &row {
+            if let Some(row) = &row
+                && health.is_settled()
+            {
                 cache.fill(ticket, row);
             }
             Ok(row)

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 use crate::store::StoreError;
 
@@ -28,6 +28,12 @@ pub(super) fn store_error(path: &Path, error: &Arc<rusqlite::Error>) -> StoreErr
         ));
     }
     StoreError::Unavailable(Box::new(error.clone()))
+}
+
+/// Whether the disk said no when it was asked to keep what had been written.
+pub(super) fn is_failed_sync(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
 }
 
 /// A file that could not be opened for a reason that may pass, such as a full disk.

@@ -1,7 +1,7 @@
 //! The file on disk: made, recognised, and owned by one process at a time.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -25,8 +25,13 @@ pub(super) struct OwnedFile {
     /// Closed after all of SQLite's: the first that is closed ends the locks of them all.
     file: File,
     /// Holds the lock; it ends with the process, however that ends.
-    _lock: File,
+    lock: File,
+    /// The owner before this one could not sync the file.
+    was_unsynced: bool,
 }
+
+/// In the lock file, behind the owner's number.
+const UNSYNCED: &str = " unsynced";
 
 impl OwnedFile {
     /// Makes the file if it is missing, and takes possession of it.
@@ -37,9 +42,9 @@ impl OwnedFile {
         create_if_missing(path)?;
         // By its real name, so that two links to one file have one lock, beside the file itself.
         let path = path.canonicalize().map_err(|error| refusal(path, &error))?;
-        let lock = lock(&path)?;
+        let (lock, was_unsynced) = lock(&path)?;
         let (file, identity) = recognise(&path)?;
-        Ok(Self { path, identity, file, _lock: lock })
+        Ok(Self { path, identity, file, lock, was_unsynced })
     }
 
     /// The real name of the file.
@@ -50,6 +55,62 @@ impl OwnedFile {
     /// Waits until the disk has what was written to it.
     pub(super) fn sync(&self) -> std::io::Result<()> {
         self.file.sync_data()
+    }
+
+    /// Waits until the disk has the names of the file and of its log, and those of the folders that they are in: a log
+    /// whose name is lost is lost with all that is in it. SQLite asks the disk as well, and does not look at the answer.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub(super) fn sync_folders(&self) -> Result<()> {
+        let mut device = None;
+        for folder in self.path.ancestors().skip(1) {
+            // Those above may be closed to us; a folder in them that was made for the file was made by us.
+            let Ok(opened) = File::open(folder) else { break };
+            let is_here =
+                opened.metadata().is_ok_and(|found| *device.get_or_insert(found.dev()) == found.dev());
+            if !is_here {
+                break;
+            }
+            match opened.sync_all() {
+                Ok(()) => {}
+                // The file system keeps names in a way of its own.
+                Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {}
+                Err(source) => {
+                    let folder = folder.to_owned();
+                    return Err(StoreError::Unavailable(Box::new(FolderNotSynced { folder, source })));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A file that the disk never keeps.
+    #[cfg(test)]
+    pub(super) fn that_cannot_be_synced(path: &Path) -> Self {
+        // A device has nothing to sync, and says so.
+        Self { file: File::open("/dev/null").unwrap(), ..Self::acquire(path).unwrap() }
+    }
+
+    /// Leaves word for the next owner that the file may not have what SQLite takes for copied into it.
+    pub(super) fn mark_unsynced(&self) {
+        // The disk may be failing: it is read again by this machine, if at all, before it is started anew.
+        let _ = self.note(UNSYNCED);
+    }
+
+    /// Whether the owner before this one [left word](Self::mark_unsynced).
+    pub(super) fn was_unsynced(&self) -> bool {
+        self.was_unsynced
+    }
+
+    /// Forgets what the owner before this one left word of.
+    pub(super) fn settle(&self) {
+        let _ = self.note("");
+    }
+
+    /// Writes who owns the file, for the message of whoever comes too late.
+    fn note(&self, more: &str) -> std::io::Result<()> {
+        write_note(&self.lock, more)
     }
 
     /// Whether the path still leads to this file: what is written to one that was deleted is lost.
@@ -73,6 +134,27 @@ impl OwnedFile {
     }
 }
 
+/// The folder that a file's name is in could not be synced.
+#[derive(Debug, thiserror::Error)]
+#[error("the disk failed to keep the names of the files in {}", folder.display())]
+struct FolderNotSynced {
+    folder: PathBuf,
+    source: std::io::Error,
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn write_note(mut lock: &File, more: &str) -> std::io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    write!(lock, "{}{more}", std::process::id())
+}
+
 fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
@@ -90,10 +172,7 @@ fn refusal(path: &Path, error: &std::io::Error) -> StoreError {
 }
 
 fn create_if_missing(path: &Path) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     if !folder.is_dir() {
         return Err(StoreError::Unusable(format!(
             "there is no folder {} for the SQLite file {}; make it, or set another `path`",
@@ -102,16 +181,14 @@ fn create_if_missing(path: &Path) -> Result<()> {
         )));
     }
     match OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(path) {
-        // The name itself has to reach the disk too, before anything in the file is promised to be there.
-        Ok(_) => {
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| refusal(folder, &error))
-        }
+        Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(refusal(path, &error)),
     }
 }
 
-fn lock(path: &Path) -> Result<File> {
+/// The lock file, locked, and whether its last owner left word that it could not sync the file.
+fn lock(path: &Path) -> Result<(File, bool)> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
     let lock_path = PathBuf::from(lock_path);
@@ -126,14 +203,16 @@ fn lock(path: &Path) -> Result<File> {
         .map_err(|error| refusal(&lock_path, &error))?;
     match file.try_lock() {
         Ok(()) => {
-            // Only for the message of whoever comes too late.
-            let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
-            Ok(file)
+            let mut note = String::new();
+            let _ = file.read_to_string(&mut note);
+            let was_unsynced = note.ends_with(UNSYNCED);
+            let _ = write_note(&file, if was_unsynced { UNSYNCED } else { "" });
+            Ok((file, was_unsynced))
         }
         Err(TryLockError::WouldBlock) => {
             let mut owner = String::new();
             let _ = file.read_to_string(&mut owner);
-            let owner = match owner.parse::<u32>() {
+            let owner = match owner.trim_end_matches(UNSYNCED).parse::<u32>() {
                 Ok(owner) => format!("process {owner}"),
                 Err(_) => "another process".into(),
             };

@@ -1,6 +1,7 @@
 //! Writing: one thread, which puts all writes that wait into one transaction. The disk is asked to keep them once
 //! for all, and only then does each caller get its answer.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,9 +12,10 @@ use tokio::sync::oneshot;
 
 use super::answers::Answers;
 use super::cache::{Cache, Written};
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{Care, Checkpoints};
 use super::failure::store_error;
 use super::file::OwnedFile;
+use super::health::Health;
 use super::operation::{Failure, Operation, Transaction};
 use super::queue::{Abandon, Queue};
 use super::reader::Query;
@@ -111,13 +113,16 @@ enum Outcome {
 /// The thread that writes, and all it owns.
 pub(super) struct Writer {
     pub(super) connection: Connection,
+    /// Looks at the log while the other one is within a read.
+    pub(super) look: Connection,
     pub(super) file: Arc<OwnedFile>,
+    pub(super) health: Arc<Health>,
     pub(super) jobs: Arc<Queue<Box<dyn Job>>>,
     pub(super) answers: Arc<Answers>,
     pub(super) counters: Arc<Counters>,
     pub(super) cache: Arc<Cache>,
     /// The last transaction failed: the next one writes in any case, so that a `ping` finds out whether it can.
-    pub(super) suspect: bool,
+    pub(super) suspect: Cell<bool>,
     /// The other threads end before the writer does, so that nobody uses the file when its lock is given back.
     pub(super) queries: Arc<Queue<Query>>,
     pub(super) helpers: Vec<JoinHandle<()>>,
@@ -151,16 +156,14 @@ impl Writer {
         let _abandon = Abandon(&jobs);
         let mut batch = Vec::new();
         while jobs.wait() {
-            // On a core that is shared with the callers, others of them now ask who would wait for the next commit.
-            std::thread::yield_now();
-            jobs.take(MAX_BATCH, &mut batch);
-            self.write(&mut batch);
-            if let Err(error) = self.checkpoints.tend(&self.connection) {
+            self.work(&mut batch);
+            let care = self.checkpoints.tend(&self.connection, &self.look).and_then(|care| match care {
+                Care::None => Ok(()),
+                Care::Beside => self.write_beside_a_copy(&mut batch),
+            });
+            if let Err(error) = care {
                 tracing::debug!(%error, "the SQLite store's log is looked after another time");
             }
-            // Whoever was to carry the answers has had the time to; nobody waits for one that is stopped.
-            std::thread::yield_now();
-            self.answers.carry(self.file.path());
         }
         self.queries.close();
         self.checkpoints.close();
@@ -168,12 +171,52 @@ impl Writer {
             // One that panicked has reported so itself.
             let _ = helper.join();
         }
-        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-            tracing::warn!(%error, "the SQLite store's log could not be put into its file; the next start does it");
-        }
+        // SQLite removes the log with its last connection, if that one may.
+        drop(self.look);
+        self.checkpoints.end(&self.connection);
     }
 
-    fn write(&mut self, batch: &mut Vec<Box<dyn Job>>) {
+    /// Does what waits, and answers.
+    fn work(&self, batch: &mut Vec<Box<dyn Job>>) {
+        // On a core that is shared with the callers, others of them now ask who would wait for the next commit.
+        std::thread::yield_now();
+        self.jobs.take(MAX_BATCH, batch);
+        self.write(batch);
+        // Whoever was to carry the answers has had the time to; nobody waits for one that is stopped.
+        std::thread::yield_now();
+        self.answers.carry(self.file.path());
+    }
+
+    /// Goes on writing while the log is copied: with a read open, so that until the copy is synced everything is read as
+    /// if it were not there.
+    fn write_beside_a_copy(&self, batch: &mut Vec<Box<dyn Job>>) -> rusqlite::Result<()> {
+        // It has several rows: the statement goes on after the first.
+        let mut read = self.connection.prepare_cached("SELECT name FROM sqlite_schema")?;
+        let mut rows = read.query([])?;
+        rows.next()?;
+        self.checkpoints.begin();
+        while self.checkpoints.is_copying() && self.jobs.wait() {
+            if !self.checkpoints.is_copying() {
+                break;
+            }
+            self.work(batch);
+            // Somebody else's program that wrote can be followed with a new read alone.
+            if self.suspect.get() || Checkpoints::is_too_long(&self.look) {
+                break;
+            }
+        }
+        // Before the read ends.
+        self.checkpoints.wait();
+        Ok(())
+    }
+
+    fn write(&self, batch: &mut Vec<Box<dyn Job>>) {
+        if self.health.is_untrusted() {
+            for job in batch.drain(..) {
+                job.undone(self.health.check().expect_err("it is untrusted"));
+            }
+            return;
+        }
         match self.attempt(batch) {
             Outcome::Committed => self.answer(batch),
             Outcome::GivenUp => {
@@ -205,7 +248,7 @@ impl Writer {
     }
 
     /// Makes the writes of `batch` in one transaction.
-    fn attempt(&mut self, batch: &mut [Box<dyn Job>]) -> Outcome {
+    fn attempt(&self, batch: &mut [Box<dyn Job>]) -> Outcome {
         let outcome = self.transact(batch);
         // After a failed COMMIT the transaction may still be open.
         if !self.connection.is_autocommit()
@@ -213,7 +256,7 @@ impl Writer {
         {
             tracing::error!(%error, "a transaction of the SQLite store could not be rolled back");
         }
-        self.suspect = !matches!(outcome, Outcome::Committed);
+        self.suspect.set(!matches!(outcome, Outcome::Committed));
         outcome
     }
 
@@ -223,7 +266,7 @@ impl Writer {
         if let Err(error) = statement("BEGIN IMMEDIATE") {
             return Outcome::Failed(error);
         }
-        if self.suspect
+        if self.suspect.get()
             && let Err(error) = self.connection.pragma_update(None, "user_version", schema::VERSION)
         {
             return Outcome::Failed(error);
