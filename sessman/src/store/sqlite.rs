@@ -7,7 +7,7 @@
 //! - `schema`: its layout, and how it is recognised
 //! - `row`: a record as a row
 //! - `cache`: records in front of the file
-//! - `queue`: between callers and threads
+//! - `queue`: between callers and threads; `budget`: how much memory what waits may take
 //! - `reader`, `writer`, `checkpoint`: the threads; `operation`, `claims`: what the writer does
 //! - `answers`: from the writer to its callers
 //! - `view`: a file that another process may own, to read from
@@ -15,6 +15,7 @@
 //! - `failure`: SQLite's errors in the contract's terms
 
 mod answers;
+mod budget;
 mod cache;
 mod checkpoint;
 mod claims;
@@ -42,6 +43,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use self::answers::Answers;
+use self::budget::{Budget, MAX_WAITING_BYTES, Share};
 use self::cache::Cache;
 use self::checkpoint::Checkpoints;
 use self::claims::{ForgetClaims, Release, TakePlace, TidyClaims};
@@ -108,6 +110,7 @@ pub const CACHE_BYTES: usize = 64 << 20;
 pub struct SqliteStore {
     path: PathBuf,
     jobs: Arc<Queue<Box<dyn Job>>>,
+    budget: Arc<Budget>,
     answers: Arc<Answers>,
     queries: Arc<Queue<Query>>,
     cache: Arc<Cache>,
@@ -216,6 +219,7 @@ impl SqliteStore {
         Ok(Self {
             path,
             jobs,
+            budget: Budget::new(MAX_WAITING_BYTES),
             answers,
             queries,
             cache,
@@ -230,12 +234,31 @@ impl SqliteStore {
         self.counters.read()
     }
 
-    /// Has the writer do `operation`; the answer comes after its commit. A caller that goes away does not stop it.
+    /// Has the writer do `operation`; the answer comes after its commit. It is not begun for a caller that went away, and
+    /// not stopped for one that goes away later.
     async fn write<O: Operation>(&self, operation: O) -> Result<O::Output> {
         let _carrier = Carrier(self);
-        let (job, answer) = Call::boxed(operation);
-        self.jobs.push(job).map_err(refused)?;
+        let share = self.share(operation.bytes())?;
+        let (job, answer) = Call::boxed(operation, Some(share));
+        if let Err(error) = self.jobs.push(job) {
+            self.forget_abandoned();
+            return Err(refused(error));
+        }
         answer.await.map_err(stopped)?
+    }
+
+    /// Of the memory that waiting writes may take.
+    fn share(&self, bytes: usize) -> Result<Share> {
+        let share = self.budget.take(bytes).or_else(|| {
+            self.forget_abandoned();
+            self.budget.take(bytes)
+        });
+        share.ok_or_else(|| refused(Refused::Large(self.budget.taken())))
+    }
+
+    /// What waits for a disk that stands still has been given up by its callers after a while.
+    fn forget_abandoned(&self) {
+        self.jobs.retain(|job| !job.is_abandoned());
     }
 
     /// Has a reader answer `query` from what is committed.

@@ -57,6 +57,10 @@ mod tests {
         }
 
         fn undone(self: Box<Self>, _: StoreError) {}
+
+        fn is_abandoned(&self) -> bool {
+            false
+        }
     }
 
     #[test]

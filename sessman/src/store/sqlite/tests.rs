@@ -122,8 +122,10 @@ impl Operation for Hold {
 /// Returns once the writer is busy, which it is until the sender is dropped.
 fn hold(store: &SqliteStore) -> mpsc::Sender<()> {
     let ((begun, has_begun), (release, released)) = (mpsc::channel(), mpsc::channel());
-    store.jobs.push(Call::boxed(Hold { begun, released: released.into() }).0).unwrap();
+    let (job, answer) = Call::boxed(Hold { begun, released: released.into() }, None);
+    store.jobs.push(job).unwrap();
     has_begun.recv().unwrap();
+    drop(answer);
     release
 }
 
@@ -162,9 +164,11 @@ async fn what_was_asked_before_the_close_is_done() {
     let folder = TempDir::new().unwrap();
     let store = Arc::new(open_in(&folder));
     let release = hold(&store);
-    // Their callers are gone before the writer comes to them.
+    let mut callers = Vec::new();
     for n in 0..10 {
-        store.jobs.push(Call::boxed(Create { record: record(n, 10), now: at(0) }).0).unwrap();
+        let (job, caller) = Call::boxed(Create { record: record(n, 10), now: at(0) }, None);
+        store.jobs.push(job).unwrap();
+        callers.push(caller);
     }
     let closing = tokio::spawn({
         let store = store.clone();
@@ -450,12 +454,50 @@ async fn a_writer_that_is_overrun_says_so_at_once() {
     let folder = TempDir::new().unwrap();
     let store = Arc::new(open_in(&folder));
     let release = hold(&store);
-    while store.jobs.push(Call::boxed(Ping).0).is_ok() {}
+    let mut callers = Vec::new();
+    loop {
+        let (job, caller) = Call::boxed(Ping, None);
+        if store.jobs.push(job).is_err() {
+            break;
+        }
+        callers.push(caller);
+    }
     let refused = store.create(record(1, 10), at(0)).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))));
     // Readers do not wait for the writer.
     assert!(!is_stored(&store, 1).await);
     drop(release);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_not_begun_and_takes_no_memory() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(open_in(&folder));
+    let release = hold(&store);
+    let write = |n| {
+        let store = store.clone();
+        tokio::spawn(async move { store.create(record(n, 1 << 20), at(0)).await })
+    };
+    let given_up: Vec<_> = (0..10).map(write).collect();
+    tokio::task::yield_now().await;
+    assert!(store.budget.taken() > 10 << 20);
+    for call in given_up {
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
+    }
+    // As many as there is memory for: what others gave up is forgotten for it.
+    let waiting: Vec<_> = (100..131).map(write).collect();
+    tokio::task::yield_now().await;
+    assert!(store.budget.taken() <= MAX_WAITING_BYTES && waiting.iter().all(|call| !call.is_finished()));
+    let refused = store.create(record(200, 1 << 20), at(0)).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+    drop(release);
+    for call in waiting {
+        assert_eq!(call.await.unwrap().unwrap(), Created::Yes);
+    }
+    assert_eq!(store.budget.taken(), 0);
+    assert_eq!(store.counts(at(0)).await.unwrap().active, 31);
     store.close().await;
 }
 

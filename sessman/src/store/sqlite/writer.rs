@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::answers::Answers;
+use super::budget::Share;
 use super::cache::{Cache, Written};
 use super::checkpoint::{Care, Checkpoints};
 use super::failure::store_error;
@@ -58,6 +59,8 @@ pub(super) trait Job: Send {
     fn answer(self: Box<Self>, path: &Path) -> bool;
     /// Tells the caller that it was undone.
     fn undone(self: Box<Self>, error: StoreError);
+    /// Whether nobody waits for it any more: it is not begun then.
+    fn is_abandoned(&self) -> bool;
 }
 
 /// An operation and its caller.
@@ -65,18 +68,28 @@ pub(super) struct Call<O: Operation> {
     operation: O,
     result: Option<std::result::Result<O::Output, Failure>>,
     caller: oneshot::Sender<Result<O::Output>>,
+    /// Of the memory that waiting writes may take; kept until it is answered.
+    _share: Option<Share>,
 }
 
 impl<O: Operation> Call<O> {
     /// A job of it, and where its answer comes.
-    pub(super) fn boxed(operation: O) -> (Box<dyn Job>, oneshot::Receiver<Result<O::Output>>) {
+    pub(super) fn boxed(
+        operation: O,
+        share: Option<Share>,
+    ) -> (Box<dyn Job>, oneshot::Receiver<Result<O::Output>>) {
         let (caller, answer) = oneshot::channel();
-        (Box::new(Self { operation, result: None, caller }), answer)
+        (Box::new(Self { operation, result: None, caller, _share: share }), answer)
     }
 }
 
 impl<O: Operation> Job for Call<O> {
     fn execute(&mut self, transaction: &mut Transaction<'_>) {
+        if self.is_abandoned() {
+            // It may have been made before, in a transaction that was undone.
+            self.result = None;
+            return;
+        }
         let result = self.operation.execute(transaction);
         if let Err(Failure::Sqlite(_)) = &result {
             // SQLite may keep a part of what fails on a damaged file: nothing of before is certain.
@@ -98,6 +111,10 @@ impl<O: Operation> Job for Call<O> {
 
     fn undone(self: Box<Self>, error: StoreError) {
         let _ = self.caller.send(Err(error));
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.caller.is_closed()
     }
 }
 
