@@ -1,7 +1,7 @@
 //! The store in a SQLite file: embedded, nothing to install, and an answered write is on disk.
 //!
 //! One thread writes and groups the writes that wait into one commit; others read beside it. One process owns the
-//! file, by a lock file.
+//! file, by a lock on it.
 //!
 //! - `file`: the file on disk and its lock
 //! - `schema`: its layout, and how it is recognised
@@ -11,7 +11,8 @@
 //! - `reader`, `writer`, `checkpoint`: the threads; `operation`, `claims`: what the writer does
 //! - `answers`: from the writer to its callers
 //! - `view`: a file that another process may own, to read from
-//! - `health`: whether the disk can be trusted
+//! - `health`: whether the disk can be trusted; `room`: what is kept of it for when it is full; `overdue`: a log that grows
+//! - `metrics`: what is shown of them
 //! - `failure`: SQLite's errors in the contract's terms
 
 mod answers;
@@ -22,9 +23,12 @@ mod claims;
 mod failure;
 mod file;
 mod health;
+mod metrics;
 mod operation;
+mod overdue;
 mod queue;
 mod reader;
+mod room;
 mod row;
 mod schema;
 #[cfg(test)]
@@ -52,7 +56,8 @@ use self::file::OwnedFile;
 use self::health::Health;
 use self::operation::{Clear, Create, Delete, GiveBack, Operation, Ping, Sweep, Update};
 use self::queue::{Queue, Refused};
-use self::reader::{List, Query};
+use self::reader::{Due, List, Query};
+use self::room::Room;
 use self::schema::SchemaError;
 pub use self::view::SqliteView;
 pub use self::writer::WriteCounts;
@@ -71,9 +76,15 @@ const READERS: usize = 2;
 /// Calls that may wait for the writer, and as many for the readers; more than they do within a request's deadline.
 const MAX_WAITING: usize = 4_096;
 
+/// How long a connection waits for others to let go of the file or its log.
+const BUSY: Duration = Duration::from_secs(1);
+
 /// Rows that clean-up looks at, and changes, at a time: the writes that wait meanwhile are held up a few
 /// milliseconds.
 const SLICE: usize = 250;
+
+/// Rows that it changes at a time where the log of a full disk has no room for more.
+const FEW: usize = 10;
 
 /// How long clean-up leaves the writer to others between two slices of one call.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -135,9 +146,9 @@ fn refused(refused: Refused) -> StoreError {
 /// What reading and writing connections have in common.
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
     // Only somebody else's program at the file can keep it busy.
-    connection.busy_timeout(Duration::from_secs(1))?;
+    connection.busy_timeout(BUSY)?;
     // Every statement of this store stays prepared.
-    connection.set_prepared_statement_cache_capacity(32);
+    connection.set_prepared_statement_cache_capacity(48);
     // In KiB, as SQLite has it: up to 32 MiB of pages, of a file that large.
     connection.pragma_update(None, "cache_size", -32_768)
 }
@@ -171,6 +182,9 @@ impl SqliteStore {
         let health = Arc::new(Health::default());
         let checkpoints = Arc::new(Checkpoints::new(file.clone(), health.clone()));
         checkpoints.adopt(&connection).map_err(sqlite_error)?;
+        let room = Room::new(file.clone(), health.clone())
+            .map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+        room.keep();
         health.check()?;
         file.sync_folders()?;
         file.settle();
@@ -205,6 +219,8 @@ impl SqliteStore {
                 counters,
                 cache,
                 suspect: Cell::new(false),
+                refused: Cell::new(false),
+                room,
                 queries,
                 checkpoints,
                 helpers,
@@ -283,6 +299,19 @@ impl SqliteStore {
 }
 
 impl SqliteStore {
+    /// A slice of clean-up. What makes room must not fail for want of it.
+    async fn sweep(&self, rows: Vec<Due>, now: Timestamp) -> Result<Vec<Purged>> {
+        match self.write(Sweep { rows: rows.clone(), now }).await {
+            Err(StoreError::Full) => {}
+            other => return other,
+        }
+        let mut purged = Vec::new();
+        for rows in rows.chunks(FEW) {
+            purged.extend(self.write(Sweep { rows: rows.to_vec(), now }).await?);
+        }
+        Ok(purged)
+    }
+
     /// Makes the file smaller, slice by slice, where clean-up left much of it unused.
     async fn give_back(&self) -> Result<()> {
         loop {
@@ -424,7 +453,7 @@ impl Store for SqliteStore {
                 false => row::bucket(row.expires_at) > row.expiry_bucket,
             });
             if !rows.is_empty() {
-                purged.extend(self.write(Sweep { rows, now }).await?);
+                purged.extend(self.sweep(rows, now).await?);
             }
             if is_last && let Err(error) = self.give_back().await {
                 // Who was removed has to be said all the same.
@@ -443,6 +472,10 @@ impl Store for SqliteStore {
 
     async fn ping(&self) -> Result<()> {
         self.write(Ping).await
+    }
+
+    fn metrics(&self) -> String {
+        metrics::Page(self).to_string()
     }
 
     async fn checkup(&self) -> Result<Checkup> {

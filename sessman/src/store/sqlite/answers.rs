@@ -61,6 +61,12 @@ mod tests {
         fn is_abandoned(&self) -> bool {
             false
         }
+
+        fn is_growing(&self) -> bool {
+            false
+        }
+
+        fn refuse(&mut self) {}
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -19,6 +20,7 @@ use super::failure::is_failed_sync;
 use super::file::OwnedFile;
 use super::health::Health;
 use super::queue::{Abandon, Queue};
+use super::room::Room;
 use super::schema::SchemaError;
 use crate::store::StoreError;
 
@@ -33,19 +35,24 @@ const TOO_LONG: u32 = 16_000;
 /// Pages that the writer puts into the file itself: a few milliseconds of work.
 const FEW: u32 = 1_000;
 
+/// How long the writer waits for readers to let go of the log when the disk is full. Those of this process take less.
+const SHORT: Duration = Duration::from_millis(50);
+
 /// How much is in the log, in pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Log {
     pub(super) pages: u32,
     /// Of them, those that are in the file, too.
     pub(super) copied: u32,
+    /// Readers kept it from doing what was asked.
+    pub(super) is_busy: bool,
 }
 
 impl Log {
     fn checkpoint(connection: &Connection, pragma: &str) -> rusqlite::Result<Self> {
         connection
             .prepare_cached(pragma)?
-            .query_row([], |row| Ok(Self { pages: row.get(1)?, copied: row.get(2)? }))
+            .query_row([], |row| Ok(Self { is_busy: row.get(0)?, pages: row.get(1)?, copied: row.get(2)? }))
     }
 
     /// What is in it now. The connection must be within no transaction.
@@ -131,25 +138,47 @@ impl Checkpoints {
     pub(super) fn adopt(&self, connection: &Connection) -> rusqlite::Result<()> {
         match self.checked(Log::restart, connection, Beside::Nobody) {
             Err(error) if is_failed_sync(&error) => Err(error),
-            Err(error) => {
-                tracing::warn!(%error, "the SQLite store's log stays as it is for now");
-                Ok(())
-            }
-            Ok(_) => Ok(()),
+            // It has said so.
+            Err(_) | Ok(_) => Ok(()),
         }
     }
 
     /// Looks after the log, on the writer's thread, between two transactions and while nothing is copied beside.
-    pub(super) fn tend(&self, writer: &Connection, look: &Connection) -> rusqlite::Result<Care> {
+    pub(super) fn tend(&self, writer: &Connection, look: &Connection, room: &Room) -> rusqlite::Result<Care> {
         let log = Log::look(look)?;
-        if log.pages < LONG || self.health.is_untrusted() {
+        self.health.overdue.saw(log, self.file.path(), Instant::now());
+        let (is_full, is_untrusted) = (self.health.is_full(), self.health.is_untrusted());
+        // The room that it has must do while there is no more.
+        let long = if is_full { room.short_log().min(LONG) } else { LONG };
+        if log.pages < long || is_untrusted {
             return Ok(Care::None);
         }
-        if log.pages >= TOO_LONG || log.left() <= FEW {
-            self.checked(Log::copy, writer, Beside::Nobody)?;
-            return Ok(Care::None);
+        if log.pages < TOO_LONG && log.left() > FEW {
+            return Ok(Care::Beside);
         }
-        Ok(Care::Beside)
+        room.look_again();
+        self.checked(Log::copy, writer, Beside::Nobody)?;
+        Ok(Care::None)
+    }
+
+    /// Makes room: has the next write start the log anew, and gives back what it has beyond what it keeps. Says whether
+    /// readers let it. To be called by the writer, between two transactions and while nothing is copied beside.
+    pub(super) fn make_room(&self, writer: &Connection, room: &Room) -> rusqlite::Result<bool> {
+        if self.health.is_untrusted() {
+            return Ok(false);
+        }
+        room.look_again();
+        writer.busy_timeout(SHORT)?;
+        let log = match room.is_log_large() {
+            false => self.checked(Log::restart, writer, Beside::Nobody),
+            true => {
+                let log = self.checked(Log::truncate, writer, Beside::Nobody);
+                room.keep();
+                log
+            }
+        };
+        writer.busy_timeout(super::BUSY)?;
+        log.map(|log| !log.is_busy && !self.health.is_untrusted())
     }
 
     /// Whether the log is so long that the writer waits for the copy that is being made.
@@ -224,6 +253,7 @@ impl Checkpoints {
     ) -> rusqlite::Result<Log> {
         self.health.set_unsynced(true);
         let copied = step(connection);
+        self.health.overdue.copied(&copied, self.file.path(), Instant::now());
         match &copied {
             Err(error) if is_failed_sync(error) => self.health.distrust(&self.file, error),
             // Nothing is taken for copied.

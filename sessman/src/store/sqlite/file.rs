@@ -4,6 +4,7 @@ use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::failure::damage;
 use crate::store::{Result, StoreError};
@@ -20,10 +21,10 @@ const HEADER_BYTES: u64 = 100;
 #[derive(Debug)]
 pub(super) struct OwnedFile {
     path: PathBuf,
-    /// Device and inode: the path may come to lead to another file.
-    identity: (u64, u64),
     /// Closed after all of SQLite's: the first that is closed ends the locks of them all.
     file: File,
+    /// As long as that is open, this process makes no other handle to it.
+    owned: Owned,
     /// Holds the lock; it ends with the process, however that ends.
     lock: File,
     /// The owner before this one could not sync the file.
@@ -43,13 +44,20 @@ impl OwnedFile {
         // By its real name, so that two links to one file have one lock, beside the file itself.
         let path = path.canonicalize().map_err(|error| refusal(path, &error))?;
         let (lock, was_unsynced) = lock(&path)?;
-        let (file, identity) = recognise(&path)?;
-        Ok(Self { path, identity, file, lock, was_unsynced })
+        let owned = Owned::register(&path)?;
+        let file = recognise(&path)?;
+        lock_itself(&file, &path)?;
+        Ok(Self { path, file, owned, lock, was_unsynced })
     }
 
     /// The real name of the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// It itself. Nobody may close it, nor another handle to it: that would end the locks that SQLite has on it.
+    pub(super) fn handle(&self) -> &File {
+        &self.file
     }
 
     /// Waits until the disk has what was written to it.
@@ -120,7 +128,7 @@ impl OwnedFile {
     pub(super) fn check_in_place(&self) -> Result<()> {
         // Not opened: closing any handle of ours to it would end the locks that SQLite has on it.
         match std::fs::metadata(&self.path) {
-            Ok(metadata) if identity(&metadata) == self.identity => Ok(()),
+            Ok(metadata) if identity(&metadata) == self.owned.0 => Ok(()),
             Ok(_) => Err(self.displaced("another file is in its place")),
             Err(error) => Err(self.displaced(&error.to_string())),
         }
@@ -155,8 +163,71 @@ fn write_note(mut lock: &File, more: &str) -> std::io::Result<()> {
     write!(lock, "{}{more}", std::process::id())
 }
 
-fn identity(metadata: &Metadata) -> (u64, u64) {
+/// Device and inode.
+type Identity = (u64, u64);
+
+fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
+}
+
+/// The files that this process owns. To open one again, and close it, would end the locks that SQLite has on it.
+static OWNED: Mutex<Vec<Identity>> = Mutex::new(Vec::new());
+
+/// A place among [`OWNED`].
+#[derive(Debug)]
+struct Owned(Identity);
+
+impl Owned {
+    fn register(path: &Path) -> Result<Self> {
+        let metadata = std::fs::metadata(path).map_err(|error| refusal(path, &error))?;
+        let mut all = OWNED.lock().unwrap_or_else(PoisonError::into_inner);
+        let identity = identity(&metadata);
+        if all.contains(&identity) {
+            return Err(in_use(path, "this process"));
+        }
+        all.push(identity);
+        Ok(Self(identity))
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        OWNED.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| *other != self.0);
+    }
+}
+
+fn in_use(path: &Path, owner: &str) -> StoreError {
+    StoreError::InUse(format!(
+        "{} is in use by {owner}, and a SQLite store has one owner; stop that one, or set another `path`",
+        path.display()
+    ))
+}
+
+/// The lock file may be deleted, and another one made; this lock goes with the file itself. SQLite's own are of another
+/// kind, which this one does not touch.
+fn lock_itself(file: &File, path: &Path) -> Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(in_use(path, "another process")),
+        // The file system knows no such locks.
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(()),
+        Err(TryLockError::Error(error)) => Err(refusal(path, &error)),
+    }
+}
+
+/// What root makes in the folder of another user is that user's: for whom else would it be there?
+fn give_to_owner(made: &File, of: &Path) {
+    let given = std::fs::metadata(of).and_then(|of| {
+        let is_made_by_root = made.metadata()?.uid() == 0 && of.uid() != 0;
+        if is_made_by_root { std::os::unix::fs::fchown(made, Some(of.uid()), Some(of.gid())) } else { Ok(()) }
+    });
+    if let Err(error) = given {
+        tracing::warn!(
+            %error,
+            "a file could not be given to the user to whom {} belongs: give it to them (chown), or that user cannot open it",
+            of.display()
+        );
+    }
 }
 
 fn refusal(path: &Path, error: &std::io::Error) -> StoreError {
@@ -181,7 +252,10 @@ fn create_if_missing(path: &Path) -> Result<()> {
         )));
     }
     match OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(path) {
-        Ok(_) => Ok(()),
+        Ok(file) => {
+            give_to_owner(&file, folder);
+            Ok(())
+        }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(refusal(path, &error)),
     }
@@ -206,6 +280,7 @@ fn lock(path: &Path) -> Result<(File, bool)> {
             let mut note = String::new();
             let _ = file.read_to_string(&mut note);
             let was_unsynced = note.ends_with(UNSYNCED);
+            give_to_owner(&file, path);
             let _ = write_note(&file, if was_unsynced { UNSYNCED } else { "" });
             Ok((file, was_unsynced))
         }
@@ -216,21 +291,18 @@ fn lock(path: &Path) -> Result<(File, bool)> {
                 Ok(owner) => format!("process {owner}"),
                 Err(_) => "another process".into(),
             };
-            Err(StoreError::InUse(format!(
-                "{} is in use by {owner}, and a SQLite store has one owner; stop that one, or set another `path`",
-                path.display()
-            )))
+            Err(in_use(path, &owner))
         }
         Err(TryLockError::Error(error)) => Err(refusal(&lock_path, &error)),
     }
 }
 
 /// Looks at the beginning of the file, before SQLite is let near it.
-fn recognise(path: &Path) -> Result<(File, (u64, u64))> {
+fn recognise(path: &Path) -> Result<File> {
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| refusal(path, &error))?;
     let metadata = file.metadata().map_err(|error| refusal(path, &error))?;
     if metadata.len() == 0 {
-        return Ok((file, identity(&metadata)));
+        return Ok(file);
     }
     let mut start = Vec::new();
     (&file).take(MAGIC.len() as u64).read_to_end(&mut start).map_err(|error| refusal(path, &error))?;
@@ -243,5 +315,5 @@ fn recognise(path: &Path) -> Result<(File, (u64, u64))> {
     if metadata.len() < HEADER_BYTES {
         return Err(StoreError::Unusable(damage(path, "it ends within its header")));
     }
-    Ok((file, identity(&metadata)))
+    Ok(file)
 }

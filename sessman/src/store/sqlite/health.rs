@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::file::OwnedFile;
+use super::overdue::Overdue;
 use crate::store::StoreError;
 
 /// What a caller hears after a sync of the file failed.
@@ -23,6 +24,10 @@ pub(super) struct Health {
     untrusted: AtomicBool,
     /// Pages are in the file, and taken for written there, that may not be on disk.
     unsynced: AtomicBool,
+    /// There is no room for new sessions.
+    full: AtomicBool,
+    /// What is known of a log that is not put away.
+    pub(super) overdue: Overdue,
     /// Said once; later ones follow from the first.
     said: Mutex<bool>,
 }
@@ -53,6 +58,16 @@ impl Health {
     /// [`StoreError::Unavailable`] if a sync of the file failed.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         if self.is_untrusted() { Err(StoreError::Unavailable(Box::new(Untrusted))) } else { Ok(()) }
+    }
+
+    /// Whether there is no room for new sessions.
+    pub(super) fn is_full(&self) -> bool {
+        self.full.load(Ordering::SeqCst)
+    }
+
+    /// Says so; the result is what it was before.
+    pub(super) fn set_full(&self, full: bool) -> bool {
+        self.full.swap(full, Ordering::SeqCst)
     }
 
     /// To be told before pages are copied whose sync comes later, and after that sync.

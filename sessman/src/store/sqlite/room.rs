@@ -69,26 +69,26 @@ impl Room {
         self.log.metadata().is_ok_and(|found| found.len() > 2 * self.kept)
     }
 
-    /// Has the file cover so many pages.
-    ///
-    /// # Errors
-    /// There is no room for them, if [`is_no_room`] says so.
-    pub(super) fn cover(&self, pages: u64) -> io::Result<()> {
+    /// Has the file cover so many pages: whether there is room for them.
+    pub(super) fn cover(&self, pages: u64) -> bool {
         if pages == self.covered.get() {
-            return Ok(());
+            return true;
         }
         let bytes = pages * PAGE;
         // As far ahead as the volume bears, so that it is seldom asked for; a copy of the whole log cuts it off again.
-        let ahead = self.kept / 4;
-        if self.file.len()? < bytes
-            && let Err(error) = extend(self.file.handle(), bytes, bytes + ahead)
-            && self.file.len()? < bytes
-        {
-            self.covered.set(0);
-            return Err(error);
+        match extend(self.file.handle(), bytes, bytes + self.ahead()) {
+            Ok(()) => self.covered.set(pages),
+            Err(error) if is_no_room(&error) => return false,
+            // Whatever is wrong with the disk will show itself where it is written to.
+            Err(error) => {
+                tracing::debug!(%error, "the SQLite file could not be made longer ahead of its use")
+            }
         }
-        self.covered.set(pages);
-        Ok(())
+        true
+    }
+
+    fn ahead(&self) -> u64 {
+        self.kept / 4
     }
 
     /// To be told when the log was copied into the file, which may have cut it.
@@ -99,7 +99,7 @@ impl Room {
     /// Whether the file may grow by more than a few pages, when it did not before.
     pub(super) fn is_there_again(&self, pages: u64) -> bool {
         self.look_again();
-        self.cover(pages + self.kept / 4 / PAGE).is_ok()
+        self.cover(pages + self.ahead() / PAGE)
     }
 
     /// Says whether sessions are refused because there is no room.
@@ -148,7 +148,7 @@ fn fill(file: &File, mut from: u64, end: u64) -> io::Result<()> {
 }
 
 /// Whether it fails for want of room, and not because something is broken.
-pub(super) fn is_no_room(error: &io::Error) -> bool {
+fn is_no_room(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 

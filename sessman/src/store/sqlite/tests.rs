@@ -202,6 +202,47 @@ async fn a_file_has_one_owner_and_is_private() {
 }
 
 #[tokio::test]
+async fn a_file_whose_lock_file_was_deleted_still_has_one_owner() {
+    let folder = TempDir::new().unwrap();
+    let store = open_in(&folder);
+    create(&store, 1).await;
+    fs::remove_file(folder.path().join("sessions.db.lock")).unwrap();
+    let Err(StoreError::InUse(text)) = SqliteStore::open(config(path_in(&folder))) else {
+        panic!("it was opened")
+    };
+    assert!(text.contains("in use by this process"), "{text}");
+    // The locks that SQLite has on it are still there: another program does not take it for its own, and the log away.
+    Connection::open(path_in(&folder)).unwrap().query_row("SELECT 1 FROM sessions", [], |_| Ok(())).unwrap();
+    let sqlite3 = std::process::Command::new("sqlite3")
+        .arg(path_in(&folder))
+        .arg("SELECT count(*) FROM sessions; PRAGMA wal_checkpoint")
+        .status();
+    assert!(sqlite3.is_err() || fs::exists(folder.path().join("sessions.db-wal")).unwrap());
+    create(&store, 2).await;
+    store.close().await;
+    let store = open_in(&folder);
+    assert!(is_stored(&store, 1).await && is_stored(&store, 2).await);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_root_makes_in_the_folder_of_another_user_is_that_users() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let folder = TempDir::new().unwrap();
+    // Who is not root makes files of their own, which is right.
+    if chown(folder.path(), Some(4_711), Some(4_712)).is_err() {
+        return;
+    }
+    let store = open_in(&folder);
+    create(&store, 1).await;
+    for file in ["sessions.db", "sessions.db-wal", "sessions.db-shm", "sessions.db.lock"] {
+        let found = fs::metadata(folder.path().join(file)).unwrap();
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (4_711, 4_712, 0o600), "{file}");
+    }
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_file_of_another_kind_is_refused_and_left_alone() {
     let folder = TempDir::new().unwrap();
     let path = path_in(&folder);
@@ -417,7 +458,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     .await;
     for (index, result) in results.into_iter().enumerate() {
         match index % 2 {
-            0 => assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}"),
+            0 => assert!(matches!(result, Err(StoreError::Full)), "{result:?}"),
             _ => assert_eq!(result.unwrap(), Created::Yes),
         }
     }
@@ -427,7 +468,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     let grown = Change { data: Some(text(200_000)), ..Change::touch(at(1), times) };
     let expected = Expected::holder(SecretHash::from([7; 32]));
     let result = store.update(record(1, 0).handle, expected, &grown).await;
-    assert!(matches!(result, Err(StoreError::Unavailable(_))));
+    assert!(matches!(result, Err(StoreError::Full)));
     assert_eq!(*store.load(record(1, 0).handle, at(0)).await.unwrap().live().unwrap(), *record(1, 200));
     assert!(store.delete(record(2, 0).handle, None).await.unwrap());
     store.write(Sql("PRAGMA max_page_count = 1000000")).await.unwrap();
