@@ -6,8 +6,8 @@ use arc_swap::ArcSwapOption;
 use plugin_api::abi::plugin::{CAPABILITY_AUTHENTICATE, CAPABILITY_AUTHENTICATE_UNKEYED};
 use plugin_api::{Health, Host, Plugin, Principal, Request, Response, Route, Unavailable};
 use serde_json::{Map, Value};
-use sessman::store::StoreError;
 use sessman::config::{Config, Surroundings};
+use sessman::store::StoreError;
 
 use crate::problem::{self, Problem};
 use crate::routes::{self, ROUTES};

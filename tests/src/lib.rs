@@ -5,6 +5,7 @@
 pub mod blocks;
 pub mod browser;
 pub mod container;
+pub mod disk;
 pub mod echo;
 pub mod faults;
 pub mod history;

@@ -56,6 +56,11 @@ pub(super) trait Operation: Send + 'static {
     /// Makes the write, and adds each record that it changed to those that are withheld; one that is not among them may
     /// be answered with as it was before. It may be called again after its transaction was rolled back.
     fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Self::Output, Failure>;
+
+    /// How many bytes of memory it keeps while it waits, beside its own.
+    fn bytes(&self) -> usize {
+        0
+    }
 }
 
 /// [`Store::create`](crate::store::Store::create).
@@ -76,6 +81,10 @@ impl Operation for Create {
         let Some(id) = id else { return Ok(Created::Exists) };
         withheld.add(Written::Put(Row { id, has_tail: true, record: self.record.clone() }));
         Ok(Created::Yes)
+    }
+
+    fn bytes(&self) -> usize {
+        self.record.bytes()
     }
 }
 
@@ -134,6 +143,11 @@ impl Operation for Update {
         }
         overwrite(transaction.connection, old.id, &record, renewed)?;
         Ok(Updated::Done { record, lived_until: old.record.expires_at })
+    }
+
+    fn bytes(&self) -> usize {
+        let texts = [&self.change.data, &self.change.metadata];
+        texts.into_iter().flatten().map(|text| text.as_str().len()).sum()
     }
 }
 

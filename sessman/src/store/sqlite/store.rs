@@ -1,5 +1,6 @@
 //! The store itself: each call of the contract as a job of the writer or a question to a reader.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,6 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::answers::Answers;
+use super::budget::{Budget, MAX_WAITING_BYTES, Share};
 use super::cache::Cache;
 use super::checkpoint::Checkpoints;
 use super::claims::{self, ForgetPlaces, Release, TakePlace};
@@ -18,14 +20,16 @@ use super::counting::counts;
 use super::deletion::Delete;
 use super::failure::{opening_error, store_error};
 use super::file::OwnedFile;
+use super::health::Health;
 use super::listing::{self, List};
 use super::operation::{Clear, Create, GiveBack, Look, Operation, Ping, Sweep, Update};
 use super::queue::{Queue, Refused};
-use super::reader::Query;
+use super::reader::{Due, Query};
+use super::room::Room;
 use super::scan::Scan;
 use super::schema::SchemaError;
 use super::writer::{Call, Counters, Job, WriteCounts, Writer};
-use super::{reader, row, scan, schema, writer};
+use super::{checkpoint, metrics, reader, row, scan, schema, writer};
 use crate::id::Handle;
 use crate::record::{Change, Record, Summary};
 use crate::store::{
@@ -47,6 +51,9 @@ const LOOKED_UP: usize = 500;
 /// milliseconds.
 const SLICE: usize = 250;
 
+/// Rows that it changes at a time where the log of a full disk has no room for more.
+const FEW: usize = 10;
+
 /// How long clean-up leaves the writer to others between two slices of one call.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -57,11 +64,13 @@ const PAGES: u64 = 64;
 pub struct SqliteStore {
     path: PathBuf,
     pub(super) jobs: Arc<Queue<Box<dyn Job>>>,
+    pub(super) budget: Arc<Budget>,
     answers: Arc<Answers>,
     pub(super) queries: Arc<Queue<Query>>,
     pub(super) scans: Arc<Queue<Scan>>,
     cache: Arc<Cache>,
-    counters: Arc<Counters>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) health: Arc<Health>,
     writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -95,31 +104,45 @@ impl SqliteStore {
             Durability::Normal => "NORMAL",
         };
         let mut connection = writer::connect(&path, synchronous).map_err(sqlite_error)?;
+        checkpoint::refuse_lost_pages(&connection, &file).map_err(|error| match error {
+            SchemaError::Sqlite(error) => sqlite_error(error),
+            SchemaError::Store(error) => error,
+        })?;
         schema::prepare(&mut connection, &path).map_err(|error| match error {
             SchemaError::Sqlite(error) => sqlite_error(error),
             SchemaError::Store(error) => error,
         })?;
+
+        checkpoint::keep_log(&connection, true).map_err(sqlite_error)?;
+        let health = Arc::new(Health::default());
+        let checkpoints = Arc::new(Checkpoints::new(file.clone(), health.clone()));
+        checkpoints.adopt(&connection).map_err(sqlite_error)?;
+        let room = Room::new(file.clone(), health.clone())
+            .map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+        room.keep();
+        health.check()?;
+        file.sync_folders()?;
+        file.settle();
 
         let connections = (0..READERS)
             .map(|_| reader::connect(&path))
             .collect::<rusqlite::Result<Vec<_>>>()
             .map_err(sqlite_error)?;
         let scanning = scan::connect(&path).map_err(sqlite_error)?;
-        let log = writer::connect(&path, synchronous).map_err(sqlite_error)?;
+        let (log, look) = checkpoint::connect(&path, synchronous).map_err(sqlite_error)?;
         let (jobs, queries) = (Arc::new(Queue::new(MAX_WAITING)), Arc::new(Queue::new(MAX_WAITING)));
         let scans = Arc::new(Queue::new(MAX_WAITING));
         let (counters, answers) = (Arc::new(Counters::default()), Arc::new(Answers::default()));
         let cache = Arc::new(Cache::new(config.cache_bytes));
-        let checkpoints = Arc::new(Checkpoints::new());
         let threads = start(connections, &queries).and_then(|mut helpers| {
             helpers.push(spawn("sqlite-scan", {
                 let scans = scans.clone();
                 move || scan::run(scanning, &scans)
             })?);
             helpers.push(spawn("sqlite-log", {
-                let (checkpoints, file) = (checkpoints.clone(), file.clone());
+                let checkpoints = checkpoints.clone();
                 move || {
-                    checkpoints.run(&log, &file);
+                    checkpoints.run(&log);
                     // Before the lock may be given back.
                     drop(log);
                 }
@@ -130,12 +153,16 @@ impl SqliteStore {
             let (counters, cache) = (counters.clone(), cache.clone());
             let writer = Writer {
                 connection,
+                look,
                 file,
+                health: health.clone(),
                 jobs,
                 answers,
                 counters,
                 cache,
-                suspect: false,
+                suspect: Cell::new(false),
+                refused: Cell::new(false),
+                room,
                 queries,
                 scans,
                 checkpoints,
@@ -153,11 +180,13 @@ impl SqliteStore {
         Ok(Self {
             path,
             jobs,
+            budget: Budget::new(MAX_WAITING_BYTES),
             answers,
             queries,
             scans,
             cache,
             counters,
+            health,
             writer: tokio::sync::Mutex::new(Some(writer)),
         })
     }
@@ -167,12 +196,31 @@ impl SqliteStore {
         self.counters.read()
     }
 
-    /// Has the writer do `operation`; the answer comes after its commit. A caller that goes away does not stop it.
+    /// Has the writer do `operation`; the answer comes after its commit. It is not begun for a caller that went away, and
+    /// not stopped for one that goes away later.
     pub(super) async fn write<O: Operation>(&self, operation: O) -> Result<O::Output> {
         let _carrier = Carrier(self);
-        let (job, answer) = Call::boxed(operation);
-        self.jobs.push(job).map_err(refused)?;
+        let share = self.share(operation.bytes())?;
+        let (job, answer) = Call::boxed(operation, Some(share));
+        if let Err(error) = self.jobs.push(job) {
+            self.forget_abandoned();
+            return Err(refused(error));
+        }
         answer.await.map_err(stopped)?
+    }
+
+    /// Of the memory that waiting writes may take.
+    fn share(&self, bytes: usize) -> Result<Share> {
+        let share = self.budget.take(bytes).or_else(|| {
+            self.forget_abandoned();
+            self.budget.take(bytes)
+        });
+        share.ok_or_else(|| refused(Refused::Large(self.budget.taken())))
+    }
+
+    /// What waits for a disk that stands still has been given up by its callers after a while.
+    fn forget_abandoned(&self) {
+        self.jobs.retain(|job| !job.is_abandoned());
     }
 
     /// Has a reader answer `query` from what is committed.
@@ -187,8 +235,12 @@ impl SqliteStore {
                 let _ = caller.send(query(connection));
             }
         });
+        self.health.check()?;
         self.queries.push(query).map_err(refused)?;
-        answer.await.map_err(stopped)?.map_err(|error| store_error(&self.path, &Arc::new(error)))
+        let answer = answer.await.map_err(stopped)?;
+        // Pages that were lost meanwhile may have been among those that were read.
+        self.health.check()?;
+        answer.map_err(|error| store_error(&self.path, &Arc::new(error)))
     }
 
     /// As [`read`](Self::read), for what goes through a great part of the file: one such question at a time is answered,
@@ -202,14 +254,29 @@ impl SqliteStore {
         let query: Query = Box::new(move |connection| {
             let _ = caller.send(query(connection));
         });
+        self.health.check()?;
         self.scans.push(Scan { caller: Arc::downgrade(&waiting), query }).map_err(refused)?;
         let answer = answer.await;
         drop(waiting);
+        self.health.check()?;
         answer.map_err(stopped)?.map_err(|error| store_error(&self.path, &Arc::new(error)))
     }
 }
 
 impl SqliteStore {
+    /// A slice of clean-up. What makes room must not fail for want of it.
+    async fn sweep(&self, rows: Vec<Due>, now: Timestamp) -> Result<Vec<Purged>> {
+        match self.write(Sweep { rows: rows.clone(), now }).await {
+            Err(StoreError::Full) => {}
+            other => return other,
+        }
+        let mut purged = Vec::new();
+        for rows in rows.chunks(FEW) {
+            purged.extend(self.write(Sweep { rows: rows.to_vec(), now }).await?);
+        }
+        Ok(purged)
+    }
+
     /// Makes the file smaller, slice by slice, where clean-up left much of it unused.
     async fn give_back(&self) -> Result<()> {
         loop {
@@ -268,11 +335,12 @@ impl Store for SqliteStore {
             Ok(record) => return Ok(Loaded::of(Some(record), now)),
             Err(ticket) => ticket,
         };
-        let cache = self.cache.clone();
+        let (cache, health) = (self.cache.clone(), self.health.clone());
         let (row, is_current) = self
             .read(move |connection| {
                 let row = reader::load(connection, handle)?;
-                let is_current = row.as_ref().is_none_or(|row| cache.fill(ticket, row));
+                let is_current =
+                    row.as_ref().is_none_or(|row| !health.is_settled() || cache.fill(ticket, row));
                 Ok((row, is_current))
             })
             .await?;
@@ -373,7 +441,7 @@ impl Store for SqliteStore {
                 false => row::bucket(row.expires_at) > row.expiry_bucket,
             });
             if !rows.is_empty() {
-                purged.extend(self.write(Sweep { rows, now }).await?);
+                purged.extend(self.sweep(rows, now).await?);
             }
             if is_last && let Err(error) = self.give_back().await {
                 // Who was removed has to be said all the same.
@@ -392,6 +460,10 @@ impl Store for SqliteStore {
 
     async fn ping(&self) -> Result<()> {
         self.write(Ping).await
+    }
+
+    fn metrics(&self) -> String {
+        metrics::Page(self).to_string()
     }
 
     async fn checkup(&self) -> Result<Checkup> {

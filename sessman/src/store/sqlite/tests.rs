@@ -15,6 +15,7 @@ use std::sync::{Arc, mpsc};
 use rusqlite::OptionalExtension as _;
 use tempfile::TempDir;
 
+use super::budget::MAX_WAITING_BYTES;
 use super::operation::{Create, Failure, Operation, Ping, Transaction, Update};
 use super::reader::Query;
 use super::scan::Scan;
@@ -156,8 +157,10 @@ impl Operation for Hold {
 /// Returns once the writer is busy, which it is until the sender is dropped.
 fn hold(store: &SqliteStore) -> mpsc::Sender<()> {
     let ((begun, has_begun), (release, released)) = (mpsc::channel(), mpsc::channel());
-    store.jobs.push(Call::boxed(Hold { begun, released: released.into() }).0).unwrap();
+    let (job, answer) = Call::boxed(Hold { begun, released: released.into() }, None);
+    store.jobs.push(job).unwrap();
     has_begun.recv().unwrap();
+    drop(answer);
     release
 }
 
@@ -196,9 +199,11 @@ async fn what_was_asked_before_the_close_is_done() {
     let folder = TempDir::new().unwrap();
     let store = Arc::new(open_in(&folder));
     let release = hold(&store);
-    // Their callers are gone before the writer comes to them.
+    let mut callers = Vec::new();
     for n in 0..10 {
-        store.jobs.push(Call::boxed(Create { record: record(n, 10), now: at(0) }).0).unwrap();
+        let (job, caller) = Call::boxed(Create { record: record(n, 10), now: at(0) }, None);
+        store.jobs.push(job).unwrap();
+        callers.push(caller);
     }
     let closing = tokio::spawn({
         let store = store.clone();
@@ -229,6 +234,45 @@ async fn a_file_has_one_owner_and_is_private() {
     }
     store.close().await;
     open_in(&folder).close().await;
+}
+
+#[tokio::test]
+async fn a_file_whose_lock_file_was_deleted_still_has_one_owner() {
+    let folder = TempDir::new().unwrap();
+    let store = open_in(&folder);
+    create(&store, 1).await;
+    fs::remove_file(folder.path().join("sessions.db.lock")).unwrap();
+    let Err(StoreError::InUse(text)) = open(config(path_in(&folder))) else { panic!("it was opened") };
+    assert!(text.contains("in use by this process"), "{text}");
+    // The locks that SQLite has on it are still there: another program does not take it for its own, and the log away.
+    Connection::open(path_in(&folder)).unwrap().query_row("SELECT 1 FROM sessions", [], |_| Ok(())).unwrap();
+    let sqlite3 = std::process::Command::new("sqlite3")
+        .arg(path_in(&folder))
+        .arg("SELECT count(*) FROM sessions; PRAGMA wal_checkpoint")
+        .status();
+    assert!(sqlite3.is_err() || fs::exists(folder.path().join("sessions.db-wal")).unwrap());
+    create(&store, 2).await;
+    store.close().await;
+    let store = open_in(&folder);
+    assert!(is_stored(&store, 1).await && is_stored(&store, 2).await);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_root_makes_in_the_folder_of_another_user_is_that_users() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let folder = TempDir::new().unwrap();
+    // Who is not root makes files of their own, which is right.
+    if chown(folder.path(), Some(4_711), Some(4_712)).is_err() {
+        return;
+    }
+    let store = open_in(&folder);
+    create(&store, 1).await;
+    for file in ["sessions.db", "sessions.db-wal", "sessions.db-shm", "sessions.db.lock"] {
+        let found = fs::metadata(folder.path().join(file)).unwrap();
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (4_711, 4_712, 0o600), "{file}");
+    }
+    store.close().await;
 }
 
 #[tokio::test]
@@ -402,7 +446,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     .await;
     for (index, result) in results.into_iter().enumerate() {
         match index % 2 {
-            0 => assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}"),
+            0 => assert!(matches!(result, Err(StoreError::Full)), "{result:?}"),
             _ => assert_eq!(result.unwrap(), Created::Yes),
         }
     }
@@ -411,7 +455,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     let times = Times { reset_at: at(1), last_activity: at(1), expires_at: at(2_000_000) };
     let grown = Change { data: Some(text(200_000)), ..Change::touch(at(1), times) };
     let result = store.update(&record(1, 0), Unless::Gone, &grown).await;
-    assert!(matches!(result, Err(StoreError::Unavailable(_))));
+    assert!(matches!(result, Err(StoreError::Full)));
     assert_eq!(*store.load(record(1, 0).handle, at(0)).await.unwrap().live().unwrap(), *record(1, 200));
     assert!(delete(&store, 2).await);
     store.write(Sql("PRAGMA max_page_count = 1000000")).await.unwrap();
@@ -439,12 +483,50 @@ async fn a_writer_that_is_overrun_says_so_at_once() {
     let folder = TempDir::new().unwrap();
     let store = Arc::new(open_in(&folder));
     let release = hold(&store);
-    while store.jobs.push(Call::boxed(Ping).0).is_ok() {}
+    let mut callers = Vec::new();
+    loop {
+        let (job, caller) = Call::boxed(Ping, None);
+        if store.jobs.push(job).is_err() {
+            break;
+        }
+        callers.push(caller);
+    }
     let refused = store.create(record(1, 10), at(0)).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))));
     // Readers do not wait for the writer.
     assert!(!is_stored(&store, 1).await);
     drop(release);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_not_begun_and_takes_no_memory() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(open_in(&folder));
+    let release = hold(&store);
+    let write = |n| {
+        let store = store.clone();
+        tokio::spawn(async move { store.create(record(n, 1 << 20), at(0)).await })
+    };
+    let given_up: Vec<_> = (0..10).map(write).collect();
+    tokio::task::yield_now().await;
+    assert!(store.budget.taken() > 10 << 20);
+    for call in given_up {
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
+    }
+    // As many as there is memory for: what others gave up is forgotten for it.
+    let waiting: Vec<_> = (100..131).map(write).collect();
+    tokio::task::yield_now().await;
+    assert!(store.budget.taken() <= MAX_WAITING_BYTES && waiting.iter().all(|call| !call.is_finished()));
+    let refused = store.create(record(200, 1 << 20), at(0)).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+    drop(release);
+    for call in waiting {
+        assert_eq!(call.await.unwrap().unwrap(), Created::Yes);
+    }
+    assert_eq!(store.budget.taken(), 0);
+    assert_eq!(store.counts(at(0), &[]).await.unwrap().active, 31);
     store.close().await;
 }
 

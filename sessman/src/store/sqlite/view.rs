@@ -1,7 +1,9 @@
 //! A SQLite file that another process may own, to read from: without its lock, and without a write.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -19,10 +21,43 @@ use crate::store::{
 };
 use crate::time::Timestamp;
 
+/// How long one state is read at most. As long as it is, the log of whoever owns the file grows.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
+
 /// Sessions in a SQLite file, to read from. Whatever would write is refused.
 pub struct SqliteView {
     path: PathBuf,
     connection: Arc<Mutex<Connection>>,
+    /// Of a snapshot: ends the thread that would end it.
+    term: Option<Term>,
+}
+
+/// The time of a snapshot.
+struct Term {
+    is_over: Arc<AtomicBool>,
+    _unless_dropped: mpsc::Sender<()>,
+}
+
+impl Term {
+    /// After `longest` the connection lets go of what it reads.
+    fn begin(connection: &Arc<Mutex<Connection>>, longest: Duration) -> std::io::Result<Self> {
+        let (unless_dropped, dropped) = mpsc::channel::<()>();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (connection, over) = (Arc::clone(connection), is_over.clone());
+        let interrupt = connection.lock().unwrap_or_else(PoisonError::into_inner).get_interrupt_handle();
+        std::thread::Builder::new().name("sqlite-snapshot".into()).spawn(move || {
+            if dropped.recv_timeout(longest) != Err(mpsc::RecvTimeoutError::Timeout) {
+                return;
+            }
+            over.store(true, Ordering::SeqCst);
+            interrupt.interrupt();
+            let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = connection.execute_batch("ROLLBACK") {
+                tracing::warn!(%error, "a snapshot of a SQLite file could not be ended");
+            }
+        })?;
+        Ok(Self { is_over, _unless_dropped: unless_dropped })
+    }
 }
 
 impl SqliteView {
@@ -32,6 +67,10 @@ impl SqliteView {
     /// [`StoreError::Unusable`] with the path and the remedy: there is no such file, it may not be read, it is not one of
     /// this build's layout.
     pub fn open(config: &SqliteConfig, view: View) -> Result<Self> {
+        Self::open_for(LONGEST, config, view)
+    }
+
+    fn open_for(longest: Duration, config: &SqliteConfig, view: View) -> Result<Self> {
         let path = config.path.clone();
         if let Err(error) = std::fs::metadata(&path) {
             return Err(StoreError::Unusable(format!(
@@ -50,7 +89,24 @@ impl SqliteView {
                 .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;")
                 .map_err(|error| opening_error(&path, error))?;
         }
-        Ok(Self { path, connection: Arc::new(Mutex::new(connection)) })
+        let connection = Arc::new(Mutex::new(connection));
+        let term = (view == View::Snapshot).then(|| Term::begin(&connection, longest)).transpose();
+        let term = term.map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+        Ok(Self { path, connection, term })
+    }
+
+    /// # Errors
+    /// [`StoreError::Unusable`] once the time of a snapshot is over: what is read from now on would be of another one.
+    fn check_term(&self) -> Result<()> {
+        match &self.term {
+            Some(term) if term.is_over.load(Ordering::SeqCst) => Err(StoreError::Unusable(format!(
+                "{} was read for {} minutes, in which its log has grown, and longer it is not; write to a faster disk, or \
+                 stop pserve meanwhile",
+                self.path.display(),
+                LONGEST.as_secs() / 60
+            ))),
+            _ => Ok(()),
+        }
     }
 
     async fn read<T: Send + 'static>(
@@ -62,6 +118,7 @@ impl SqliteView {
             query(&connection.lock().unwrap_or_else(PoisonError::into_inner))
         });
         let answer = reading.await.map_err(|_| StoreError::Unavailable(Box::new(Stopped)))?;
+        self.check_term()?;
         answer.map_err(|error| store_error(&self.path, &Arc::new(error)))
     }
 
@@ -230,6 +287,30 @@ mod tests {
         assert!(present.clear().await.is_err() && present.forget_places().await.is_err());
         assert!(present.create(first, now).await.is_err());
         owner.ping().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_does_not_hold_the_log_of_its_owner_for_ever() {
+        let folder = TempDir::new().unwrap();
+        let now = Timestamp::from_millis(1_000);
+        let owner = SqliteStore::open(config(&folder), Arc::new(ManualClock::new(now))).unwrap();
+        owner.create(Arc::new(record(1)), now).await.unwrap();
+        let log = folder.path().join("sessions.db-wal");
+        let snapshot =
+            SqliteView::open_for(Duration::from_millis(1), &config(&folder), View::Snapshot).unwrap();
+        let ended = loop {
+            match snapshot.counts(now, &[]).await {
+                Ok(counts) => assert_eq!(counts.active, 1),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(&ended, StoreError::Unusable(text) if text.contains("was read for")), "{ended}");
+        owner.create(Arc::new(record(2)), now).await.unwrap();
+        assert!(snapshot.counts(now, &[]).await.is_err(), "nothing is read of another state");
+        // It still has the file open, and reads nothing: the log can be put away.
+        owner.close().await;
+        assert_eq!(std::fs::metadata(log).unwrap().len(), 0);
+        drop(snapshot);
     }
 
     #[tokio::test]

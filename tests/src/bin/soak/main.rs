@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
 mod backup;
+mod disk;
 mod dist;
 mod faults;
 mod histories;
@@ -21,6 +22,7 @@ type Demonstration = (&'static str, fn() -> ExitCode);
 
 const DEMONSTRATIONS: &[Demonstration] = &[
     ("backup", backup::run_all),
+    ("disk", disk::run),
     ("dist", dist::run),
     ("faults", faults::run),
     ("histories", histories::run),
@@ -36,6 +38,9 @@ const DEMONSTRATIONS: &[Demonstration] = &[
 
 fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_default();
+    if name == disk::CONTROL {
+        return disk::run_control();
+    }
     if let Some((_, run)) = DEMONSTRATIONS.iter().find(|(known, _)| *known == name) {
         return run();
     }

@@ -46,11 +46,11 @@ async fn nobody_hears_of_an_end_that_a_commit_in_flight_puts_off() {
         let now = clock.now();
         let times = Times { reset_at: now, last_activity: now, expires_at: at(2_000_000) };
         let (update, updated) =
-            Call::boxed(Update::new(&record(1, 0), Unless::Gone, &Change::touch(now, times)));
+            Call::boxed(Update::new(&record(1, 0), Unless::Gone, &Change::touch(now, times)), None);
         assert!(store.jobs.push(update).is_ok());
         // In the same transaction: the change is made, and not yet committed.
         let ((begun, has_begun), (commit, committing)) = (mpsc::channel(), mpsc::channel::<()>());
-        assert!(store.jobs.push(Call::boxed(Hold { begun, released: committing.into() }).0).is_ok());
+        assert!(store.jobs.push(Call::boxed(Hold { begun, released: committing.into() }, None).0).is_ok());
         drop(release);
         has_begun.recv().unwrap();
         clock.advance(Duration::from_millis(100));
