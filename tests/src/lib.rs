@@ -4,6 +4,8 @@
 
 pub mod blocks;
 pub mod browser;
+pub mod clock;
+pub mod clocks;
 pub mod container;
 pub mod echo;
 pub mod faults;

@@ -4,6 +4,7 @@
 mod access;
 mod book;
 mod cli;
+mod clocks;
 mod compat;
 mod configuration;
 mod cors;

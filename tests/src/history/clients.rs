@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Action, Answered, History, Operation, State, check};
 use crate::http::{Answer, Client};
+use crate::races::StopOnDrop;
 
 /// Operations on a session until another one takes its place: enough that all clients meet in it for a while.
 const LIFE: usize = 150;
@@ -227,15 +228,6 @@ impl Load {
             recorded.violations.extend(check(&history).err());
         }
         recorded
-    }
-}
-
-/// Clients end also when what runs meanwhile panics.
-struct StopOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
 mod backup;
+mod clocks;
 mod dist;
 mod faults;
 mod histories;
@@ -20,6 +21,7 @@ type Demonstration = (&'static str, fn() -> ExitCode);
 
 const DEMONSTRATIONS: &[Demonstration] = &[
     ("backup", backup::run_all),
+    ("clocks", clocks::run),
     ("dist", dist::run),
     ("faults", faults::run),
     ("histories", histories::run),
