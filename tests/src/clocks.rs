@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 
 use nodes::{Nodes, RULES};
 
-use crate::clock::WallClock;
 use crate::races::StopOnDrop;
 use crate::store::Store;
 

@@ -21,6 +21,7 @@ mod javascript_class;
 mod javascript_client;
 mod javascript_examples;
 mod keys;
+mod kills;
 mod lifecycle;
 mod lifetimes;
 mod limits;

@@ -7,6 +7,7 @@ mod dist;
 mod faults;
 mod histories;
 mod hostile;
+mod kills;
 mod openapi;
 mod races;
 mod redis_million;
@@ -26,6 +27,7 @@ const DEMONSTRATIONS: &[Demonstration] = &[
     ("faults", faults::run),
     ("histories", histories::run),
     ("hostile", hostile::run),
+    ("kills", kills::run),
     ("openapi", openapi::run),
     ("races", races::run),
     ("redis-million", redis_million::run),
