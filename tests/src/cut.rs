@@ -96,6 +96,13 @@ impl Cut {
         self.port
     }
 
+    /// Waits until no command comes any more.
+    pub fn settle(&self) {
+        while self.shared.state().last.elapsed() < QUIET {
+            thread::sleep(LOOK);
+        }
+    }
+
     /// From now on commands are counted, and the way is cut at the `n`-th; the first is 1.
     pub fn arm(&self, n: usize, moment: Moment) {
         let mut state = self.shared.state();

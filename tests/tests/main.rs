@@ -22,6 +22,7 @@ mod javascript_client;
 mod javascript_examples;
 mod keys;
 mod kills;
+mod layout_1;
 mod lifecycle;
 mod lifetimes;
 mod limits;

@@ -205,6 +205,8 @@ impl Stand {
     ) -> Option<Option<Answer>> {
         let client = self.client();
         let way = self.way.as_ref().expect("there is a way to a server");
+        // What a host does after its start is no step of the operation.
+        way.settle();
         way.arm(step, moment);
         let (is_cut, answer) = thread::scope(|scope| {
             let asked = scope.spawn(|| ask(&client));

@@ -8,6 +8,7 @@ mod faults;
 mod histories;
 mod hostile;
 mod kills;
+mod layout_1;
 mod openapi;
 mod races;
 mod redis_million;
@@ -28,6 +29,7 @@ const DEMONSTRATIONS: &[Demonstration] = &[
     ("histories", histories::run),
     ("hostile", hostile::run),
     ("kills", kills::run),
+    ("layout-1", layout_1::run),
     ("openapi", openapi::run),
     ("races", races::run),
     ("redis-million", redis_million::run),
