@@ -11,6 +11,7 @@ mod promises;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -31,6 +32,8 @@ pub struct Setting {
     pub store: Store,
     /// A node each, so many seconds ahead.
     pub offsets: Vec<i64>,
+    /// Where the files of each are; those that are tested where nothing is said.
+    pub builds: Vec<PathBuf>,
     /// Where the clock of the last node is set to amid the rounds.
     pub step: Option<i64>,
     /// Rounds for each rule; with a step, so many before it and so many after it at least.
@@ -63,7 +66,14 @@ struct Log {
 impl Setting {
     /// Nodes of these offsets on a store, for so many rounds.
     pub fn new(store: Store, offsets: &[i64], rounds: usize) -> Self {
-        Self { store, offsets: offsets.to_vec(), step: None, rounds, after_step: Duration::from_secs(12) }
+        Self {
+            store,
+            offsets: offsets.to_vec(),
+            builds: Vec::new(),
+            step: None,
+            rounds,
+            after_step: Duration::from_secs(12),
+        }
     }
 
     /// Whether a node may say that the store cannot keep its sessions: they would be past their time there.
@@ -77,7 +87,7 @@ impl Setting {
     /// When a host does not start.
     pub fn run(&self, test: &str) -> Option<Found> {
         let config = self.store.config(test)?;
-        let nodes = Nodes::start(test, &config, self.store, &self.offsets)?;
+        let nodes = Nodes::start(test, &config, self)?;
         let log = Log { found: Mutex::default(), may_be_away: self.may_be_away() };
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {

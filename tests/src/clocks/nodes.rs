@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::promises;
+use super::{Setting, promises};
 use crate::clock::WallClock;
 use crate::http::{Answer, Client};
 use crate::pserve::{Pserve, Site};
@@ -47,9 +47,9 @@ struct Node {
 
 impl Nodes {
     /// A host for each offset; `None`, and reported, where there is no libfaketime.
-    pub(super) fn start(test: &str, config: &Value, store: Store, offsets: &[i64]) -> Option<Self> {
-        let start = |offset: &i64| {
-            let site = Site::new();
+    pub(super) fn start(test: &str, config: &Value, setting: &Setting) -> Option<Self> {
+        let start = |(number, offset): (usize, &i64)| {
+            let site = setting.builds.get(number).map_or_else(Site::new, |build| Site::with_artifacts(build));
             let clock = WallClock::new(test, &site.path("clock"), *offset)?;
             let mut lines = String::new();
             let instances = RULES.map(|rule| (rule.instance, Some(rule)));
@@ -62,7 +62,8 @@ impl Nodes {
                 let own = config["collection"]
                     .as_str()
                     .map_or(instance.into(), |name| format!("{name}-{instance}"));
-                config["collection"] = json!(if store == Store::MongoDb { instance.to_owned() } else { own });
+                config["collection"] =
+                    json!(if setting.store == Store::MongoDb { instance.to_owned() } else { own });
                 if let Some(Rule { limit, evicts, .. }) = rule {
                     config["max_sessions_per_user"] = json!(limit);
                     config["on_limit"] = json!(if evicts { "evict_oldest" } else { "reject" });
@@ -79,7 +80,7 @@ impl Nodes {
             client.get("/readyz").expect(200);
             Some(Node { client, _pserve: pserve, _site: site, clock })
         };
-        Some(Self { nodes: offsets.iter().map(start).collect::<Option<_>>()? })
+        Some(Self { nodes: setting.offsets.iter().enumerate().map(start).collect::<Option<_>>()? })
     }
 
     /// The node that has this number; there are as many as numbers.

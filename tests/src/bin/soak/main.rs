@@ -15,6 +15,7 @@ mod redis_million;
 mod reloads;
 mod slow;
 mod sqlite_million;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,7 @@ const DEMONSTRATIONS: &[Demonstration] = &[
     ("reloads", reloads::run),
     ("slow", slow::run),
     ("sqlite-million", sqlite_million::run),
+    ("upgrade", upgrade::run),
 ];
 
 fn main() -> ExitCode {
