@@ -300,9 +300,9 @@ mod tests {
     #[test]
     fn commands_are_told_apart_and_counted() {
         let two = b"*2\r\n$3\r\nGET\r\n$4\r\na\r\nb\r\n*1\r\n$4\r\nPING\r\n";
-        assert_eq!(redis_command(two), Some((24, &b"GET"[..])));
-        assert_eq!(Protocol::Redis.command(&two[24..]), Some((14, false)));
-        for length in 0..24 {
+        assert_eq!(redis_command(two), Some((23, &b"GET"[..])));
+        assert_eq!(Protocol::Redis.command(&two[23..]), Some((14, false)));
+        for length in 0..23 {
             assert_eq!(redis_command(&two[..length]), None, "{length}");
         }
         let message = |name: &str| {

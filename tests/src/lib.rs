@@ -30,6 +30,7 @@ pub mod schemathesis;
 pub mod sessctl;
 pub mod standin;
 pub mod store;
+mod strace;
 pub mod tls;
 pub mod wrk;
 

@@ -1,8 +1,6 @@
 //! A host on a store, whose way to the store is cut or which is killed at a step of an operation.
 
 use std::fmt;
-use std::fs;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +15,7 @@ use crate::races::ADMIN_KEY;
 use crate::redis::Redis;
 use crate::standin::StandIn;
 use crate::store::Store;
+use crate::strace::Tracer;
 
 /// How often a host is killed at a moment of no choice.
 pub(super) const TRIES: usize = 20;
@@ -262,32 +261,5 @@ impl Stand {
             self.start_again();
         }
         is_killed.then_some(answer)
-    }
-}
-
-/// A strace that is attached to all threads of a process; it lets go of them when it is dropped.
-struct Tracer(Child);
-
-impl Tracer {
-    fn attach(pid: u32, injection: &str, call: &str) -> Self {
-        let mut command = Command::new("strace");
-        command.args(["-f", "-q", "-o", "/dev/null", "-e", &format!("trace={call}")]);
-        command.args(["-e", &format!("inject={injection}"), "-p", &pid.to_string()]);
-        let child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("strace starts");
-        let is_traced = |task: fs::DirEntry| {
-            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
-            status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
-        };
-        eventually("strace is attached", || {
-            fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| tasks.flatten().all(is_traced))
-        });
-        Self(child)
-    }
-}
-
-impl Drop for Tracer {
-    fn drop(&mut self) {
-        crate::pserve::send_signal(&self.0, rustix::process::Signal::TERM);
-        let _ = self.0.wait();
     }
 }
