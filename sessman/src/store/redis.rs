@@ -21,7 +21,7 @@
 //!
 //! The names of all sessions are in 256 keys beside them, which lists and counts are read from. A user has two more
 //! keys: the names of their sessions, and their places (see [`Claim`](super::Claim)). No step spans two keys. A name is
-//! written before its session, to a single server in one piece with it, and is taken away after it; so each session is among
+//! written before its session, in one piece with it where one server has both, and is taken away after it; so each session is among
 //! the names, and a name may be of a session that is not there, which whoever reads it finds out. Should a name be refused, its
 //! session is taken back. Such a name is removed once it is older than any call can
 //! take. Each session has a mark of its own in its name, so that a late removal never takes the name of a later session

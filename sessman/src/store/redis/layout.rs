@@ -193,13 +193,9 @@ pub(super) fn moment(moment: Timestamp) -> [u8; 8] {
     moment.as_millis().to_be_bytes()
 }
 
-/// Reads a moment that a script took from a record.
-///
-/// # Errors
-/// [`StoreError::Unusable`] if it is none.
-pub(super) fn read_moment(bytes: &[u8]) -> Result<Timestamp, StoreError> {
-    let bytes = bytes.try_into().map_err(|_| unexpected())?;
-    Ok(Timestamp::from_millis(i64::from_be_bytes(bytes)))
+/// A moment as it is in a record.
+pub(super) fn read_moment(bytes: [u8; 8]) -> Timestamp {
+    Timestamp::from_millis(i64::from_be_bytes(bytes))
 }
 
 /// A version as scripts compare it.
@@ -247,7 +243,7 @@ impl Head<'_> {
     }
 
     fn moment(&self, at: usize) -> Result<Timestamp, StoreError> {
-        Ok(Timestamp::from_millis(i64::from_be_bytes(self.array(at)?)))
+        Ok(read_moment(self.array(at)?))
     }
 
     fn length(&self, at: usize) -> Result<usize, StoreError> {

@@ -23,10 +23,13 @@ macro_rules! step {
     };
 }
 
-step!(CREATE, of_records(include_str!("scripts/create.lua")));
+step!(CREATE, of_records(concat!(include_str!("scripts/record.lua"), include_str!("scripts/create.lua"))));
 step!(UPDATE, of_records(include_str!("scripts/update.lua")));
-step!(DELETE, of_records(include_str!("scripts/delete.lua")));
-step!(BEGINNING, of_records(include_str!("scripts/beginning.lua")));
+step!(DELETE, of_records(concat!(include_str!("scripts/record.lua"), include_str!("scripts/delete.lua"))));
+step!(
+    BEGINNING,
+    of_records(concat!(include_str!("scripts/record.lua"), include_str!("scripts/beginning.lua")))
+);
 step!(CLAIM, include_str!("scripts/claim.lua").into());
 step!(RELEASE, include_str!("scripts/release.lua").into());
 step!(FORGET, include_str!("scripts/forget.lua").into());
@@ -34,7 +37,7 @@ step!(LEAD, include_str!("scripts/lead.lua").into());
 
 /// A script about records: it knows their layout.
 fn of_records(script: &str) -> String {
-    [&layout::constants(), include_str!("scripts/record.lua"), script].concat()
+    layout::constants() + script
 }
 
 impl Step {

@@ -272,20 +272,20 @@ impl Store for RedisStore {
             Some(_) => self.servers.run_durably(&UPDATE, &key, &arguments, deadline).await?,
             None => self.servers.run(&UPDATE, &key, &arguments, deadline).await?,
         };
-        let parts = match updated {
-            Value::Int(0) => return Ok(Updated::Missing),
-            Value::Array(parts) => parts,
-            _ => return Err(unexpected()),
-        };
-        match &parts[..] {
-            [Value::BulkString(lived_until), Value::BulkString(record)] => Ok(Updated::Done {
-                record: Arc::new(layout::read(read.handle, record)?),
-                lived_until: layout::read_moment(lived_until)?,
-            }),
-            [Value::BulkString(version)] => {
-                let version = version.as_slice().try_into().map_err(|_| unreadable())?;
-                Ok(Updated::Conflict(u64::from_be_bytes(version)))
+        match updated {
+            Value::Int(0) => Ok(Updated::Missing),
+            Value::BulkString(bytes) => {
+                let (lived_until, record) = bytes.split_first_chunk().ok_or_else(unexpected)?;
+                let record = Arc::new(layout::read(read.handle, record)?);
+                Ok(Updated::Done { record, lived_until: layout::read_moment(*lived_until) })
             }
+            Value::Array(parts) => match &parts[..] {
+                [Value::BulkString(version)] => {
+                    let version = version.as_slice().try_into().map_err(|_| unexpected())?;
+                    Ok(Updated::Conflict(u64::from_be_bytes(version)))
+                }
+                _ => Err(unexpected()),
+            },
             _ => Err(unexpected()),
         }
     }
