@@ -134,8 +134,10 @@ impl RedisStore {
         let mut filling = Filling::new(limit, now);
         let mut walk = Walk::new(&self.servers, &self.keys, after);
         let (mut looked_at, most) = (0, limit.saturating_mul(LOOKS).saturating_add(FIRST_LOOKS));
-        // One more than fits tells whether there is a next page.
-        while let Some(handles) = walk.next(limit.saturating_add(1).min(SLICE), turn.deadline).await? {
+        // One more than fits tells whether there is a next page; where sessions have ended, more are asked for each time.
+        let mut asked = limit.saturating_add(1).min(SLICE);
+        while let Some(handles) = walk.next(asked, turn.deadline).await? {
+            asked = (2 * asked).min(SLICE);
             for slice in handles.chunks(SLICE) {
                 let put = |handle, stored| filling.put(handle, stored);
                 if read_each(&self.servers, &self.keys, slice, turn.deadline, put).await? {
