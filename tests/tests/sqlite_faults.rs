@@ -262,8 +262,10 @@ fn a_sync_of_the_file_that_fails_costs_no_answered_write_and_ends_all_others() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("sessions.db");
     let site = site(&file);
+    site.ini("[auth]\napikey=k\n[plugin_parms]\nsessman=json=sessman.json");
+    let keyed = |pserve: &Pserve| pserve.client().with("X-Custom-Auth", "k");
     let pserve = site.start();
-    let client = pserve.client();
+    let client = keyed(&pserve);
     let mut is_there = true;
     // Some 25 pages a write: the log is soon copied.
     let books = write_during(&client, 4, 100_000, || {
@@ -292,9 +294,9 @@ fn a_sync_of_the_file_that_fails_costs_no_answered_write_and_ends_all_others() {
     assert!(said.is_some_and(|line| line.contains("ERROR") && line.contains("restart pserve")), "{log}");
     pserve.kill_9();
     let pserve = site.start();
-    let audit = books.audit(&pserve.client());
+    let audit = books.audit(&keyed(&pserve));
     assert!(audit.is_good() && books.others.is_empty(), "{audit:?} {:?}", books.others);
-    pserve.client().post("/sessman/new", json!({})).expect(201);
+    keyed(&pserve).post("/sessman/new", json!({})).expect(201);
     assert!(pserve.stop().success());
     assert_eq!(integrity(&file), "ok");
 }

@@ -64,15 +64,15 @@ impl Control {
 
 /// What is there of rows that were committed.
 pub(super) fn audit(file: &Path, committed: &[i64]) -> Audit {
-    let found = (|| {
+    let found: rusqlite::Result<usize> = (|| {
         let connection = Connection::open(file)?;
         let mut statement =
             connection.prepare("SELECT count(*) FROM rows WHERE id = ?1 AND length(data) > 0")?;
         let mut found = 0;
         for row in committed {
-            found += statement.query_row([row], |row| row.get::<_, usize>(0)).unwrap_or(0);
+            found += statement.query_row([row], |row| row.get::<_, u32>(0)).unwrap_or(0) as usize;
         }
-        rusqlite::Result::Ok(found)
+        Ok(found)
     })();
     let sessions = committed.len();
     Audit { sessions, lost: sessions - found.unwrap_or(0).min(sessions), alive: 0 }
