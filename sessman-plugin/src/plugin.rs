@@ -7,6 +7,7 @@ use plugin_api::abi::plugin::{CAPABILITY_AUTHENTICATE, CAPABILITY_AUTHENTICATE_U
 use plugin_api::{Health, Host, Plugin, Principal, Request, Response, Route, Unavailable};
 use serde_json::{Map, Value};
 use sessman::config::{Config, Surroundings};
+use sessman::store::StoreError;
 
 use crate::problem::{self, Problem};
 use crate::routes::{self, ROUTES};
