@@ -11,7 +11,7 @@ use sessman::store::StoreError;
 const RETRY_AFTER: &str = "1";
 
 /// Why a request was refused: a status and one line for people.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     status: u16,
     detail: Cow<'static, str>,

@@ -5,6 +5,7 @@ mod cookie;
 mod encryption;
 mod raw;
 mod rules;
+mod seen;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -92,7 +93,12 @@ impl Config {
     /// # Errors
     /// All problems at once, none with the value of a secret.
     pub fn read(members: &Map<String, Value>, surroundings: &Surroundings<'_>) -> Result<Self, Vec<Problem>> {
-        let raw: RawConfig = settings::read(members)?;
+        let hidden = seen::check(members);
+        let raw: RawConfig = settings::read(members).map_err(|wrong| [hidden.clone(), wrong].concat())?;
+        if !hidden.is_empty() {
+            // What depends on them cannot be judged.
+            return Err(hidden);
+        }
         let mut problems = Vec::new();
         let store = raw.store(surroundings, &mut problems);
         let encryption = encryption::read(&raw, &mut problems);
@@ -172,6 +178,7 @@ impl RawConfig {
         match backend {
             "memory" => Some(StoreConfig::Memory(self.memory())),
             "sqlite" => Some(StoreConfig::Sqlite(self.sqlite(surroundings, problems))),
+            "mongodb" | "redis" if self.hidden_in_environment(backend, surroundings, problems) => None,
             "mongodb" => match self.mongodb(surroundings).check() {
                 Ok(config) => Some(StoreConfig::MongoDb(config)),
                 Err(wrong) => {
@@ -191,6 +198,21 @@ impl RawConfig {
                 None
             }
         }
+    }
+
+    /// Whether the URL of the environment, where it counts, has something in it that nobody sees.
+    fn hidden_in_environment(
+        &self,
+        backend: &str,
+        surroundings: &Surroundings<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> bool {
+        let name = if backend == "redis" { "REDIS_URL" } else { "MONGODB_URI" };
+        let url = self.server_url.is_none().then(|| (surroundings.environment)(name)).flatten();
+        let found = url.and_then(|url| seen::check_text(name, &url));
+        let is_hidden = found.is_some();
+        problems.extend(found);
+        is_hidden
     }
 
     /// A key that the store does not have is a mistake that should not stay unseen.

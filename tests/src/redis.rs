@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::pserve::{eventually, send_signal};
@@ -50,6 +51,11 @@ impl Redis {
     /// Where it listens on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The `sessman.json` for a store on it.
+    pub fn config(&self) -> Value {
+        json!({ "server_url": format!("redis://127.0.0.1:{}", self.port) })
     }
 
     /// Its process id.

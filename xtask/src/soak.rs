@@ -15,6 +15,7 @@ use crate::workspace::Workspace;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// `backup`: 100,000 sessions backed up, restored into every store, compared and moved.
+    /// `disk`: errors of single calls injected under SQLite, a volume that is full, a disk that stands still.
     /// `dist`: the packages of a release made twice and compared, and the Debian package installed and purged, as root.
     /// `faults`: stores killed, stopped, slowed and cut off under load. `histories`: what concurrent clients saw on every
     /// store, checked. `hostile`: 100,000 hostile requests at one process. `member`: a

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use super::model::State;
-use super::{History, Operation};
+use super::{Action, History, Operation};
 
 /// Orders that are tried at most; a history that takes more is reported, not passed over.
 const MAX_TRIED: usize = 2_000_000;
@@ -64,13 +64,20 @@ pub fn check(history: &History) -> Result<(), String> {
             if place.left < farthest.left {
                 farthest = place.clone();
             }
+            let mut unseen: Vec<&Action> = Vec::new();
             let mut next: Vec<(bool, Place)> = candidates(&operations, &place)
                 .filter_map(|number| {
                     let operation = &operations[number];
                     let after = place.after(number, operation)?;
                     let is_seen = operation.answered.is_some();
                     // Without an answer and without an effect it may as well never have happened.
-                    (is_seen || after.state != place.state).then_some((is_seen, after))
+                    if is_seen || after.state != place.state {
+                        // One of several that differ in nothing, and of which none has to happen, will do.
+                        let is_first = is_seen || !unseen.contains(&&operation.action);
+                        unseen.extend((!is_seen).then_some(&operation.action));
+                        return is_first.then_some((is_seen, after));
+                    }
+                    None
                 })
                 .collect();
             // What changes nothing may as well come first of all: whatever is possible after the others is so after it.

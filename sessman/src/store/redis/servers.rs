@@ -123,12 +123,17 @@ impl Servers {
         arguments: &[A],
         deadline: Instant,
     ) -> Result<Value, Trouble> {
-        if self.settings.wait_replicas == 0 {
+        if !self.waits_for_replicas() {
             return self.run(step, key, arguments, deadline).await;
         }
         // That a server does not know the script would be heard after the wait for its replicas, and there is no time for two.
         let command = step.in_full(key, arguments);
         self.route_as(key, &command, true, deadline).await?.map_err(Trouble::from)
+    }
+
+    /// Whether writes can wait for replicas.
+    pub(super) fn waits_for_replicas(&self) -> bool {
+        self.settings.wait_replicas > 0
     }
 
     /// Sends a command a key, each to the server that has it, many at once. The answers are in their order; who can use some
@@ -190,31 +195,52 @@ impl Servers {
         Ok(join_all(asking).await)
     }
 
-    /// Sends commands, and the last of them so that it is executed after the others: to a single server, which keeps the
-    /// order, together; in a cluster once the others have answers, and not at all if one of them was refused. The
-    /// answers are in their order, without that of what was not sent.
+    /// Sends commands, and the last of them so that it is executed after the others: what is for its server goes there
+    /// together with it, as a server keeps the order; in a cluster that is done once the others have answers, and not at all
+    /// if one of them was refused. So the last answer is that of the last command if there are as many as commands.
     pub(super) async fn call_in_order(
         self: &Arc<Self>,
         commands: &[(Vec<u8>, Cmd)],
         deadline: Instant,
     ) -> Result<Vec<Answer>, Trouble> {
-        let Some(((key, last), others)) = commands.split_last() else { return Ok(Vec::new()) };
-        if let Layout::Single(link) = &*self.layout(deadline).await? {
-            let commands: Vec<&Cmd> = commands.iter().map(|(_, command)| command).collect();
-            let answers = link.send_all(&commands, deadline).await?;
-            // It is of a cluster by now. Followed, one of them might fail, and it could not be said what became of the others.
-            let elsewhere =
-                answers.iter().find_map(|answer| self.place(answer.as_ref().err()?, link.address()));
-            if let Some(other) = elsewhere {
-                self.look_again(Some(other.address().clone()));
+        let Some((last, others)) = commands.split_last() else { return Ok(Vec::new()) };
+        let layout = self.layout(deadline).await?;
+        let home = self.master_of(&layout, &last.0)?;
+        let is_elsewhere = |(key, _): &&(Vec<u8>, Cmd)| {
+            self.master_of(&layout, key).map_or(true, |link| link.address() != home.address())
+        };
+        let (elsewhere, mut together): (Vec<_>, Vec<_>) = others.iter().partition(is_elsewhere);
+        let mut answers = Vec::new();
+        if !elsewhere.is_empty() {
+            let elsewhere: Vec<(Vec<u8>, Cmd)> = elsewhere.into_iter().cloned().collect();
+            answers = self.call_each(&elsewhere, deadline).await?;
+            if answers.iter().any(Result::is_err) {
+                return Ok(answers);
             }
-            return Ok(answers);
         }
-        let mut answers = self.call_each(others, deadline).await?;
-        if answers.iter().all(Result::is_ok) {
-            answers.push(self.route(key, last, deadline).await?);
+        together.push(last);
+        let sent: Vec<&Cmd> = together.iter().map(|(_, command)| command).collect();
+        let sent = home.send_all(&sent, deadline).await;
+        let sent = sent.inspect_err(|_| self.look_again(None))?;
+        for ((key, command), answer) in together.into_iter().zip(sent) {
+            let moved = answer.as_ref().err().and_then(|refusal| self.place(refusal, home.address()));
+            answers.push(match (moved, &*layout) {
+                // It is of a cluster by now. Followed, one of them might fail, and it could not be said what became of the
+                // others.
+                (Some(other), Layout::Single(_)) => {
+                    self.look_again(Some(other.address().clone()));
+                    answer
+                }
+                (Some(_), Layout::Cluster(_)) => self.route(key, command, deadline).await?,
+                (None, _) => answer,
+            });
         }
         Ok(answers)
+    }
+
+    /// Whether they are a cluster.
+    pub(super) async fn are_cluster(self: &Arc<Self>, deadline: Instant) -> Result<bool, Trouble> {
+        Ok(matches!(&*self.layout(deadline).await?, Layout::Cluster(_)))
     }
 
     /// The connection to each server that has keys, in an order that stays the same.
@@ -254,7 +280,6 @@ impl Servers {
     }
 
     /// Whether two keys are at one server, as far as that is known.
-    #[allow(dead_code, reason = "for the choice of a new session's handle")]
     pub(super) fn are_together(&self, one: &[u8], other: &[u8]) -> bool {
         match self.known_layout().as_deref() {
             Some(Layout::Cluster(slots)) => slots.master_of(one) == slots.master_of(other),
@@ -263,7 +288,6 @@ impl Servers {
     }
 
     /// Whether the server that has a key did not answer in the last seconds.
-    #[allow(dead_code, reason = "for the choice of a new session's handle")]
     pub(super) fn is_suffering(&self, key: &[u8]) -> bool {
         let layout = self.known_layout();
         let address = match layout.as_deref() {

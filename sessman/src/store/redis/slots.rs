@@ -87,7 +87,7 @@ impl Slots {
 }
 
 /// The slot that a key is in: what is between the first braces decides, if there is anything.
-fn slot_of(key: &[u8]) -> u16 {
+pub(super) fn slot_of(key: &[u8]) -> u16 {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let rest = &key[open + 1..];
         let close = rest.iter().position(|byte| *byte == b'}').filter(|close| *close > 0)?;

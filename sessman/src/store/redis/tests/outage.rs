@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::super::servers::CALL_LIMIT;
 use super::*;
-use crate::store::conformance::away::{assert_unavailable, freeze, record, thaw, wait_for};
+use crate::store::conformance::away::{assert_unavailable, freeze, thaw, wait_for};
 use crate::store::{Created, Store, StoreError};
 
 const KEPT: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];

@@ -10,7 +10,7 @@ use super::*;
 use crate::id::SecretHash;
 use crate::record::Change;
 use crate::store::conformance::away::{freeze, record, thaw, wait_for};
-use crate::store::{Expected, Store, StoreError, Updated};
+use crate::store::{Store, StoreError, Target, Unless, Updated};
 
 /// Why the store is not available.
 fn cause(error: &StoreError) -> String {
@@ -71,7 +71,7 @@ async fn writes_that_a_replica_refuses_do_not_make_a_connection_each() {
     };
     let (before, started) = (connections(), Instant::now());
     for _ in 0..200 {
-        let refused = store.delete(record(1).handle, None).await;
+        let refused = store.delete(&[Target::whatever(record(1).handle)]).await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     }
     // Those of this test, and one each 200 ms.
@@ -110,7 +110,7 @@ async fn a_member_of_a_cluster_that_became_a_replica_is_not_read() {
         ..cluster.config.clone()
     });
     let other = other.unwrap();
-    assert!(other.delete(record(moved[0]).handle, None).await.unwrap());
+    assert_eq!(other.delete(&[Target::whatever(record(moved[0]).handle)]).await.unwrap().len(), 1);
     other.close().await;
     thaw(&cluster.members[0].child);
     assert_eq!(store.load(record(moved[0]).handle, now).await.unwrap().live(), None);
@@ -202,9 +202,16 @@ async fn an_end_and_a_new_id_are_answered_once_a_replica_has_them() {
         create(&store, &one).await;
         let secret_hash = SecretHash::from([n; 32]);
         let change = Change { secret_hash: Some(secret_hash), ..touch(&one) };
-        let updated = store.update(one.handle, Expected::holder(one.secret_hash), &change).await.unwrap();
-        assert!(matches!(updated, Updated::Done(_)));
-        assert!(store.delete(one.handle, Some(secret_hash)).await.unwrap());
+        let updated = store.update(&one, Unless::Gone, &change).await.unwrap();
+        assert!(matches!(updated, Updated::Done { .. }));
+        assert_eq!(
+            store
+                .delete(&[Target { secret_hash: Some(secret_hash), ..Target::whatever(one.handle) }])
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
         let key = text(Keys::new(&config.prefix).session(one.handle));
         assert_eq!(replica.cli(&["EXISTS", &key]), "0", "an answered end is on the replica");
     }
@@ -225,15 +232,15 @@ async fn what_no_replica_has_is_done_and_says_so_and_holds_up_nobody_else() {
     let ends: Vec<_> = (0..40)
         .map(|n| {
             let store = Arc::clone(&store);
-            tokio::spawn(async move { store.delete(record(n).handle, None).await })
+            tokio::spawn(async move { store.delete(&[Target::whatever(record(n).handle)]).await })
         })
         .collect();
     tokio::task::yield_now().await;
     for n in 40..50 {
         assert_eq!(store.load(record(n).handle, now).await.unwrap().live(), Some(record(n)));
         let (one, change) = (record(n), touch(&record(n)));
-        let updated = store.update(one.handle, Expected::holder(one.secret_hash), &change).await;
-        assert!(matches!(updated.unwrap(), Updated::Done(_)));
+        let updated = store.update(&one, Unless::Gone, &change).await;
+        assert!(matches!(updated.unwrap(), Updated::Done { .. }));
     }
     assert!(ends.iter().all(|end| !end.is_finished()), "they wait for the replica, the others did not");
     for end in ends {
@@ -246,10 +253,13 @@ async fn what_no_replica_has_is_done_and_says_so_and_holds_up_nobody_else() {
         assert_eq!(store.load(record(n).handle, now).await.unwrap().live(), None, "it is done");
     }
     // Doing it again does not make it more than it is.
-    assert!(matches!(store.delete(record(0).handle, None).await, Err(StoreError::NotReplicated(_))));
+    assert!(matches!(
+        store.delete(&[Target::whatever(record(0).handle)]).await,
+        Err(StoreError::NotReplicated(_))
+    ));
     thaw(&replica.child);
     eventually(|| replica.cli(&["INFO", "replication"]).contains("master_link_status:up"));
-    assert!(store.delete(record(49).handle, None).await.unwrap());
+    assert_eq!(store.delete(&[Target::whatever(record(49).handle)]).await.unwrap().len(), 1);
     store.close().await;
 }
 
@@ -264,7 +274,7 @@ async fn a_login_that_may_not_wait_says_so() {
     };
     let store = RedisStore::open(&login(config)).unwrap();
     create(&store, &record(1)).await;
-    let error = store.delete(record(1).handle, None).await.unwrap_err();
+    let error = store.delete(&[Target::whatever(record(1).handle)]).await.unwrap_err();
     assert!(cause(&error).contains("allow the user WAIT"), "{error:?}");
     store.close().await;
 }
