@@ -48,6 +48,8 @@ fn files_for_tls_to_mongodb_begin_in_the_state_folder() {
     let StoreConfig::MongoDb(mongodb) = read(members).unwrap().store else { panic!("MongoDB") };
     assert_eq!(mongodb.tls_ca_file, Some(PathBuf::from("/var/lib/pserve/ca.pem")));
     assert_eq!(mongodb.tls_certificate_key_file, Some(PathBuf::from("/etc/own.pem")));
+    let problems = read(json!({ "wait_replicas": 1 })).unwrap_err();
+    assert_eq!(problems, ["wait_replicas: belongs to the backend redis, but the backend is sqlite"]);
     let problems = read(json!({ "server_url": "h", "tls_key_file": "k" })).unwrap_err();
     assert_eq!(problems, ["tls_key_file: belongs to the backend redis, but the backend is mongodb"]);
 }
@@ -245,8 +247,10 @@ fn the_documented_defaults_are_those_that_count() {
         let documented = schema["properties"].get(key).unwrap_or_else(|| panic!("{key} is not documented"));
         let Some(default) = documented.get("default") else { continue };
         let mut members = json!({});
-        if *key == "max_memory_bytes" {
-            members["backend"] = json!("memory");
+        match *key {
+            "max_memory_bytes" => members["backend"] = json!("memory"),
+            "wait_replicas" => members["backend"] = json!("redis"),
+            _ => {}
         }
         let without = format!("{:?}", read(members.clone()).unwrap());
         // Without keys it is refused, whatever it says.
