@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 use std::time::Instant;
 
@@ -28,6 +28,8 @@ pub struct Limit {
     pub least: usize,
     /// And at most.
     pub most: usize,
+    /// Whether one more is refused; otherwise the oldest makes room.
+    pub rejects: bool,
 }
 
 /// An id, and what happened to it.
@@ -36,11 +38,15 @@ struct Slot {
     operations: Mutex<Vec<Operation>>,
     /// The last that were shown, whosever they were.
     tags: Mutex<Vec<(Tag, String)>>,
+    /// Where a session may be there for a moment and then be refused, nobody else asks meanwhile: what was answered about
+    /// it would have to be told apart.
+    gate: RwLock<()>,
     begun: AtomicU64,
 }
 
 struct Load<'a> {
     bases: &'a [String],
+    limit: Option<Limit>,
     slots: Vec<Mutex<Arc<Slot>>>,
     finished: Mutex<Vec<Arc<Slot>>>,
     /// Logins and ends of users, which concern all ids but the one that a login is about.
@@ -59,6 +65,7 @@ pub(super) fn run(bases: &[String], limit: Option<Limit>, meanwhile: impl FnOnce
     let numbers = AtomicU64::new(1);
     let load = Load {
         bases,
+        limit,
         slots: (0..SLOTS).map(|_| Mutex::new(Slot::new(&numbers))).collect(),
         finished: Mutex::default(),
         common: Mutex::default(),
@@ -78,7 +85,7 @@ pub(super) fn run(bases: &[String], limit: Option<Limit>, meanwhile: impl FnOnce
         meanwhile();
         drop(stop);
     });
-    load.judge(limit)
+    load.judge()
 }
 
 impl Slot {
@@ -89,6 +96,7 @@ impl Slot {
             id: format!("an-id-that-is-used-again-{}-{number}", std::process::id()),
             operations: Mutex::default(),
             tags: Mutex::default(),
+            gate: RwLock::default(),
             begun: AtomicU64::new(0),
         })
     }
@@ -148,9 +156,13 @@ impl Load<'_> {
     }
 
     fn ask(&self, slot: &Slot, client: &Client, action: Action, tag: &str) {
-        let begun = self.now();
-        let sent = send(client, &slot.id, &action, tag);
-        let ended = self.now();
+        let (begun, sent, ended) = {
+            let is_alone =
+                self.limit.is_some_and(|limit| limit.rejects) && matches!(action, Action::Begin(..));
+            let _alone = is_alone.then(|| slot.gate.write().expect("no client panicked"));
+            let _together = (!is_alone).then(|| slot.gate.read().expect("no client panicked"));
+            (self.now(), send(client, &slot.id, &action, tag), self.now())
+        };
         let kind = sent.as_ref().map_or("no answer".to_owned(), |answer| answer.status.to_string());
         *locked(&self.statuses).entry(kind).or_default() += 1;
         if let Action::Begin(Incarnation { user, .. }, _) = &action {
@@ -162,10 +174,7 @@ impl Load<'_> {
             Ok(answer) => match (answer.status, &action) {
                 (409, Action::Merge(..)) => return,
                 (409, Action::Begin(Incarnation { user: Some(user), .. }, _)) if is_limit(answer) => {
-                    locked(&self.refused).push(Refused { user: *user, begun, ended });
-                    // It may have been there for a moment.
-                    slot.push(Action::GiveWay(Some(*user)), begun, None, None);
-                    return slot.push(action, begun, Some(ended), None);
+                    return locked(&self.refused).push(Refused { user: *user, begun, ended });
                 }
                 (409, Action::Begin(..)) => Some(Answered::Exists),
                 (200, Action::EndUser(_)) => return self.common(action, "", begun, Some(ended)),
@@ -193,7 +202,7 @@ impl Load<'_> {
         locked(&self.common).push((Operation { action, id: 0, begun, ended, answered }, except.to_owned()));
     }
 
-    fn judge(self, limit: Option<Limit>) -> Recorded {
+    fn judge(self) -> Recorded {
         let mut slots = locked(&self.finished).clone();
         slots.extend(self.slots.iter().map(|slot| locked(slot).clone()));
         let mut recorded = Recorded {
@@ -214,20 +223,16 @@ impl Load<'_> {
             let last = operations.iter().map(|operation| operation.ended.unwrap_or(operation.begun)).max();
             // What ended before this id was used, or came after, is nothing to it.
             let meets = |(other, except): &&(Operation, String)| {
-                let is_possible = limit.is_some() || !matches!(other.action, Action::GiveWay(_));
+                let is_possible = self.limit.is_some() || !matches!(other.action, Action::GiveWay(_));
                 let is_then =
                     other.begun <= last.unwrap_or(0) && other.ended.is_none_or(|ended| ended >= first);
                 is_possible && is_then && *except != slot.id
             };
             limited.lived.extend(lives(&operations, &common));
             operations.extend(common.iter().filter(meets).map(|(other, _)| other.clone()));
-            for operation in &mut operations {
-                // What need not have happened has no end.
-                operation.ended = operation.ended.filter(|_| operation.answered.is_some());
-            }
             recorded.violations.extend(check(&History { start: State::none(), operations }).err());
         }
-        if let Some(Limit { least, most }) = limit {
+        if let Some(Limit { least, most, .. }) = self.limit {
             recorded.violations.extend(users::check(&limited, least, most));
         }
         recorded
@@ -263,10 +268,9 @@ fn lives<'a>(
         let Action::Begin(Incarnation { number, user: Some(user) }, _) = operation.action else { return None };
         let answered = match (&operation.answered, operation.ended) {
             (Some(Answered::Session { .. }), Some(ended)) => ended,
-            // It was refused.
-            (Some(_), _) | (None, Some(_)) => return None,
+            (Some(_), _) => return None,
             // It may begin at any time, or never.
-            (None, None) => {
+            (None, _) => {
                 return Some(Lived { user, asked: operation.begun, answered: u64::MAX, seen: 0, gone: u64::MAX });
             }
         };

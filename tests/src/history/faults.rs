@@ -46,7 +46,8 @@ impl Rule {
     fn limit(self) -> Option<Limit> {
         match self {
             Self::Any => None,
-            Self::Evict(limit) | Self::Reject(limit) => Some(Limit { least: limit, most: limit }),
+            Self::Evict(limit) => Some(Limit { least: limit, most: limit, rejects: false }),
+            Self::Reject(limit) => Some(Limit { least: limit, most: limit, rejects: true }),
         }
     }
 
@@ -85,7 +86,7 @@ pub fn reloads(store: Store, config: &Value, rounds: usize, pause: Duration) -> 
         json!({ "session_ttl": 86_400, "max_ttl": 86_400 }),
     ];
     let hosts = store.hosts(config, Rule::Evict(2).keys());
-    again::run(&bases(&hosts), Some(Limit { least: 2, most: 3 }), || {
+    again::run(&bases(&hosts), Some(Limit { least: 2, most: 3, rejects: false }), || {
         for round in 0..rounds {
             let mut config = config.clone();
             extend(&mut config, &Rule::Evict(2).keys());

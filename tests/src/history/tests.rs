@@ -134,6 +134,63 @@ fn made_up(random: &mut Random) -> Vec<Operation> {
     operations
 }
 
+/// As [`made_up`], of an id that was chosen, under which there is one session after the other, some of which make room for
+/// others of their users.
+fn made_up_of_chosen(random: &mut Random) -> Vec<Operation> {
+    let mut state = State::none();
+    let mut operations = Vec::new();
+    for number in 1..80_u64 {
+        let user = random.below(3) as User;
+        let action = match random.below(14) {
+            0..=3 => Action::Get,
+            4..=6 => Action::Begin(Incarnation { number, user: Some(user) }, json!({ "of": number })),
+            7 | 8 => Action::Merge(format!("m{}", random.below(3)), json!(number)),
+            9 => {
+                let old = state.incarnation.number.saturating_sub(random.below(2));
+                Action::Replace(json!(number), Some(Tag { incarnation: old, version: state.version }))
+            }
+            10 => replace(number),
+            11 => Action::End,
+            12 => Action::EndUser(user),
+            _ => Action::GiveWay(Some(user)),
+        };
+        let moment = number * 100;
+        let (begun, ended) = (moment - random.below(300).min(moment), moment + random.below(300));
+        let mut operation = Operation { action, id: 0, begun, ended: None, answered: None };
+        // What nobody asks for happens or not; what is not answered, too.
+        let is_lost = random.below(12) == 0 || matches!(operation.action, Action::GiveWay(_));
+        if !is_lost || random.below(2) == 0 {
+            let (after, answered) = state.after(&operation);
+            state = after;
+            if !is_lost {
+                (operation.ended, operation.answered) = (Some(ended), Some(answered));
+            }
+        }
+        operations.push(operation);
+    }
+    operations
+}
+
+#[test]
+fn what_is_right_under_an_id_that_is_used_again_is_explained_and_a_slip_is_found() {
+    let mut found = 0;
+    for seed in 0..60 {
+        let mut random = Random::new(seed);
+        let mut operations = made_up_of_chosen(&mut random);
+        assert!(is_explained_of_chosen(&operations), "seed {seed}: {operations:?}");
+        // One answer shows the data of another one.
+        let shown = operations.iter_mut().rev().find_map(|operation| match &mut operation.answered {
+            Some(Answered::Session { data, .. }) => Some(data),
+            _ => None,
+        });
+        let Some(data) = shown else { continue };
+        *data = json!({ "of": 1_000 });
+        assert!(!is_explained_of_chosen(&operations), "seed {seed}: {operations:?}");
+        found += 1;
+    }
+    assert!(found > 45, "{found}");
+}
+
 #[test]
 fn what_a_right_register_answers_is_explained_and_a_slip_is_found() {
     let mut found = 0;
