@@ -9,14 +9,14 @@ use plugin_api::Host;
 use sessman::config::{AccessConfig, Config, CookieConfig, StoreConfig};
 use sessman::sessions::Sessions;
 use sessman::store::{self, Store};
-use sessman::time::{Clock, SystemClock};
+use sessman::time::{Clock, SystemClock, Watch};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 
 use crate::runtime::Entered;
 
 /// How often the clock is compared with the wall clock.
-const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
+const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What runs while an instance is active.
 pub(crate) struct Service {
@@ -131,22 +131,16 @@ fn worker_threads(store: &StoreConfig) -> usize {
 }
 
 async fn keep_time(clock: Arc<SystemClock>, shown: Arc<AtomicI64>) {
-    let mut reported = None;
+    let mut watch = Watch::default();
     loop {
         tokio::time::sleep(CLOCK_INTERVAL).await;
         let offset = clock.discipline();
-        let micros = i64::try_from(offset.by.as_micros()).unwrap_or(i64::MAX);
-        shown.store(if offset.ahead { micros } else { -micros }, Ordering::Relaxed);
-        let jumped = (!offset.followed).then_some(offset.ahead);
-        if jumped.is_some() && jumped != reported {
-            let direction = if offset.ahead { "ahead of" } else { "behind" };
-            tracing::warn!(
-                seconds = offset.by.as_secs(),
-                "the wall clock is {direction} the service's; sessions go on ending as they were promised to. Restart \
-                 the service when the wall clock is right"
-            );
+        shown.store(offset.ahead, Ordering::Relaxed);
+        match watch.look(offset) {
+            Some(notice) if notice.is_warning() => tracing::warn!("{notice}"),
+            Some(notice) => tracing::info!("{notice}"),
+            None => {}
         }
-        reported = jumped;
     }
 }
 

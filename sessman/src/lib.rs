@@ -1,7 +1,7 @@
 //! The session engine: ids, records, rules and stores. It knows neither HTTP nor the plugin ABI.
 //!
 //! - [`sessions`]: what can be done with sessions; [`rules`]: what they follow; [`error`]: why not
-//! - [`metrics`]: what is counted
+//! - [`metrics`]: what is counted; `outage`: what is said in the log of a store that fails
 //! - [`config`]: `sessman.json`; [`secret`]: text that must not be shown
 //! - [`id`]: what a client holds, and what a store keeps of it
 //! - [`data`]: JSON that every store can hold exactly
@@ -16,6 +16,7 @@ pub mod events;
 pub mod id;
 pub mod mark;
 pub mod metrics;
+mod outage;
 pub mod record;
 pub mod rules;
 pub mod secret;

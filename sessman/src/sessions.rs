@@ -34,6 +34,7 @@ use crate::error::Error;
 use crate::events::{Events, Kind};
 use crate::id::{Handle, SessionId};
 use crate::metrics::{Metrics, Operation};
+use crate::outage::Outages;
 use crate::record::{Change, Record};
 use crate::rules::Rules;
 use crate::store::sealed::check_unsealed;
@@ -47,6 +48,11 @@ use turns::Turns;
 pub const STORE_DEADLINE: Duration = Duration::from_secs(2);
 /// Characters that a user id may have.
 const MAX_USER_ID: usize = 256;
+
+/// A call that the store did not end in time.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {} s", STORE_DEADLINE.as_secs())]
+struct NoAnswer;
 
 /// What opens a session.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +75,7 @@ pub struct Sessions {
     turns: Turns,
     rates: Option<Rates>,
     metrics: Metrics,
+    outages: Outages,
     events: Events,
     counted: CountedLately,
     /// Behind which user's places the next regular clean-up goes on.
@@ -86,6 +93,7 @@ impl Sessions {
             turns: Turns::default(),
             rates,
             metrics: Metrics::default(),
+            outages: Outages::default(),
             events: Events::default(),
             counted: CountedLately::default(),
             tidied_to: tokio::sync::Mutex::default(),
@@ -271,8 +279,13 @@ impl Sessions {
     ) -> impl Future<Output = Result<T, StoreError>> {
         let started = Instant::now();
         timeout_at(started + STORE_DEADLINE, call).map(move |ended| {
-            let result = ended.unwrap_or_else(|elapsed| Err(StoreError::Unavailable(Box::new(elapsed))));
-            self.metrics.asked(operation, started.elapsed(), result.as_ref().err());
+            let result = ended.unwrap_or_else(|_| Err(StoreError::Unavailable(Box::new(NoAnswer))));
+            let took = started.elapsed();
+            self.metrics.asked(operation, took, result.as_ref().err());
+            match &result {
+                Ok(_) => self.outages.worked(operation, || started + took),
+                Err(error) => self.outages.failed(operation, error, started + took),
+            }
             result
         })
     }
@@ -284,9 +297,11 @@ impl Sessions {
         steps: impl Future<Output = Result<T, Error>>,
     ) -> impl Future<Output = Result<T, Error>> {
         tokio::time::timeout(STORE_DEADLINE, steps).map(|ended| {
-            ended.unwrap_or_else(|elapsed| {
+            ended.unwrap_or_else(|_| {
                 self.metrics.cut_off();
-                Err(StoreError::Unavailable(Box::new(elapsed)).into())
+                let error = StoreError::Unavailable(Box::new(NoAnswer));
+                self.outages.failed(Operation::Update, &error, Instant::now());
+                Err(error.into())
             })
         })
     }

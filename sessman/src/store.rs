@@ -250,12 +250,18 @@ pub struct Listing<'a> {
     pub limit: usize,
 }
 
-/// Why a store did not do what it was asked. Whether a write that ended so took place is unknown.
+/// Why a store did not do what it was asked. Unless said otherwise, whether a write that ended so took place is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It could not be reached, or not in time; the next call may go well.
     #[error("the session store is not available")]
     Unavailable(#[source] Box<dyn StdError + Send + Sync>),
+    /// One of several servers could not be reached, and the others can be used.
+    #[error("a part of the session store is not available")]
+    Partial(#[source] Box<dyn StdError + Send + Sync>),
+    /// The write was made, and too few replicas have it: a failover may undo it.
+    #[error("done, but not yet on as many replicas as wait_replicas asks for")]
+    NotReplicated(#[source] Box<dyn StdError + Send + Sync>),
     /// It is bounded and full of live sessions.
     #[error("the session store is full")]
     Full,
@@ -380,7 +386,8 @@ pub trait Store: Send + Sync {
     /// Deletes every record and forgets every claim; the number of records.
     async fn clear(&self) -> Result<u64>;
 
-    /// Whether the store can be reached, and sessions can be created, changed and deleted in it.
+    /// Whether the store can be reached, and sessions can be created, changed and deleted in it: in all of it, or with
+    /// [`StoreError::Partial`] in some of it.
     async fn ping(&self) -> Result<()>;
 
     /// What it counts of its own, in the text format of Prometheus.
@@ -407,11 +414,11 @@ pub trait Store: Send + Sync {
 pub fn open(config: &StoreConfig, clock: &Arc<dyn Clock>, keys: Option<&Keys>) -> Result<Arc<dyn Store>> {
     let store: Arc<dyn Store> = match config {
         StoreConfig::Memory(config) => Arc::new(memory::MemoryStore::new(config.clone())),
-        //WIP         StoreConfig::Sqlite(config) => Arc::new(sqlite::SqliteStore::open(config.clone(), Arc::clone(clock))?),
-        //WIP         StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open(config.clone())?),
-        //WIP         StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
-        #[allow(unreachable_patterns)]
-        _ => return Err(StoreError::Unusable("WIP".into())),
+        StoreConfig::Sqlite(config) => {
+            Arc::new(sqlite::SqliteStore::open(config.clone(), Arc::clone(clock))?)
+        }
+        StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open(config.clone())?),
+        StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
     };
     Ok(sealed(store, keys))
 }
@@ -428,11 +435,9 @@ pub fn open_to_read(config: &StoreConfig, keys: Option<&Keys>, view: View) -> Re
                 "sessions in memory are seen by their own process alone".into(),
             ));
         }
-        //WIP         StoreConfig::Sqlite(config) => Arc::new(sqlite::SqliteView::open(config, view)?),
-        //WIP         StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open_as_it_is(config.clone())?),
-        //WIP         StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
-        #[allow(unreachable_patterns)]
-        _ => return Err(StoreError::Unusable("WIP".into())),
+        StoreConfig::Sqlite(config) => Arc::new(sqlite::SqliteView::open(config, view)?),
+        StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open_as_it_is(config.clone())?),
+        StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
     };
     Ok(sealed(store, keys))
 }

@@ -85,8 +85,12 @@ impl Writer {
         file.sync_all().with_context(failed)?;
         // Not over one that has come meanwhile.
         self.unfinished.persist_noclobber(&self.path).map_err(|error| error.error).with_context(failed)?;
-        // The name, too, has to be on the disk.
-        File::open(folder_of(&self.path)).and_then(|folder| folder.sync_all()).with_context(failed)?;
+        // The name, too, has to be on the disk; if it is not, no backup is there that may be gone tomorrow.
+        let named = File::open(folder_of(&self.path)).and_then(|folder| folder.sync_all());
+        if named.is_err() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+        named.with_context(failed)?;
         let (records, unread, digest) = (self.records, self.unread, self.digest.end());
         Ok(Summary { records, unread, digest, bytes: bytes + CHECKSUM, mac })
     }

@@ -15,7 +15,7 @@ pub struct RawConfig {
     #[serde(deserialize_with = "settings::loose::option")]
     pub backend: Option<String>,
     /// MongoDB: `host:port[,host:port]`, or a `mongodb://` or `mongodb+srv://` URL. Redis: `host:port[,host:port]`, or a
-    /// `redis://` or `rediss://` URL; several are a cluster.
+    /// `redis://` or `rediss://` URL (`valkey://` and `valkeys://` are the same); several are a cluster.
     ///
     /// Default: `MONGODB_URI` of the environment, else `localhost:27017`; Redis: `REDIS_URL`, else `localhost:6379`.
     #[serde(deserialize_with = "settings::loose::option")]
@@ -66,6 +66,12 @@ pub struct RawConfig {
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     pub tls_key_file: Option<String>,
+    /// Redis: how many replicas must have it before the end of a session, or its new id, is answered; with fewer within
+    /// 700 ms the answer is 503, although it is done. See docs/stores.md.
+    ///
+    /// Default: 0.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub wait_replicas: Option<u8>,
     /// SQLite: the file; a relative path begins in the state folder.
     ///
     /// Default: `<instance>.db`.
@@ -175,7 +181,7 @@ pub struct RawConfig {
     /// Default: `replace`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub update_mode: Option<String>,
-    /// The most bytes of `data` as compact JSON, and of `metadata`; 413 above.
+    /// The most bytes of `data` as compact JSON, of a patch for it, and of `metadata`; 413 above.
     ///
     /// Default: 262144.
     #[serde(deserialize_with = "settings::loose::option")]

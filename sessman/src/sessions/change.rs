@@ -89,7 +89,10 @@ impl Sessions {
             }
             let data = match update {
                 Update::Replace(data) => data.clone(),
-                Update::Merge(patch) => record.data.merged_with(patch),
+                Update::Merge(patch) => {
+                    self.check_size("the patch", patch)?;
+                    record.data.merged_apart(patch).await?
+                }
             };
             self.check_size("data", &data)?;
             // What depends on what was read is written only if that is still so.

@@ -5,6 +5,8 @@ mod incarnation;
 mod late;
 mod limits;
 mod many;
+mod outage;
+mod patches;
 mod slow;
 mod unread;
 mod unsure;

@@ -104,6 +104,7 @@ impl MongoConfig {
                 return Err(format!("turns TLS off, but there is a {key} for it"));
             }
         }
+        url.check_options()?;
         let text = self.driver_url(&url);
         if DriverConnectionString::parse(text.expose()).is_err() {
             return Err(url.fault());
