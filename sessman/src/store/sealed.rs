@@ -6,7 +6,7 @@
 //! Whoever can write to the database, and has no key, cannot make a session that is taken, and cannot change whose it is, what
 //! opens it, or what bounds its end: a [MAC](crate::record::Mac) is over these, made when they are set and checked
 //! whenever a record is loaded. Such a writer can still delete sessions, put an older text or record of the same session back, and
-//! feign activity, which a touch writes without a new MAC; `absolute_ttl` bounds that.
+//! feign activity and put the end off, which a touch writes without a new MAC; `absolute_ttl` bounds that.
 
 mod keys;
 mod mac;
