@@ -18,7 +18,8 @@ pub(crate) struct Options {
     /// `disk`: errors of single calls injected under SQLite, a volume that is full, a disk that stands still.
     /// `dist`: the packages of a release made twice and compared, and the Debian package installed and purged, as root.
     /// `faults`: stores killed, stopped, slowed and cut off under load. `histories`: what concurrent clients saw on every
-    /// store, checked. `hostile`: 100,000 hostile requests at one process. `redis-million`: a million sessions in Redis, listed
+    /// store, checked. `hostile`: 100,000 hostile requests at one process. `member`: a
+    /// member of a Redis cluster that hangs, and what the others' sessions notice of it. `redis-million`: a million sessions in Redis, listed
     /// and counted. `openapi`: thousands of requests made up from the OpenAPI description. `races`: 64 clients at once,
     /// 100 rounds, on every store. `reloads`: 200 reloads under load, on SQLite and MongoDB. `slow`: 2,000 connections
     /// that send a byte now and then while normal requests go on. `sqlite-million`: a million sessions in SQLite.

@@ -73,14 +73,16 @@ impl Cache {
         }
     }
 
-    /// Keeps what a reader found in the file, unless it may be old by now.
-    pub(super) fn fill(&self, ticket: Ticket, row: &Row) {
+    /// Keeps what a reader found in the file, unless it may be old by now, or soon: whether it is kept, if there is room.
+    pub(super) fn fill(&self, ticket: Ticket, row: &Row) -> bool {
         let handle = row.record.handle;
         let mut shard = self.write(handle);
         let unchanged = shard.stamps[stamp_of(handle)] == ticket.0;
-        if unchanged && !shard.is_withheld(handle) {
+        let is_current = unchanged && !shard.is_withheld(handle);
+        if is_current {
             shard.put(row.clone());
         }
+        is_current
     }
 
     /// For one transaction: what it changes is withheld until its commit. To be called by one thread.

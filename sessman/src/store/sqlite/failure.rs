@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{ErrorCode, ffi};
 
+use super::row::is_unreadable;
 use crate::store::StoreError;
 
 /// What a caller hears when SQLite reports `error`. Several may hear of the same one: all those whose writes were in
@@ -15,13 +16,7 @@ pub(super) fn store_error(path: &Path, error: &Arc<rusqlite::Error>) -> StoreErr
     if damaged {
         return StoreError::Unusable(damage(path, error));
     }
-    let unreadable = matches!(
-        **error,
-        rusqlite::Error::FromSqlConversionFailure(..)
-            | rusqlite::Error::InvalidColumnType(..)
-            | rusqlite::Error::IntegralValueOutOfRange(..)
-    );
-    if unreadable {
+    if is_unreadable(error) {
         return StoreError::Unusable(format!(
             "{} holds a record that this build cannot read ({error}); use the version that wrote it",
             path.display()

@@ -22,8 +22,10 @@ use super::queue::{Abandon, Queue};
 use super::reader::Query;
 use super::room::Room;
 use super::row::unsigned;
+use super::scan::Scan;
 use super::schema;
 use crate::store::{Result, StoreError};
+use crate::time::Clock;
 
 /// Writes in one transaction at most: a few milliseconds of work, so that nobody waits long for the others.
 const MAX_BATCH: usize = 512;
@@ -161,20 +163,24 @@ pub(super) struct Writer {
     pub(super) refused: Cell<bool>,
     /// The other threads end before the writer does, so that nobody uses the file when its lock is given back.
     pub(super) queries: Arc<Queue<Query>>,
+    pub(super) scans: Arc<Queue<Scan>>,
     pub(super) helpers: Vec<JoinHandle<()>>,
     pub(super) checkpoints: Arc<Checkpoints>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// However the writer ends, nobody is answered any more by the time its lock is given back.
 struct Silence {
     cache: Arc<Cache>,
     queries: Arc<Queue<Query>>,
+    scans: Arc<Queue<Scan>>,
     checkpoints: Arc<Checkpoints>,
 }
 
 impl Drop for Silence {
     fn drop(&mut self) {
         self.queries.close();
+        self.scans.close();
         self.checkpoints.close();
         drop(self.cache.close());
     }
@@ -187,6 +193,7 @@ impl Writer {
         let _silence = Silence {
             cache: self.cache.clone(),
             queries: self.queries.clone(),
+            scans: self.scans.clone(),
             checkpoints: self.checkpoints.clone(),
         };
         let _abandon = Abandon(&jobs);
@@ -205,6 +212,7 @@ impl Writer {
             }
         }
         self.queries.close();
+        self.scans.close();
         self.checkpoints.close();
         for helper in self.helpers.drain(..) {
             // One that panicked has reported so itself.
@@ -361,7 +369,8 @@ impl Writer {
             return Outcome::of(error);
         }
         let withheld = self.cache.withhold();
-        let mut transaction = Transaction { connection: &self.connection, file: &self.file, withheld };
+        let clock = &*self.clock;
+        let mut transaction = Transaction { connection: &self.connection, file: &self.file, clock, withheld };
         for job in &mut *batch {
             let made = match steps {
                 Steps::Together => {

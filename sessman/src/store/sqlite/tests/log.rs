@@ -1,6 +1,10 @@
 //! The log beside the file.
 
+use super::super::checkpoint::Checkpoints;
 use super::super::checkpoint::{self, Care, Log};
+use super::super::file::OwnedFile;
+use super::super::health::Health;
+use super::super::room::Room;
 use super::super::writer;
 use super::*;
 
@@ -94,9 +98,7 @@ async fn a_reader_that_remembers_a_copy_that_was_lost_is_named_at_the_next_start
     reader.execute_batch("BEGIN; SELECT count(*) FROM filler").unwrap();
     copied.copy();
     drop(copied);
-    let Err(StoreError::InUse(text)) = SqliteStore::open(config(path_in(&folder))) else {
-        panic!("it opened")
-    };
+    let Err(StoreError::InUse(text)) = open(config(path_in(&folder))) else { panic!("it opened") };
     assert!(text.contains("another process"), "{text}");
     drop(reader);
     open_in(&folder).close().await;
@@ -139,7 +141,7 @@ async fn nothing_is_written_and_only_memory_is_read_once_the_disk_has_failed() {
         assert!(std::error::Error::source(&error).unwrap().to_string().contains("restart pserve"));
     };
     refused(store.create(record(3, 1), at(0)).await.unwrap_err());
-    refused(store.delete(record(2, 0).handle, None).await.unwrap_err());
+    refused(store.delete(&[Target::whatever(record(2, 0).handle)]).await.unwrap_err());
     refused(store.ping().await.unwrap_err());
     refused(store.load(record(1, 0).handle, at(0)).await.unwrap_err());
     assert!(is_stored(&store, 2).await);
@@ -153,18 +155,15 @@ async fn nothing_is_written_and_only_memory_is_read_once_the_disk_has_failed() {
 #[tokio::test]
 async fn a_log_does_not_grow_while_writes_go_on() {
     let folder = TempDir::new().unwrap();
-    let store =
-        SqliteStore::open(SqliteConfig { durability: Durability::Normal, ..config(path_in(&folder)) })
-            .unwrap();
+    let store = open(SqliteConfig { durability: Durability::Normal, ..config(path_in(&folder)) }).unwrap();
     create(&store, 1).await;
     let mut greatest = 0;
     for n in 0..600 {
         // Some 50 pages each.
         let times = Times { reset_at: at(1), last_activity: at(1), expires_at: at(2_000_000) };
         let change = Change { data: Some(text(200_000 + n)), ..Change::touch(at(1), times) };
-        let expected = Expected::holder(SecretHash::from([7; 32]));
-        let updated = store.update(record(1, 0).handle, expected, &change).await.unwrap();
-        assert!(matches!(updated, Updated::Done(_)));
+        let updated = store.update(&record(1, 0), Unless::Gone, &change).await.unwrap();
+        assert!(matches!(updated, Updated::Done { .. }));
         greatest = greatest.max(fs::metadata(folder.path().join("sessions.db-wal")).unwrap().len());
     }
     // At 16,000 pages the writer itself would see to it.
@@ -183,7 +182,7 @@ async fn a_closed_store_keeps_everything_for_the_next() {
     for n in 0..50 {
         create(&store, n).await;
     }
-    assert!(store.delete(record(3, 0).handle, None).await.unwrap());
+    assert!(delete(&store, 3).await);
     store.close().await;
     assert!(matches!(store.create(record(99, 1), at(0)).await, Err(StoreError::Unavailable(_))));
     assert!(matches!(store.load(record(1, 1).handle, at(0)).await, Err(StoreError::Unavailable(_))));
@@ -192,7 +191,7 @@ async fn a_closed_store_keeps_everything_for_the_next() {
     assert_eq!(files.len(), 2, "the file and its lock, and no log: {files:?}");
 
     let store = open_in(&folder);
-    assert_eq!(store.counts(at(0)).await.unwrap(), Counts { active: 49, expired: 0 });
+    assert_eq!(store.counts(at(0), &[]).await.unwrap().active, 49);
     assert_eq!(*store.load(record(7, 0).handle, at(0)).await.unwrap().live().unwrap(), *record(7, 200));
     assert!(!is_stored(&store, 3).await);
     store.close().await;
