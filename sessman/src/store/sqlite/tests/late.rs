@@ -50,7 +50,9 @@ async fn nobody_hears_of_an_end_that_a_commit_in_flight_puts_off() {
         assert!(store.jobs.push(update).is_ok());
         // In the same transaction: the change is made, and not yet committed.
         let ((begun, has_begun), (commit, committing)) = (mpsc::channel(), mpsc::channel::<()>());
-        assert!(store.jobs.push(Call::boxed(Hold { begun, released: committing.into() }, None).0).is_ok());
+        // Its caller stays: what nobody waits for is not begun.
+        let (holding, _held) = Call::boxed(Hold { begun, released: committing.into() }, None);
+        assert!(store.jobs.push(holding).is_ok());
         drop(release);
         has_begun.recv().unwrap();
         clock.advance(Duration::from_millis(100));
