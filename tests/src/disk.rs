@@ -241,7 +241,7 @@ fn ask(books: &mut Books, client: &Client, path: &str, body: &Value) -> Option<S
     None
 }
 
-/// What SQLite says of a file that nobody uses: `ok`.
+/// What SQLite says of a file that nobody uses: `ok`, or what is wrong, in a line.
 ///
 /// # Panics
 /// When it is no SQLite file.
@@ -251,9 +251,8 @@ pub fn integrity(file: &Path) -> String {
     connection
         .set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .expect("a setting");
-    connection
-        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-        .unwrap_or_else(|error| error.to_string())
+    let said: Result<String, _> = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0));
+    said.unwrap_or_else(|error| error.to_string()).replace('\n', " ")
 }
 
 /// The file's log.

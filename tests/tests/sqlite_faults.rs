@@ -270,7 +270,7 @@ fn a_sync_of_the_file_that_fails_costs_no_answered_write_and_ends_all_others() {
     // Some 25 pages a write: the log is soon copied.
     let books = write_during(&client, 4, 100_000, || {
         let trace = folder.path().join("trace");
-        let Some(fault) = Fault::begin(pserve.pid(), &[file.clone()], &LOST, &trace) else {
+        let Some(fault) = Fault::begin(pserve.pid(), std::slice::from_ref(&file), &LOST, &trace) else {
             is_there = false;
             return;
         };
@@ -309,7 +309,7 @@ fn a_sync_of_the_file_that_fails_at_the_stop_leaves_the_log_to_the_next_start() 
     let site = site(&file);
     let pserve = site.start();
     let ids = fill(&pserve.client());
-    let fault = Fault::begin(pserve.pid(), &[file.clone()], &LOST, &folder.path().join("trace"));
+    let fault = Fault::begin(pserve.pid(), std::slice::from_ref(&file), &LOST, &folder.path().join("trace"));
     let Some(fault) = fault else {
         return e2e::skip(TEST, "strace is missing or may not attach on this machine");
     };

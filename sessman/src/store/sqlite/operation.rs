@@ -201,6 +201,26 @@ impl Operation for Clear {
     }
 }
 
+/// A part of [`Clear`]: so many records, whichever; their number.
+pub(super) struct ClearSome {
+    pub(super) most: usize,
+}
+
+impl Operation for ClearSome {
+    type Output = u64;
+
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<u64, Failure> {
+        let records = transaction
+            .connection
+            .prepare_cached(
+                "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions ORDER BY id LIMIT ?1)",
+            )?
+            .execute([i64::try_from(self.most).unwrap_or(i64::MAX)])?;
+        transaction.withheld.add(Written::AllGone);
+        Ok(records as u64)
+    }
+}
+
 /// [`Store::ping`](crate::store::Store::ping): the writer has its write transaction, and the file is where it was.
 pub(super) struct Ping;
 

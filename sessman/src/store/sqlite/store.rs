@@ -22,9 +22,9 @@ use super::failure::{opening_error, store_error};
 use super::file::OwnedFile;
 use super::health::Health;
 use super::listing::{self, List};
-use super::operation::{Clear, Create, GiveBack, Look, Operation, Ping, Sweep, Update};
+use super::operation::{Clear, ClearSome, Create, GiveBack, Look, Operation, Ping, Sweep, Update};
 use super::queue::{Queue, Refused};
-use super::reader::{Due, Query};
+use super::reader::Query;
 use super::room::Room;
 use super::scan::Scan;
 use super::schema::SchemaError;
@@ -50,9 +50,6 @@ const LOOKED_UP: usize = 500;
 /// Rows that clean-up looks at, and changes, at a time: the writes that wait meanwhile are held up a few
 /// milliseconds.
 const SLICE: usize = 250;
-
-/// Rows that it changes at a time where the log of a full disk has no room for more.
-const FEW: usize = 10;
 
 /// How long clean-up leaves the writer to others between two slices of one call.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -264,17 +261,24 @@ impl SqliteStore {
 }
 
 impl SqliteStore {
-    /// A slice of clean-up. What makes room must not fail for want of it.
-    async fn sweep(&self, rows: Vec<Due>, now: Timestamp) -> Result<Vec<Purged>> {
-        match self.write(Sweep { rows: rows.clone(), now }).await {
-            Err(StoreError::Full) => {}
-            other => return other,
+    /// What makes room must not fail for want of it: where the log of a full disk has no room for all, it is done in
+    /// parts.
+    async fn write_in_parts<T: Clone, O: Operation<Output = Vec<R>>, R>(
+        &self,
+        items: Vec<T>,
+        operation: impl Fn(Vec<T>) -> O,
+    ) -> Result<Vec<R>> {
+        let (mut parts, mut done) = (vec![items], Vec::new());
+        while let Some(mut part) = parts.pop() {
+            match self.write(operation(part.clone())).await {
+                Err(StoreError::Full) if part.len() > 1 => {
+                    let rest = part.split_off(part.len() / 2);
+                    parts.extend([rest, part]);
+                }
+                other => done.extend(other?),
+            }
         }
-        let mut purged = Vec::new();
-        for rows in rows.chunks(FEW) {
-            purged.extend(self.write(Sweep { rows: rows.to_vec(), now }).await?);
-        }
-        Ok(purged)
+        Ok(done)
     }
 
     /// Makes the file smaller, slice by slice, where clean-up left much of it unused.
@@ -366,7 +370,7 @@ impl Store for SqliteStore {
     }
 
     async fn delete(&self, targets: &[Target]) -> Result<Vec<Handle>> {
-        self.write(Delete { targets: targets.to_vec() }).await
+        self.write_in_parts(targets.to_vec(), |targets| Delete { targets }).await
     }
 
     async fn outlines(&self, handles: &[Handle]) -> Result<Vec<Outlined>> {
@@ -441,7 +445,7 @@ impl Store for SqliteStore {
                 false => row::bucket(row.expires_at) > row.expiry_bucket,
             });
             if !rows.is_empty() {
-                purged.extend(self.sweep(rows, now).await?);
+                purged.extend(self.write_in_parts(rows, |rows| Sweep { rows, now }).await?);
             }
             if is_last && let Err(error) = self.give_back().await {
                 // Who was removed has to be said all the same.
@@ -455,7 +459,19 @@ impl Store for SqliteStore {
     }
 
     async fn clear(&self) -> Result<u64> {
-        self.write(Clear).await
+        let mut records = 0;
+        loop {
+            match self.write(Clear).await {
+                Ok(rest) => return Ok(records + rest),
+                Err(StoreError::Full) => {}
+                Err(error) => return Err(error),
+            }
+            // As much as the log of a full disk has room for, which makes more.
+            match self.write(ClearSome { most: SLICE / 10 }).await? {
+                0 => return Err(StoreError::Full),
+                some => records += some,
+            }
+        }
     }
 
     async fn ping(&self) -> Result<()> {

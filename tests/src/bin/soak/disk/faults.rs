@@ -94,12 +94,7 @@ pub(super) fn run() -> bool {
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     let mut is_good = true;
-    let only = std::env::var("SOAK_DISK_ONLY").unwrap_or_default();
     for case in cases() {
-        let what = format!("{:?} {:?} {}", case.moment, case.of, case.name);
-        if !what.contains(&only) {
-            continue;
-        }
         let Some(ours) = pserve(&case) else {
             println!("SKIPPED: strace is missing or may not attach");
             return false;

@@ -9,7 +9,8 @@ use e2e::http::Client;
 use e2e::pserve::{Pserve, Site, eventually};
 use serde_json::json;
 
-const DATA: usize = 12_000;
+/// Sessions that a volume takes, about.
+const SESSIONS: usize = 900;
 
 /// A file system in memory, as long as this lives.
 struct Volume(tempfile::TempDir);
@@ -46,16 +47,17 @@ pub(super) fn run() -> bool {
         "\n| volume | filled with | ended on the full disk | refused | lost | said of a new session | after all expired | file |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
-    ["8m", "24m", "60m", "160m"].into_iter().all(|size| {
-        let Some(volume) = Volume::mount(size) else {
+    [8, 24, 60, 160].into_iter().all(|mib: usize| {
+        let size = format!("{mib}m");
+        let Some(volume) = Volume::mount(&size) else {
             println!("SKIPPED: mounting a tmpfs is not permitted on this machine (not root)");
             return false;
         };
-        one(size, volume.0.path())
+        one(&size, &"x".repeat((mib << 20) / SESSIONS), volume.0.path())
     })
 }
 
-fn one(size: &str, folder: &Path) -> bool {
+fn one(size: &str, text: &str, folder: &Path) -> bool {
     let file = folder.join("sessions.db");
     let site = Site::new();
     site.sessman(&json!({ "path": file, "cleanup_interval": 1 }).to_string());
@@ -63,7 +65,7 @@ fn one(size: &str, folder: &Path) -> bool {
     let mut seen = Seen::default();
     let mut ids = Vec::new();
     for how in ["run on", "kill -9", "stop"] {
-        fill(&pserve.client(), &mut ids, &mut seen);
+        fill(&pserve.client(), text, &mut ids, &mut seen);
         pserve = restart(&site, pserve, how);
         let client = pserve.client();
         let is_there = |id: &String| client.post("/sessman/get", json!({ "token": id })).status == 200;
@@ -80,11 +82,11 @@ fn one(size: &str, folder: &Path) -> bool {
     }
     // All of them end by themselves, and clean-up makes room.
     let client = pserve.client();
-    while client.post("/sessman/new", json!({ "ttl_seconds": 5, "data": text() })).status == 201 {}
+    while client.post("/sessman/new", json!({ "ttl_seconds": 5, "data": text })).status == 201 {}
     std::thread::sleep(Duration::from_secs(5));
     let mut after = 0;
     eventually("room after all have expired", || {
-        after = client.post("/sessman/new", json!({ "data": text() })).status;
+        after = client.post("/sessman/new", json!({ "data": text })).status;
         after == 201
     });
     assert!(pserve.stop().success());
@@ -94,13 +96,9 @@ fn one(size: &str, folder: &Path) -> bool {
     *not_ended == 0 && *lost == 0 && said.contains("full") && whole == "ok"
 }
 
-fn text() -> String {
-    "x".repeat(DATA)
-}
-
-fn fill(client: &Client, ids: &mut Vec<String>, seen: &mut Seen) {
+fn fill(client: &Client, text: &str, ids: &mut Vec<String>, seen: &mut Seen) {
     loop {
-        let answer = client.post("/sessman/new", json!({ "data": text() }));
+        let answer = client.post("/sessman/new", json!({ "data": text }));
         if answer.status != 201 {
             seen.said = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
             seen.filled.push(ids.len());
