@@ -17,6 +17,8 @@ pub struct Findings {
     ini_file: PathBuf,
     /// One line each, without values that may be secrets.
     pub problems: Vec<String>,
+    /// What is taken as it is written, and perhaps was not meant so; one line each.
+    pub warnings: Vec<String>,
     /// None if the configuration cannot be used at all.
     snapshot: Option<Snapshot>,
 }
@@ -29,7 +31,12 @@ pub struct Unusable(String);
 impl Findings {
     /// Reads the files and prepares every instance, as a start would; nothing is activated.
     pub fn of(ini_file: &Path) -> Self {
-        let mut findings = Self { ini_file: ini_file.to_owned(), problems: Vec::new(), snapshot: None };
+        let mut findings = Self {
+            ini_file: ini_file.to_owned(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            snapshot: None,
+        };
         let config = match Config::load(ini_file) {
             Ok(config) => config,
             Err(ConfigError::Invalid(problems)) => {
@@ -42,6 +49,7 @@ impl Findings {
                 return findings;
             }
         };
+        findings.warnings.extend(config.warnings.iter().map(ToString::to_string));
         let loaded = match Loader::default().load(&config, Want::All(&[])) {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -57,9 +65,10 @@ impl Findings {
         findings
     }
 
-    /// For machines: `ok` and `problems`.
+    /// For machines: `ok`, `problems` and `warnings`.
     pub fn json(&self) -> String {
-        pretty(&json!({ "ok": self.problems.is_empty(), "problems": self.problems }))
+        let Self { problems, warnings, .. } = self;
+        pretty(&json!({ "ok": problems.is_empty(), "problems": problems, "warnings": warnings }))
     }
 
     /// What `/plugins` would say after a start, but for what only a running host knows.
@@ -97,6 +106,10 @@ impl Findings {
         Ok(table(&rows, &below))
     }
 
+    fn write_warnings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.warnings.iter().try_for_each(|warning| write!(f, "\n  warning: {warning}"))
+    }
+
     fn plugins(&self) -> Result<Value, Unusable> {
         let snapshot = self.snapshot.as_ref().ok_or_else(|| Unusable(self.to_string()))?;
         let mut plugins = http::plugins(snapshot);
@@ -117,10 +130,16 @@ impl fmt::Display for Findings {
         let Some(snapshot) = self.snapshot.as_ref().filter(|_| self.problems.is_empty()) else {
             let count = self.problems.len();
             write!(f, "{count} problem{}", if count == 1 { "" } else { "s" })?;
-            return self.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"));
+            self.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))?;
+            return self.write_warnings(f);
         };
         let names: Vec<&str> = snapshot.instances().map(|instance| instance.name.as_str()).collect();
-        write!(f, "good; instances: {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") })
+        write!(
+            f,
+            "good; instances: {}",
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        )?;
+        self.write_warnings(f)
     }
 }
 
@@ -187,6 +206,22 @@ mod tests {
         assert_eq!(found.problems.len(), 2, "{found}");
         let json: Value = serde_json::from_str(&found.json()).unwrap();
         assert_eq!((&json["ok"], json["problems"].as_array().unwrap().len()), (&false.into(), 2));
+    }
+
+    #[test]
+    fn a_comment_behind_a_key_is_warned_of_and_not_shown() {
+        let found = findings("[auth]\napikey=s3cret # ma1n\n[paths]\nstate=\"state\"\n");
+        let text = found.to_string();
+        for part in ["good; instances: none", "p.ini:2: [auth] apikey: the value goes to", "` #`"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(
+            text.contains("PSERVE_AUTH_APIKEY")
+                && text.contains("p.ini:4: [paths] state: the value is in quotes")
+        );
+        assert!(!text.contains("s3cret") && !text.contains("ma1n"), "{text}");
+        let json: Value = serde_json::from_str(&found.json()).unwrap();
+        assert_eq!((&json["ok"], json["warnings"].as_array().unwrap().len()), (&true.into(), 2));
     }
 
     #[test]

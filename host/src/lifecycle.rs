@@ -117,10 +117,17 @@ pub(crate) struct Lifecycle {
 
 /// Loads the plugins and prepares their instances.
 pub(crate) fn load(loader: &Loader, config: Config) -> Result<Snapshot, HostError> {
+    warn_of(&config);
     let loaded = loader.load(&config, Want::All(&[])).map_err(HostError::Plugins)?;
     let snapshot = Snapshot::new(Arc::new(config), loaded, Vec::new());
     check_exposure(&snapshot)?;
     Ok(snapshot)
+}
+
+fn warn_of(config: &Config) {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
 }
 
 /// Refuses to serve open instances to the network when nobody wrote that they are to be open.
@@ -316,7 +323,9 @@ impl Lifecycle {
 
     async fn read_config(&self) -> Result<Config, Refusal> {
         let path = self.ini_file.clone();
-        self.blocking(move || Config::load(&path).map_err(|error| Refusal::Invalid(one_line(&error)))).await
+        let loading =
+            self.blocking(move || Config::load(&path).map_err(|error| Refusal::Invalid(one_line(&error))));
+        loading.await.inspect(warn_of)
     }
 
     async fn prepare(&self, config: Config, want: Wanted) -> Result<(Config, Loaded), Refusal> {

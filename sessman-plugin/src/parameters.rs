@@ -1,5 +1,7 @@
 //! Reads a request's parameters: from the query, a JSON body, and for the id a header or the cookie.
 
+#[cfg(test)]
+mod growth;
 mod members;
 mod query;
 mod values;
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use plugin_api::{Request, settings};
 use serde_json::value::RawValue;
-use sessman::data::Data;
+use sessman::data::{Data, large};
 use sessman::id::{Handle, SessionId};
 use sessman::rules::UpdateMode;
 
@@ -137,32 +139,16 @@ impl Parameters {
     /// not be a session that lives longer, or holds less, than was meant.
     pub(crate) fn read(
         request: &Request<'_>,
+        body: Body,
         cookie_name: Option<&str>,
         accepted: &[Name],
     ) -> Result<Self, Problem> {
-        let body = body_text(request)?;
-        // The body of a PATCH is the change itself (RFC 7396).
-        let (members, patch) = match request.method() {
-            "PATCH" => (Members::default(), Some(body)),
-            _ if body.is_empty() => (Members::default(), None),
-            _ => (Members::parse(body)?, None),
-        };
-        let mut found = Found::default();
-        for (name, value) in query::pairs(request.query()) {
-            found.text(known(&name?, accepted)?, value?)?;
-        }
-        for (name, value) in members.iter() {
-            found.json(known(name, accepted)?, value)?;
-        }
+        let mut found = body.0?;
+        found.add_query(request.query(), accepted)?;
         if accepted.contains(&Name::SessionId)
             && let Some(header) = header_id(request)
         {
             found.text(Name::SessionId, header)?;
-        }
-        if let Some(patch) = patch {
-            let patch = if patch.is_empty() { "{}" } else { patch };
-            found.data =
-                Some(Data::parse(patch).map_err(|error| Problem::from(sessman::error::Error::from(error)))?);
         }
         let session = match found.session_id {
             Some(text) => Presented::Explicit(SessionId::read(&text)),
@@ -186,8 +172,29 @@ impl Parameters {
     }
 }
 
-/// The body as text; an empty one has neither members nor a change.
-fn body_text<'r>(request: &'r Request<'_>) -> Result<&'r str, Problem> {
+/// What a request's body says, or what is wrong with it.
+#[derive(Clone)]
+pub(crate) struct Body(Result<Found, Problem>);
+
+impl Body {
+    /// Reads the body of a request to a route that takes the parameters in `accepted`.
+    pub(crate) fn read(request: &Request<'_>, accepted: &[Name]) -> Self {
+        let plain = check_coding(request);
+        Self(plain.and_then(|()| Found::in_body(request.method(), request.body(), accepted)))
+    }
+
+    /// As [`read`](Self::read), apart from the threads that serve.
+    pub(crate) async fn read_apart(request: &Request<'_>, accepted: Cow<'static, [Name]>) -> Self {
+        if let Err(problem) = check_coding(request) {
+            return Self(Err(problem));
+        }
+        let (method, body) = (request.method().to_owned(), request.body().to_owned());
+        let reading = large::apart(move || Found::in_body(&method, &body, &accepted));
+        Self(reading.await.unwrap_or_else(|error| Err(error.into())))
+    }
+}
+
+fn check_coding(request: &Request<'_>) -> Result<(), Problem> {
     let encodings = request.header_all("content-encoding");
     if encodings.flat_map(|value| value.split(|byte| *byte == b',')).any(|coding| {
         let coding = coding.trim_ascii();
@@ -195,8 +202,12 @@ fn body_text<'r>(request: &'r Request<'_>) -> Result<&'r str, Problem> {
     }) {
         return Err(Problem::new(415, "Content-Encoding is not supported; send the body as it is"));
     }
-    let text =
-        std::str::from_utf8(request.body()).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
+    Ok(())
+}
+
+/// The body as text; an empty one has neither members nor a change.
+fn body_text(body: &[u8]) -> Result<&str, Problem> {
+    let text = std::str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
     Ok(if text.trim().is_empty() { "" } else { text })
 }
 
@@ -218,7 +229,7 @@ fn known(name: &str, accepted: &[Name]) -> Result<Name, Problem> {
 }
 
 /// Parameters as they are found, each in one or several places.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Found {
     session_id: Option<String>,
     user_id: Option<String>,
@@ -236,6 +247,30 @@ struct Found {
 }
 
 impl Found {
+    fn in_body(method: &str, body: &[u8], accepted: &[Name]) -> Result<Self, Problem> {
+        let body = body_text(body)?;
+        let mut found = Self::default();
+        match (method, body) {
+            // The body of a PATCH is the change itself (RFC 7396).
+            ("PATCH", patch) => {
+                let patch = if patch.is_empty() { "{}" } else { patch };
+                let data = Data::parse(patch).map_err(sessman::error::Error::from)?;
+                found.data = Some(data);
+            }
+            (_, "") => {}
+            (_, members) => {
+                for (name, value) in Members::parse(members)?.iter() {
+                    found.json(known(name, accepted)?, value)?;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn add_query(&mut self, query: &str, accepted: &[Name]) -> Result<(), Problem> {
+        query::pairs(query).try_for_each(|(name, value)| self.text(known(&name?, accepted)?, value?))
+    }
+
     fn text(&mut self, name: Name, value: String) -> Result<(), Problem> {
         match name {
             Name::SessionId => once(&mut self.session_id, value, name),

@@ -19,17 +19,19 @@ mod update;
 mod validate;
 mod verify;
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 
 use plugin_api::{Caller, Class, Level, Request, Response, Route};
 use sessman::config::ClientAccess;
+use sessman::data::large::LARGE;
 use sessman::error::Error;
 use sessman::id::SessionId;
 use sessman::sessions::Credentials;
 
 use crate::cookie;
-use crate::parameters::{self, Name, Parameters, Presented};
+use crate::parameters::{self, Body, Name, Parameters, Presented};
 use crate::problem::Problem;
 use crate::service::Service;
 
@@ -142,6 +144,8 @@ pub(crate) struct Exchange<'s, 'a: 's> {
     service: &'s Service,
     spec: &'static Spec,
     request: Request<'a>,
+    /// What a large body says; others are read where somebody asks.
+    body: Option<Box<Body>>,
 }
 
 /// Answers a request.
@@ -149,9 +153,13 @@ pub(crate) async fn answer(service: &Service, request: Request<'_>) -> Response 
     let Some(spec) = ROUTES.get(request.route()) else {
         return Problem::new(404, "no such route").into();
     };
-    let exchange = Exchange { service, spec, request };
+    let mut exchange = Exchange { service, spec, request, body: None };
     if let Err(problem) = exchange.admit() {
         return problem.into();
+    }
+    if exchange.request.body().len() >= LARGE && !spec.accepts.is_empty() {
+        let reading = Body::read_apart(&exchange.request, exchange.accepted());
+        exchange.body = Some(Box::new(Box::pin(reading).await));
     }
     (spec.answer)(exchange).await.unwrap_or_else(Response::from)
 }
@@ -160,7 +168,7 @@ pub(crate) async fn answer(service: &Service, request: Request<'_>) -> Response 
 pub(crate) fn answer_now(service: &Service, request: Request<'_>) -> Option<Response> {
     let spec = ROUTES.get(request.route())?;
     let answer_now = spec.answer_now.filter(|_| service.sessions.has_records_at_hand())?;
-    let exchange = Exchange { service, spec, request };
+    let exchange = Exchange { service, spec, request, body: None };
     let answer = match exchange.admit() {
         Ok(()) => answer_now(&exchange)?,
         Err(problem) => Err(problem),
@@ -221,8 +229,13 @@ impl Exchange<'_, '_> {
     }
 
     fn parameters(&self) -> Result<Parameters, Problem> {
-        let accepted = parameters::accepted(self.spec.accepts, self.request.method());
-        Parameters::read(&self.request, self.service.cookie_name(), &accepted)
+        let accepted = self.accepted();
+        let body = self.body.as_deref().cloned().unwrap_or_else(|| Body::read(&self.request, &accepted));
+        Parameters::read(&self.request, body, self.service.cookie_name(), &accepted)
+    }
+
+    fn accepted(&self) -> Cow<'static, [Name]> {
+        parameters::accepted(self.spec.accepts, self.request.method())
     }
 
     /// A header with text in it.

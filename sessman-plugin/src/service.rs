@@ -9,14 +9,14 @@ use plugin_api::Host;
 use sessman::config::{AccessConfig, Config, CookieConfig, StoreConfig};
 use sessman::sessions::Sessions;
 use sessman::store::{self, Store};
-use sessman::time::SystemClock;
+use sessman::time::{Clock, SystemClock, Watch};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 
 use crate::runtime::Entered;
 
 /// How often the clock is compared with the wall clock.
-const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
+const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What runs while an instance is active.
 pub(crate) struct Service {
@@ -41,10 +41,12 @@ impl Service {
             .build()
             .map_err(|error| format!("its threads could not be started: {error}"))?;
         let handle = runtime.handle().clone();
+        let clock = Arc::new(SystemClock::start());
         let opened = {
             let (store, keys) = (config.store.clone(), config.encryption.clone());
             // Opening a file may take its time, which the host's threads should not give.
-            let opening = handle.spawn_blocking(move || store::open(&store, keys.as_ref()));
+            let opened_by: Arc<dyn Clock> = clock.clone();
+            let opening = handle.spawn_blocking(move || store::open(&store, &opened_by, keys.as_ref()));
             opening.await
         };
         let store: Arc<dyn Store> = match opened {
@@ -58,7 +60,6 @@ impl Service {
                 return Err(format!("the store could not be opened: {panic}"));
             }
         };
-        let clock = Arc::new(SystemClock::start());
         let sessions = Arc::new(Sessions::new(store, clock.clone(), config.rules.clone()));
         let mut tasks = JoinSet::new();
         let clock_offset = Arc::new(AtomicI64::new(0));
@@ -130,22 +131,16 @@ fn worker_threads(store: &StoreConfig) -> usize {
 }
 
 async fn keep_time(clock: Arc<SystemClock>, shown: Arc<AtomicI64>) {
-    let mut reported = None;
+    let mut watch = Watch::default();
     loop {
         tokio::time::sleep(CLOCK_INTERVAL).await;
         let offset = clock.discipline();
-        let micros = i64::try_from(offset.by.as_micros()).unwrap_or(i64::MAX);
-        shown.store(if offset.ahead { micros } else { -micros }, Ordering::Relaxed);
-        let jumped = (!offset.followed).then_some(offset.ahead);
-        if jumped.is_some() && jumped != reported {
-            let direction = if offset.ahead { "ahead of" } else { "behind" };
-            tracing::warn!(
-                seconds = offset.by.as_secs(),
-                "the wall clock is {direction} the service's; sessions go on ending as they were promised to. Restart \
-                 the service when the wall clock is right"
-            );
+        shown.store(offset.ahead, Ordering::Relaxed);
+        match watch.look(offset) {
+            Some(notice) if notice.is_warning() => tracing::warn!("{notice}"),
+            Some(notice) => tracing::info!("{notice}"),
+            None => {}
         }
-        reported = jumped;
     }
 }
 

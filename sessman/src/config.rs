@@ -5,6 +5,7 @@ mod cookie;
 mod encryption;
 mod raw;
 mod rules;
+mod seen;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -92,7 +93,12 @@ impl Config {
     /// # Errors
     /// All problems at once, none with the value of a secret.
     pub fn read(members: &Map<String, Value>, surroundings: &Surroundings<'_>) -> Result<Self, Vec<Problem>> {
-        let raw: RawConfig = settings::read(members)?;
+        let hidden = seen::check(members);
+        let raw: RawConfig = settings::read(members).map_err(|wrong| [hidden.clone(), wrong].concat())?;
+        if !hidden.is_empty() {
+            // What depends on them cannot be judged.
+            return Err(hidden);
+        }
         let mut problems = Vec::new();
         let store = raw.store(surroundings, &mut problems);
         let encryption = encryption::read(&raw, &mut problems);
@@ -172,6 +178,7 @@ impl RawConfig {
         match backend {
             "memory" => Some(StoreConfig::Memory(self.memory())),
             "sqlite" => Some(StoreConfig::Sqlite(self.sqlite(surroundings, problems))),
+            "mongodb" | "redis" if self.hidden_in_environment(backend, surroundings, problems) => None,
             "mongodb" => match self.mongodb(surroundings).check() {
                 Ok(config) => Some(StoreConfig::MongoDb(config)),
                 Err(wrong) => {
@@ -193,10 +200,25 @@ impl RawConfig {
         }
     }
 
+    /// Whether the URL of the environment, where it counts, has something in it that nobody sees.
+    fn hidden_in_environment(
+        &self,
+        backend: &str,
+        surroundings: &Surroundings<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> bool {
+        let name = if backend == "redis" { "REDIS_URL" } else { "MONGODB_URI" };
+        let url = self.server_url.is_none().then(|| (surroundings.environment)(name)).flatten();
+        let found = url.and_then(|url| seen::check_text(name, &url));
+        let is_hidden = found.is_some();
+        problems.extend(found);
+        is_hidden
+    }
+
     /// A key that the store does not have is a mistake that should not stay unseen.
     fn refuse_keys_of_others(&self, backend: &str, problems: &mut Vec<Problem>) {
         const SERVERS: &[&str] = &["mongodb", "redis"];
-        let keys: [(&str, bool, &[&str]); 14] = [
+        let keys: [(&str, bool, &[&str]); 15] = [
             ("server_url", self.server_url.is_some(), SERVERS),
             ("username", self.username.is_some(), SERVERS),
             ("password", self.password.is_some(), SERVERS),
@@ -207,6 +229,7 @@ impl RawConfig {
             ("tls_certificate_key_file", self.tls_certificate_key_file.is_some(), &["mongodb"]),
             ("tls_certificate_file", self.tls_certificate_file.is_some(), &["redis"]),
             ("tls_key_file", self.tls_key_file.is_some(), &["redis"]),
+            ("wait_replicas", self.wait_replicas.is_some(), &["redis"]),
             ("path", self.path.is_some(), &["sqlite"]),
             ("durability", self.durability.is_some(), &["sqlite"]),
             ("cache_bytes", self.cache_bytes.is_some(), &["sqlite"]),
@@ -274,6 +297,7 @@ impl RawConfig {
             tls_ca_file: file(&self.tls_ca_file),
             tls_certificate_file: file(&self.tls_certificate_file),
             tls_key_file: file(&self.tls_key_file),
+            wait_replicas: self.wait_replicas.unwrap_or(0),
         }
     }
 }

@@ -5,6 +5,9 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+#[cfg(test)]
+pub(crate) mod growth;
+pub mod large;
 mod place;
 mod reader;
 
@@ -125,11 +128,12 @@ fn merge_patch(target: &mut Value, patch: Value) {
         *target = Value::Object(Map::new());
     }
     let Value::Object(target) = target else { return };
+    if patch.values().any(Value::is_null) {
+        // All at once: each removal on its own would move what is behind it, and the order of the others is to stay.
+        target.retain(|key, _| !patch.get(key).is_some_and(Value::is_null));
+    }
     for (key, value) in patch {
-        if value.is_null() {
-            // `shift_remove` keeps the order of the other members.
-            target.shift_remove(&key);
-        } else {
+        if !value.is_null() {
             merge_patch(target.entry(key).or_insert(Value::Null), value);
         }
     }
@@ -233,6 +237,31 @@ mod tests {
     fn what_is_no_json_is_malformed() {
         for text in ["", "{", "[1,]", "{'a':1}", "01", "nul", "1 2", "\"\u{1}\"", "\"\\ud800\"", "NaN"] {
             assert!(matches!(Data::parse(text), Err(DataError::Malformed(_))), "{text}");
+        }
+    }
+
+    /// As the RFC has it, member by member.
+    fn merged_one_by_one(target: &mut Value, patch: &Value) {
+        let Value::Object(patch) = patch else { return *target = patch.clone() };
+        if !target.is_object() {
+            *target = Value::Object(Map::new());
+        }
+        let target = target.as_object_mut().unwrap();
+        for (key, value) in patch {
+            match value {
+                Value::Null => drop(target.shift_remove(key)),
+                _ => merged_one_by_one(target.entry(key).or_insert(Value::Null), value),
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn merging_all_at_once_is_merging_one_by_one(one in arbitrary::alike(), other in arbitrary::alike()) {
+            let mut expected = one.to_value();
+            merged_one_by_one(&mut expected, &other.to_value());
+            let merged = one.merged_with(&other);
+            proptest::prop_assert_eq!(merged.as_str(), expected.to_string());
         }
     }
 

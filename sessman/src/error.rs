@@ -50,7 +50,7 @@ pub enum Error {
     /// More bytes than `max_data_bytes`.
     #[error("{what} has {length} bytes as JSON; at most {limit} are accepted")]
     TooLarge {
-        /// `data` or `metadata`.
+        /// `data`, `metadata` or a patch for `data`.
         what: &'static str,
         /// Its length as compact JSON text.
         length: usize,

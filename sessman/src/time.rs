@@ -1,11 +1,13 @@
 //! Moments, and the clock that says which one it is.
 
 mod system;
+mod watch;
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-pub use system::SystemClock;
+pub use system::{Offset, SystemClock};
+pub use watch::{Notice, Watch};
 
 /// A moment in UTC, in whole milliseconds since 1970-01-01.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

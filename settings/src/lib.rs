@@ -22,6 +22,7 @@
 
 mod fields;
 pub mod loose;
+pub mod text;
 
 use std::fmt;
 

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod clocks;
 pub mod container;
 pub mod cut;
+pub mod disk;
 pub mod echo;
 pub mod faults;
 pub mod history;

@@ -95,6 +95,28 @@ fn a_bound_session_answers_one_address(_: Store, config: Value) {
 }
 
 #[test]
+fn a_service_that_began_behind_catches_up_and_says_so() {
+    let site = Site::new();
+    let Some(clock) =
+        WallClock::new("a_service_that_began_behind_catches_up_and_says_so", &site.path("clock"), -20)
+    else {
+        return;
+    };
+    site.sessman(&json!({ "backend": "memory", "session_ttl": 3_600 }).to_string());
+    let pserve = site.try_start_with(&clock.environment()).unwrap();
+    let behind = || {
+        let page = pserve.client().get("/metrics").expect(200).text;
+        let line = page.lines().find(|line| line.starts_with("sessman_clock_offset_seconds")).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert!(behind().abs() < 1.0);
+    clock.set(0);
+    pserve.wait_for_log("the wall clock is ahead of the service's by");
+    // At 500 ppm it would take an hour.
+    e2e::pserve::eventually("it catches up", || (10.0..18.5).contains(&behind()));
+}
+
+#[test]
 fn sessions_end_as_promised_although_the_wall_clock_jumps() {
     const TEST: &str = "sessions_end_as_promised_although_the_wall_clock_jumps";
     const TWO_DAYS: i64 = 2 * 86_400;

@@ -32,6 +32,8 @@ pub struct Entry {
     pub value: String,
     /// The line of the key, counted from 1.
     pub line: usize,
+    /// The lines of all further lines of the value.
+    pub continued: Vec<usize>,
 }
 
 /// One line that is not INI. It never quotes the line, which may hold a secret.
@@ -52,6 +54,20 @@ pub fn parse(text: &str) -> (Document, Vec<SyntaxError>) {
     reader.finish()
 }
 
+/// A value that is being read.
+struct Open {
+    lines: Vec<String>,
+    /// Where those behind the first are.
+    continued: Vec<usize>,
+}
+
+impl Open {
+    fn push(&mut self, number: usize, line: &str) {
+        self.lines.push(line.to_owned());
+        self.continued.push(number);
+    }
+}
+
 #[derive(Default)]
 struct Reader {
     sections: Vec<Section>,
@@ -59,8 +75,8 @@ struct Reader {
     /// Where each section name was first seen, by line.
     section_lines: HashMap<String, usize>,
     keys: HashSet<(String, String)>,
-    /// The lines of the value that is being read; `None` before the first key of a section.
-    open: Option<Vec<String>>,
+    /// The value that is being read; `None` before the first key of a section.
+    open: Option<Open>,
     indentation: usize,
     /// Lines before the first header are reported once, not each.
     reported_headerless: bool,
@@ -74,7 +90,7 @@ impl Reader {
         }
         if content.is_empty() {
             if let Some(value) = &mut self.open {
-                value.push(String::new());
+                value.push(number, "");
             }
             return;
         }
@@ -82,7 +98,7 @@ impl Reader {
         if indentation > self.indentation
             && let Some(value) = &mut self.open
         {
-            value.push(content.to_owned());
+            value.push(number, content);
             return;
         }
         self.indentation = indentation;
@@ -122,10 +138,10 @@ impl Reader {
         }
         let Some(section) = self.sections.last_mut() else { return };
         let value = trim(&content[delimiter + 1..]).to_owned();
-        self.open = Some(vec![value]);
+        self.open = Some(Open { lines: vec![value], continued: Vec::new() });
         let duplicate = !self.keys.insert((section.name.clone(), key.clone()));
         let message = format!("key `{key}` is already there in [{}]", section.name);
-        section.entries.push(Entry { key, value: String::new(), line });
+        section.entries.push(Entry { key, value: String::new(), line, continued: Vec::new() });
         if duplicate {
             self.error(line, message);
         }
@@ -133,10 +149,11 @@ impl Reader {
 
     /// Ends the value that is being read: ConfigParser joins its lines and drops white space at the end.
     fn close(&mut self) {
-        if let Some(lines) = self.open.take()
+        if let Some(Open { lines, continued }) = self.open.take()
             && let Some(entry) = self.sections.last_mut().and_then(|section| section.entries.last_mut())
         {
             entry.value = lines.join("\n").trim_end_matches(is_space).to_owned();
+            entry.continued = continued;
         }
     }
 

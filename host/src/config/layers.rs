@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use config::{Format, Map, Source, Value, ValueKind};
 
-use super::ini;
+use super::{ini, swallowed};
 
 /// The INI grammar as a format of the `config` crate.
 ///
@@ -32,7 +32,8 @@ impl Format for IniFormat {
         uri: Option<&String>,
         text: &str,
     ) -> Result<Map<String, Value>, Box<dyn Error + Send + Sync>> {
-        let (document, errors) = ini::parse(text);
+        let (document, mut errors) = ini::parse(text);
+        errors.extend(swallowed::find(&document));
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).extend(errors);
         let origin = |line: usize| uri.map(|name| format!("{name}:{line}"));
         let mut sections = Map::new();

@@ -1,8 +1,9 @@
 //! From an INI file and the environment to a checked [`Config`].
 //!
-//! `ini` (grammar) -> `layers` (file below, environment above) -> `raw` (texts, references) -> `reader` (types,
-//! defaults, rules). A [`Config`] exists only if nothing was wrong.
+//! `ini` (grammar) with `swallowed` -> `layers` (file below, environment above) -> `raw` (texts, references) -> `reader` (types,
+//! defaults, rules) with `doubtful` (what is to be warned of). A [`Config`] exists only if nothing was wrong.
 
+mod doubtful;
 mod ini;
 mod interpolation;
 mod json5;
@@ -15,6 +16,7 @@ mod raw;
 mod reader;
 mod secret;
 mod sections;
+mod swallowed;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tls;
@@ -62,6 +64,8 @@ pub struct Config {
     pub log: Log,
     /// The lines of `[plugin_parms]`.
     pub instances: Vec<InstanceLine>,
+    /// Values that are what is written, and perhaps not what was meant.
+    pub warnings: Vec<Problem>,
 }
 
 /// `[network]`

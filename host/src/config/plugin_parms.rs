@@ -149,6 +149,9 @@ impl Line {
         }
         match &line.file {
             Some(file) if file.is_empty() => Err("`json=` without a file name".into()),
+            Some(file) if settings::text::flaw(file).is_some() => {
+                Err(format!("`json=`: {}", settings::text::flaw(file).unwrap_or_default()))
+            }
             Some(_) => match line.parameters.keys().find(|key| !is_host_key(key)) {
                 Some(key) => Err(format!(
                     "`{key}` belongs into the JSON file; {} may stand beside `json=`",
@@ -220,6 +223,9 @@ fn instance(
     has_global_key: bool,
 ) -> Result<InstanceConfig, String> {
     let (own, rest): (Map<_, _>, Map<_, _>) = parameters.into_iter().partition(|(key, _)| is_host_key(key));
+    for (key, value) in &own {
+        values::seen(value.clone()).map_err(|message| format!("{key}: {message}"))?;
+    }
     let own = settings::read::<HostKeys>(&own)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
     let auth = auth_type(&own, has_global_key)?;

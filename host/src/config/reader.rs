@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tracing::Level;
 
+use super::doubtful;
 use super::layers::{self, Environment, IniFile, IniFormat};
 use super::plugin_parms::{self, Folders};
 use super::raw::{RawConfig, RawSection, Resolver};
@@ -16,6 +17,7 @@ use super::sections::{
     ProxySection, SECTIONS, SslSection,
 };
 use super::tls::{Tls, TlsError, Versions};
+use super::values;
 use super::{
     ApiKeys, Auth, Config, ConfigError, Cors, InstanceLine, Limits, Log, LogFormat, Network, Origins, Paths,
     Problem, Proxies, parse_level,
@@ -70,7 +72,8 @@ impl<'a> Reader<'a> {
         let log = self.log(&resolver);
         let instances = self.instances(&resolver, &paths, &auth);
         if self.problems.is_empty() {
-            Ok(Config { network, tls, paths, auth, cors, proxies, limits, log, instances })
+            let warnings = doubtful::warnings(&raw);
+            Ok(Config { network, tls, paths, auth, cors, proxies, limits, log, instances, warnings })
         } else {
             // An instance's problems keep only that instance away; but who has the file open mends them now.
             let broken = instances.into_iter().filter_map(|line| line.config.err());
@@ -102,7 +105,7 @@ impl<'a> Reader<'a> {
         let Some(section) = resolver.raw.section(name) else { return T::default() };
         let mut values = serde_json::Map::new();
         for entry in &section.entries {
-            match resolver.value(name, entry) {
+            match resolver.value(name, entry).and_then(values::seen) {
                 Ok(value) => {
                     values.insert(entry.key.clone(), value);
                 }
@@ -122,6 +125,10 @@ impl<'a> Reader<'a> {
     fn problem(&mut self, section: &RawSection, key: &str, message: impl Into<String>) {
         let entry = section.entries.iter().find(|entry| entry.key == key);
         let place = entry.map_or(section.place.as_str(), |entry| entry.place.as_str());
+        let mut message = message.into();
+        if let Some(comment) = entry.and_then(doubtful::comment) {
+            message = format!("{message}; {}", comment.trim_end_matches('.'));
+        }
         self.problems.push(Problem::with_key(place, &section.name, key, message));
     }
 

@@ -10,6 +10,23 @@ pub(crate) const SECTIONS: &[&str] =
 /// The section with one line an instance.
 pub(crate) const PLUGIN_PARMS: &str = "plugin_parms";
 
+/// Whether a section has a key of this name.
+pub(crate) fn is_key(name: &str) -> bool {
+    use settings::known_keys;
+    [
+        known_keys::<NetworkSection>(),
+        known_keys::<SslSection>(),
+        known_keys::<PathsSection>(),
+        known_keys::<AuthSection>(),
+        known_keys::<CorsSection>(),
+        known_keys::<ProxySection>(),
+        known_keys::<LimitsSection>(),
+        known_keys::<LogSection>(),
+    ]
+    .iter()
+    .any(|keys| keys.contains(&name))
+}
+
 /// `[network]`
 #[derive(Default, Deserialize)]
 #[serde(default)]

@@ -316,3 +316,96 @@ fn mounts() {
     assert_eq!(mount("route_path=api"), "/api");
     assert_eq!(mount("route_path=/a/b/"), "/a/b");
 }
+
+#[test]
+fn an_indented_section_does_not_leave_the_host_without_its_key() {
+    let text = "[paths]\nstate=state\n  [auth]\n  apikey=hidden\n[plugin_parms]\na=\n";
+    let found = problems(text, &[]);
+    assert!(
+        found[0].starts_with("p.ini:3: it looks like a `[section]` header, but it is indented"),
+        "{found:?}"
+    );
+    assert!(
+        found[0].contains("`state`, line 2") && found[1].starts_with("p.ini:4: it looks like a key"),
+        "{found:?}"
+    );
+    assert!(found.iter().all(|problem| !problem.contains("hidden")));
+}
+
+#[test]
+fn what_cannot_be_seen_is_in_no_value_of_the_hosts_own() {
+    for (name, key) in [
+        ("PSERVE_NETWORK_BINDTO", "bindto"),
+        ("PSERVE_NETWORK_UNIX_SOCKET", "unix_socket"),
+        ("PSERVE_SSL_CERTFILE", "certfile"),
+        ("PSERVE_SSL_KEYFILE", "keyfile"),
+        ("PSERVE_PATHS_PLUGINS", "plugins"),
+        ("PSERVE_PATHS_STATE", "state"),
+        ("PSERVE_PATHS_PIDFILE", "pidfile"),
+        ("PSERVE_AUTH_APIKEY", "apikey"),
+        ("PSERVE_CORS_ORIGIN_URL", "origin_url"),
+        ("PSERVE_PROXY_TRUSTED", "trusted"),
+        ("PSERVE_LOG_FILE", "file"),
+        ("PSERVE_LOG_LEVEL", "level"),
+    ] {
+        for value in [
+            "hidden\n",
+            "hid\r\nden",
+            "hidden\t",
+            "\u{feff}hidden",
+            "hid\u{2028}den",
+            "hidden\0",
+            " hidden",
+            "hidden ",
+        ] {
+            let found = problems("", &[(name, value)]);
+            let about: Vec<_> =
+                found.iter().filter(|problem| problem.contains(&format!("] {key}: "))).collect();
+            assert!(about.len() == 1 && about[0].contains("write it"), "{name}={value:?}: {found:?}");
+            assert!(!about[0].contains("hid"), "{about:?}");
+        }
+    }
+    let lines = [("list:a\u{7}", "control"), ("a\n  b", "line break"), ("${ENV:KEY}", "line break")];
+    for (value, expected) in lines {
+        let found = problems(&format!("[auth]\napikey={value}\n"), &[("KEY", "k\n")]);
+        assert!(found[0].starts_with("p.ini:2: [auth] apikey: ") && found[0].contains(expected), "{found:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_seen_is_in_no_parameter_of_the_host() {
+    let refused = |line: &str| {
+        let ini = format!("[plugin_parms]\ns={line}\n");
+        let json = "{plugin: 'sessman\\n', a: 1}";
+        instance(&[("p.ini", &ini), ("s.json", json)], &[("KEY", "k\n")]).unwrap_err()
+    };
+    for line in [
+        "apikey=k%0A",
+        "apikey=${ENV:KEY}",
+        "route_path=/a%0D%0A",
+        "plugin=x%00",
+        "sha256=ab%20",
+        "auth_type=session&session_plugin=%EF%BB%BFs",
+        "json=s.json%0A",
+        "json=s.json",
+        "json=s.json\n  other=json=s.json",
+    ] {
+        let message = refused(line);
+        assert!(message.contains("write it"), "{line}: {message}");
+    }
+}
+
+#[test]
+fn a_value_that_is_wrong_for_the_comment_behind_it_says_so() {
+    let found = problems("[network]\nport=6123 # main\n", &[]);
+    assert!(
+        found[0].contains("expected a whole number") && found[0].contains("A comment stands on a line"),
+        "{found:?}"
+    );
+    let warned = |text: &str| load(text).warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert!(warned("[auth]\napikey=list:a ;b\n")[0].contains("` ;` and what is behind it"));
+    assert!(warned("[auth]\napikey='k'\n")[0].contains("quotes"));
+    assert_eq!(warned("# apikey=k # x\n[auth]\napikey=k#1;2\n"), [""; 0]);
+    let from_environment = Folder::new(&[("p.ini", "[auth]\n")]).load(&[("PSERVE_AUTH_APIKEY", "a # b")]);
+    assert!(from_environment.unwrap().warnings.is_empty());
+}

@@ -62,6 +62,19 @@ pub(crate) fn typed(kind: Kind, text: &str) -> Result<Value, String> {
     }
 }
 
+/// A value of the host's own, which is a name, a path, an address or a key: nothing in it is hidden.
+///
+/// # Errors
+/// What is hidden in it; never the value.
+pub(crate) fn seen(value: Value) -> Result<Value, String> {
+    let flaw = match &value {
+        Value::String(text) => settings::text::flaw(text),
+        Value::Array(items) => items.iter().filter_map(Value::as_str).find_map(settings::text::flaw),
+        _ => None,
+    };
+    flaw.map_or(Ok(value), |flaw| Err(flaw.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

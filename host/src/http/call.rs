@@ -17,6 +17,7 @@ use super::app::busy;
 use super::body::Reading;
 use super::cors;
 use super::in_time::in_time;
+use super::lines::Lines;
 use super::load::{Load, Share};
 use super::proxy::Client;
 use super::request::{self, HostRequest, RequestId};
@@ -187,6 +188,7 @@ impl<'a> Call<'a> {
         let Received { parts, client, id, deadline, .. } = *self.received;
         HostRequest {
             parts,
+            lines: Lines::default(),
             method,
             route: self.index,
             below_mount: self.below_mount(),
@@ -245,6 +247,7 @@ impl<'a> Call<'a> {
         };
         let request = HostRequest {
             parts,
+            lines: Lines::default(),
             method: parts.method.as_str(),
             route: u32::MAX,
             below_mount: "",

@@ -16,8 +16,11 @@ mod control;
 mod cors;
 mod deadline;
 mod frames;
+#[cfg(test)]
+mod growth;
 mod http2;
 mod in_time;
+mod lines;
 pub(crate) mod listener;
 mod load;
 mod metrics;

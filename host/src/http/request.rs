@@ -18,12 +18,14 @@ use plugin_api::{Caller, Principal};
 use tokio::time::Instant;
 
 use super::cors;
+use super::lines::Lines;
 use super::proxy::Client;
 use crate::config::Cors;
 
 /// A request as a plugin sees it: hyper's parts and what the host found out about them.
 pub(crate) struct HostRequest<'a> {
     pub(crate) parts: &'a Parts,
+    pub(crate) lines: Lines<'a>,
     /// The method that the plugin sees: `GET` for a HEAD that it does not list.
     pub(crate) method: &'a str,
     pub(crate) route: u32,
@@ -72,13 +74,12 @@ impl RawRequest for HostRequest<'_> {
     }
 
     fn header(&self, name: RStr<'_>, nth: usize) -> ROption<RSlice<'_, u8>> {
-        // There are few of them: looking at each is quicker than the hash of a name.
-        let mut values = self.parts.headers.iter().filter(|(known, _)| known.as_str() == name.as_str());
-        values.nth(nth).map(|(_, value)| RSlice::from_slice(value.as_bytes())).into()
+        let value = self.lines.value(&self.parts.headers, name.as_str(), nth);
+        value.map(|value| RSlice::from_slice(value.as_bytes())).into()
     }
 
     fn header_at(&self, index: usize) -> ROption<RawHeaderRef<'_>> {
-        let header = self.parts.headers.iter().nth(index);
+        let header = self.lines.at(&self.parts.headers, index);
         header
             .map(|(name, value)| RawHeaderRef {
                 name: name.as_str().into(),

@@ -10,7 +10,6 @@ use serde_json::value::RawValue;
 use crate::problem::Problem;
 
 /// The members of a JSON object.
-#[derive(Default)]
 pub(super) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {

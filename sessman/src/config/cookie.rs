@@ -110,8 +110,10 @@ pub(super) fn read(
     if !path.starts_with('/') || !path.bytes().all(is_attribute) {
         problems.push(problem("cookie.path", "expected a path that begins with /, without ; or spaces"));
     }
-    if raw.domain.as_deref().is_some_and(|domain| domain.is_empty() || !domain.bytes().all(is_attribute)) {
-        problems.push(problem("cookie.domain", "expected a domain name"));
+    if raw.domain.as_deref().is_some_and(|domain| !is_domain(domain)) {
+        let expected = "expected a domain name such as example.org, without scheme, port and path; one beyond ASCII in its \
+                        xn-- form";
+        problems.push(problem("cookie.domain", expected));
     }
     let same_site = match raw.same_site.as_deref().map(str::to_ascii_lowercase).as_deref() {
         None | Some("lax") => SameSite::Lax,
@@ -130,6 +132,15 @@ pub(super) fn read(
 /// RFC 9110 `tchar`.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// As browsers compare it with a host; they pass over a dot in front.
+fn is_domain(text: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        !label.is_empty() && label.bytes().all(is_part)
+    };
+    text.strip_prefix('.').unwrap_or(text).split('.').all(is_label)
 }
 
 fn is_attribute(byte: u8) -> bool {

@@ -48,6 +48,8 @@ fn files_for_tls_to_mongodb_begin_in_the_state_folder() {
     let StoreConfig::MongoDb(mongodb) = read(members).unwrap().store else { panic!("MongoDB") };
     assert_eq!(mongodb.tls_ca_file, Some(PathBuf::from("/var/lib/pserve/ca.pem")));
     assert_eq!(mongodb.tls_certificate_key_file, Some(PathBuf::from("/etc/own.pem")));
+    let problems = read(json!({ "wait_replicas": 1 })).unwrap_err();
+    assert_eq!(problems, ["wait_replicas: belongs to the backend redis, but the backend is sqlite"]);
     let problems = read(json!({ "server_url": "h", "tls_key_file": "k" })).unwrap_err();
     assert_eq!(problems, ["tls_key_file: belongs to the backend redis, but the backend is mongodb"]);
 }
@@ -207,9 +209,7 @@ fn an_admin_key_is_a_text_or_a_list_and_never_shown() {
             assert!(!keys.accept(no.as_bytes()), "{no:?}");
         }
     }
-    for value in
-        [json!(""), json!([]), json!(["good", ""]), json!(5), json!(["\u{fc}"]), json!(" a"), json!({})]
-    {
+    for value in [json!(""), json!([]), json!(["good", ""]), json!(5), json!(["\u{fc}"]), json!({})] {
         let problems = read(json!({ "admin_key": value })).unwrap_err();
         assert_eq!(problems, ["admin_key: expected a text of visible ASCII characters, or a list of them"]);
     }
@@ -231,6 +231,11 @@ fn encryption_keys_are_32_bytes_in_any_usual_spelling() {
         assert!(!problems[0].contains("hidden"));
     }
     assert!(read(json!({ "accept_unencrypted": true })).is_err());
+    assert!(read(json!({ "record_macs": "required" })).is_err());
+    for (word, is_good) in [("required", true), ("optional", true), ("off", true), ("none", false)] {
+        let read = read(json!({ "encryption_keys": base64, "record_macs": word }));
+        assert_eq!(read.is_ok(), is_good, "{word}");
+    }
 }
 
 #[test]
@@ -242,12 +247,14 @@ fn the_documented_defaults_are_those_that_count() {
         let documented = schema["properties"].get(key).unwrap_or_else(|| panic!("{key} is not documented"));
         let Some(default) = documented.get("default") else { continue };
         let mut members = json!({});
-        if *key == "max_memory_bytes" {
-            members["backend"] = json!("memory");
+        match *key {
+            "max_memory_bytes" => members["backend"] = json!("memory"),
+            "wait_replicas" => members["backend"] = json!("redis"),
+            _ => {}
         }
         let without = format!("{:?}", read(members.clone()).unwrap());
         // Without keys it is refused, whatever it says.
-        if *key != "accept_unencrypted" {
+        if !["accept_unencrypted", "record_macs"].contains(key) {
             members[key] = default.clone();
         }
         assert_eq!(format!("{:?}", read(members).unwrap()), without, "{key}");
@@ -281,5 +288,94 @@ fn a_cookie_that_browsers_would_drop_is_refused() {
         (json!({ "same_site": "Strict" }), false),
     ] {
         assert_eq!(cookie(good).unwrap().cookie.unwrap().wants_secure(), secure);
+    }
+}
+
+#[test]
+fn what_cannot_be_seen_is_in_no_text_of_any_key() {
+    let keys = settings::known_keys::<RawConfig>();
+    let members = ["cookie.name", "cookie.path", "cookie.domain", "cookie.same_site"];
+    for key in keys.iter().chain(&members) {
+        let written = |value: Value| match key.split_once('.') {
+            Some((outer, inner)) => json!({ outer: { inner: value } }),
+            None => json!({ *key: value }),
+        };
+        for value in ["hidden\n", "hid\r\nden", "hidden\t", "\u{feff}hidden", "hid\u{2028}den", "hidden\0"] {
+            let found = read(written(json!(value))).unwrap_err();
+            assert!(found[0].starts_with(&format!("{key}: ")) && found[0].contains("write it"), "{found:?}");
+            assert!(found.iter().all(|problem| !problem.contains("hid")), "{found:?}");
+            if ["admin_key", "encryption_keys"].contains(key) {
+                let in_list = read(written(json!(["x", value]))).unwrap_err();
+                assert!(in_list[0].contains("write it"), "{in_list:?}");
+            }
+        }
+        for blank in [" x", "x ", "x\u{a0}"] {
+            let found = read(written(json!(blank)));
+            match *key {
+                // It is the user's own affair.
+                "password" => {
+                    let login = json!({ "server_url": "h", "username": "u", "password": blank });
+                    assert!(read(login).is_ok());
+                }
+                _ => assert!(found.unwrap_err()[0].contains("white space"), "{key}"),
+            }
+        }
+    }
+    for (name, backend) in [("MONGODB_URI", "mongodb"), ("REDIS_URL", "redis")] {
+        let environment = |asked: &str| (asked == name).then(|| "hidden:1\n".to_owned());
+        let found = read_with(json!({ "backend": backend }), environment).unwrap_err();
+        assert_eq!(found, [format!("{name}: a line break in it; write it on one line")]);
+        // It does not count.
+        assert!(read_with(json!({ "backend": backend, "server_url": "h" }), environment).is_ok());
+    }
+}
+
+#[test]
+fn options_that_a_store_does_not_have_are_refused_with_what_to_write() {
+    for (url, said) in [
+        ("mongodb://h/?socketTimeoutMS=1000", "socketTimeoutMS, which there is not here: leave it out"),
+        ("mongodb://h/?tls=true&tlsAllowInvalidHostnames=true", "name the server as its certificate does"),
+        ("mongodb://h/?TLSALLOWINVALIDHOSTNAMES=false", "name the server as its certificate does"),
+        ("mongodb://h/?tls=true&tlsCertificateKeyFilePassword=hidden", "without a password"),
+        ("rediss://h/?ssl_cert_reqs=none", "tls_ca_file"),
+        ("valkeys://h/?ssl_cert_reqs=none", "tls_ca_file"),
+        ("http://h", "mongodb://"),
+        ("http://h", "redis://"),
+    ] {
+        let found = read(json!({ "server_url": url })).unwrap_err();
+        assert!(
+            found.len() == 1 && found[0].starts_with("server_url: ") && found[0].contains(said),
+            "{url}: {found:?}"
+        );
+    }
+    for url in ["valkey://h", "Valkeys://h:1/2", "REDIS://h"] {
+        assert!(matches!(read(json!({ "server_url": url })).unwrap().store, StoreConfig::Redis(_)), "{url}");
+    }
+}
+
+#[test]
+fn the_domain_of_a_cookie_is_a_name_and_nothing_else() {
+    let domain = |domain: &str| read(json!({ "cookie": { "domain": domain } }));
+    for fine in ["example.org", ".example.org", "localhost", "a-b.xn--bcher-kva.example", "127.0.0.1"] {
+        assert_eq!(domain(fine).unwrap().cookie.unwrap().domain.as_deref(), Some(fine));
+    }
+    for wrong in [
+        "",
+        ".",
+        "..a",
+        "a..b",
+        "example.org.",
+        "example.org:8080",
+        "https://example.org",
+        "example.org/",
+        "*.example.org",
+        "example.org,b",
+        "[::1]",
+        "b\u{fc}cher.example",
+        "a b",
+        "a;Path=/",
+    ] {
+        let found = domain(wrong).unwrap_err();
+        assert!(found[0].starts_with("cookie.domain: expected a domain name"), "{wrong}: {found:?}");
     }
 }

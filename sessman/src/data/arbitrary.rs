@@ -24,3 +24,13 @@ pub(crate) fn arbitrary() -> impl Strategy<Value = Data> {
     });
     value.prop_map(|value| Data::parse(&value.to_string()).expect("it holds nothing that is refused"))
 }
+
+/// Objects with few different names, so that two of them have some in common.
+pub(crate) fn alike() -> impl Strategy<Value = Data> {
+    let scalar = prop_oneof![Just(Value::Null), (0_i64..3).prop_map(Value::from), Just(Value::from("x"))];
+    let value = scalar.prop_recursive(3, 30, 6, |inner| {
+        prop::collection::vec(("[a-f]", inner), 0..6)
+            .prop_map(|members| Value::Object(members.into_iter().collect()))
+    });
+    value.prop_map(|value| Data::parse(&value.to_string()).expect("it holds nothing that is refused"))
+}

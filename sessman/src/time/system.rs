@@ -1,21 +1,36 @@
 //! The clock of a running process.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{Clock, Timestamp};
 
-/// How fast the clock follows the wall clock: 500 microseconds a second, as NTP does.
+/// How fast the clock follows a wall clock that is behind, or less than [`SOON`] ahead: 500 microseconds a second, as NTP
+/// does.
 const SLEW_PPM: i64 = 500;
+/// How fast it follows one that is further ahead.
+const CATCH_UP_PPM: i64 = 100_000;
+/// A wall clock that is further ahead than this is caught up with.
+const SOON: i64 = 1_000_000;
 /// A wall clock that is further away than this was set by hand, or wrongly. It is not followed.
-const MAX_OFFSET_MICROS: i64 = 60_000_000;
+pub(super) const MAX_OFFSET_MICROS: i64 = 60_000_000;
 
 /// Wall time at the start, carried on by `CLOCK_BOOTTIME`, which counts through a suspend and is never set.
 ///
 /// Sessions then end when they were promised to, whatever is done to the wall clock. Call
-/// [`discipline`](Self::discipline) every few seconds: it follows the wall clock slowly.
+/// [`discipline`](Self::discipline) every second or so: it follows the wall clock.
+///
+/// The usual reason for a difference is a machine that starts with a wrong clock, which NTP then sets. A service that is
+/// behind lets its sessions live on for nodes with the right time, which take them for ended. It goes forward by a tenth
+/// faster until less than a second is left: 20 s are made up for in little more than three minutes, and nothing ends after
+/// less than nine tenths of the time that it was promised, which a step of 20 s would do to a session with 15 s left. A
+/// service that is ahead has promised its sessions more than they should have, and must never go back: it goes slower by 500
+/// microseconds a second, so that 20 s take half a day.
+///
+/// What is further away than a minute is as likely a mistake, and following it would end sessions for it. Then only a new
+/// start takes the wall clock's time, and the sessions that are there end as much earlier or later as it was away.
 #[derive(Debug)]
 pub struct SystemClock {
     /// Add it to boot time for the time of day, in microseconds.
@@ -29,25 +44,33 @@ pub struct SystemClock {
 impl SystemClock {
     /// Starts at the wall clock's time.
     pub fn start() -> Self {
-        let boot = boot_micros();
-        Self { offset: (wall_micros() - boot).into(), disciplined: boot.into(), latest: i64::MIN.into() }
+        Self::starting_at(wall_micros(), boot_micros())
     }
 
-    /// Moves a little towards the wall clock and returns how far away it was before: positive when the wall clock
-    /// is ahead. An offset of more than 60 s is not followed; the caller should say so.
+    /// Starts at `wall`, in microseconds since 1970, when the machine has run for `boot` microseconds.
+    pub(super) fn starting_at(wall: i64, boot: i64) -> Self {
+        Self { offset: (wall - boot).into(), disciplined: boot.into(), latest: i64::MIN.into() }
+    }
+
+    /// Moves towards the wall clock, unless that is more than 60 s away. What it returns is for a [`Watch`](super::Watch),
+    /// which says what people should know of it.
     pub fn discipline(&self) -> Offset {
         self.follow(wall_micros(), boot_micros())
     }
 
-    fn follow(&self, wall: i64, boot: i64) -> Offset {
+    pub(super) fn follow(&self, wall: i64, boot: i64) -> Offset {
         let elapsed = boot - self.disciplined.swap(boot, Ordering::Relaxed);
         let ahead = wall - boot - self.offset.load(Ordering::Relaxed);
-        let followed = ahead.abs() <= MAX_OFFSET_MICROS;
-        if followed {
-            let most = elapsed.max(0) * SLEW_PPM / 1_000_000;
-            self.offset.fetch_add(ahead.clamp(-most, most), Ordering::Relaxed);
-        }
-        Offset { ahead: ahead >= 0, by: Duration::from_micros(ahead.unsigned_abs()), followed }
+        let moved = if ahead.abs() > MAX_OFFSET_MICROS {
+            0
+        } else {
+            let most = |ppm: i64| elapsed.max(0).saturating_mul(ppm) / 1_000_000;
+            // Quickly only down to where it would be slow.
+            let quickly = (ahead - SOON).min(most(CATCH_UP_PPM));
+            ahead.clamp(-most(SLEW_PPM), most(SLEW_PPM).max(quickly))
+        };
+        self.offset.fetch_add(moved, Ordering::Relaxed);
+        Offset { ahead: ahead - moved, moved }
     }
 
     fn at(&self, boot: i64) -> Timestamp {
@@ -66,15 +89,13 @@ impl Clock for SystemClock {
     }
 }
 
-/// How far the wall clock was from ours.
+/// How far the wall clock is from ours. All in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offset {
-    /// Whether the wall clock was ahead of ours.
-    pub ahead: bool,
-    /// By how much.
-    pub by: Duration,
-    /// Whether ours follows it.
-    pub followed: bool,
+    /// How far it is ahead of ours; negative where it is behind.
+    pub ahead: i64,
+    /// By how much ours has just moved towards it.
+    pub moved: i64,
 }
 
 fn boot_micros() -> i64 {
@@ -93,20 +114,57 @@ mod tests {
 
     const SECOND: i64 = 1_000_000;
 
+    /// At 1000 s when the machine has just started.
     fn clock() -> SystemClock {
-        SystemClock { offset: (1000 * SECOND).into(), disciplined: 0.into(), latest: i64::MIN.into() }
+        SystemClock::starting_at(1000 * SECOND, 0)
+    }
+
+    /// How far the wall clock is ahead after so many seconds, disciplined every second, where it was `ahead` at first.
+    fn after(clock: &SystemClock, seconds: i64, ahead: i64) -> i64 {
+        let mut latest = clock.at(0);
+        for second in 1..=seconds {
+            let boot = second * SECOND;
+            let offset = clock.follow(1000 * SECOND + boot + ahead, boot);
+            let now = clock.at(boot);
+            let passed = now.since(latest).as_millis();
+            assert!((999..=1_100).contains(&passed), "{passed} ms in a second");
+            latest = now;
+            if second == seconds {
+                return offset.ahead;
+            }
+        }
+        ahead
     }
 
     #[test]
-    fn it_follows_a_small_offset_at_500_ppm_and_never_goes_back() {
+    fn it_follows_a_wall_clock_that_is_behind_at_500_ppm_and_never_goes_back() {
         let clock = clock();
         assert_eq!(clock.at(0), Timestamp::from_millis(1_000_000));
         let offset = clock.follow((1000 + 10 - 1) * SECOND, 10 * SECOND);
-        assert_eq!(offset, Offset { ahead: false, by: Duration::from_secs(1), followed: true });
+        assert_eq!(offset, Offset { ahead: -SECOND + 5_000, moved: -5_000 });
         assert_eq!(clock.at(10 * SECOND), Timestamp::from_millis(1_009_995));
         // The same moment read again after a step back is not earlier.
         clock.follow((1000 + 10 - 1) * SECOND, 20 * SECOND);
         assert!(clock.at(10 * SECOND) >= Timestamp::from_millis(1_009_995));
+        // 20 s take eleven hours.
+        assert_eq!(after(&self::clock(), 3_600, -20 * SECOND), -20 * SECOND + 3_600 * 500);
+    }
+
+    #[test]
+    fn a_service_that_began_20_s_behind_has_caught_up_after_200_s() {
+        for (seconds, left) in [(1, 19_900_000), (100, 10 * SECOND), (190, SECOND), (200, SECOND - 10 * 500)]
+        {
+            assert_eq!(after(&clock(), seconds, 20 * SECOND), left, "{seconds}");
+        }
+        assert_eq!(after(&clock(), 590, 60 * SECOND), SECOND);
+        assert_eq!(after(&clock(), 10, SECOND), SECOND - 10 * 500, "a second is not made up for quickly");
+    }
+
+    #[test]
+    fn a_suspend_does_not_let_it_catch_up_beyond_the_wall_clock() {
+        let clock = clock();
+        let offset = clock.follow((1000 + 100_000 + 30) * SECOND, 100_000 * SECOND);
+        assert_eq!(offset, Offset { ahead: 0, moved: 30 * SECOND });
     }
 
     #[test]
@@ -114,14 +172,16 @@ mod tests {
         let clock = clock();
         clock.follow((1000 + 100) * SECOND + 7, 100 * SECOND);
         let offset = clock.follow((1000 + 200) * SECOND + 7, 200 * SECOND);
-        assert_eq!(offset.by, Duration::ZERO);
+        assert_eq!(offset, Offset { ahead: 0, moved: 0 });
     }
 
     #[test]
     fn it_does_not_follow_a_jump() {
-        let clock = clock();
-        let offset = clock.follow((1000 + 10 + 3600) * SECOND, 10 * SECOND);
-        assert_eq!(offset, Offset { ahead: true, by: Duration::from_secs(3600), followed: false });
-        assert_eq!(clock.at(10 * SECOND), Timestamp::from_millis(1_010_000));
+        for hours in [2, -2] {
+            let clock = clock();
+            let offset = clock.follow((1000 + 10 + hours * 3600) * SECOND, 10 * SECOND);
+            assert_eq!(offset, Offset { ahead: hours * 3600 * SECOND, moved: 0 });
+            assert_eq!(clock.at(10 * SECOND), Timestamp::from_millis(1_010_000));
+        }
     }
 }

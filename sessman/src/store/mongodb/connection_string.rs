@@ -1,6 +1,8 @@
 //! A `server_url`, taken apart just far enough to say which part is wrong without showing it.
 
 use mongodb::options::ConnectionString as DriverConnectionString;
+use percent_encoding::percent_decode_str;
+use settings::text::{strip_scheme, unseen};
 
 /// What stands where a login does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,13 +33,17 @@ impl<'a> ConnectionString<'a> {
     /// # Errors
     /// What is wrong, without the text.
     pub(super) fn parse(text: &'a str) -> Result<Self, String> {
-        let (scheme, rest) = if let Some(rest) = text.strip_prefix(PLAIN) {
+        if let Some(flaw) = unseen(&percent_decode_str(text).decode_utf8_lossy()) {
+            return Err(format!("has, once its percent-encoding is read, {flaw}"));
+        }
+        let (scheme, rest) = if let Some(rest) = strip_scheme(text, PLAIN) {
             (PLAIN, rest)
-        } else if let Some(rest) = text.strip_prefix(SEED_LIST) {
+        } else if let Some(rest) = strip_scheme(text, SEED_LIST) {
             (SEED_LIST, rest)
         } else if text.contains(['/', '@', '?']) {
             return Err(
-                "expected host:port[,host:port], or a URL that begins with mongodb:// or mongodb+srv://"
+                "expected host:port[,host:port], or a URL that begins with mongodb:// or mongodb+srv:// (of Redis \
+                 redis:// or rediss://)"
                     .into(),
             );
         } else {
@@ -63,6 +69,17 @@ impl<'a> ConnectionString<'a> {
             return Err("expected host:port[,host:port]".into());
         }
         Ok(Self { scheme, login, hosts, database, options })
+    }
+
+    /// Says which option it has that the driver does not have, and what to write instead.
+    ///
+    /// # Errors
+    /// The option's name, without its value.
+    pub(super) fn check_options(&self) -> Result<(), String> {
+        let unknown = MISSING.iter().find(|(name, _)| self.option(name).is_some());
+        unknown.map_or(Ok(()), |(name, instead)| {
+            Err(format!("has the option {name}, which there is not here: {instead}"))
+        })
     }
 
     /// Whether the hosts come from the DNS.
@@ -157,6 +174,19 @@ impl<'a> ConnectionString<'a> {
     }
 }
 
+/// Options of other drivers, and what to do instead. The driver refuses some of them with words about something else.
+const MISSING: [(&str, &str); 6] = [
+    ("socketTimeoutMS", "leave it out; a call ends by itself after two seconds"),
+    ("timeoutMS", "leave it out; a call ends by itself after two seconds"),
+    ("waitQueueTimeoutMS", "leave it out; a call ends by itself after two seconds"),
+    ("tlsAllowInvalidHostnames", "names are always looked at; name the server as its certificate does"),
+    (
+        "tlsCertificateKeyFilePassword",
+        "keep the key without a password, in a file that the service alone can read",
+    ),
+    ("tlsCRLFile", "leave it out; lists of revoked certificates are not read"),
+];
+
 const PERCENT_ENCODE: &str = "special characters must be percent-encoded there; \
                               in the keys username and password they stand as they are";
 
@@ -233,6 +263,23 @@ mod tests {
         assert!(fault("mongodb://h/?authMechanism=NONE").contains("authMechanism"));
         assert!(fault("mongodb://h/?colour=red").contains("does not know"));
         assert!(fault("mongodb://h/?tls=true&tls=true").contains("twice"));
+    }
+
+    #[test]
+    fn schemes_are_found_in_any_case_and_what_is_hidden_is_refused() {
+        let url = ConnectionString::parse("MongoDB://u@a:1").unwrap();
+        assert_eq!(url.text(Login::AsGiven, ""), "mongodb://u@a:1/");
+        assert!(ConnectionString::parse("MONGODB+SRV://a.test").unwrap().is_seed_list());
+        for text in [
+            "mongodb://u:p%0A@h",
+            "mongodb://u:p%0d@h",
+            "mongodb://h/a%00",
+            "mongodb://h/?appName=a%0Ab",
+            "h%E2%80%A8",
+        ] {
+            let wrong = ConnectionString::parse(text).err().unwrap();
+            assert!(wrong.contains("write it"), "{text}: {wrong}");
+        }
     }
 
     #[test]

@@ -170,6 +170,8 @@ fn write_scalar<T: serde::Serialize + ?Sized>(value: &T, text: &mut Vec<u8>) -> 
 #[cfg(test)]
 mod tests {
     use crate::data::arbitrary::arbitrary;
+    use crate::data::growth::SHAPES;
+    use growth::assert_linear;
     use mongodb::bson::{DateTime, RawDocumentBuf, doc};
     use proptest::prelude::*;
 
@@ -241,6 +243,20 @@ mod tests {
         raw[b] = b'a';
         let raw = RawDocumentBuf::from_bytes(raw).unwrap();
         assert_eq!(from_bson(raw.get("data").unwrap().unwrap()), Err(NotOurs::Twice));
+    }
+
+    #[test]
+    fn data_goes_there_and_back_in_time_that_grows_as_its_text() {
+        for (shape, text) in SHAPES {
+            // Those that are refused never come here.
+            let Ok(small) = Data::parse(&text(1 << 10)) else { continue };
+            assert_eq!(through_bytes(&small), small.as_str());
+            let data = |bytes| Data::parse(&text(bytes)).unwrap();
+            assert_linear(shape, 64 << 10, data, to_bson);
+            let stored =
+                |bytes| RawDocumentBuf::try_from(&doc! { "data": to_bson(&data(bytes)).unwrap() }).unwrap();
+            assert_linear(shape, 64 << 10, stored, |raw| from_bson(raw.get("data").unwrap().unwrap()));
+        }
     }
 
     proptest! {

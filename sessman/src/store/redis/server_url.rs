@@ -3,6 +3,7 @@
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
+use settings::text::{strip_scheme, unseen};
 
 use crate::secret::Secret;
 
@@ -38,7 +39,13 @@ const PORT: u16 = 6379;
 impl ServerUrl {
     /// Whether a text is a URL that this module reads.
     pub(super) fn has_scheme(text: &str) -> bool {
-        text.starts_with("redis://") || text.starts_with("rediss://")
+        Self::split_scheme(text).is_some()
+    }
+
+    /// Whether it is for TLS, and what is behind the scheme. Valkey's own clients have names of their own for the same two.
+    fn split_scheme(text: &str) -> Option<(bool, &str)> {
+        let schemes = [("redis://", false), ("rediss://", true), ("valkey://", false), ("valkeys://", true)];
+        schemes.into_iter().find_map(|(scheme, tls)| Some((tls, strip_scheme(text, scheme)?)))
     }
 
     /// Takes `text` apart.
@@ -46,13 +53,16 @@ impl ServerUrl {
     /// # Errors
     /// What is wrong, without the text.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let (tls, rest) = if let Some(rest) = text.strip_prefix("rediss://") {
-            (true, rest)
-        } else if let Some(rest) = text.strip_prefix("redis://") {
-            (false, rest)
+        if let Some(flaw) = unseen(&percent_decode_str(text).decode_utf8_lossy()) {
+            return Err(format!("has, once its percent-encoding is read, {flaw}"));
+        }
+        let (tls, rest) = if let Some(split) = Self::split_scheme(text) {
+            split
         } else if text.contains(['/', '@', '?']) {
             return Err(
-                "expected host:port[,host:port], or a URL that begins with redis:// or rediss://".into()
+                "expected host:port[,host:port], or a URL that begins with redis:// or rediss:// (valkey:// and \
+                 valkeys:// are the same)"
+                    .into(),
             );
         } else {
             (false, text)
@@ -61,6 +71,9 @@ impl ServerUrl {
             Some((login, rest)) => (Some(login), rest),
             None => (None, rest),
         };
+        if let Some((_, options)) = rest.split_once('?').filter(|_| !rest.contains('#')) {
+            check_options(options)?;
+        }
         if rest.contains(['?', '#']) || login.is_some_and(|login| login.contains(['?', '#', '/', '@'])) {
             return Err(format!("has one of ? # / @ where it means something else: {PERCENT_ENCODE}"));
         }
@@ -82,6 +95,30 @@ impl ServerUrl {
 
 const PERCENT_ENCODE: &str = "special characters of a user or password must be percent-encoded in a URL; \
                               in the keys username and password they stand as they are";
+
+/// Options that other clients have behind a `?`, and what to write instead.
+const OPTIONS: [(&str, &str); 8] = [
+    (
+        "ssl_cert_reqs",
+        "certificates are always looked at; for one of your own, name who vouches for it in tls_ca_file",
+    ),
+    ("ssl_check_hostname", "names are always looked at; name the server as its certificate does"),
+    ("ssl_ca_certs", "write tls_ca_file"),
+    ("ssl_certfile", "write tls_certificate_file"),
+    ("ssl_keyfile", "write tls_key_file"),
+    ("db", "write the number behind a slash, as redis://host/1, or as `database`"),
+    ("protocol", "leave it out"),
+    ("timeout", "leave it out: a call ends by itself after two seconds"),
+];
+
+/// Refuses options. Only the names of known ones are shown: anything else may be a piece of a password.
+fn check_options(options: &str) -> Result<(), String> {
+    let mut names = options.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+    let known = names.find_map(|name| OPTIONS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)));
+    known.map_or(Ok(()), |(name, instead)| {
+        Err(format!("has the option {name}, which there is not here: {instead}"))
+    })
+}
 
 /// Reads the number of a database.
 ///
@@ -150,6 +187,12 @@ mod tests {
         assert_eq!(url.username.as_deref(), Some("ada"));
         assert_eq!(url.password.unwrap().expose(), "p@ss:/ü");
         assert_eq!(url.database, Some(7));
+        for (text, tls) in
+            [("REDIS://h", false), ("Rediss://h", true), ("valkey://h", false), ("VALKEYS://h", true)]
+        {
+            assert!(ServerUrl::has_scheme(text));
+            assert_eq!(ServerUrl::parse(text).unwrap().tls, tls, "{text}");
+        }
         let url = ServerUrl::parse("redis://:secret@h").unwrap();
         assert_eq!((url.tls, url.username, url.database), (false, None, None));
         assert_eq!(url.password.unwrap().expose(), "secret");
@@ -176,6 +219,14 @@ mod tests {
             ("redis://u:hidden%f@h", "percent-encoded"),
             ("redis://u:hidden%ff@h", "percent-encoded"),
             ("redis://h/?hidden=1", "percent-encoded"),
+            ("rediss://h/?ssl_cert_reqs=none", "tls_ca_file"),
+            ("rediss://h?x=hidden&SSL_Cert_Reqs=none", "tls_ca_file"),
+            ("redis://u:hid?db=den@h", "percent-encoded"),
+            ("redis://h/?db=1", "behind a slash"),
+            ("redis://u:hidden%0A@h", "line break"),
+            ("redis://u:hidden%0d%0a@h", "line break"),
+            ("redis://u:hidden%00@h", "control character"),
+            ("redis://h%E2%80%A8den/", "line break"),
             ("redis://h/hidden", "number of a database"),
             ("redis://h/-1", "number of a database"),
         ] {

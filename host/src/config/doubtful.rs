@@ -1,0 +1,43 @@
+//! Values of the file that are what is written there, and perhaps not what was meant.
+
+use super::problem::Problem;
+use super::raw::{RawConfig, RawEntry, RawSection};
+
+/// What is said of them, one warning a value.
+pub(super) fn warnings(raw: &RawConfig) -> Vec<Problem> {
+    let entries =
+        raw.sections.iter().flat_map(|section| section.entries.iter().map(move |entry| (section, entry)));
+    entries.filter_map(|(section, entry)| warning(section, entry)).collect()
+}
+
+fn warning(section: &RawSection, entry: &RawEntry) -> Option<Problem> {
+    let message = |what: String| {
+        let variable = format!("PSERVE_{}_{}", section.name, entry.key).to_uppercase();
+        format!("{what} If it is meant so, the environment variable {variable} takes it without this warning")
+    };
+    let what = comment(entry).or_else(|| quotes(entry))?;
+    Some(Problem::with_key(&entry.place, &section.name, &entry.key, message(what)))
+}
+
+/// What looks like a comment behind a value. What comes from the environment is taken as it is.
+pub(super) fn comment(entry: &RawEntry) -> Option<String> {
+    let mark = (!entry.literal).then(|| entry.text.lines().find_map(mark)).flatten()?;
+    Some(format!(
+        "the value goes to the end of its line: ` {mark}` and what is behind it are a part of it. A comment stands on a line of \
+         its own."
+    ))
+}
+
+/// The mark of a comment behind white space.
+fn mark(line: &str) -> Option<&str> {
+    let mut marks = line.match_indices(['#', ';']);
+    marks.find(|(at, _)| line[..*at].ends_with(char::is_whitespace)).map(|(_, mark)| mark)
+}
+
+fn quotes(entry: &RawEntry) -> Option<String> {
+    let text = entry.text.as_str();
+    let is_quoted =
+        ['"', '\''].iter().any(|quote| text.len() > 1 && text.starts_with(*quote) && text.ends_with(*quote));
+    (is_quoted && !entry.literal)
+        .then(|| "the value is in quotes, which are a part of it; write it without.".to_owned())
+}
