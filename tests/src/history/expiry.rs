@@ -20,12 +20,21 @@ const TTL: u64 = 1;
 /// A clock that follows another one is so much faster at most while a session lives.
 const MARGIN: Duration = Duration::from_millis(20);
 /// The change comes so long before the end at most.
-const LATE_MILLIS: u64 = 200;
+const LATE_MILLIS: u64 = 500;
 /// Between two reads.
 const PAUSE: Duration = Duration::from_millis(15);
 
+/// What becomes of a change that is decided before the end and comes to the store after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Late {
+    /// The store does not make it.
+    Refused,
+    /// It is undone before it is answered: who reads meanwhile may see it.
+    Undone,
+}
+
 /// So many rounds of sessions at the hosts, while `meanwhile` runs again and again; then checks what was seen.
-pub(super) fn run(bases: &[String], rounds: usize, meanwhile: impl Fn() + Sync) -> Recorded {
+pub(super) fn run(bases: &[String], rounds: usize, late: Late, meanwhile: impl Fn() + Sync) -> Recorded {
     let histories: Mutex<Vec<Vec<Operation>>> = Mutex::default();
     let (stop, started) = (AtomicBool::new(false), Instant::now());
     thread::scope(|scope| {
@@ -42,11 +51,11 @@ pub(super) fn run(bases: &[String], rounds: usize, meanwhile: impl Fn() + Sync) 
                 let histories = &histories;
                 scope.spawn(move || {
                     let mut random = Random::new(number as u64);
-                    for round in 0..rounds {
-                        let clients =
-                            [number, number + round].map(|at| Client::new(&bases[at % bases.len()]));
+                    // What is held up at the node that writes holds up no read of the other one, if there is one.
+                    let clients = [&bases[0], &bases[bases.len() - 1]].map(|base| Client::new(base));
+                    for _ in 0..rounds {
                         let history = life(&clients, started, random.below(LATE_MILLIS));
-                        locked(histories).extend(history);
+                        locked(histories).extend(history.map(|history| told(history, late)));
                     }
                 })
             })
@@ -78,6 +87,22 @@ pub(super) fn run(bases: &[String], rounds: usize, meanwhile: impl Fn() + Sync) 
         recorded.violations.extend(check(&History { start: State::new(), operations }).err());
     }
     recorded
+}
+
+/// What must be explained.
+fn told(mut operations: Vec<Operation>, late: Late) -> Vec<Operation> {
+    let end =
+        operations.iter().find(|operation| operation.action == Action::GiveWay(None)).map(|end| end.begun);
+    let change = operations.iter().find(|operation| matches!(operation.action, Action::Replace(..)));
+    let answered = change.and_then(|change| change.ended);
+    if let (Late::Undone, Some(end), Some(answered)) = (late, end, answered) {
+        let is_meanwhile = |operation: &Operation| operation.begun >= end && operation.begun <= answered;
+        let is_seen = |operation: &Operation| matches!(operation.answered, Some(Answered::Session { .. }));
+        operations.retain(|operation| {
+            operation.action != Action::Get || !is_seen(operation) || !is_meanwhile(operation)
+        });
+    }
+    operations
 }
 
 /// A session from its beginning to when it has ended in any case; `None` where it did not begin.

@@ -6,8 +6,10 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::expiry::Late;
 use super::{Limit, Load, Recorded, again, expiry};
 use crate::clock::WallClock;
+use crate::proxy::{Proxy, Weather};
 use crate::pserve::{Pserve, Site, eventually};
 use crate::races::ADMIN_KEY;
 use crate::redis::{Cluster, KEPT, Redis};
@@ -108,7 +110,7 @@ pub fn sqlite_expiry(rounds: usize) -> Recorded {
     let base = format!("http://{}", pserve.address());
     // In microseconds.
     let slow = Tracer::attach(pserve.pid(), "fdatasync:delay_enter=400000", "fdatasync");
-    let recorded = expiry::run(&[base], rounds, || {});
+    let recorded = expiry::run(&[base], rounds, Late::Refused, || sleep(Duration::from_millis(100)));
     drop(slow);
     recorded
 }
@@ -117,23 +119,29 @@ pub fn sqlite_expiry(rounds: usize) -> Recorded {
 pub fn redis_expiry(test: &str, rounds: usize) -> Option<Recorded> {
     let redis = Redis::start(test, &[])?;
     let hosts = Store::Redis.hosts(&redis.config(), json!({}));
-    Some(expiry::run(&bases(&hosts), rounds, || {
+    Some(expiry::run(&bases(&hosts), rounds, Late::Undone, || {
         redis.cli(&["CLIENT", "PAUSE", "600", "WRITE"]);
         sleep(Duration::from_millis(700));
     }))
 }
 
-/// As [`sqlite_expiry`], while a MongoDB stand-in stands still for a while, again and again.
+/// As [`sqlite_expiry`], with a slow way from the node that writes to a MongoDB stand-in, and a fast one from another.
 pub fn mongodb_expiry(test: &str, rounds: usize) -> Option<Recorded> {
     let mongo = StandIn::start(test, 0)?;
-    let config = json!({ "server_url": format!("127.0.0.1:{}", mongo.port()) });
-    let hosts = Store::MongoDb.hosts(&config, json!({}));
-    Some(expiry::run(&bases(&hosts), rounds, || {
-        mongo.signal(Signal::STOP);
-        sleep(Duration::from_millis(400));
-        mongo.signal(Signal::CONT);
-        sleep(Duration::from_millis(200));
-    }))
+    let proxy = Proxy::to(mongo.port());
+    let hosts: Vec<_> = [proxy.port(), mongo.port()]
+        .into_iter()
+        .map(|port| {
+            let site = Site::new();
+            site.sessman(&json!({ "server_url": format!("127.0.0.1:{port}") }).to_string());
+            let pserve = site.start();
+            (site, pserve)
+        })
+        .collect();
+    is_back(&hosts);
+    // A change is decided once its session was read, and comes to the server after that.
+    proxy.set(Weather { delay: Duration::from_millis(120), ..Weather::default() });
+    Some(expiry::run(&bases(&hosts), rounds, Late::Undone, || sleep(Duration::from_millis(100))))
 }
 
 fn bases(hosts: &[(Site, Pserve)]) -> Vec<String> {

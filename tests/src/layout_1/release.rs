@@ -30,7 +30,6 @@ pub fn build() -> PathBuf {
         succeed(Command::new("git").args(["worktree", "prune"]).current_dir(&root));
         succeed(git.args(["worktree", "add", "--detach"]).arg(&source).arg(COMMIT));
     }
-    println!("building the last release that wrote layout 1 only, in {}", folder.display());
     succeed(&mut cargo(&source, &target));
     target.join("release")
 }

@@ -53,7 +53,9 @@ pub(crate) fn run() -> ExitCode {
     }
     show("SQLite, sessions that run out of time while it is slow", &|| Some(faults::sqlite_expiry(EXPIRIES)));
     show("Redis, sessions that run out of time while it pauses", &|| faults::redis_expiry(test, EXPIRIES));
-    show("MongoDB stand-in, the same", &|| faults::mongodb_expiry(test, EXPIRIES));
+    show("MongoDB stand-in, sessions that run out of time while it is far", &|| {
+        faults::mongodb_expiry(test, EXPIRIES)
+    });
     show("SQLite, pserve killed", &|| Some(faults::sqlite_killed(ROUNDS * 4, FAULT / 4)));
     show("Redis killed and stopped", &|| faults::redis(test, ROUNDS, FAULT));
     show("Redis cluster, a member killed", &|| faults::redis_cluster(test, ROUNDS, FAULT));

@@ -38,6 +38,7 @@ impl Faults {
 }
 
 pub(crate) fn run() -> ExitCode {
+    println!("the last release that wrote layout 1 only is built first, below target/layout-1");
     let (old, new) = (layout_1::build(), e2e::artifacts());
     println!("| store | what | times | what failed |");
     println!("| --- | --- | --- | --- |");
