@@ -12,7 +12,7 @@ use crate::pserve::Site;
 /// Above every bound.
 const TOO_MUCH: u64 = 1_000_000_000_000_000_000;
 /// A text that is nowhere one of those to choose from.
-const NO_CHOICE: &str = "\u{1}";
+const NO_CHOICE: &str = "?";
 
 /// What was said to each key, the first thing first.
 pub(super) struct Expected(HashMap<(String, String), Vec<String>>);
