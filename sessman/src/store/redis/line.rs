@@ -126,6 +126,11 @@ impl Line {
         }
     }
 
+    /// Whether calls wait on the connection and no answer came for so long.
+    pub(super) fn stands_still(&self, long: Duration) -> bool {
+        self.lock().open.as_ref().is_some_and(|connection| connection.wire.stands_still(long))
+    }
+
     /// Gives up a connection that broke.
     pub(super) fn forget(&self, connection: &Arc<Connection>) {
         self.lock().open.take_if(|open| Arc::ptr_eq(open, connection));

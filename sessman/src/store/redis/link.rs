@@ -27,6 +27,10 @@ const MAX_CALLS: usize = 1_024;
 /// For so long after it did not answer, a server is one that suffers.
 const SUFFERING: Duration = Duration::from_secs(5);
 
+/// A server that lets calls wait for so long without an answer to any is one, too: new sessions go elsewhere at once, and not when
+/// the first call has failed.
+const STILL: Duration = Duration::from_millis(300);
+
 /// What is known of servers beside their answers.
 #[derive(Default)]
 pub(super) struct Knowledge {
@@ -73,8 +77,12 @@ impl Link {
         &self.address
     }
 
-    /// Whether it did not answer in the last seconds.
+    /// Whether it did not answer in the last seconds, or does not just now.
     pub(super) fn is_suffering(&self) -> bool {
+        self.was_silent_lately() || self.line.stands_still(STILL)
+    }
+
+    fn was_silent_lately(&self) -> bool {
         let at = self.silent_at.load(Ordering::Relaxed);
         at != 0 && self.made.elapsed() < Duration::from_millis(at) + SUFFERING
     }
@@ -261,7 +269,7 @@ impl Link {
             return Ok(connection);
         }
         let late = || self.trouble(Lost::Late);
-        line.connect(self.is_suffering(), late, self.connect(deadline), deadline).await
+        line.connect(self.was_silent_lately(), late, self.connect(deadline), deadline).await
     }
 
     async fn connect(&self, deadline: Instant) -> Result<Arc<Connection>, Trouble> {

@@ -80,6 +80,8 @@ struct Queue {
     is_left: bool,
     /// When the task looks for calls that are late, or that others wait for; no deadline is before it.
     look_at: Option<Instant>,
+    /// While calls wait: when the first of them began to, or the last answer came.
+    went_on: Option<Instant>,
     /// Set when it takes no more commands.
     end: Option<Lost>,
 }
@@ -138,6 +140,12 @@ impl Wire {
         lock(&self.shared.queue).end.is_none()
     }
 
+    /// Whether calls wait and no answer came for so long.
+    pub(super) fn stands_still(&self, long: Duration) -> bool {
+        let queue = lock(&self.shared.queue);
+        !queue.waiting.is_empty() && queue.went_on.is_some_and(|went_on| went_on.elapsed() > long)
+    }
+
     /// Sends one command.
     pub(super) async fn send(&self, command: &Cmd, deadline: Instant) -> Outcome {
         let _others = PassOn(&self.shared);
@@ -171,6 +179,9 @@ impl Wire {
             let mut queue = lock(&shared.queue);
             if let Some(end) = queue.end {
                 return Err(end);
+            }
+            if queue.waiting.is_empty() {
+                queue.went_on = Some(Instant::now());
             }
             for (command, sender) in commands {
                 command.write_packed_command(&mut queue.unsent);
@@ -258,6 +269,9 @@ impl Shared {
                 // One that nobody asked for must not be taken for that of the next command.
                 let waiting = queue.waiting.pop_front().ok_or(Lost::Broken)?;
                 answered.extend(waiting.sender.map(|sender| (sender, Ok(answer))));
+            }
+            if !queue.waiting.is_empty() {
+                queue.went_on = Some(Instant::now());
             }
         }
         loop {

@@ -194,3 +194,27 @@ async fn an_answer_may_be_longer_than_the_room_for_it() {
     far.write_all(format!("${}\r\n{text}\r\n", text.len()).as_bytes()).await.unwrap();
     assert_eq!(long.await.unwrap(), Ok(Ok(Value::BulkString(text.into()))));
 }
+
+#[tokio::test(start_paused = true)]
+async fn calls_without_an_answer_show_that_it_stands_still_and_silence_alone_does_not() {
+    const LONG: Duration = Duration::from_millis(300);
+    let (wire, mut far) = wire(1_024);
+    sleep(10 * LONG).await;
+    let calls = [call(&wire, "A"), call(&wire, "B")];
+    assert_arrives(&mut far, &["A", "B"]).await;
+    sleep(LONG).await;
+    assert!(!wire.stands_still(LONG));
+    sleep(PAUSE).await;
+    assert!(wire.stands_still(LONG));
+    far.write_all(b":1\r\n").await.unwrap();
+    sleep(PAUSE).await;
+    assert!(!wire.stands_still(LONG), "an answer came");
+    sleep(LONG).await;
+    assert!(wire.stands_still(LONG));
+    far.write_all(b":2\r\n").await.unwrap();
+    sleep(10 * LONG).await;
+    assert!(!wire.stands_still(LONG), "nobody waits");
+    for (call, expected) in calls.into_iter().zip(1..) {
+        assert_eq!(call.await.unwrap(), number(expected));
+    }
+}
