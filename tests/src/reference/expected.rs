@@ -40,6 +40,8 @@ impl Expected {
         }
         this.ask_instance("sessman", sessman, &|key| not_text(key).filter(|_| key.of != "Value"));
         this.ask_instance("sessman", sessman, &too_much);
+        // Any text can be a key.
+        this.ask_instance("sessman", sessman, &|key| (key.name == "admin_key").then(|| json!({ "x": 1 })));
         // The one choice that a store has: with no other word the store is SQLite.
         this.ask_instance("sessman", sessman, &|key| (key.name == "durability").then(|| json!(NO_CHOICE)));
         this
