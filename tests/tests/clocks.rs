@@ -19,3 +19,9 @@ fn limits_are_exact_where_the_clocks_of_three_nodes_on_mongodb_differ() {
     let test = "limits_are_exact_where_the_clocks_of_three_nodes_on_mongodb_differ";
     is_right(test, &Setting::new(Store::MongoDb, &[0, 0, -30], 2));
 }
+
+#[test]
+fn no_login_is_answered_whose_session_redis_has_removed_already() {
+    let test = "no_login_is_answered_whose_session_redis_has_removed_already";
+    is_right(test, &Setting::new(Store::Redis, &[-71], 1));
+}
