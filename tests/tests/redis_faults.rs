@@ -205,8 +205,9 @@ fn a_server_whose_clock_differs_is_warned_of() {
         let site = Site::new();
         let Some(clock) = WallClock::new(TEST, &site.path("clock"), ours.into()) else { return };
         site.sessman(&json!({ "server_url": url(&redis) }).to_string());
+        site.ini("[auth]\napikey=k\n[plugin_parms]\nsessman=json=sessman.json");
         let pserve = site.try_start_with(&clock.environment()).unwrap();
-        let client = pserve.client();
+        let client = pserve.client().with("X-Custom-Auth", "k");
         eventually("ready", || client.get("/readyz").status == 200);
         pserve.wait_for_log("its clock is");
         let log = pserve.log();
