@@ -103,9 +103,11 @@ fn a_service_that_began_behind_catches_up_and_says_so() {
         return;
     };
     site.sessman(&json!({ "backend": "memory", "session_ttl": 3_600 }).to_string());
+    site.ini("[auth]\napikey=k\n[plugin_parms]\nsessman=json=sessman.json");
     let pserve = site.try_start_with(&clock.environment()).unwrap();
+    let client = pserve.client().with("X-Custom-Auth", "k");
     let behind = || {
-        let page = pserve.client().get("/metrics").expect(200).text;
+        let page = client.get("/metrics").expect(200).text;
         let line = page.lines().find(|line| line.starts_with("sessman_clock_offset_seconds")).unwrap();
         line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
     };
