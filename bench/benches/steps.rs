@@ -53,15 +53,19 @@ fn json(criterion: &mut Criterion, record: &Record) {
     criterion.bench_function("JSON out: a session with 200 B", |bencher| {
         bencher.iter(|| {
             let mut out = Vec::with_capacity(1_024);
-            black_box(record).write_members(&mut out, true);
+            black_box(record).write_members(&mut out);
             out
         });
     });
 }
 
 /// A store with sessions in it, and their ids.
-fn filled(runtime: &Runtime, store: impl Store + 'static) -> (Arc<Sessions>, Vec<SessionId>) {
-    let sessions = Arc::new(Sessions::new(Arc::new(store), Arc::new(SystemClock::start()), Rules::default()));
+fn filled(
+    runtime: &Runtime,
+    clock: &Arc<SystemClock>,
+    store: impl Store + 'static,
+) -> (Arc<Sessions>, Vec<SessionId>) {
+    let sessions = Arc::new(Sessions::new(Arc::new(store), clock.clone(), Rules::default()));
     let new = |number| NewSession {
         user_id: Some("ann".to_owned()),
         data: Data::parse(&text(number)).expect("it is JSON"),
@@ -145,14 +149,15 @@ fn plugin(criterion: &mut Criterion) {
 fn steps(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime starts");
     ids(criterion);
-    let (memory, ids) = filled(&runtime, MemoryStore::new(MemoryConfig::default()));
+    let clock = Arc::new(SystemClock::start());
+    let (memory, ids) = filled(&runtime, &clock, MemoryStore::new(MemoryConfig::default()));
     let record = memory.get_now(credentials(&ids[0])).expect("it is at hand").expect("it lives");
     json(criterion, &record);
     look_up(criterion, "memory", &memory, &ids);
     let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let path = folder.path().join("sessions.db");
     let config = SqliteConfig { path, durability: Durability::Full, cache_bytes: CACHE_BYTES };
-    let (sqlite, ids) = filled(&runtime, SqliteStore::open(config).expect("it opens"));
+    let (sqlite, ids) = filled(&runtime, &clock, SqliteStore::open(config, clock.clone()).expect("it opens"));
     look_up(criterion, "SQLite's cache", &sqlite, &ids);
     group_commit(criterion, &runtime, &sqlite, &ids);
     plugin(criterion);

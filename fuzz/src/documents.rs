@@ -8,7 +8,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sessman::data::Data;
 use sessman::id::{Handle, SecretHash};
-use sessman::record::Record;
+use sessman::mark::Mark;
+use sessman::record::{Mac, Record, TtlSource};
 use sessman::store::mongodb::documents;
 use sessman::time::Timestamp;
 
@@ -20,6 +21,7 @@ use crate::pieces::{self, text};
 /// Field names of a record, and ones that no key is stored under.
 const NAMES: &[&str] = &[
     "_id",
+    "mark",
     "secret_hash",
     "user_id",
     "data",
@@ -29,9 +31,11 @@ const NAMES: &[&str] = &[
     "reset_at",
     "last_activity",
     "ttl",
+    "ttl_source",
     "expires_at",
     "version",
     "schema",
+    "mac",
     "$set",
     "a.b",
     "a%2Eb",
@@ -58,14 +62,18 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
     let ids = (any::<[u8; 12]>(), any::<[u8; 32]>(), optional(text(TEXTS, 4)));
     let times = any::<[i64; 5]>();
     let numbers = (0..=i64::MAX as u64, 0..=i64::MAX as u64);
-    (ids, data(), object(), times, numbers).prop_map(
-        |((handle, secret_hash, user_id), data, metadata, times, (ttl, version))| {
+    let sources = vec![TtlSource::Unknown, TtlSource::Configured, TtlSource::Caller];
+    let later = (any::<[u8; 8]>(), prop::sample::select(sources), optional(any::<[u8; 32]>()));
+    (ids, data(), object(), times, numbers, later).prop_map(
+        |((handle, secret_hash, user_id), data, metadata, times, (ttl, version), later)| {
+            let (mark, ttl_source, mac) = later;
             let [created_at, updated_at, reset_at, last_activity, expires_at] =
                 times.map(Timestamp::from_millis);
             let (handle, secret_hash) = (Handle::from(handle), SecretHash::from(secret_hash));
             let ttl = Duration::from_millis(ttl);
             Record {
                 handle,
+                mark: Mark::from(mark),
                 secret_hash,
                 user_id,
                 auth_time: None,
@@ -76,8 +84,10 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
                 reset_at,
                 last_activity,
                 ttl,
+                ttl_source,
                 expires_at,
                 version,
+                mac: mac.map(Mac),
             }
         },
     )

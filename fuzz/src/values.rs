@@ -3,13 +3,11 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sessman::record::Record;
-use sessman::store::redis::records;
+use sessman::store::redis::records::{self, HEAD_BYTES};
 
 use crate::choice::one_of;
 use crate::documents::record;
 use crate::door::{Door, door};
-
-const MARK: [u8; 8] = *b"the mark";
 
 /// What happens to a value before it is read.
 #[derive(Debug, Clone)]
@@ -23,9 +21,6 @@ enum Damage {
     /// Something comes after it.
     Longer(Vec<u8>),
 }
-
-/// Bytes before the texts.
-const HEAD: usize = 114;
 
 fn damage() -> impl Strategy<Value = Damage> {
     let index = any::<prop::sample::Index>;
@@ -44,11 +39,11 @@ pub(crate) fn open() -> Box<dyn Door> {
 }
 
 fn check(record: &Record, damage: &[Damage]) {
-    let mut bytes = records::write(record, &MARK);
-    assert_eq!(records::read(record.handle, &bytes).ok().as_ref(), Some(&(record.clone(), MARK)));
+    let mut bytes = records::write(record);
+    assert_eq!(records::read(record.handle, &bytes).ok().as_ref(), Some(record));
     for damage in damage {
         match damage {
-            Damage::Head(at, byte) if bytes.len() >= HEAD => bytes[at.index(HEAD)] = *byte,
+            Damage::Head(at, byte) if bytes.len() >= HEAD_BYTES => bytes[at.index(HEAD_BYTES)] = *byte,
             Damage::Byte(at, byte) if !bytes.is_empty() => {
                 let at = at.index(bytes.len());
                 bytes[at] = *byte;
@@ -58,8 +53,8 @@ fn check(record: &Record, damage: &[Damage]) {
             Damage::Head(..) | Damage::Byte(..) | Damage::Cut(_) => {}
         }
     }
-    if let Ok((read, mark)) = records::read(record.handle, &bytes) {
-        let written = records::write(&read, &mark);
-        assert_eq!(records::read(record.handle, &written).ok(), Some((read, mark)));
+    if let Ok(read) = records::read(record.handle, &bytes) {
+        let written = records::write(&read);
+        assert_eq!(records::read(record.handle, &written).ok(), Some(read));
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use sessman::config::StoreConfig;
 use sessman::sessions::Sessions;
 use sessman::store::{self, Store, StoreError, View};
-use sessman::time::SystemClock;
+use sessman::time::{Clock, SystemClock};
 
 use crate::failure::Usage;
 use crate::server::Server;
@@ -30,8 +30,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    fn new(site: &Site, store: Arc<dyn Store>) -> Self {
-        let clock = Arc::new(SystemClock::start());
+    fn new(site: &Site, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         let sessions = Arc::new(Sessions::new(Arc::clone(&store), clock, site.config.rules.clone()));
         Self { store, sessions }
     }
@@ -43,7 +42,7 @@ impl Actor {
         if url.is_some() || matches!(site.config.store, StoreConfig::Memory(_)) {
             return Ok(Self::Server(Server::new(site, url)?));
         }
-        Ok(Self::Engine(Engine::new(site, reader(site, view)?)))
+        Ok(Self::Engine(Engine::new(site, reader(site, view)?, Arc::new(SystemClock::start()))))
     }
 
     /// For what ends or removes sessions: as [`to_read`](Self::to_read), and at the server if it owns the file.
@@ -55,8 +54,9 @@ impl Actor {
             // One that is not there must not be made for this.
             reader(site, View::Present)?;
         }
-        match store::open(&site.config.store, site.config.encryption.as_ref()) {
-            Ok(store) => Ok(Self::Engine(Engine::new(site, store))),
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        match store::open(&site.config.store, &clock, site.config.encryption.as_ref()) {
+            Ok(store) => Ok(Self::Engine(Engine::new(site, store, clock))),
             Err(StoreError::InUse(_)) => Ok(Self::Server(Server::new(site, None)?)),
             Err(error) => Err(error.into()),
         }

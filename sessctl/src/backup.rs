@@ -1,25 +1,37 @@
 //! The file of a backup.
 //!
-//! A line `sessman-backup 1`, then one Zstandard stream, then the 32 bytes of a SHA-256 of all that comes before them. In the
+//! A line `sessman-backup 2`, then one Zstandard stream, then the name of a key (8 bytes), the MAC that was made with it (32
+//! bytes, HMAC-SHA-256) of all that comes before it, and a SHA-256 (32 bytes) of all that comes before that. Where there is no key, dots stand for
+//! its name and zeros for the MAC. In the
 //! stream are lines of JSON: a [`Header`], a [record](crate::line) each in the order of their handles, and a [`Footer`]. So
-//! a byte that changed, and an end that is missing, is seen before a record is looked at; and a person can read a backup without
+//! a byte that changed, and an end that is missing, is seen before a record is looked at; whoever has the key sees whether anybody
+//! without it wrote or changed the file; and a person can read a backup without
 //! this program: `tail -c +18 FILE | zstd -dc`.
+//!
+//! Layout 1 had neither name nor MAC, and is read.
 
 mod reader;
 mod writer;
 
 use serde::{Deserialize, Serialize};
 use sessman::record::Record;
+use sessman::store::sealed::{BackupMac, Name};
 
-pub(crate) use reader::Backup;
+pub(crate) use reader::{Backup, Written};
 pub(crate) use writer::Writer;
 
 /// How every backup of this layout begins.
-const MAGIC: &[u8] = b"sessman-backup 1\n";
+const MAGIC: &[u8] = b"sessman-backup 2\n";
+/// And one of the layout before.
+const MAGIC_1: &[u8] = b"sessman-backup 1\n";
 /// And one of any.
 const FAMILY: &[u8] = b"sessman-backup ";
 /// Bytes of the checksum at the end.
 const CHECKSUM: u64 = 32;
+/// Bytes of a key's name and a MAC, before the checksum.
+const SIGNATURE: u64 = (size_of::<Name>() + BackupMac::BYTES) as u64;
+/// In place of a key's name, which is base64.
+const NO_KEY: Name = *b"........";
 
 /// The first line of the stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,32 +64,72 @@ impl Header {
 struct Footer {
     /// How many records there are.
     records: u64,
+    /// How many sessions could not be read, and are not in it.
+    #[serde(default)]
+    unread: u64,
 }
 
 /// What is in a backup.
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
     pub(crate) records: u64,
+    /// How many sessions could not be read when it was written, and are missing.
+    pub(crate) unread: u64,
     /// See [`Digest`](crate::line::Digest).
     pub(crate) digest: String,
     /// Of the file.
     pub(crate) bytes: u64,
+    /// What its MAC says.
+    pub(crate) mac: FileMac,
+}
+
+/// What the MAC of a backup says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileMac {
+    /// Somebody with a key wrote it.
+    Right,
+    /// It has one, which was not looked at.
+    NotAsked,
+    /// It has none.
+    None,
+}
+
+impl FileMac {
+    /// In the JSON of an answer.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Right => "right",
+            Self::NotAsked => "not asked",
+            Self::None => "none",
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
+    use sessman::mark::Mark;
+    use sessman::store::sealed::Keys;
+    use sha2::{Digest as _, Sha256};
     use tempfile::TempDir;
 
     use super::*;
     use crate::line::tests::record;
+    use crate::pages::tests::keys;
+
+    /// Of layout 1, with two sessions, as the version wrote it that knew no other.
+    const LAYOUT_1: &[u8] = include_bytes!("backup/layout-1.backup");
 
     fn write(folder: &TempDir, records: u8) -> (PathBuf, Summary) {
+        write_with(folder, records, None)
+    }
+
+    fn write_with(folder: &TempDir, records: u8, keys: Option<&Keys>) -> (PathBuf, Summary) {
         let path = folder.path().join("sessions.backup");
         let header = Header::new("2026-01-01T00:00:00.000Z".into(), "sessman", "sqlite");
-        let mut writer = Writer::create(&path, &header).unwrap();
+        let mut writer = Writer::create(&path, &header, keys).unwrap();
         for n in 0..records {
             writer.write(&record(n)).unwrap();
         }
@@ -85,10 +137,81 @@ mod tests {
         (path, summary)
     }
 
-    fn verify(path: &std::path::Path) -> anyhow::Result<(Header, Summary)> {
+    fn verify(path: &Path) -> anyhow::Result<(Header, Summary)> {
+        verify_by(path, Written::ByAnybody)
+    }
+
+    fn verify_by(path: &Path, written: Written<'_>) -> anyhow::Result<(Header, Summary)> {
         let mut backup = Backup::open(path)?;
-        let summary = backup.verify(|_| Ok(()))?;
+        let summary = backup.verify(written, |_| Ok(()))?;
         Ok((backup.header()?, summary))
+    }
+
+    /// What a forger can do who has no key.
+    fn with_checksum(mut content: Vec<u8>) -> Vec<u8> {
+        let length = content.len() - CHECKSUM as usize;
+        content.truncate(length);
+        let checksum = Sha256::digest(&content);
+        content.extend_from_slice(&checksum);
+        content
+    }
+
+    #[test]
+    fn a_backup_that_was_changed_is_refused_though_its_checksum_is_right() {
+        let folder = TempDir::new().unwrap();
+        let (path, _) = write_with(&folder, 3, Some(&keys(1)));
+        let good = fs::read(&path).unwrap();
+        let said = |content: Vec<u8>, by: &Keys| {
+            fs::write(&path, with_checksum(content)).unwrap();
+            verify_by(&path, Written::With(by))
+                .map(|(_, summary)| summary.mac)
+                .map_err(|error| error.to_string())
+        };
+        for keys in [keys(1), Keys::new(&[[2; 32], [1; 32]], false).unwrap()] {
+            assert_eq!(said(good.clone(), &keys), Ok(FileMac::Right));
+        }
+        // All but its first line, whose change makes it another file.
+        for at in MAGIC.len()..good.len() - CHECKSUM as usize {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            let refused = said(bad, &keys(1)).unwrap_err();
+            assert!(
+                refused.contains("was changed by somebody without the key")
+                    || refused.contains("a key that `encryption_keys` does not have"),
+                "byte {at}: {refused}"
+            );
+        }
+        // One that somebody wrote without a key, or with another.
+        for other in [None, Some(keys(2))] {
+            fs::remove_file(&path).unwrap();
+            write_with(&folder, 3, other.as_ref());
+            let refused = said(fs::read(&path).unwrap(), &keys(1)).unwrap_err();
+            match other {
+                None => {
+                    assert!(refused.contains("has no MAC") && refused.contains("--unsigned"), "{refused}")
+                }
+                Some(_) => assert!(refused.contains("does not have"), "{refused}"),
+            }
+        }
+        // Or one of the layout that had no place for a MAC.
+        let older =
+            [MAGIC_1, &good[MAGIC.len()..good.len() - (CHECKSUM + SIGNATURE) as usize], &[0; 32]].concat();
+        assert!(said(older, &keys(1)).unwrap_err().contains("has no MAC"));
+        // Whoever does not ask takes it.
+        fs::write(&path, &good).unwrap();
+        assert_eq!(verify(&path).unwrap().1.mac, FileMac::NotAsked);
+    }
+
+    #[test]
+    fn a_backup_of_layout_1_is_read() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("x");
+        fs::write(&path, LAYOUT_1).unwrap();
+        let (header, summary) = verify(&path).unwrap();
+        assert_eq!((header.schema, summary.records, summary.unread, summary.mac), (1, 2, 0, FileMac::None));
+        for record in Backup::open(&path).unwrap().records().unwrap().map(Result::unwrap) {
+            assert_eq!((record.mark, record.mac), (Mark::of_layout_1(record.created_at), None));
+        }
     }
 
     #[test]
@@ -113,7 +236,7 @@ mod tests {
     #[test]
     fn every_byte_and_every_length_counts() {
         let folder = TempDir::new().unwrap();
-        let (path, _) = write(&folder, 9);
+        let (path, _) = write_with(&folder, 9, Some(&keys(1)));
         let good = fs::read(&path).unwrap();
         for at in 0..good.len() {
             let mut bad = good.clone();
@@ -134,10 +257,10 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let (path, _) = write(&folder, 1);
         let header = Header::new(String::new(), "", "");
-        let refused = Writer::create(&path, &header).err().unwrap().to_string();
+        let refused = Writer::create(&path, &header, None).err().unwrap().to_string();
         assert!(refused.contains("is there already"), "{refused}");
         let other = folder.path().join("other");
-        let mut unfinished = Writer::create(&other, &header).unwrap();
+        let mut unfinished = Writer::create(&other, &header, None).unwrap();
         unfinished.write(&record(1)).unwrap();
         drop(unfinished);
         assert!(!other.exists());
@@ -148,7 +271,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("x");
         let header = Header::new(String::new(), "", "");
-        let mut writers = [1, 2].map(|_| Writer::create(&path, &header).unwrap());
+        let mut writers = [1, 2].map(|_| Writer::create(&path, &header, None).unwrap());
         for writer in &mut writers {
             writer.write(&record(1)).unwrap();
         }
@@ -177,7 +300,7 @@ mod tests {
         };
         assert!(said(b"SQLite format 3\0 and more").contains("is no backup"));
         assert!(said(b"").contains("is no backup"));
-        assert!(said(b"sessman-backup 2\nwhatever").contains("newer version"));
+        assert!(said(b"sessman-backup 3\nwhatever").contains("newer version"));
         assert!(verify(&folder.path().join("nowhere")).unwrap_err().to_string().contains("cannot be read"));
     }
 }

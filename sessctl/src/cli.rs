@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use pserve::generate::Generate;
@@ -10,13 +10,16 @@ use sessman::id::Handle;
 use crate::failure::Usage;
 use crate::site::Source;
 
+/// The configuration where none is named.
+const INI_FILE: &str = "pserve.ini";
+
 /// Looks after the sessions of a sessman.
 #[derive(Debug, Parser)]
 #[command(name = "sessctl", version, about, long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// Configuration file of pserve.
-    #[arg(short, long, value_name = "FILE", default_value = "pserve.ini", global = true)]
-    pub(crate) ini_file: PathBuf,
+    /// Configuration file of pserve; pserve.ini of this folder where none is named.
+    #[arg(short, long, value_name = "FILE", global = true)]
+    pub(crate) ini_file: Option<PathBuf>,
     /// Configuration file of the instance alone, where there is no INI file.
     #[arg(long, value_name = "FILE", global = true, conflicts_with = "ini_file")]
     pub(crate) json_file: Option<PathBuf>,
@@ -74,11 +77,14 @@ pub(crate) enum Command {
         /// The file to make.
         file: PathBuf,
     },
-    /// Says whether a backup is whole, and what is in it; needs no configuration.
-    #[command(after_long_help = VERIFY)]
+    /// Says whether a backup is whole, who wrote it, and what is in it.
+    #[command(long_about = VERIFY_ABOUT, after_long_help = VERIFY)]
     Verify {
         /// The file.
         file: PathBuf,
+        /// Do not ask for its MAC, nor for a configuration.
+        #[arg(long)]
+        unsigned: bool,
     },
     /// Puts the sessions of a backup into an empty store.
     #[command(long_about = RESTORE_ABOUT, after_long_help = RESTORE)]
@@ -158,6 +164,10 @@ pub(crate) struct Restore {
     /// Into a store that has sessions, too: those stay as they are.
     #[arg(long)]
     pub(crate) merge: bool,
+    /// Where there are `encryption_keys`: take a backup that has no MAC, or one by a key that is gone. Whoever could write to the
+    /// file may have put sessions into it; they get MACs, and are taken for genuine from then on.
+    #[arg(long)]
+    pub(crate) unsigned: bool,
     #[command(flatten)]
     pub(crate) confirmation: Confirmation,
 }
@@ -184,10 +194,17 @@ pub(crate) struct Migrate {
 impl Cli {
     /// Where the configuration is.
     pub(crate) fn source(&self) -> Source {
-        match &self.json_file {
-            Some(path) => Source::Json(path.clone()),
-            None => Source::Ini(self.ini_file.clone()),
+        match (&self.json_file, &self.ini_file) {
+            (Some(path), _) => Source::Json(path.clone()),
+            (None, Some(path)) => Source::Ini(path.clone()),
+            (None, None) => Source::Ini(PathBuf::from(INI_FILE)),
         }
+    }
+
+    /// Where the configuration is, if one is named or there is one in this folder.
+    pub(crate) fn source_if_any(&self) -> Option<Source> {
+        let is_named = self.json_file.is_some() || self.ini_file.is_some();
+        (is_named || Path::new(INI_FILE).exists()).then(|| self.source())
     }
 }
 
@@ -255,24 +272,34 @@ Examples:
 const BACKUP_ABOUT: &str = "\
 Writes all live sessions to a file, beside a running pserve too.
 
-The file is compressed and has a checksum. Sessions are in it as the store has them: encrypted ones stay encrypted, and in
-place of their secrets are hashes. Of SQLite it is the state of one moment; of a server each session is as it was when it was
+The file is compressed and has a checksum, and where there are encryption_keys a MAC, so that nobody without a key can change it.
+Sessions are in it as the store has them: encrypted ones stay encrypted, and in place of their secrets are hashes. What cannot be
+read is not in it; it is counted, and the exit code is 1. Of SQLite it is the state of one moment; of a server each session is as it was when it was
 read.";
 
 const BACKUP: &str = "\
 Examples:
-  sessctl backup sessions-$(date +%F).backup";
+  sessctl backup sessions-$(date +%F).backup
+
+Exit codes: 1 if it failed, or a session could not be read.";
+
+const VERIFY_ABOUT: &str = "\
+Says whether a backup is whole, who wrote it, and what is in it.
+
+Where a configuration is named, or pserve.ini is in this folder, and has encryption_keys, the backup must have a MAC that was made with
+one of them. Without a configuration its MAC is not checked.";
 
 const VERIFY: &str = "\
 Examples:
   sessctl verify sessions.backup
   sessctl verify sessions.backup --json | jq -r .digest
 
-Exit codes: 1 if it is damaged.";
+Exit codes: 1 if it is damaged, was changed by somebody without the key, or is not of all sessions.";
 
 const RESTORE_ABOUT: &str = "\
 Puts the sessions of a backup into an empty store. The whole file is looked at before anything is written. Sessions whose
-time has come are left out. With SQLite, pserve has to be stopped.
+time has come are left out. With SQLite, pserve has to be stopped. Where there are encryption_keys, the backup must have a MAC that
+was made with one of them; --unsigned takes it without.
 
 With --merge the store may have sessions, which stay as they are. Sessions that ended since the backup live again then, those
 that were ended on purpose too.";
@@ -295,7 +322,7 @@ Examples:
   sessctl migrate --to sessman.mongodb.json
   sessctl -i pserve.ini migrate --to new/pserve.ini --overwrite --yes
 
-Exit codes: 1 if the stores are not equal at the end.";
+Exit codes: 1 if the stores are not equal at the end, or sessions could not be read.";
 
 const PING: &str = "\
 Examples:
@@ -318,7 +345,7 @@ Examples:
 
 const DOCTOR: &str = "\
 It asks whether the store can be reached and is whole, whether its indexes and settings are right, how far its clock is from
-this machine's, whether the keys open what is in it, and what expired records are still there.
+this machine's, whether the keys open what is in it, whether every session can be read, and what expired records are still there.
 
 Examples:
   sessctl doctor

@@ -25,7 +25,7 @@ use crate::site::Site;
 /// Does what the command line says.
 pub(crate) async fn run(cli: &Cli) -> Result<()> {
     let output = Output { json: cli.json };
-    // `verify` and `generate` need no configuration.
+    // `generate` needs no configuration, and `verify` takes what there is.
     let site = || Site::load(&cli.source(), cli.instance.as_deref());
     match &cli.command {
         Command::Stats(at) => stats::run(&site()?, at.url.as_deref(), output).await,
@@ -40,7 +40,11 @@ pub(crate) async fn run(cli: &Cli) -> Result<()> {
         }
         Command::Cleanup(at) => cleanup::run(&site()?, at.url.as_deref(), output).await,
         Command::Backup { file } => backup::run(&site()?, file, output).await,
-        Command::Verify { file } => verify::run(file, output),
+        Command::Verify { file, unsigned } => {
+            let source = cli.source_if_any().filter(|_| !unsigned);
+            let site = source.map(|source| Site::load(&source, cli.instance.as_deref())).transpose()?;
+            verify::run(file, site.as_ref().and_then(|site| site.config.encryption.as_ref()), output)
+        }
         Command::Restore(options) => restore::run(&site()?, options, output).await,
         Command::Migrate(options) => migrate::run(&site()?, options, output).await,
         Command::Ping => ping::run(&site()?, output).await,

@@ -50,7 +50,7 @@ fn code(error: &anyhow::Error) -> u8 {
             Some(EngineError::Store(error)) => Some(error),
             _ => cause.downcast_ref(),
         };
-        if cause.is::<Away>() || matches!(store, Some(StoreError::Unavailable(_))) {
+        if cause.is::<Away>() || matches!(store, Some(StoreError::Unavailable(_) | StoreError::Partial(_))) {
             return AWAY;
         }
     }

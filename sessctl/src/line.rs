@@ -10,15 +10,17 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sessman::data::Data;
 use sessman::id::{Handle, SecretHash};
-use sessman::record::Record;
+use sessman::mark::Mark;
+use sessman::record::{Mac, Record, TtlSource};
 use sessman::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-/// Times are milliseconds since 1970-01-01 UTC.
+/// Times are milliseconds since 1970-01-01 UTC. A line of layout 1 has no `mark`, `ttl_source` and `mac`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line<'a> {
     handle: &'a str,
+    mark: Option<&'a str>,
     secret_hash: &'a str,
     user_id: Option<String>,
     auth_time: Option<i64>,
@@ -27,8 +29,10 @@ struct Line<'a> {
     reset_at: i64,
     last_activity: i64,
     ttl: u64,
+    ttl_source: Option<&'a str>,
     expires_at: i64,
     version: u64,
+    mac: Option<&'a str>,
     #[serde(borrow)]
     metadata: &'a RawValue,
     #[serde(borrow)]
@@ -45,13 +49,20 @@ pub(crate) fn write(record: &Record, line: &mut String) {
     line.clear();
     let user_id = record.user_id.as_deref().map_or(Value::Null, Value::from);
     let auth_time = record.auth_time.map_or(Value::Null, |moment| moment.as_millis().into());
+    let ttl_source = match record.ttl_source {
+        TtlSource::Configured => Value::from("configured"),
+        TtlSource::Caller => Value::from("caller"),
+        TtlSource::Unknown => Value::Null,
+    };
+    let mac = record.mac.map_or(Value::Null, |Mac(mac)| URL_SAFE_NO_PAD.encode(mac).into());
     // Writing to a String does not fail.
     let _ = writeln!(
         line,
-        "{{\"handle\":\"{}\",\"secret_hash\":\"{}\",\"user_id\":{user_id},\"auth_time\":{auth_time},\
-         \"created_at\":{},\"updated_at\":{},\"reset_at\":{},\"last_activity\":{},\"ttl\":{},\"expires_at\":{},\
-         \"version\":{},\"metadata\":{},\"data\":{}}}",
+        "{{\"handle\":\"{}\",\"mark\":\"{}\",\"secret_hash\":\"{}\",\"user_id\":{user_id},\"auth_time\":{auth_time},\
+         \"created_at\":{},\"updated_at\":{},\"reset_at\":{},\"last_activity\":{},\"ttl\":{},\
+         \"ttl_source\":{ttl_source},\"expires_at\":{},\"version\":{},\"mac\":{mac},\"metadata\":{},\"data\":{}}}",
         record.handle,
+        record.mark,
         URL_SAFE_NO_PAD.encode(record.secret_hash.as_bytes()),
         record.created_at.as_millis(),
         record.updated_at.as_millis(),
@@ -71,25 +82,37 @@ pub(crate) fn write(record: &Record, line: &mut String) {
 /// What [`write()`] did not write.
 pub(crate) fn read(line: &str) -> Result<Record, NoRecord> {
     let line: Line<'_> = serde_json::from_str(line).map_err(|_| NoRecord("its members"))?;
-    let hash = URL_SAFE_NO_PAD.decode(line.secret_hash).ok().and_then(|hash| <[u8; 32]>::try_from(hash).ok());
+    let bytes = |text: &str| -> Option<[u8; 32]> { URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok() };
+    let created_at = Timestamp::from_millis(line.created_at);
     let metadata = data(line.metadata, "metadata")?;
     if !metadata.as_str().starts_with('{') {
         return Err(NoRecord("metadata"));
     }
     Ok(Record {
         handle: Handle::parse(line.handle).ok_or(NoRecord("handle"))?,
-        secret_hash: SecretHash::from(hash.ok_or(NoRecord("secret_hash"))?),
+        mark: match line.mark {
+            Some(mark) => Mark::parse(mark).ok_or(NoRecord("mark"))?,
+            None => Mark::of_layout_1(created_at),
+        },
+        secret_hash: SecretHash::from(bytes(line.secret_hash).ok_or(NoRecord("secret_hash"))?),
         user_id: line.user_id,
         auth_time: line.auth_time.map(Timestamp::from_millis),
         data: data(line.data, "data")?,
         metadata,
-        created_at: Timestamp::from_millis(line.created_at),
+        created_at,
         updated_at: Timestamp::from_millis(line.updated_at),
         reset_at: Timestamp::from_millis(line.reset_at),
         last_activity: Timestamp::from_millis(line.last_activity),
         ttl: Duration::from_millis(line.ttl),
+        ttl_source: match line.ttl_source {
+            Some("configured") => TtlSource::Configured,
+            Some("caller") => TtlSource::Caller,
+            Some(_) => return Err(NoRecord("ttl_source")),
+            None => TtlSource::Unknown,
+        },
         expires_at: Timestamp::from_millis(line.expires_at),
         version: line.version,
+        mac: line.mac.map(|mac| bytes(mac).map(Mac).ok_or(NoRecord("mac"))).transpose()?,
     })
 }
 
@@ -133,6 +156,7 @@ pub(crate) mod tests {
         let at = |millis: i64| Timestamp::from_millis(1_700_000_000_000 + millis);
         Record {
             handle: Handle::from([n; 12]),
+            mark: Mark::from([n; 8]),
             secret_hash: SecretHash::from([n ^ 0xA5; 32]),
             user_id: (!n.is_multiple_of(3)).then(|| format!("user {n} \"ü\\\"")),
             auth_time: (n % 3 > 1).then(|| at(-1)),
@@ -143,9 +167,19 @@ pub(crate) mod tests {
             reset_at: at(3),
             last_activity: at(4),
             ttl: Duration::from_millis(5),
+            ttl_source: [TtlSource::Configured, TtlSource::Caller, TtlSource::Unknown][usize::from(n % 3)],
             expires_at: at(4_000_000_000_000),
             version: u64::from(n) + 1,
+            mac: (!n.is_multiple_of(2)).then_some(Mac([n; 32])),
         }
+    }
+
+    #[test]
+    fn a_line_of_layout_1_is_read() {
+        let line = r#"{"handle":"AQEBAQEBAQEBAQEB","secret_hash":"pKSkpKSkpKSkpKSkpKSkpKSkpKSkpKSkpKSkpKSkpKQ","user_id":"ada","auth_time":null,"created_at":1700000000001,"updated_at":2,"reset_at":3,"last_activity":4,"ttl":5,"expires_at":6,"version":7,"metadata":{},"data":1}"#;
+        let record = read(line).unwrap();
+        assert_eq!(record.mark, Mark::of_layout_1(Timestamp::from_millis(1_700_000_000_001)));
+        assert_eq!((record.ttl_source, record.mac, record.version), (TtlSource::Unknown, None, 7));
     }
 
     #[test]
@@ -167,6 +201,9 @@ pub(crate) mod tests {
             ("\"version\":2", "\"hidden\":2", "its members"),
             ("\"handle\":\"AQ", "\"handle\":\"A", "handle"),
             ("\"secret_hash\":\"p", "\"secret_hash\":\"", "secret_hash"),
+            ("\"mark\":\"01", "\"mark\":\"g1", "mark"),
+            ("\"ttl_source\":\"caller\"", "\"ttl_source\":\"hidden\"", "ttl_source"),
+            ("\"mac\":\"AQ", "\"mac\":\"A", "mac"),
             ("\"metadata\":{}", "\"metadata\":[]", "metadata"),
             ("\"z\":1.0", "\"z\": 1.0", "data"),
             ("\"z\":1.0", "\"z\":1.0,\"z\":\"hidden\"", "data"),

@@ -2,7 +2,8 @@
 //!
 //! - [`cli`]: the command line; [`commands`]: a file each
 //! - [`site`]: from a configuration file to an instance; [`actor`]: who does what is asked, this process or a running pserve
-//! - [`server`]: a running pserve; [`pages`]: all records of a store; [`target`]: records into a store
+//! - [`server`]: a running pserve; [`pages`]: all records of a store, [`unread`]: those that cannot be read; [`target`]: records
+//!   into a store
 //! - [`backup`]: the file; [`line`](mod@line): a record as a line of it
 //! - [`failure`]: why a command failed, and what the process ends with
 //! - [`output`], [`progress`]: what a person sees
@@ -19,6 +20,7 @@ mod progress;
 mod server;
 mod site;
 mod target;
+mod unread;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

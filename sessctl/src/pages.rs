@@ -8,8 +8,10 @@ use std::time::Duration;
 use sessman::id::Handle;
 use sessman::record::Record;
 use sessman::store::sealed::{Keys, check_unsealed};
-use sessman::store::{Listing, Store, StoreError};
+use sessman::store::{Store, StoreError};
 use sessman::time::Timestamp;
+
+use crate::unread::Unread;
 
 /// Bytes of records that a page is meant to have.
 const PAGE_BYTES: usize = 4 << 20;
@@ -26,8 +28,8 @@ const PAUSES: [u64; 8] = [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000];
 pub(crate) enum Reading<'a> {
     /// Nothing.
     AsStored,
-    /// It is opened with these keys, or is one that needs none. What cannot be read is an error: it is not taken for what is
-    /// in it, and nobody knows who put it there.
+    /// It is opened with these keys, or is one that needs none. What does not open is an error: it is not taken for what is
+    /// in it, and nobody knows who put it there. A MAC is that of its store, and not of what is in it.
     Opened(Option<&'a Keys>),
 }
 
@@ -37,22 +39,54 @@ impl Reading<'_> {
     /// # Errors
     /// It does not open.
     pub(crate) fn of(self, record: &Arc<Record>) -> Result<Arc<Record>, StoreError> {
-        match self {
-            Self::AsStored => Ok(Arc::clone(record)),
-            Self::Opened(Some(keys)) => keys.open_record(record),
-            Self::Opened(None) => check_unsealed(record).map(|()| Arc::clone(record)),
+        let opened = match self {
+            Self::AsStored => return Ok(Arc::clone(record)),
+            Self::Opened(Some(keys)) => keys.open_record(record)?,
+            Self::Opened(None) => check_unsealed(record).map(|()| Arc::clone(record))?,
+        };
+        Ok(match opened.mac {
+            Some(_) => Arc::new(Record { mac: None, ..(*opened).clone() }),
+            None => opened,
+        })
+    }
+
+    fn found(self, record: &Arc<Record>) -> Result<Found, StoreError> {
+        match self.of(record) {
+            Ok(record) => Ok(Found::Read(record)),
+            Err(StoreError::Unusable(why)) => {
+                Ok(Found::Unread(Unread { handle: record.handle, why: Some(why) }))
+            }
+            Err(error) => Err(error),
         }
     }
 }
 
-/// All records that are live at one moment.
+/// What is stored under a handle.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Found {
+    /// A record.
+    Read(Arc<Record>),
+    /// Something that cannot be read.
+    Unread(Unread),
+}
+
+impl Found {
+    pub(crate) fn handle(&self) -> Handle {
+        match self {
+            Self::Read(record) => record.handle,
+            Self::Unread(unread) => unread.handle,
+        }
+    }
+}
+
+/// All records that are live at one moment, and what cannot be read.
 pub(crate) struct Pages<'a> {
     store: &'a dyn Store,
     reading: Reading<'a>,
     now: Timestamp,
     after: Option<Handle>,
     limit: usize,
-    found: VecDeque<Arc<Record>>,
+    found: VecDeque<Found>,
     is_last: bool,
 }
 
@@ -63,7 +97,7 @@ impl<'a> Pages<'a> {
     }
 
     /// The next one, without going on.
-    pub(crate) async fn peek(&mut self) -> Result<Option<&Arc<Record>>, StoreError> {
+    pub(crate) async fn peek(&mut self) -> Result<Option<&Found>, StoreError> {
         while self.found.is_empty() && !self.is_last {
             self.fetch().await?;
         }
@@ -71,7 +105,7 @@ impl<'a> Pages<'a> {
     }
 
     /// The next one; `None` after the last.
-    pub(crate) async fn next(&mut self) -> Result<Option<Arc<Record>>, StoreError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Found>, StoreError> {
         self.peek().await?;
         Ok(self.found.pop_front())
     }
@@ -84,16 +118,20 @@ impl<'a> Pages<'a> {
             if attempt > 0 {
                 *limit = (*limit / 4).max(LEAST);
             }
-            store.list(Listing { user_id: None, after, limit: *limit }, now)
+            store.records(after, *limit, now)
         });
         let page = page.await?;
-        let bytes: usize = page.records.iter().map(|record| size(record)).sum();
-        let each = bytes / page.records.len().max(1) + 1;
+        let bytes: usize = page.items.iter().map(|record| size(record)).sum();
+        let each = bytes / page.items.len().max(1) + 1;
         // Not by leaps, for one page may be unlike the next.
         self.limit = (PAGE_BYTES / each).clamp(LEAST, MOST).min(self.limit * 4);
         self.after = page.next;
         self.is_last = page.next.is_none();
-        self.found = page.records.iter().map(|record| self.reading.of(record)).collect::<Result<_, _>>()?;
+        let read = page.items.iter().map(|record| self.reading.found(record));
+        let unread = page.unread.into_iter().map(|handle| Ok(Found::Unread(Unread { handle, why: None })));
+        let mut found = read.chain(unread).collect::<Result<Vec<Found>, StoreError>>()?;
+        found.sort_by_key(Found::handle);
+        self.found = found.into();
         Ok(())
     }
 }
@@ -115,4 +153,55 @@ where
         }
     }
     ask(PAUSES.len()).await
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use sessman::store::memory::{MemoryConfig, MemoryStore};
+    use sessman::store::sealed::SealedStore;
+
+    use super::*;
+    use crate::line::tests::record;
+
+    pub(crate) fn keys(n: u8) -> Keys {
+        Keys::new(&[[n; 32]], false).unwrap()
+    }
+
+    /// Sessions 0 to 299; each third one is sealed with another key.
+    pub(crate) async fn mixed(now: Timestamp) -> Arc<dyn Store> {
+        let stored: Arc<dyn Store> = Arc::new(MemoryStore::new(MemoryConfig::default()));
+        for n in 0..300_u16 {
+            let [high, low] = n.to_be_bytes();
+            let mut handle = [low; 12];
+            handle[0] = high;
+            let record = Record { handle: Handle::from(handle), mac: None, ..record(low) };
+            let sealed = SealedStore::new(Arc::clone(&stored), keys(if n % 3 == 1 { 2 } else { 1 }));
+            sealed.create(Arc::new(record), now).await.unwrap();
+        }
+        stored
+    }
+
+    /// A store with these sessions that cannot read those of the other key.
+    pub(crate) async fn in_part_unreadable(now: Timestamp) -> Arc<dyn Store> {
+        Arc::new(SealedStore::new(mixed(now).await, keys(1)))
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_in_its_place_among_the_others() {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let (stored, of_store) = (mixed(now).await, in_part_unreadable(now).await);
+        let keys = keys(1);
+        for (store, reading) in [(&stored, Reading::Opened(Some(&keys))), (&of_store, Reading::AsStored)] {
+            let mut pages = Pages::new(&**store, reading, now);
+            let mut found = Vec::new();
+            while let Some(next) = pages.next().await.unwrap() {
+                found.push(next);
+            }
+            assert_eq!(found.len(), 300);
+            assert!(found.is_sorted_by_key(Found::handle));
+            let is_unread =
+                |(index, found): (usize, &Found)| (index % 3 == 1) == matches!(found, Found::Unread(_));
+            assert!(found.iter().enumerate().all(is_unread));
+        }
+    }
 }

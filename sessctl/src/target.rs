@@ -9,8 +9,8 @@ use futures_util::stream::FuturesUnordered;
 use sessman::config::StoreConfig;
 use sessman::record::Record;
 use sessman::store::sealed::{Keys, SealedStore};
-use sessman::store::{self, Created, Store, StoreError};
-use sessman::time::{Clock as _, SystemClock, Timestamp};
+use sessman::store::{self, Created, Loaded, Store, StoreError};
+use sessman::time::{Clock, SystemClock, Timestamp};
 
 use crate::pages::{Pages, Reading, patiently};
 use crate::site::Site;
@@ -39,7 +39,9 @@ pub(crate) struct Target {
     pub(crate) store: Arc<dyn Store>,
     /// The same, below what encrypts.
     pub(crate) stored: Arc<dyn Store>,
-    clock: SystemClock,
+    /// Whether it makes MACs of its own for what is written to it.
+    is_sealed: bool,
+    clock: Arc<dyn Clock>,
     room: Room,
 }
 
@@ -56,7 +58,8 @@ impl Target {
             // As pserve does, which may not have run here yet.
             std::fs::create_dir_all(folder)?;
         }
-        let stored = store::open(&site.config.store, None).map_err(|error| match error {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let stored = store::open(&site.config.store, &clock, None).map_err(|error| match error {
             StoreError::InUse(said) => {
                 anyhow::anyhow!("{said}; pserve has to be stopped while records are put in")
             }
@@ -67,11 +70,15 @@ impl Target {
             StoreConfig::Sqlite(_) => Room::new(512, 512),
             _ => Room::new(16, 64),
         };
+        Ok(Self::over(stored, keys, clock, room))
+    }
+
+    fn over(stored: Arc<dyn Store>, keys: Option<&Keys>, clock: Arc<dyn Clock>, room: Room) -> Self {
         let store: Arc<dyn Store> = match keys {
             Some(keys) => Arc::new(SealedStore::new(Arc::clone(&stored), keys.clone())),
             None => Arc::clone(&stored),
         };
-        Ok(Self { store, stored, clock: SystemClock::start(), room })
+        Self { store, stored, is_sealed: keys.is_some(), clock, room }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -86,7 +93,7 @@ impl Target {
     /// Ends the work. What is written down of users knows nothing of the sessions that came; forgotten, it is filled from all
     /// of them, so that a limit of sessions a user holds.
     pub(crate) async fn end(self) -> Result<(), StoreError> {
-        let forgotten = patiently(|_| self.store.forget_claims()).await;
+        let forgotten = patiently(|_| self.store.forget_places()).await;
         self.store.close().await;
         forgotten
     }
@@ -109,13 +116,20 @@ impl Target {
             if self.store.create(Arc::clone(record), self.now()).await? == Created::Yes {
                 return Ok(Put::Written);
             }
-            match self.store.load(record.handle, self.now()).await?.live() {
-                Some(found) if *found == **record => return Ok(Put::Same),
-                Some(_) => return Ok(Put::Kept),
+            match self.store.load(record.handle, self.now()).await {
+                Ok(Loaded::Live(found)) if self.is_same(&found, record) => return Ok(Put::Same),
+                // What cannot be read is another in any case.
+                Ok(Loaded::Live(_)) | Err(StoreError::Unusable(_)) => return Ok(Put::Kept),
                 // It ended in between.
-                None => {}
+                Ok(Loaded::Expired(_) | Loaded::Missing) => {}
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    fn is_same(&self, found: &Record, record: &Record) -> bool {
+        let mac = if self.is_sealed { record.mac } else { found.mac };
+        Record { mac, ..found.clone() } == *record
     }
 
     /// Begins to write many.
@@ -194,8 +208,13 @@ impl Writes<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Room;
+pub(crate) mod tests {
+    use super::*;
+
+    /// One over a store that a test has.
+    pub(crate) fn target(stored: &Arc<dyn Store>, keys: Option<&Keys>) -> Target {
+        Target::over(Arc::clone(stored), keys, Arc::new(SystemClock::start()), Room::new(4, 4))
+    }
 
     #[test]
     fn a_store_that_does_not_keep_up_is_asked_less_and_slowly_more() {

@@ -1,20 +1,36 @@
 //! Entity tags and the conditions that clients make with them (RFC 9110, sections 8.8.3 and 13.1).
 
+use sessman::mark::Mark;
 use sessman::record::Record;
 use sessman::sessions::Precondition;
 
 use crate::problem::Problem;
 
-/// The entity tag of a session: its version, which `If-Match` compares, and its expiry, so that a cached answer is
+/// The entity tag of a session: its version, its expiry, and its mark. `If-Match` compares version and mark, so that a tag
+/// of a session that has ended is not met by a later one with the same id; the expiry is there so that a cached answer is
 /// not taken for fresh after a touch.
 pub(crate) fn of(record: &Record) -> String {
-    let mut tag = String::with_capacity(24);
+    let mut tag = String::with_capacity(56);
     tag.push('"');
     tag.push_str(itoa::Buffer::new().format(record.version));
     tag.push('-');
     tag.push_str(itoa::Buffer::new().format(record.expires_at.as_millis()));
+    tag.push('-');
+    for byte in record.mark.as_bytes() {
+        tag.push(char::from(HEX[usize::from(byte >> 4)]));
+        tag.push(char::from(HEX[usize::from(byte & 0xF)]));
+    }
     tag.push('"');
     tag
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// The version and the mark of a tag; `None` for what is no tag of ours.
+fn read(tag: &Tag<'_>) -> Option<(u64, Mark)> {
+    let mut parts = tag.opaque.trim_matches('"').splitn(3, '-');
+    let (version, _expires_at, mark) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((version.parse().ok()?, Mark::parse(mark)?))
 }
 
 /// Whether `If-None-Match` says that the client has this one already. The comparison is the weak one.
@@ -28,8 +44,7 @@ pub(crate) fn precondition(header: Option<&str>) -> Result<Precondition, Problem
     let Some(header) = header else { return Ok(Precondition::None) };
     // `*` is met by any session that exists, which a change needs anyway.
     let Some(tags) = parse(header, "If-Match")? else { return Ok(Precondition::Any) };
-    let version = |tag: &Tag<'_>| tag.opaque.trim_matches('"').split_once('-')?.0.parse().ok();
-    Ok(Precondition::Versions(tags.iter().filter(|tag| !tag.weak).filter_map(version).collect()))
+    Ok(Precondition::Versions(tags.iter().filter(|tag| !tag.weak).filter_map(read).collect()))
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -70,15 +85,29 @@ mod tests {
 
     fn versions(header: &str) -> Vec<u64> {
         match precondition(Some(header)).unwrap() {
-            Precondition::Versions(versions) => versions,
+            Precondition::Versions(versions) => versions.into_iter().map(|(version, _)| version).collect(),
             Precondition::None | Precondition::Any => panic!("{header}"),
         }
     }
 
     #[test]
+    fn a_tag_of_an_ended_session_is_not_that_of_the_next() {
+        let one = precondition(Some("\"1-1700000000000-0123456789abcdef\"")).unwrap();
+        let other = precondition(Some("\"1-1700000000000-0123456789abcdee\"")).unwrap();
+        assert_ne!(one, other);
+        // A tag without a mark says of no session that it is meant.
+        assert!(versions("\"1-1700000000000\"").is_empty());
+        let mark = Mark::parse("0123456789abcdef").unwrap();
+        assert_eq!(one, Precondition::Versions(vec![(1, mark)]));
+    }
+
+    #[test]
     fn if_match_compares_versions_and_never_weak_tags() {
-        assert_eq!(versions("\"3-1700000000000\""), [3]);
-        assert_eq!(versions("\"3-1\" , W/\"4-1\",\"5-1\""), [3, 5]);
+        assert_eq!(versions("\"3-1700000000000-0123456789abcdef\""), [3]);
+        assert_eq!(
+            versions("\"3-1-0000000000000001\" , W/\"4-1-0000000000000001\",\"5-1-0000000000000001\""),
+            [3, 5]
+        );
         assert!(versions("\"other\"").is_empty());
         assert_eq!(precondition(Some(" * ")).unwrap(), Precondition::Any);
         assert_eq!(precondition(None).unwrap(), Precondition::None);

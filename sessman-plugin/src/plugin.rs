@@ -7,6 +7,7 @@ use plugin_api::abi::plugin::{CAPABILITY_AUTHENTICATE, CAPABILITY_AUTHENTICATE_U
 use plugin_api::{Health, Host, Plugin, Principal, Request, Response, Route, Unavailable};
 use serde_json::{Map, Value};
 use sessman::config::{Config, Surroundings};
+use sessman::store::StoreError;
 
 use crate::problem::{self, Problem};
 use crate::routes::{self, ROUTES};
@@ -106,6 +107,8 @@ impl Plugin for Sessman {
         };
         match service.run(service.sessions.ping()).await {
             Ok(()) => Health::Ready,
+            // Without it, nobody would be served for those that cannot be.
+            Err(error @ StoreError::Partial(_)) => Health::ReadyInPart(with_sources(&error)),
             Err(error) => Health::NotReady(with_sources(&error)),
         }
     }

@@ -58,7 +58,7 @@ impl Problem {
 /// Logs what a client is not told.
 pub(crate) fn report(error: &Error) {
     match error {
-        Error::Store(StoreError::Unavailable(source)) => {
+        Error::Store(StoreError::Unavailable(source) | StoreError::Partial(source)) => {
             tracing::debug!(%source, "the session store is not available");
         }
         Error::Store(StoreError::Unusable(reason) | StoreError::InUse(reason)) => {
@@ -87,9 +87,12 @@ impl From<Error> for Problem {
             Error::Data(DataError::Malformed(_)) | Error::Invalid(_) => Self::malformed(detail),
             Error::Data(DataError::NotStorable { .. }) => Self::new(422, detail),
             Error::TooLarge { .. } => Self::new(413, detail),
-            Error::Store(StoreError::Unavailable(_)) => {
+            Error::Store(StoreError::Unavailable(_) | StoreError::Partial(_)) => {
                 Self::unavailable("the session store is not available; try again")
             }
+            Error::Store(StoreError::NotReplicated(_)) => Self::unavailable(
+                "done, but not yet on as many replicas as wait_replicas asks for: a failover may undo it",
+            ),
             Error::Store(StoreError::Full) => Self::unavailable("the session store is full; try again later"),
             Error::Store(StoreError::Unusable(_) | StoreError::InUse(_)) => {
                 Self::new(500, "the session store cannot be used; the log says why")

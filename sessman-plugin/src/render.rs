@@ -5,7 +5,7 @@ use std::io::Write as _;
 use plugin_api::Response;
 use serde_json::Value;
 use sessman::id::{Handle, SessionId};
-use sessman::record::Record;
+use sessman::record::{Record, Summary};
 use sessman::store::Page;
 
 use crate::etag;
@@ -23,20 +23,25 @@ pub(crate) fn answer(value: &Value) -> Response {
 }
 
 /// A page of sessions without their data; `current` is the one that asks, where one does.
-pub(crate) fn page(page: &Page, current: Option<Handle>) -> Response {
-    let mut out = Vec::with_capacity(64 + 512 * page.records.len());
+pub(crate) fn page(page: &Page<Summary>, current: Option<Handle>) -> Response {
+    let mut out = Vec::with_capacity(64 + 512 * page.items.len());
     out.extend_from_slice(b"{\"sessions\":[");
-    for (index, record) in page.records.iter().enumerate() {
+    for (index, summary) in page.items.iter().enumerate() {
         out.extend_from_slice(if index == 0 { b"{" } else { b",{" });
         if let Some(current) = current {
-            write_to(&mut out, format_args!("\"current\":{},", current == record.handle));
+            write_to(&mut out, format_args!("\"current\":{},", current == summary.handle));
         }
-        record.write_members(&mut out, false);
+        summary.write_members(&mut out);
         out.push(b'}');
     }
+    out.push(b']');
+    if !page.unread.is_empty() {
+        let unread: Vec<String> = page.unread.iter().map(|handle| format!("\"{handle}\"")).collect();
+        write_to(&mut out, format_args!(",\"unreadable\":[{}]", unread.join(",")));
+    }
     match page.next {
-        Some(next) => write_to(&mut out, format_args!("],\"next\":\"{next}\"}}")),
-        None => out.extend_from_slice(b"],\"next\":null}"),
+        Some(next) => write_to(&mut out, format_args!(",\"next\":\"{next}\"}}")),
+        None => out.extend_from_slice(b",\"next\":null}"),
     }
     Response::json(200, out).with_header("cache-control", "no-store")
 }
@@ -63,7 +68,7 @@ fn json(record: &Record, id: Option<&SessionId>) -> Vec<u8> {
         let _ = serde_json::to_writer(&mut out, id.expose(&mut text));
         out.push(b',');
     }
-    record.write_members(&mut out, true);
+    record.write_members(&mut out);
     out.push(b'}');
     out
 }

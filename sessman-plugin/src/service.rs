@@ -9,7 +9,7 @@ use plugin_api::Host;
 use sessman::config::{AccessConfig, Config, CookieConfig, StoreConfig};
 use sessman::sessions::Sessions;
 use sessman::store::{self, Store};
-use sessman::time::{SystemClock, Watch};
+use sessman::time::{Clock, SystemClock, Watch};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 
@@ -41,10 +41,12 @@ impl Service {
             .build()
             .map_err(|error| format!("its threads could not be started: {error}"))?;
         let handle = runtime.handle().clone();
+        let clock = Arc::new(SystemClock::start());
         let opened = {
             let (store, keys) = (config.store.clone(), config.encryption.clone());
             // Opening a file may take its time, which the host's threads should not give.
-            let opening = handle.spawn_blocking(move || store::open(&store, keys.as_ref()));
+            let opened_by: Arc<dyn Clock> = clock.clone();
+            let opening = handle.spawn_blocking(move || store::open(&store, &opened_by, keys.as_ref()));
             opening.await
         };
         let store: Arc<dyn Store> = match opened {
@@ -58,7 +60,6 @@ impl Service {
                 return Err(format!("the store could not be opened: {panic}"));
             }
         };
-        let clock = Arc::new(SystemClock::start());
         let sessions = Arc::new(Sessions::new(store, clock.clone(), config.rules.clone()));
         let mut tasks = JoinSet::new();
         let clock_offset = Arc::new(AtomicI64::new(0));

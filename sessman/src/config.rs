@@ -217,7 +217,7 @@ impl RawConfig {
     /// A key that the store does not have is a mistake that should not stay unseen.
     fn refuse_keys_of_others(&self, backend: &str, problems: &mut Vec<Problem>) {
         const SERVERS: &[&str] = &["mongodb", "redis"];
-        let keys: [(&str, bool, &[&str]); 14] = [
+        let keys: [(&str, bool, &[&str]); 15] = [
             ("server_url", self.server_url.is_some(), SERVERS),
             ("username", self.username.is_some(), SERVERS),
             ("password", self.password.is_some(), SERVERS),
@@ -228,6 +228,7 @@ impl RawConfig {
             ("tls_certificate_key_file", self.tls_certificate_key_file.is_some(), &["mongodb"]),
             ("tls_certificate_file", self.tls_certificate_file.is_some(), &["redis"]),
             ("tls_key_file", self.tls_key_file.is_some(), &["redis"]),
+            ("wait_replicas", self.wait_replicas.is_some(), &["redis"]),
             ("path", self.path.is_some(), &["sqlite"]),
             ("durability", self.durability.is_some(), &["sqlite"]),
             ("cache_bytes", self.cache_bytes.is_some(), &["sqlite"]),
@@ -295,6 +296,7 @@ impl RawConfig {
             tls_ca_file: file(&self.tls_ca_file),
             tls_certificate_file: file(&self.tls_certificate_file),
             tls_key_file: file(&self.tls_key_file),
+            wait_replicas: self.wait_replicas.unwrap_or(0),
         }
     }
 }

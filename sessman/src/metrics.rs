@@ -27,6 +27,13 @@ pub enum Operation {
     Ping,
 }
 
+impl Operation {
+    /// Whether it changes something, or tries whether something could be changed.
+    pub(crate) fn is_write(self) -> bool {
+        !matches!(self, Self::Load | Self::List | Self::Count)
+    }
+}
+
 const OPERATIONS: [(Operation, &str); 8] = [
     (Operation::Create, "create"),
     (Operation::Load, "load"),
@@ -130,7 +137,7 @@ impl Metrics {
         self.times[operation as usize].add(took);
         if let Some(error) = error {
             self.errors[match error {
-                StoreError::Unavailable(_) => 0,
+                StoreError::Unavailable(_) | StoreError::Partial(_) | StoreError::NotReplicated(_) => 0,
                 StoreError::Full => 1,
                 StoreError::Unusable(_) | StoreError::InUse(_) => 2,
             }]

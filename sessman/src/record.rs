@@ -6,13 +6,23 @@ use serde::Serialize;
 
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
+use crate::mark::Mark;
 use crate::time::Timestamp;
 
 /// One session, whole. Every store keeps every field exactly; a later layout gets a higher [`Record::SCHEMA`].
+///
+/// # Layouts
+/// Layout 2 has all that layout 1 has, and a tail that can grow: in Redis and SQLite pairs of a number and bytes (see
+/// `store::tail`), in MongoDB fields, in a backup members. A build refuses a record with something in its tail that it
+/// does not know, so that none is served by a build which would pass over what protects it. A record whose tail is
+/// empty is written as layout 1, which a build that knows no other reads: while nodes of two versions are at work each
+/// reads what the other wrote.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// The store key.
     pub handle: Handle,
+    /// Which of the sessions that had this handle it is.
+    pub mark: Mark,
     /// Recognises the secret half of the id.
     pub secret_hash: SecretHash,
     /// Whose session it is; `None` for an anonymous visitor.
@@ -31,17 +41,123 @@ pub struct Record {
     pub reset_at: Timestamp,
     /// When the client was last seen.
     pub last_activity: Timestamp,
-    /// The session's own time to live, from `reset_at`; whole milliseconds.
+    /// The time to live, from `reset_at`; whole milliseconds.
     pub ttl: Duration,
+    /// Where `ttl` comes from.
+    pub ttl_source: TtlSource,
     /// From this moment on the session does not exist.
     pub expires_at: Timestamp,
     /// 1 at creation, and one more with every change of `data`, `user_id` or `metadata`.
     pub version: u64,
+    /// Shows that somebody with the encryption key wrote it; `None` where there is no key.
+    pub mac: Option<Mac>,
+}
+
+/// Where a session's time to live comes from, which says what a new `session_ttl` means for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TtlSource {
+    /// The `session_ttl` that was configured.
+    Configured,
+    /// The caller asked for it.
+    Caller,
+    /// A record of layout 1 does not say. It is kept, as that of a caller is.
+    Unknown,
+}
+
+/// An HMAC-SHA-256 (RFC 2104) over what a session may not be given by a writer of the database: see
+/// [`SealedStore`](crate::store::sealed::SealedStore).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Mac(pub [u8; 32]);
+
+impl std::fmt::Debug for Mac {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mac(..)")
+    }
+}
+
+/// The times of a session, from which the rules tell whether it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    /// See [`Record::created_at`].
+    pub created_at: Timestamp,
+    /// See [`Record::reset_at`].
+    pub reset_at: Timestamp,
+    /// See [`Record::last_activity`].
+    pub last_activity: Timestamp,
+    /// See [`Record::ttl`].
+    pub ttl: Duration,
+    /// See [`Record::ttl_source`].
+    pub ttl_source: TtlSource,
+    /// See [`Record::expires_at`].
+    pub expires_at: Timestamp,
+}
+
+impl Life {
+    /// Whether nothing was done with the session since it began.
+    pub fn was_never_used(&self) -> bool {
+        self.last_activity == self.created_at
+    }
+}
+
+/// What has to be known of a session to count it among its user's, and to end it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outline {
+    /// See [`Record::mark`].
+    pub mark: Mark,
+    /// See [`Record::user_id`].
+    pub user_id: Option<String>,
+    /// Its times.
+    pub life: Life,
+}
+
+/// A session without its data, as lists show it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// See [`Record::handle`].
+    pub handle: Handle,
+    /// See [`Record::mark`].
+    pub mark: Mark,
+    /// See [`Record::user_id`].
+    pub user_id: Option<String>,
+    /// See [`Record::auth_time`].
+    pub auth_time: Option<Timestamp>,
+    /// See [`Record::metadata`].
+    pub metadata: Data,
+    /// See [`Record::updated_at`].
+    pub updated_at: Timestamp,
+    /// See [`Record::version`].
+    pub version: u64,
+    /// Its times.
+    pub life: Life,
+}
+
+impl Summary {
+    /// How many bytes of memory it takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.user_id.as_ref().map_or(0, String::len) + self.metadata.as_str().len()
+    }
+
+    /// Writes the members of the JSON object that shows the session, without braces.
+    pub fn write_members(&self, out: &mut Vec<u8>) {
+        Members {
+            handle: self.handle,
+            user_id: self.user_id.as_deref(),
+            data: None,
+            auth_time: self.auth_time,
+            metadata: &self.metadata,
+            created_at: self.life.created_at,
+            updated_at: self.updated_at,
+            last_activity: self.life.last_activity,
+            expires_at: self.life.expires_at,
+            version: self.version,
+        }
+        .write(out);
+    }
 }
 
 impl Record {
-    /// The layout of records that this build writes, kept beside each of them.
-    pub const SCHEMA: u32 = 1;
+    /// The latest layout of records that this build reads and writes.
+    pub const SCHEMA: u32 = 2;
 
     /// How many bytes of memory it takes, about, without what an index over it does.
     pub(crate) fn bytes(&self) -> usize {
@@ -54,18 +170,81 @@ impl Record {
         now < self.expires_at
     }
 
-    /// Writes the members of the JSON object that shows the session, without braces; `data` only if it is wanted. The
-    /// secret's hash is not among them.
-    pub fn write_members(&self, out: &mut Vec<u8>, with_data: bool) {
+    /// Its times.
+    pub fn life(&self) -> Life {
+        Life {
+            created_at: self.created_at,
+            reset_at: self.reset_at,
+            last_activity: self.last_activity,
+            ttl: self.ttl,
+            ttl_source: self.ttl_source,
+            expires_at: self.expires_at,
+        }
+    }
+
+    /// What lists show of it.
+    pub fn summary(&self) -> Summary {
+        Summary {
+            handle: self.handle,
+            mark: self.mark,
+            user_id: self.user_id.clone(),
+            auth_time: self.auth_time,
+            metadata: self.metadata.clone(),
+            updated_at: self.updated_at,
+            version: self.version,
+            life: self.life(),
+        }
+    }
+
+    /// What is known of it where it is counted.
+    pub fn outline(&self) -> Outline {
+        Outline { mark: self.mark, user_id: self.user_id.clone(), life: self.life() }
+    }
+
+    /// Writes the members of the JSON object that shows the session, without braces. The secret's hash is not among
+    /// them.
+    pub fn write_members(&self, out: &mut Vec<u8>) {
+        Members {
+            handle: self.handle,
+            user_id: self.user_id.as_deref(),
+            data: Some(&self.data),
+            auth_time: self.auth_time,
+            metadata: &self.metadata,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            last_activity: self.last_activity,
+            expires_at: self.expires_at,
+            version: self.version,
+        }
+        .write(out);
+    }
+}
+
+/// What is shown of a session.
+struct Members<'a> {
+    handle: Handle,
+    user_id: Option<&'a str>,
+    data: Option<&'a Data>,
+    auth_time: Option<Timestamp>,
+    metadata: &'a Data,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    last_activity: Timestamp,
+    expires_at: Timestamp,
+    version: u64,
+}
+
+impl Members<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
         let mut handle = [0; Handle::TEXT_LENGTH];
         out.extend_from_slice(b"\"handle\":\"");
         out.extend_from_slice(self.handle.write(&mut handle).as_bytes());
         out.extend_from_slice(b"\",\"user_id\":");
         write_json(out, &self.user_id);
-        if with_data {
+        if let Some(data) = self.data {
             // Canonical text already.
             out.extend_from_slice(b",\"data\":");
-            out.extend_from_slice(self.data.as_str().as_bytes());
+            out.extend_from_slice(data.as_str().as_bytes());
         }
         write_moment(out, b",\"auth_time\":", self.auth_time);
         out.extend_from_slice(b",\"metadata\":");
@@ -121,6 +300,8 @@ pub struct Change {
     pub data: Option<Data>,
     /// Replaces the metadata.
     pub metadata: Option<Data>,
+    /// The record's new MAC, where something that it is over changes.
+    pub mac: Option<Mac>,
     /// When the change is made: [`Record::updated_at`] if it counts as one.
     pub now: Timestamp,
     /// Set in any case.
@@ -130,7 +311,7 @@ pub struct Change {
 impl Change {
     /// A change of nothing but the times.
     pub fn touch(now: Timestamp, times: Times) -> Self {
-        Self { secret_hash: None, user_id: None, data: None, metadata: None, now, times }
+        Self { secret_hash: None, user_id: None, data: None, metadata: None, mac: None, now, times }
     }
 
     /// Whether `version` grows and `updated_at` moves with it.
@@ -140,25 +321,29 @@ impl Change {
 
     /// The record as it is after this change.
     pub fn applied_to(&self, record: &Record) -> Record {
+        let Self { secret_hash, user_id, data, metadata, mac, now, times } = self;
         let mut changed = record.clone();
-        if let Some(secret_hash) = self.secret_hash {
+        if let Some(secret_hash) = *secret_hash {
             changed.secret_hash = secret_hash;
         }
-        if let Some(user_id) = &self.user_id {
+        if let Some(user_id) = user_id {
             changed.user_id = Some(user_id.clone());
-            changed.auth_time = Some(self.now);
+            changed.auth_time = Some(*now);
         }
-        if let Some(data) = &self.data {
+        if let Some(data) = data {
             changed.data = data.clone();
         }
-        if let Some(metadata) = &self.metadata {
+        if let Some(metadata) = metadata {
             changed.metadata = metadata.clone();
+        }
+        if mac.is_some() {
+            changed.mac = *mac;
         }
         if self.counts() {
             changed.version += 1;
-            changed.updated_at = self.now;
+            changed.updated_at = *now;
         }
-        let Times { reset_at, last_activity, expires_at } = self.times;
+        let Times { reset_at, last_activity, expires_at } = *times;
         Record { reset_at, last_activity, expires_at, ..changed }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::record::{Record, Times};
+use crate::record::{Life, Record, Times, TtlSource};
 use crate::time::Timestamp;
 
 /// What an update without a word about it does to the data.
@@ -85,22 +85,67 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// The times of a session that is active at `now` and whose time to live begins again.
-    pub fn reset(&self, created_at: Timestamp, ttl: Duration, now: Timestamp) -> Times {
-        self.times(created_at, ttl, now, now)
+    /// Until when the session lives by the rules that are in force now, whatever they were when it was written.
+    pub fn ends_at(&self, life: &Life) -> Timestamp {
+        let own_ttl = match life.ttl_source {
+            TtlSource::Configured => None,
+            TtlSource::Caller | TtlSource::Unknown => Some(life.ttl.min(self.longest_ttl())),
+        };
+        let ends = [
+            own_ttl.map(|ttl| life.reset_at.after(ttl)),
+            self.idle_timeout.map(|idle_timeout| life.last_activity.after(idle_timeout)),
+            self.absolute_ttl.map(|absolute_ttl| life.created_at.after(absolute_ttl)),
+        ];
+        ends.into_iter().flatten().fold(life.expires_at, Timestamp::min)
+    }
+
+    /// Whether the session lives at `now` by the rules that are in force.
+    pub fn is_live(&self, life: &Life, now: Timestamp) -> bool {
+        now < life.expires_at && now < self.ends_at(life)
+    }
+
+    /// The times of a session that is active at `now` and whose time to live starts again.
+    pub fn reset(&self, life: &Life, now: Timestamp) -> Times {
+        self.times(life.created_at, self.ttl(life), now, now)
     }
 
     /// The times that reading a session at `now` gives it; `None` where that is no activity, or has been written down
     /// a short while ago.
     pub fn activity(&self, record: &Record, now: Timestamp) -> Option<Times> {
-        let is_due = now > record.last_activity
-            && now.since(record.last_activity) >= self.activity_interval(record.ttl);
+        if self.is_first_use(record) && now > record.last_activity {
+            let (reset_at, expires_at) = (record.reset_at, record.expires_at);
+            return Some(Times { reset_at, last_activity: now, expires_at });
+        }
+        let ttl = self.ttl(&record.life());
+        let is_due =
+            now > record.last_activity && now.since(record.last_activity) >= self.activity_interval(ttl);
         if self.sliding == Sliding::Update || !is_due {
             return None;
         }
         // With an idle timeout it is that which activity puts off.
         let reset_at = if self.idle_timeout.is_some() { record.reset_at } else { now };
-        Some(self.times(record.created_at, record.ttl, reset_at, now))
+        Some(self.times(record.created_at, ttl, reset_at, now))
+    }
+
+    /// Whether this use of the session is to be written down whatever counts as activity: where logins over the limit
+    /// are refused, a session that was never used may have been begun for somebody who never got its id.
+    fn is_first_use(&self, record: &Record) -> bool {
+        self.max_sessions_per_user.is_some()
+            && self.on_limit == OnLimit::Reject
+            && record.user_id.is_some()
+            && record.life().was_never_used()
+    }
+
+    /// The time to live of a session that is renewed.
+    fn ttl(&self, life: &Life) -> Duration {
+        match life.ttl_source {
+            TtlSource::Configured => self.session_ttl,
+            TtlSource::Caller | TtlSource::Unknown => life.ttl.min(self.longest_ttl()),
+        }
+    }
+
+    fn longest_ttl(&self) -> Duration {
+        self.max_ttl.max(self.session_ttl)
     }
 
     /// A session that is read once in every interval must not end of it, so it is half its time at most.

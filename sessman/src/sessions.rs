@@ -26,6 +26,7 @@ pub use creation::NewSession;
 pub use listing::{ByAge, Ending, Stats};
 
 use futures_util::FutureExt;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::data::Data;
@@ -33,11 +34,13 @@ use crate::error::Error;
 use crate::events::{Events, Kind};
 use crate::id::{Handle, SessionId};
 use crate::metrics::{Metrics, Operation};
+use crate::outage::Outages;
 use crate::record::{Change, Record};
 use crate::rules::Rules;
 use crate::store::sealed::check_unsealed;
-use crate::store::{Expected, Loaded, Store, StoreError, Updated};
+use crate::store::{Loaded, Store, StoreError, Target, Unless, Updated};
 use crate::time::{Clock, Timestamp};
+use listing::CountedLately;
 use rates::Rates;
 use turns::Turns;
 
@@ -45,6 +48,11 @@ use turns::Turns;
 pub const STORE_DEADLINE: Duration = Duration::from_secs(2);
 /// Characters that a user id may have.
 const MAX_USER_ID: usize = 256;
+
+/// A call that the store did not end in time.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {} s", STORE_DEADLINE.as_secs())]
+struct NoAnswer;
 
 /// What opens a session.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +75,11 @@ pub struct Sessions {
     turns: Turns,
     rates: Option<Rates>,
     metrics: Metrics,
+    outages: Outages,
     events: Events,
+    counted: CountedLately,
+    /// Behind which user's places the next regular clean-up goes on.
+    tidied_to: tokio::sync::Mutex<Option<String>>,
 }
 
 impl Sessions {
@@ -81,7 +93,10 @@ impl Sessions {
             turns: Turns::default(),
             rates,
             metrics: Metrics::default(),
+            outages: Outages::default(),
             events: Events::default(),
+            counted: CountedLately::default(),
+            tidied_to: tokio::sync::Mutex::default(),
         }
     }
 
@@ -119,14 +134,10 @@ impl Sessions {
         let now = self.clock.now();
         let Some(times) = self.rules.activity(&record, now) else { return Ok(record) };
         // Whoever wrote in between has written down activity, too: theirs stays.
-        let unwritten = Expected {
-            last_activity: Some(record.last_activity),
-            ..Expected::holder(credentials.id.secret_hash())
-        };
         let touch = Change::touch(now, times);
-        let written = self.write(record.handle, unwritten, &touch);
+        let written = self.write(&record, Unless::Written, &touch);
         match timeout_at(asked + STORE_DEADLINE, written).await {
-            Ok(Ok(Updated::Done(record))) => Ok(record),
+            Ok(Ok(Updated::Done { record, .. })) => Ok(record),
             Ok(Ok(Updated::Conflict(_))) => Ok(record),
             Ok(Ok(Updated::Missing)) => Err(Error::NotFound),
             // It was read, and that is what was asked for.
@@ -187,7 +198,7 @@ impl Sessions {
             return record;
         }
         let loaded = self.ask(Operation::Load, self.store.load(handle, now)).await?;
-        self.live(handle, loaded)
+        self.live(handle, loaded, now)
     }
 
     /// As [`load`](Self::load), where the record is at hand.
@@ -195,17 +206,22 @@ impl Sessions {
         let loaded = self.store.load_now(handle, now)?;
         // Counted as no time: most take less than a microsecond, and reading the clock is a good part of that.
         self.metrics.asked(Operation::Load, Duration::ZERO, loaded.as_ref().err());
-        Some(loaded.and_then(|loaded| self.live(handle, loaded)))
+        Some(loaded.and_then(|loaded| self.live(handle, loaded, now)))
     }
 
-    /// What was found, if it lives.
-    fn live(&self, handle: Handle, loaded: Loaded) -> Result<Option<Arc<Record>>, StoreError> {
+    /// What was found, if it lives by the rules that are in force.
+    fn live(
+        &self,
+        handle: Handle,
+        loaded: Loaded,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Record>>, StoreError> {
         match loaded {
-            Loaded::Live(record) => {
+            Loaded::Live(record) if self.rules.is_live(&record.life(), now) => {
                 check_unsealed(&record)?;
                 Ok(Some(record))
             }
-            Loaded::Expired(record) => {
+            Loaded::Live(record) | Loaded::Expired(record) => {
                 // Told, and left where it is: other nodes have clocks of their own, by which it may live.
                 self.tell(Kind::Expired, handle, record.user_id.as_deref());
                 Ok(None)
@@ -214,13 +230,32 @@ impl Sessions {
         }
     }
 
-    fn write<'a>(
-        &'a self,
-        handle: Handle,
-        expected: Expected,
-        change: &'a Change,
-    ) -> impl Future<Output = Result<Updated, StoreError>> + 'a {
-        self.ask(Operation::Update, self.store.update(handle, expected, change))
+    /// Makes a change to a record as it was read.
+    ///
+    /// A store may be slow, and a server compares with the moment at which the change was asked for: one that was made
+    /// after the session had ended, as others were told meanwhile, is undone.
+    async fn write(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated, StoreError> {
+        let updated = self.ask(Operation::Update, self.store.update(read, unless, change)).await?;
+        match &updated {
+            Updated::Done { record, lived_until } if self.clock.now() >= *lived_until => {
+                let written = Target {
+                    last_activity: Some(record.last_activity),
+                    ..Target::incarnation(record.handle, record.mark)
+                };
+                self.delete(&[written]).await?;
+                self.tell(Kind::Expired, record.handle, record.user_id.as_deref());
+                Ok(Updated::Missing)
+            }
+            _ => Ok(updated),
+        }
+    }
+
+    /// Deletes records; see [`Store::delete`].
+    async fn delete(&self, targets: &[Target]) -> Result<Vec<Handle>, StoreError> {
+        if targets.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask(Operation::Delete, self.store.delete(targets)).await
     }
 
     /// Whether the store can be reached and written to.
@@ -244,8 +279,13 @@ impl Sessions {
     ) -> impl Future<Output = Result<T, StoreError>> {
         let started = Instant::now();
         timeout_at(started + STORE_DEADLINE, call).map(move |ended| {
-            let result = ended.unwrap_or_else(|elapsed| Err(StoreError::Unavailable(Box::new(elapsed))));
-            self.metrics.asked(operation, started.elapsed(), result.as_ref().err());
+            let result = ended.unwrap_or_else(|_| Err(StoreError::Unavailable(Box::new(NoAnswer))));
+            let took = started.elapsed();
+            self.metrics.asked(operation, took, result.as_ref().err());
+            match &result {
+                Ok(_) => self.outages.worked(operation, || started + took),
+                Err(error) => self.outages.failed(operation, error, started + took),
+            }
             result
         })
     }
@@ -257,9 +297,11 @@ impl Sessions {
         steps: impl Future<Output = Result<T, Error>>,
     ) -> impl Future<Output = Result<T, Error>> {
         tokio::time::timeout(STORE_DEADLINE, steps).map(|ended| {
-            ended.unwrap_or_else(|elapsed| {
+            ended.unwrap_or_else(|_| {
                 self.metrics.cut_off();
-                Err(StoreError::Unavailable(Box::new(elapsed)).into())
+                let error = StoreError::Unavailable(Box::new(NoAnswer));
+                self.outages.failed(Operation::Update, &error, Instant::now());
+                Err(error.into())
             })
         })
     }
@@ -278,6 +320,25 @@ async fn to_the_end<T: Send + 'static>(
         Ok(result) => result,
         // The runtime is ending; a panic has shown itself.
         Err(cut_off) => Err(StoreError::Unavailable(Box::new(cut_off)).into()),
+    }
+}
+
+/// As [`to_the_end`], answered at `until` at the latest; what comes later, or for a caller who went away, is `late`'s.
+async fn to_the_end_until<T: Send + 'static, Late: Future<Output = ()> + Send>(
+    until: Instant,
+    steps: impl Future<Output = Result<T, Error>> + Send + 'static,
+    late: impl FnOnce(T) -> Late + Send + 'static,
+) -> Result<T, Error> {
+    let (caller, answer) = oneshot::channel();
+    tokio::spawn(async move {
+        if let Err(Ok(unheard)) = caller.send(steps.await) {
+            late(unheard).await;
+        }
+    });
+    match timeout_at(until, answer).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(cut_off)) => Err(StoreError::Unavailable(Box::new(cut_off)).into()),
+        Err(elapsed) => Err(StoreError::Unavailable(Box::new(elapsed)).into()),
     }
 }
 

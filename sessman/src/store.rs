@@ -11,16 +11,19 @@ pub mod redis;
 pub mod sealed;
 pub mod shell;
 pub mod sqlite;
+mod tail;
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::config::StoreConfig;
 use crate::id::{Handle, SecretHash};
-use crate::record::{Change, Record};
-use crate::time::Timestamp;
+use crate::mark::Mark;
+use crate::record::{Change, Outline, Record, Summary};
+use crate::time::{Clock, Timestamp};
 use sealed::{Keys, SealedStore};
 
 /// Whether [`Store::create`] wrote the record.
@@ -61,28 +64,25 @@ impl Loaded {
     }
 }
 
-/// What an existing record must be like for a [`Change`] to be made.
+/// What must not have happened to a record since it was read, for a [`Change`] to be made. In any case it is the same
+/// incarnation ([`Record::mark`]), its secret is the one that was read, and it lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expected {
-    /// The id that the caller holds still opens the session.
-    pub secret_hash: SecretHash,
-    /// Nobody changed it since the caller read it; `None` for whatever version it has.
-    pub version: Option<u64>,
-    /// Nobody wrote to it at all since the caller read it; `None` for whatever was written.
-    pub last_activity: Option<Timestamp>,
+pub enum Unless {
+    /// Whatever was written to it.
+    Gone,
+    /// Its version is another.
+    Changed,
+    /// Its last activity is another: somebody wrote to it at all.
+    Written,
 }
 
-impl Expected {
-    /// A session that this secret opens, whatever was written to it.
-    pub fn holder(secret_hash: SecretHash) -> Self {
-        Self { secret_hash, version: None, last_activity: None }
-    }
-
-    /// Whether the record is as it should be; `None` if the secret does not open it.
-    fn is_met_by(&self, record: &Record) -> Option<bool> {
-        (record.secret_hash == self.secret_hash).then(|| {
-            self.version.is_none_or(|version| version == record.version)
-                && self.last_activity.is_none_or(|moment| moment == record.last_activity)
+impl Unless {
+    /// Whether a stored record is still as it was `read`; `None` if it is another session, or opens with another secret.
+    fn is_met(self, read: &Record, stored: &Record) -> Option<bool> {
+        (stored.mark == read.mark && stored.secret_hash == read.secret_hash).then(|| match self {
+            Self::Gone => true,
+            Self::Changed => stored.version == read.version,
+            Self::Written => stored.last_activity == read.last_activity,
         })
     }
 }
@@ -90,21 +90,73 @@ impl Expected {
 /// What became of a [`Change`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Updated {
-    /// It was made; the record as it is now.
-    Done(Arc<Record>),
+    /// It was made.
+    Done {
+        /// The record as it is now.
+        record: Arc<Record>,
+        /// Until when it would have lived without the change.
+        lived_until: Timestamp,
+    },
     /// The session lives and the secret is right, but it was written to; the version is this one.
     Conflict(u64),
-    /// No live record has that handle and secret.
+    /// No live record has that handle, mark and secret.
+    Missing,
+}
+
+/// A record that is to be deleted, live or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// Its handle.
+    pub handle: Handle,
+    /// Only if it is this incarnation; `None` for whichever it is.
+    pub mark: Option<Mark>,
+    /// Only if this secret opens it; `None` for whatever does.
+    pub secret_hash: Option<SecretHash>,
+    /// Only if nobody wrote to it since then; `None` for whatever was written.
+    pub last_activity: Option<Timestamp>,
+}
+
+impl Target {
+    /// This incarnation, whatever opens it and whatever was written to it.
+    pub fn incarnation(handle: Handle, mark: Mark) -> Self {
+        Self { mark: Some(mark), ..Self::whatever(handle) }
+    }
+
+    /// Whatever has that handle.
+    pub fn whatever(handle: Handle) -> Self {
+        Self { handle, mark: None, secret_hash: None, last_activity: None }
+    }
+
+    /// Whether it is `record`.
+    fn is(&self, record: &Record) -> bool {
+        let Self { handle, mark, secret_hash, last_activity } = *self;
+        handle == record.handle
+            && mark.is_none_or(|mark| mark == record.mark)
+            && secret_hash.is_none_or(|secret_hash| secret_hash == record.secret_hash)
+            && last_activity.is_none_or(|moment| moment == record.last_activity)
+    }
+}
+
+/// What [`Store::outlines`] found of one handle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outlined {
+    /// A record, live or not.
+    Found(Outline),
+    /// Something that this build cannot read.
+    Unreadable,
+    /// No record.
     Missing,
 }
 
 /// Counts of records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Sessions that exist.
     pub active: u64,
     /// Records past their `expires_at` that are still stored.
     pub expired: u64,
+    /// Of the sessions that exist, those that began at each of the moments that were asked for, or later.
+    pub since: Vec<u64>,
 }
 
 /// A record that was removed because its time was over.
@@ -131,6 +183,8 @@ pub struct Claim<'a> {
     pub handle: Handle,
     /// Only a place among so many first ones will do; `None` for any.
     pub room: Option<usize>,
+    /// A place that it has already counts for nothing: it asks for the last one.
+    pub moves_last: bool,
     /// Those that came before it, for a user of whom nothing is written down yet.
     pub earlier: Option<&'a [Handle]>,
 }
@@ -140,23 +194,52 @@ pub struct Claim<'a> {
 pub enum Claimed {
     /// It has its place; the user's handles, its own among them.
     Done(Vec<Handle>),
-    /// There is no room for it; the user's handles.
+    /// There is no room for it; the user's handles. If it had a place, it has that one still.
     Full(Vec<Handle>),
     /// Nothing is written down of that user, and nothing was said of earlier sessions; or it was written down only now.
     /// It is to be tried again.
     Unknown,
 }
 
-/// Some records, and where to go on.
+/// The places of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// Whose they are.
+    pub user_id: String,
+    /// In the order of arrival.
+    pub handles: Vec<Handle>,
+}
+
+/// The places of some users, and where to go on.
 #[derive(Debug, Clone, Default)]
-pub struct Page {
+pub struct PlacesPage {
+    /// Each user once.
+    pub users: Vec<Places>,
+    /// Pass it as `after` for the next page; `None` after the last. What it is, the store knows alone.
+    pub next: Option<String>,
+}
+
+/// Some records or summaries, and where to go on.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
     /// In the order of their handles.
-    pub records: Vec<Arc<Record>>,
+    pub items: Vec<T>,
+    /// Handles, in the same range, of what is stored and cannot be read.
+    pub unread: Vec<Handle>,
     /// Pass it as `after` for the next page; `None` after the last.
     pub next: Option<Handle>,
 }
 
-/// Which records [`Store::list`] gives.
+impl<T> Default for Page<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), unread: Vec::new(), next: None }
+    }
+}
+
+/// A page ends, short, once its items take so many bytes of memory. It has one at least.
+pub const PAGE_BYTES: usize = 4 << 20;
+
+/// Which sessions [`Store::list`] gives.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Listing<'a> {
     /// Only this user's.
@@ -167,12 +250,18 @@ pub struct Listing<'a> {
     pub limit: usize,
 }
 
-/// Why a store did not do what it was asked. Whether a write that ended so took place is unknown.
+/// Why a store did not do what it was asked. Unless said otherwise, whether a write that ended so took place is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It could not be reached, or not in time; the next call may go well.
     #[error("the session store is not available")]
     Unavailable(#[source] Box<dyn StdError + Send + Sync>),
+    /// One of several servers could not be reached, and the others can be used.
+    #[error("a part of the session store is not available")]
+    Partial(#[source] Box<dyn StdError + Send + Sync>),
+    /// The write was made, and too few replicas have it: a failover may undo it.
+    #[error("done, but not yet on as many replicas as wait_replicas asks for")]
+    NotReplicated(#[source] Box<dyn StdError + Send + Sync>),
     /// It is bounded and full of live sessions.
     #[error("the session store is full")]
     Full,
@@ -218,6 +307,12 @@ pub trait Store: Send + Sync {
     /// Stores a new record, replacing an expired one with the same handle in the same atomic step.
     async fn create(&self, record: Arc<Record>, now: Timestamp) -> Result<Created>;
 
+    /// Whether a new session had better have this handle than another one, as handles are drawn by chance: one for which
+    /// fewer servers, and none that is unreachable, have to be asked.
+    fn suits(&self, _handle: Handle) -> bool {
+        true
+    }
+
     /// The record with that handle.
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded>;
 
@@ -231,21 +326,29 @@ pub trait Store: Send + Sync {
         None
     }
 
-    /// Makes `change` if the live record is as `expected`, in one atomic step. Never creates a record.
-    async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated>;
+    /// Makes `change` if the live record is still the one that was `read`, in one atomic step: the same mark and secret,
+    /// and nothing happened that `unless` names. Never creates a record. Whether it lives is compared when the change is
+    /// made, by the engine's clock where the store is in this process, else by `change.now`.
+    async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated>;
 
-    /// Deletes the record, live or not, if its secret is the given one (`None`: whatever it is). Says whether it did.
-    async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool>;
+    /// Deletes records, live or not, each in one atomic step in which it is what its target says. The handles of those
+    /// that it deleted, or that others deleted meanwhile where the store cannot tell; none that is there still. Each
+    /// handle is named by one target at most.
+    async fn delete(&self, targets: &[Target]) -> Result<Vec<Handle>>;
 
-    /// Live records in the order of their handles. One that exists from the first page to the last is on exactly
-    /// one of them, whatever is written meanwhile. A page may be short, or empty, although others follow.
-    async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page>;
+    /// What is stored under each of these handles, in their order, without data and metadata.
+    async fn outlines(&self, handles: &[Handle]) -> Result<Vec<Outlined>>;
 
-    /// Counts what is stored.
-    async fn counts(&self, now: Timestamp) -> Result<Counts>;
+    /// Live sessions in the order of their handles, without their data. One that exists from the first page to the last is
+    /// on exactly one of them, whatever is written meanwhile. A page may be short, or empty, although others follow.
+    async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page<Summary>>;
 
-    /// How many live records were created at each of these moments or later.
-    async fn counts_since(&self, now: Timestamp, moments: &[Timestamp]) -> Result<Vec<u64>>;
+    /// Live records as a whole, as [`list`](Self::list) gives summaries of all users.
+    async fn records(&self, after: Option<Handle>, limit: usize, now: Timestamp)
+    -> Result<Page<Arc<Record>>>;
+
+    /// Counts what is stored; see [`Counts::since`] for the moments.
+    async fn counts(&self, now: Timestamp, since: &[Timestamp]) -> Result<Counts>;
 
     /// Puts the handle at the end of its user's, unless it is among them, in one atomic step. With `room`, only if it
     /// is then among so many first ones. Places know nothing of records: whose have ended is for the caller to say.
@@ -254,12 +357,27 @@ pub trait Store: Send + Sync {
     /// Takes handles away from a user.
     async fn release(&self, user_id: &str, handles: &[Handle]) -> Result<()>;
 
-    /// Takes away the handles without a live record of some users, about `limit` of them, and forgets the users who then
-    /// have none. The result is what to pass as `after` to go on, `None` at the end; what it is, the store knows alone.
-    async fn tidy_claims(&self, now: Timestamp, after: Option<&str>, limit: usize) -> Result<Option<String>>;
+    /// The handles that a user has, in the order of arrival.
+    async fn places(&self, user_id: &str) -> Result<Vec<Handle>>;
+
+    /// The places of about `limit` users, each of whom has one at least. An entry that cannot be read is passed over and
+    /// reported with its user.
+    async fn all_places(&self, after: Option<&str>, limit: usize) -> Result<PlacesPage>;
 
     /// Forgets the places of all users.
-    async fn forget_claims(&self) -> Result<()>;
+    async fn forget_places(&self) -> Result<()>;
+
+    /// Whether this process is to do the clean-up that one of all processes at a store does at a time; it is asked again
+    /// for each clean-up, at the latest when `period` is over, and whoever has it keeps it. A store of this process alone
+    /// says yes.
+    async fn leads_cleanup(&self, _period: Duration) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// Puts in order what the store keeps beside records and places, as much as is done at a time.
+    async fn tidy(&self, _now: Timestamp) -> Result<()> {
+        Ok(())
+    }
 
     /// Deletes at most `limit` records that are expired at `now`; fewer than `limit` means that none is left. Where
     /// others delete them too, at the same time, both may name the same ones.
@@ -268,7 +386,8 @@ pub trait Store: Send + Sync {
     /// Deletes every record and forgets every claim; the number of records.
     async fn clear(&self) -> Result<u64>;
 
-    /// Whether the store can be reached and written to.
+    /// Whether the store can be reached, and sessions can be created, changed and deleted in it: in all of it, or with
+    /// [`StoreError::Partial`] in some of it.
     async fn ping(&self) -> Result<()>;
 
     /// What it counts of its own, in the text format of Prometheus.
@@ -288,14 +407,16 @@ pub trait Store: Send + Sync {
 /// Opens the store that is configured, with `keys` to encrypt what is in it. It may block on files; a server is not
 /// waited for.
 ///
-/// Must be called in a tokio runtime, which the store then does its work on.
+/// Must be called in a tokio runtime, which the store then does its work on. `clock` is the one that the engine goes by.
 ///
 /// # Errors
 /// What is wrong and what to do about it.
-pub fn open(config: &StoreConfig, keys: Option<&Keys>) -> Result<Arc<dyn Store>> {
+pub fn open(config: &StoreConfig, clock: &Arc<dyn Clock>, keys: Option<&Keys>) -> Result<Arc<dyn Store>> {
     let store: Arc<dyn Store> = match config {
         StoreConfig::Memory(config) => Arc::new(memory::MemoryStore::new(config.clone())),
-        StoreConfig::Sqlite(config) => Arc::new(sqlite::SqliteStore::open(config.clone())?),
+        StoreConfig::Sqlite(config) => {
+            Arc::new(sqlite::SqliteStore::open(config.clone(), Arc::clone(clock))?)
+        }
         StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open(config.clone())?),
         StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
     };

@@ -29,7 +29,7 @@ macro_rules! whole_number {
         }
     )*};
 }
-whole_number!(u16, u32, u64, usize);
+whole_number!(u8, u16, u32, u64, usize);
 
 impl Loose for bool {
     fn expected() -> String {

@@ -6,18 +6,24 @@
 //!
 //! - `model`: the register
 //! - `check`: looks for the order
-//! - `clients`: makes histories, over HTTP; `faults`: and what goes wrong meanwhile
+//! - `users`: how many sessions of a user there can have been
+//! - `clients`: makes histories, over HTTP; `again`: of ids that are used again, by users with limits; `expiry`: of sessions
+//!   that run out of time; `faults`: and what goes wrong meanwhile
 
+mod again;
 mod check;
 mod clients;
+mod expiry;
 pub mod faults;
 mod model;
 #[cfg(test)]
 mod tests;
+mod users;
 
+pub use again::Limit;
 pub use check::check;
 pub use clients::{Hosts, Load, Recorded};
-pub use model::{Action, Answered, State};
+pub use model::{Action, Answered, Incarnation, State, Tag, User};
 
 /// One request about a session.
 #[derive(Debug, Clone)]

@@ -4,19 +4,26 @@
 
 pub mod blocks;
 pub mod browser;
+pub mod clock;
+pub mod clocks;
 pub mod container;
+pub mod cut;
+pub mod disk;
 pub mod echo;
 pub mod faults;
 pub mod history;
 pub mod hostile;
 pub mod http;
 pub mod javascript;
+pub mod kills;
+pub mod layout_1;
 pub mod nginx;
 pub mod pages;
 pub mod promtool;
 pub mod proxy;
 pub mod pserve;
 pub mod races;
+pub mod raw;
 pub mod redis;
 pub mod reference;
 pub mod release;
@@ -24,6 +31,7 @@ pub mod schemathesis;
 pub mod sessctl;
 pub mod standin;
 pub mod store;
+mod strace;
 pub mod tls;
 pub mod wrk;
 

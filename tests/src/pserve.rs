@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A folder with a configuration and plugins, as a user lays it out.
 pub struct Site {
     folder: TempDir,
+    /// Where the files that ship are taken from.
+    artifacts: PathBuf,
 }
 
 impl Default for Site {
@@ -35,11 +37,19 @@ impl Site {
     /// # Panics
     /// When the plugin was not built: `cargo xtask test` does it.
     pub fn new() -> Self {
+        Self::with_artifacts(&artifacts())
+    }
+
+    /// As [`new`](Self::new), of another build, whose files are in that folder.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn with_artifacts(artifacts: &Path) -> Self {
         let folder = tempfile::Builder::new().prefix("pserve-e2e-").tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("plugins")).expect("a plugin folder");
         fs::set_permissions(folder.path().join("plugins"), fs::Permissions::from_mode(0o755))
             .expect("its mode");
-        let site = Self { folder };
+        let site = Self { folder, artifacts: artifacts.to_owned() };
         site.ini("");
         site.plugin("libsessman_plugin.so");
         site
@@ -70,7 +80,7 @@ impl Site {
     /// # Panics
     /// When it was not built.
     pub fn plugin(&self, file: &str) {
-        let built = artifacts().join(file);
+        let built = self.artifacts.join(file);
         let to = self.path("plugins").join(file);
         fs::copy(&built, to)
             .unwrap_or_else(|error| panic!("{} (run `cargo xtask test`): {error}", built.display()));
@@ -108,7 +118,7 @@ impl Site {
     /// # Panics
     /// When it neither listens nor ends.
     pub fn try_start_with(&self, environment: &[(&str, &str)]) -> Result<Pserve, String> {
-        let mut command = Command::new(artifacts().join("pserve"));
+        let mut command = Command::new(self.artifacts.join("pserve"));
         command.arg("-i").arg(self.path("pserve.ini")).current_dir("/");
         command.env_remove("MONGODB_URI").env_remove("REDIS_URL").envs(environment.iter().copied());
         Pserve::spawn(command, self.path("pserve.log"))

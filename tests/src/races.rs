@@ -1,6 +1,7 @@
 //! Many clients at once, and what must be there afterwards: briefly in the tests, for long in the soak.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::thread;
 
@@ -11,8 +12,17 @@ use crate::http::{Answer, Client};
 /// The key of administrators in [`logins`].
 pub const ADMIN_KEY: &str = "the-admin-key";
 
+/// Says that it is over when it is dropped: others then end also when what runs meanwhile panics.
+pub(crate) struct StopOnDrop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Runs `act` for each number below `count` at once; the answers in no order.
-fn at_once(count: usize, act: impl Fn(usize) -> Answer + Sync) -> Vec<Answer> {
+pub(crate) fn at_once(count: usize, act: impl Fn(usize) -> Answer + Sync) -> Vec<Answer> {
     let (start, answers) = (Barrier::new(count), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for number in 0..count {

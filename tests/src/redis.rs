@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::pserve::{eventually, send_signal};
@@ -26,10 +27,22 @@ impl Redis {
     /// # Panics
     /// When it does not start.
     pub fn start(test: &str, settings: &[&str]) -> Option<Self> {
+        Self::start_by(&["redis-server"], test, settings)
+    }
+
+    /// As [`start`](Self::start), with a clock that differs from this machine's as `faketime` has it, for example `+71s`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_with_clock(clock: &str, test: &str, settings: &[&str]) -> Option<Self> {
+        Self::start_by(&["faketime", "-f", clock, "redis-server"], test, settings)
+    }
+
+    fn start_by(command: &[&str], test: &str, settings: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = free_port();
-        let Some(child) = spawn(port, &folder, settings) else {
-            crate::skip(test, "no redis-server on PATH");
+        let Some(child) = spawn(command, port, &folder, settings) else {
+            crate::skip(test, &format!("no {} on PATH", command[0]));
             return None;
         };
         Some(Self { child, port, folder })
@@ -38,6 +51,11 @@ impl Redis {
     /// Where it listens on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The `sessman.json` for a store on it.
+    pub fn config(&self) -> Value {
+        json!({ "server_url": format!("redis://127.0.0.1:{}", self.port) })
     }
 
     /// Its process id.
@@ -59,7 +77,8 @@ impl Redis {
     /// # Panics
     /// When it does not start.
     pub fn start_again(&mut self, settings: &[&str]) {
-        self.child = spawn(self.port, &self.folder, settings).expect("it was there before");
+        self.child =
+            spawn(&["redis-server"], self.port, &self.folder, settings).expect("it was there before");
     }
 
     /// Sends a signal.
@@ -143,9 +162,10 @@ fn free_port() -> u16 {
 }
 
 /// Starts a server and waits until it listens; `None` where there is no such program.
-fn spawn(port: u16, folder: &TempDir, settings: &[&str]) -> Option<Child> {
-    let mut command = Command::new("redis-server");
-    command.args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string(), "--dir"]);
+fn spawn(command: &[&str], port: u16, folder: &TempDir, settings: &[&str]) -> Option<Child> {
+    let (program, arguments) = command.split_first()?;
+    let mut command = Command::new(program);
+    command.args(arguments).args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string(), "--dir"]);
     command.arg(folder.path()).args(settings).stdin(Stdio::null()).stdout(Stdio::null());
     let mut child = command.spawn().ok()?;
     let started = Instant::now();

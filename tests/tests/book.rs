@@ -199,7 +199,7 @@ fn lifetime(session: &Value) -> u64 {
 #[test]
 fn every_test_that_the_page_about_security_names_is_there() {
     let page = pages::read("docs/security.md");
-    let source: String = ["tests/tests", "sessman/src", "host/src"].map(sources).concat();
+    let source: String = ["tests/tests", "sessman/src", "sessctl/src", "host/src"].map(sources).concat();
     let mut named = 0;
     for word in page.split('`').skip(1).step_by(2) {
         // A test's name is a sentence.

@@ -74,3 +74,50 @@ fn sessions_are_encrypted_where_they_are_kept(store: Store, config: Value) {
     assert_eq!(pserve.client().get(&format!("/sessman/get?token={plain}")).expect(200).json()["data"], 3);
     assert!(!pserve.log().contains(ONE) && !pserve.log().contains(TWO) && !pserve.log().contains(SECRET));
 }
+
+#[test]
+fn a_row_that_was_forged_in_the_file_is_refused() {
+    let site = Site::new();
+    let keyed = json!({ "encryption_keys": ONE });
+    let begin = |pserve: &Pserve, user: &str| {
+        let new = json!({ "user_id": user, "data": { "secret": SECRET } });
+        pserve.client().post("/sessman/new", new).expect(201).member("session_id")
+    };
+    let pserve = start(&site, &json!({}), keyed.clone());
+    let ids = ["root", "root", "mallory", "mallory"].map(|user| begin(&pserve, user));
+    let [taken_over, untouched, own, raised] = &ids;
+    assert!(pserve.stop().success());
+    let file = rusqlite::Connection::open(site.path("state/sessman.db")).unwrap();
+    let rows: Vec<(i64, String)> = file
+        .prepare("SELECT id, user_id FROM sessions ORDER BY id")
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let users: Vec<&str> = rows.iter().map(|(_, user)| user.as_str()).collect();
+    assert_eq!(users, ["root", "root", "mallory", "mallory"]);
+    let change = |sql: &str, of: usize, from: usize| {
+        assert_eq!(file.execute(sql, [rows[of].0, rows[from].0]).unwrap(), 1);
+    };
+    // What opens a session of the forger opens that of another, too; and a session of the forger is another's.
+    change(
+        "UPDATE sessions SET secret_hash = (SELECT secret_hash FROM sessions WHERE id = ?2) WHERE id = ?1",
+        0,
+        2,
+    );
+    change("UPDATE sessions SET user_id = (SELECT user_id FROM sessions WHERE id = ?2) WHERE id = ?1", 3, 1);
+    drop(file);
+
+    let pserve = start(&site, &json!({}), keyed);
+    let client = pserve.client();
+    let read = |id: &str| client.get(&format!("/sessman/get?token={id}"));
+    let forged = read(&format!("{}{}", &taken_over[..16], &own[16..]));
+    assert!(!forged.text.contains(SECRET), "the forger reads {}", forged.text);
+    forged.expect(500);
+    read(raised).expect(500);
+    pserve.wait_for_log("was changed by somebody without the key");
+    for id in [untouched, own] {
+        assert_eq!(read(id).expect(200).json()["data"]["secret"], SECRET);
+    }
+}

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use e2e::clock::WallClock;
 use e2e::http::{Answer, Client};
 use e2e::on_every_store;
 use e2e::pserve::{Pserve, Site};
@@ -93,42 +94,23 @@ fn a_bound_session_answers_one_address(_: Store, config: Value) {
     }
 }
 
-/// Where Debian has it.
-fn libfaketime() -> Option<String> {
-    let folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
-    let candidates = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
-    candidates.into_iter().find(|path| path.exists()).map(|path| path.display().to_string())
-}
-
-/// A host whose wall clock is `offset` from the true one; the second value sets another.
-fn with_wall_clock(site: &Site, library: &str, offset: &str) -> (Pserve, impl Fn(&str)) {
-    site.sessman(&json!({ "backend": "memory", "session_ttl": 3_600 }).to_string());
-    let file = site.path("offset");
-    std::fs::write(&file, offset).unwrap();
-    let environment = [
-        ("LD_PRELOAD", library),
-        ("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap()),
-        ("FAKETIME_CACHE_DURATION", "1"),
-        ("DONT_FAKE_MONOTONIC", "1"),
-    ];
-    let pserve = site.try_start_with(&environment).unwrap();
-    (pserve, move |text: &str| std::fs::write(&file, text).unwrap())
-}
-
 #[test]
 fn a_service_that_began_behind_catches_up_and_says_so() {
-    let Some(library) = libfaketime() else {
-        return e2e::skip("a_service_that_began_behind_catches_up_and_says_so", "no libfaketime");
-    };
     let site = Site::new();
-    let (pserve, set) = with_wall_clock(&site, &library, "-20");
+    let Some(clock) =
+        WallClock::new("a_service_that_began_behind_catches_up_and_says_so", &site.path("clock"), -20)
+    else {
+        return;
+    };
+    site.sessman(&json!({ "backend": "memory", "session_ttl": 3_600 }).to_string());
+    let pserve = site.try_start_with(&clock.environment()).unwrap();
     let behind = || {
         let page = pserve.client().get("/metrics").expect(200).text;
         let line = page.lines().find(|line| line.starts_with("sessman_clock_offset_seconds")).unwrap();
         line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
     };
     assert!(behind().abs() < 1.0);
-    set("+0");
+    clock.set(0);
     pserve.wait_for_log("the wall clock is ahead of the service's by");
     // At 500 ppm it would take an hour.
     e2e::pserve::eventually("it catches up", || (10.0..18.5).contains(&behind()));
@@ -136,16 +118,17 @@ fn a_service_that_began_behind_catches_up_and_says_so() {
 
 #[test]
 fn sessions_end_as_promised_although_the_wall_clock_jumps() {
-    let Some(library) = libfaketime() else {
-        return e2e::skip("sessions_end_as_promised_although_the_wall_clock_jumps", "no libfaketime");
-    };
+    const TEST: &str = "sessions_end_as_promised_although_the_wall_clock_jumps";
+    const TWO_DAYS: i64 = 2 * 86_400;
     let site = Site::new();
-    let (pserve, jump) = with_wall_clock(&site, &library, "+0");
+    let Some(clock) = WallClock::new(TEST, &site.path("clock"), 0) else { return };
+    site.sessman(&json!({ "backend": "memory", "session_ttl": 3_600 }).to_string());
+    let pserve = site.try_start_with(&clock.environment()).unwrap();
     let client = pserve.client();
     let long = client.post("/sessman/new", json!({})).expect(201).member("session_id");
 
     // Two days ahead, past its end: it goes on, and new ones are dated as the engine's clock goes.
-    jump("+2d");
+    clock.set(TWO_DAYS);
     pserve.wait_for_log("the wall clock is ahead of the service's");
     client.get(&format!("/sessman/get?token={long}")).expect(200);
     let short = client.post("/sessman/new", json!({ "ttl_seconds": 2 })).expect(201).member("session_id");
@@ -154,7 +137,7 @@ fn sessions_end_as_promised_although_the_wall_clock_jumps() {
     assert_eq!(begun.member("created_at")[..10], own.member("created_at")[..10], "it did not follow");
 
     // And as far back: what was to end ends.
-    jump("-2d");
+    clock.set(-TWO_DAYS);
     pserve.wait_for_log("the wall clock is behind the service's");
     e2e::pserve::eventually("the session ends", || {
         client.get(&format!("/sessman/get?token={short}")).status == 404

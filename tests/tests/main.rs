@@ -4,6 +4,7 @@
 mod access;
 mod book;
 mod cli;
+mod clocks;
 mod compat;
 mod configuration;
 mod cors;
@@ -20,6 +21,8 @@ mod javascript_class;
 mod javascript_client;
 mod javascript_examples;
 mod keys;
+mod kills;
+mod layout_1;
 mod lifecycle;
 mod lifetimes;
 mod limits;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use e2e::http::Client;
 use e2e::pserve::{Pserve, Site, eventually};
-use e2e::redis::{KEPT, Redis};
+use e2e::redis::{Cluster, KEPT, Redis};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -137,12 +137,103 @@ fn a_wrong_password_is_an_outage_that_shows_none() {
     ] {
         let (_site, pserve, client) = serve(&config);
         let answer = client.post("/sessman/new", json!({})).expect(503);
+        // Whether or not anybody asks for its readiness.
+        pserve.wait_for_log(&format!("127.0.0.1:{} did not accept the login", redis.port()));
         let ready = client.get("/readyz").expect(503);
-        pserve.wait_for_log("did not accept the login");
         for text in [pserve.log(), answer.text, ready.text] {
             assert!(!text.contains("correct-horse") && !text.contains("staple"), "{text}");
         }
     }
+}
+
+/// The lines of the log about calls that failed.
+fn failures(pserve: &Pserve) -> Vec<String> {
+    let log = pserve.log();
+    log.lines().filter(|line| line.contains("of the session store failed")).map(str::to_owned).collect()
+}
+
+#[test]
+fn an_outage_is_in_the_log_when_it_begins_and_when_it_ends_and_not_with_every_answer() {
+    let Some(mut redis) = Redis::start("an_outage_is_in_the_log", KEPT) else { return };
+    let (_site, pserve, client) = serve(&json!({ "server_url": url(&redis) }));
+    client.post("/sessman/new", json!({})).expect(201);
+    let refused = || {
+        let before = failures(&pserve).len();
+        for _ in 0..80 {
+            client.post("/sessman/new", json!({})).expect(503);
+        }
+        let said = failures(&pserve).split_off(before);
+        // The connection that broke, and one that cannot be made or is refused, are two causes.
+        assert!((1..=3).contains(&said.len()), "{said:#?}");
+        let address = format!("127.0.0.1:{}", redis.port());
+        assert!(said.iter().all(|line| line.contains("WARN") && line.contains(&address)), "{said:#?}");
+        said.join("\n")
+    };
+    assert_eq!(redis.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]), "OK");
+    assert!(refused().contains("NOREPLICAS"));
+    eventually("not ready", || client.get("/readyz").status == 503);
+    assert_eq!(redis.cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]), "OK");
+    comes_back(&client);
+    redis.kill_9();
+    let address = format!("no connection to 127.0.0.1:{}", redis.port());
+    client.post("/sessman/new", json!({})).expect(503);
+    eventually("it says why", || {
+        client.post("/sessman/new", json!({})).expect(503);
+        failures(&pserve).iter().any(|line| line.contains(&address))
+    });
+    redis.start_again(KEPT);
+    comes_back(&client);
+    eventually("it works again", || {
+        client.post("/sessman/new", json!({})).expect(201);
+        pserve.log().contains("the session store works again")
+    });
+    redis.signal(Signal::STOP);
+    client.post("/sessman/new", json!({})).expect(503);
+    assert!(failures(&pserve).last().is_some_and(|line| line.contains("gave no answer in time")));
+    redis.signal(Signal::CONT);
+    assert_eq!(pserve.log().matches("the session store works again").count(), 1);
+}
+
+#[test]
+fn a_server_whose_clock_differs_is_warned_of() {
+    for (clock, said) in [("+71s", "its clock is 71."), ("-15s", "its clock is 1")] {
+        let Some(redis) = Redis::start_with_clock(clock, "a_server_whose_clock_differs", &[]) else { return };
+        let (_site, pserve, client) = serve(&json!({ "server_url": url(&redis) }));
+        eventually("ready", || client.get("/readyz").status == 200);
+        pserve.wait_for_log(said);
+        let log = pserve.log();
+        let line = log.lines().find(|line| line.contains(said)).unwrap_or_default();
+        let direction = if clock.starts_with('+') { "s ahead of" } else { "s behind" };
+        assert!(line.contains("WARN") && line.contains(direction), "{line}");
+        let metrics = client.get("/metrics").text;
+        let metric = metrics.lines().find(|line| line.starts_with("sessman_redis_clock_ahead_seconds"));
+        let seconds = metric.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        let expected: f64 = clock.trim_end_matches('s').parse().unwrap();
+        assert!(seconds.is_some_and(|seconds| (seconds - expected).abs() < 1.0), "{metric:?}");
+    }
+}
+
+#[test]
+fn a_member_of_a_cluster_that_hangs_is_named_and_the_host_goes_on_serving() {
+    let Some(cluster) = Cluster::start("a_member_that_hangs", &["--cluster-node-timeout", "600000"]) else {
+        return;
+    };
+    let (_site, pserve, client) = serve(&json!({ "backend": "redis", "server_url": cluster.addresses() }));
+    eventually("ready", || client.get("/readyz").status == 200);
+    cluster.members[1].signal(Signal::STOP);
+    eventually("ready in part", || client.get("/readyz").text.contains("ready in part"));
+    let ready = client.get("/readyz").expect(200);
+    assert!(ready.text.contains("sessman") && !ready.text.contains("127.0.0.1"), "{}", ready.text);
+    let address = format!("127.0.0.1:{}", cluster.members[1].port());
+    let said =
+        |line: &str| line.contains("WARN") && line.contains("ready in part") && line.contains(&address);
+    eventually("the log says which", || pserve.log().lines().any(said));
+    cluster.members[1].signal(Signal::CONT);
+    eventually("ready", || client.get("/readyz").text == r#"{"status":"ready"}"#);
+    for member in &cluster.members {
+        member.signal(Signal::STOP);
+    }
+    eventually("not ready", || client.get("/readyz").status == 503);
 }
 
 fn shipped(environment: &[(&str, &str)]) -> (Site, Pserve, Client) {

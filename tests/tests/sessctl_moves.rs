@@ -145,20 +145,117 @@ fn what_is_encrypted_stays_so_in_a_backup_and_comes_back_to_its_keys_alone() {
     let pserve = site.start();
     let ids = fill(&pserve.client(), 5);
     let before = served(&pserve.client(), &ids);
-    // Without the keys, too: they are not needed.
-    site.sessman("{}");
     run(&site, &["backup", "sealed"]).expect(0);
+    // Without the keys, too: but for the MAC they are not needed.
+    site.sessman("{}");
+    run(&site, &["backup", "unsigned"]).expect(0);
     drop(pserve);
-    let other = Site::new();
-    fs::copy(site.path("sealed"), other.path("sealed")).unwrap();
-    for config in [json!({}), json!({ "encryption_keys": TWO })] {
-        other.sessman(&config.to_string());
-        run(&other, &["restore", "sealed", "--yes"]).expect(1).says("encryption_keys");
-        assert!(!other.path("state").exists());
+    for file in ["sealed", "unsigned"] {
+        let other = Site::new();
+        fs::copy(site.path(file), other.path(file)).unwrap();
+        for config in [json!({}), json!({ "encryption_keys": TWO })] {
+            other.sessman(&config.to_string());
+            for words in [&["restore", file, "--yes"][..], &["restore", file, "--yes", "--unsigned"]] {
+                run(&other, words).expect(1).says("encryption_keys");
+            }
+            assert!(!other.path("state").exists());
+        }
+        other.sessman(&json!({ "encryption_keys": [TWO, ONE] }).to_string());
+        match file {
+            "sealed" => {
+                run(&other, &["restore", file, "--yes"]).expect(0);
+            }
+            _ => {
+                run(&other, &["restore", file, "--yes"]).expect(1).says("has no MAC").says("--unsigned");
+                run(&other, &["restore", file, "--yes", "--unsigned"]).expect(0);
+            }
+        }
+        assert_eq!(served(&other.start().client(), &ids), before);
     }
-    other.sessman(&json!({ "encryption_keys": [TWO, ONE] }).to_string());
-    run(&other, &["restore", "sealed", "--yes"]).expect(0);
-    assert_eq!(served(&other.start().client(), &ids), before);
+}
+
+#[test]
+fn a_forged_backup_is_refused_where_there_are_keys() {
+    let keyed = json!({ "encryption_keys": ONE }).to_string();
+    let site = Site::new();
+    site.sessman(&keyed);
+    let pserve = site.start();
+    let ids = fill(&pserve.client(), 5);
+    let before = served(&pserve.client(), &ids);
+    run(&site, &["backup", "good"]).expect(0);
+    drop(pserve);
+    assert_eq!(run(&site, &["verify", "good", "--json"]).expect(0).json()["mac"], "right");
+    // Another file with the same sessions, which somebody wrote who has no key: as whole as the first.
+    let forger = Site::new();
+    forger.sessman("{}");
+    run(&forger, &["restore", site.path("good").to_str().unwrap(), "--yes"]).expect(1);
+    let forged_pserve = forger.start();
+    let forged_ids = fill(&forged_pserve.client(), 5);
+    run(&forger, &["backup", "forged"]).expect(0);
+    drop(forged_pserve);
+    fs::copy(forger.path("forged"), site.path("forged")).unwrap();
+    run(&site, &["verify", "forged"]).expect(1).says("has no MAC");
+    // Whoever has no configuration here is told that nothing is known of it.
+    let nowhere = Site::new();
+    fs::remove_file(nowhere.path("pserve.ini")).unwrap();
+    for (file, mac) in [("good", "not asked"), ("forged", "none")] {
+        fs::copy(site.path(file), nowhere.path(file)).unwrap();
+        assert_eq!(run(&nowhere, &["verify", file, "--json"]).expect(0).json()["mac"], mac);
+        assert_eq!(run(&site, &["verify", file, "--unsigned", "--json"]).expect(0).json()["mac"], mac);
+    }
+    run(&nowhere, &["-i", "pserve.ini", "verify", "good"]).expect(2);
+    let other = Site::new();
+    other.sessman(&keyed);
+    for file in ["good", "forged"] {
+        fs::copy(site.path(file), other.path(file)).unwrap();
+    }
+    run(&other, &["restore", "forged", "--yes"]).expect(1).says("has no MAC");
+    // What is not encrypted is not taken by a word for the file alone.
+    run(&other, &["restore", "forged", "--yes", "--unsigned"]).expect(1).says("is not encrypted");
+    assert!(!other.path("state").exists(), "something was written");
+    run(&other, &["restore", "good", "--yes"]).expect(0);
+    let pserve = other.start();
+    assert_eq!(served(&pserve.client(), &ids), before);
+    assert_eq!(pserve.client().get(&format!("/sessman/get?token={}", forged_ids[0])).status, 404);
+}
+
+#[test]
+fn sessions_that_cannot_be_read_are_counted_and_said() {
+    let site = Site::new();
+    site.sessman("{}");
+    let pserve = site.start();
+    let ids = fill(&pserve.client(), 30);
+    assert!(pserve.stop().success());
+    // As a later version writes it, while both are at work or after a step back.
+    let file = rusqlite::Connection::open(site.path("state/sessman.db")).unwrap();
+    let sql =
+        "UPDATE sessions SET schema = 99 WHERE id IN (SELECT id FROM sessions ORDER BY id LIMIT 2 OFFSET 7)";
+    assert_eq!(file.execute(sql, []).unwrap(), 2);
+    drop(file);
+    let written = run(&site, &["backup", "x", "--json"]).expect(1).says("INCOMPLETE: 2 sessions");
+    assert_eq!((&written.json()["records"], &written.json()["unread"]), (&json!(28), &json!(2)));
+    let verified = run(&site, &["verify", "x"]).expect(1).says("INCOMPLETE: 2 more sessions");
+    assert!(!verified.out.contains("whole"), "{verified:?}");
+    assert_eq!(run(&site, &["verify", "x", "--json"]).expect(1).json()["unread"], 2);
+    site.write("other.json", json!({ "path": "other.db" }).to_string());
+    let migrated = run(&site, &["migrate", "--to", "other.json", "--yes", "--json"]).expect(1);
+    let moved = migrated.says("2 sessions of this store could not be read").json();
+    assert_eq!((&moved["equal"], &moved["unread"], &moved["copied"]), (&json!(false), &json!(2), &json!(28)));
+    let found = run(&site, &["doctor"]).expect(1).out;
+    assert!(found.contains("FAULT  readable") && found.contains("2 sessions cannot be read"), "{found}");
+    assert_eq!(run(&site, &["stats", "--json"]).expect(0).json()["unreadable"], 2);
+    let listed = run(&site, &["list", "--all", "--json"]).expect(0).json();
+    let unreadable: Vec<&str> =
+        listed["unreadable"].as_array().unwrap().iter().map(|handle| handle.as_str().unwrap()).collect();
+    assert_eq!((listed["sessions"].as_array().unwrap().len(), unreadable.len()), (28, 2));
+    assert!(unreadable.iter().all(|handle| ids.iter().any(|id| id.starts_with(handle))));
+    let text = run(&site, &["list", "--all"]).expect(0).out;
+    assert!(text.contains(unreadable[0]) && text.contains("cannot be read"), "{text}");
+    // What nobody can read any more can be ended, and then all is well.
+    run(&site, &[&["end", "--"], &unreadable[..]].concat()).expect(0);
+    run(&site, &["backup", "y"]).expect(0);
+    run(&site, &["migrate", "--to", "other.json", "--yes"]).expect(0);
+    assert!(!run(&site, &["doctor"]).out.contains("FAULT"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use e2e::disk::{Fault, integrity, write_during};
 use e2e::http::Client;
 use e2e::pserve::{Pserve, Site, eventually};
 use serde_json::{Value, json};
@@ -250,6 +251,120 @@ fn a_folder_that_may_not_be_written_to_is_named() {
     assert!(pserve.stop().success());
     assert!(fs::read(&file).unwrap() == good, "the file was changed");
     has_all(&site.start().client(), &ids);
+}
+
+/// As Linux does it: what could not be written is taken for written, and said once.
+const LOST: [&str; 2] = ["pwrite64:retval=4096", "fdatasync:error=EIO"];
+
+#[test]
+fn a_sync_of_the_file_that_fails_costs_no_answered_write_and_ends_all_others() {
+    const TEST: &str = "a_sync_of_the_file_that_fails_costs_no_answered_write_and_ends_all_others";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sessions.db");
+    let site = site(&file);
+    site.ini("[auth]\napikey=k\n[plugin_parms]\nsessman=json=sessman.json");
+    let keyed = |pserve: &Pserve| pserve.client().with("X-Custom-Auth", "k");
+    let pserve = site.start();
+    let client = keyed(&pserve);
+    let mut is_there = true;
+    // Some 25 pages a write: the log is soon copied.
+    let books = write_during(&client, 4, 100_000, || {
+        let trace = folder.path().join("trace");
+        let Some(fault) = Fault::begin(pserve.pid(), std::slice::from_ref(&file), &LOST, &trace) else {
+            is_there = false;
+            return;
+        };
+        eventually("a sync fails", || {
+            fs::read_to_string(&trace).unwrap_or_default().contains("EIO (Input/output error) (INJECTED)")
+        });
+        assert!(fault.end() > 0);
+        // The disk is well again, which nobody can know.
+        eventually("a write is refused", || client.post("/sessman/new", json!({})).status == 503);
+    });
+    if !is_there {
+        return e2e::skip(TEST, "strace is missing or may not attach on this machine");
+    }
+    client.get("/readyz").expect(503);
+    client.get("/healthz").expect(200);
+    let metrics = client.get("/metrics").text;
+    let failed = metrics.lines().find(|line| line.starts_with("sessman_sqlite_disk_failed{"));
+    assert!(failed.is_some_and(|line| line.ends_with(" 1")), "{failed:?}");
+    let log = pserve.log();
+    let said = log.lines().find(|line| line.contains("the disk failed to keep"));
+    assert!(said.is_some_and(|line| line.contains("ERROR") && line.contains("restart pserve")), "{log}");
+    pserve.kill_9();
+    let pserve = site.start();
+    let audit = books.audit(&keyed(&pserve));
+    assert!(audit.is_good() && books.others.is_empty(), "{audit:?} {:?}", books.others);
+    keyed(&pserve).post("/sessman/new", json!({})).expect(201);
+    assert!(pserve.stop().success());
+    assert_eq!(integrity(&file), "ok");
+}
+
+#[test]
+fn a_sync_of_the_file_that_fails_at_the_stop_leaves_the_log_to_the_next_start() {
+    const TEST: &str = "a_sync_of_the_file_that_fails_at_the_stop_leaves_the_log_to_the_next_start";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sessions.db");
+    let site = site(&file);
+    let pserve = site.start();
+    let ids = fill(&pserve.client());
+    let fault = Fault::begin(pserve.pid(), std::slice::from_ref(&file), &LOST, &folder.path().join("trace"));
+    let Some(fault) = fault else {
+        return e2e::skip(TEST, "strace is missing or may not attach on this machine");
+    };
+    assert!(pserve.stop().success());
+    assert!(fault.end() > 0);
+    assert!(fs::metadata(e2e::disk::log_of(&file)).unwrap().len() > (SESSIONS * DATA_BYTES) as u64);
+    let pserve = site.start();
+    has_all(&pserve.client(), &ids);
+    assert!(pserve.stop().success());
+    assert_eq!(integrity(&file), "ok");
+}
+
+#[test]
+fn sessions_end_on_a_full_disk_and_make_room_whether_or_not_it_was_restarted() {
+    const TEST: &str = "sessions_end_on_a_full_disk_and_make_room_whether_or_not_it_was_restarted";
+    let Some(disk) = Disk::mount(TEST, "8m") else { return };
+    let file = disk.path().join("sessions.db");
+    let site = site(&file);
+    let mut pserve = site.start();
+    for how in ["run on", "kill -9", "stop"] {
+        let mut ids = Vec::new();
+        let refused = loop {
+            let answer = pserve.client().post("/sessman/new", session(ids.len()));
+            if answer.status != 201 {
+                break answer.expect(503);
+            }
+            ids.push(answer.member("session_id"));
+            assert!(ids.len() < 1_000, "the disk is never full");
+        };
+        assert!(ids.len() > 100, "{how}: full with {} sessions", ids.len());
+        assert!(refused.text.contains("the session store is full"), "{how}: {refused:?}");
+        pserve = match how {
+            "kill -9" => {
+                pserve.kill_9();
+                site.start()
+            }
+            "stop" => {
+                assert!(pserve.stop().success());
+                site.start()
+            }
+            _ => pserve,
+        };
+        let client = pserve.client();
+        has_all(&client, &ids);
+        client.get("/readyz").expect(200);
+        client.post("/sessman/touch", json!({ "token": ids[0] })).expect(200);
+        for id in ids {
+            client.post("/sessman/end", json!({ "token": id })).expect(200);
+        }
+    }
+    let log = pserve.log();
+    assert!(log.lines().any(|line| line.contains("WARN") && line.contains("the disk is full")), "{log}");
+    pserve.client().post("/sessman/new", session(0)).expect(201);
+    assert!(pserve.stop().success());
+    assert_eq!(integrity(&file), "ok");
 }
 
 /// A small file system in memory, unmounted when this is dropped.

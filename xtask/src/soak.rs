@@ -15,12 +15,17 @@ use crate::workspace::Workspace;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// `backup`: 100,000 sessions backed up, restored into every store, compared and moved.
+    /// `clocks`: nodes whose clocks differ, on one store.
+    /// `disk`: errors of single calls injected under SQLite, a volume that is full, a disk that stands still.
     /// `dist`: the packages of a release made twice and compared, and the Debian package installed and purged, as root.
     /// `faults`: stores killed, stopped, slowed and cut off under load. `histories`: what concurrent clients saw on every
-    /// store, checked. `hostile`: 100,000 hostile requests at one process. `redis-million`: a million sessions in Redis, listed
-    /// and counted. `openapi`: thousands of requests made up from the OpenAPI description. `races`: 64 clients at once,
+    /// store, checked. `hostile`: 100,000 hostile requests at one process. `kills`: operations cut off from their store, and
+    /// killed, between their writes. `layout-1`: makes `tests/fixtures/layout-1` anew. `member`: a member of a Redis cluster
+    /// that hangs, and what the others' sessions notice of it. `redis-million`: a million sessions in Redis, listed and
+    /// counted. `openapi`: thousands of requests made up from the OpenAPI description. `races`: 64 clients at once,
     /// 100 rounds, on every store. `reloads`: 200 reloads under load, on SQLite and MongoDB. `slow`: 2,000 connections
     /// that send a byte now and then while normal requests go on. `sqlite-million`: a million sessions in SQLite.
+    /// `upgrade`: the last release with layout 1 beside this one, and one taking the other's place under load.
     name: String,
 }
 

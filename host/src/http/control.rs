@@ -25,7 +25,16 @@ const CHANGE: &str = "POST, OPTIONS";
 /// The host's own routes.
 pub(crate) struct Control {
     orders: UnboundedSender<Order>,
-    readiness: Mutex<Option<(Instant, bool)>>,
+    readiness: Mutex<Option<(Instant, Readiness)>>,
+}
+
+/// What `/readyz` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Readiness {
+    Ready,
+    /// These instances serve a part of their requests. What is served by others need not wait for them.
+    InPart(Vec<String>),
+    Not,
 }
 
 impl Control {
@@ -111,38 +120,62 @@ impl Control {
     }
 
     async fn readyz(&self, snapshot: &Snapshot) -> Response<AnswerBody> {
-        if self.is_ready(snapshot).await {
-            response::json(StatusCode::OK, &json!({ "status": "ready" }))
-        } else {
-            problem_with(StatusCode::SERVICE_UNAVAILABLE, "not ready; the log says why", "retry-after", "1")
+        match self.readiness(snapshot).await {
+            Readiness::Ready => response::json(StatusCode::OK, &json!({ "status": "ready" })),
+            // A balancer that took this host away for it would take away what works, and of every host.
+            Readiness::InPart(instances) => {
+                let status = "ready in part; the log says which part is not available";
+                response::json(StatusCode::OK, &json!({ "status": status, "instances": instances }))
+            }
+            Readiness::Not => problem_with(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not ready; the log says why",
+                "retry-after",
+                "1",
+            ),
         }
     }
 
-    async fn is_ready(&self, snapshot: &Snapshot) -> bool {
+    async fn readiness(&self, snapshot: &Snapshot) -> Readiness {
         // Held while the plugins are asked, so that those who come meanwhile wait for that answer.
         let mut known = self.readiness.lock().await;
-        if let Some((when, ready)) = *known
+        if let Some((when, readiness)) = &*known
             && when.elapsed() < READINESS_AGE
         {
-            return ready;
+            return readiness.clone();
         }
-        let before = known.map(|(_, ready)| ready);
         let health = join_all(snapshot.instances().map(|instance| instance.health())).await;
-        let mut ready = snapshot.failures.is_empty();
+        let (mut is_ready, mut in_part, mut reasons) = (snapshot.failures.is_empty(), Vec::new(), Vec::new());
         for (instance, health) in snapshot.instances().zip(health) {
-            if let Err(reason) = health {
-                ready = false;
-                // Once per change: probes come every few seconds.
-                if before != Some(false) {
-                    tracing::warn!(instance = instance.name, reason, "not ready");
+            match health {
+                Ok(None) => {}
+                Ok(Some(reason)) => {
+                    in_part.push(instance.name.clone());
+                    reasons.push((&instance.name, "ready in part", reason));
+                }
+                Err(reason) => {
+                    is_ready = false;
+                    reasons.push((&instance.name, "not ready", reason));
                 }
             }
         }
-        if ready && before == Some(false) {
-            tracing::info!("ready again");
+        let readiness = match (is_ready, in_part.is_empty()) {
+            (false, _) => Readiness::Not,
+            (true, true) => Readiness::Ready,
+            (true, false) => Readiness::InPart(in_part),
+        };
+        let before = known.take().map(|(_, before)| before);
+        // Once per change: probes come every few seconds.
+        if before.as_ref() != Some(&readiness) {
+            for (instance, state, reason) in reasons {
+                tracing::warn!(instance, reason, "{state}");
+            }
+            if readiness == Readiness::Ready && before.is_some() {
+                tracing::info!("ready again");
+            }
         }
-        *known = Some((Instant::now(), ready));
-        ready
+        *known = Some((Instant::now(), readiness.clone()));
+        readiness
     }
 }
 

@@ -281,13 +281,14 @@ impl Instance {
         deactivated.and(self.shut_down(left.max(last)).await)
     }
 
-    /// Whether it can serve now, and why not. One that is being replaced can: requests wait for it.
-    pub(crate) async fn health(&self) -> Result<(), String> {
+    /// Whether it can serve now, and why not; where it can serve a part alone, why. One that is being replaced can: requests
+    /// wait for it.
+    pub(crate) async fn health(&self) -> Result<Option<String>, String> {
         match self.enter() {
-            Err(State::HandingOver | State::Retired) => Ok(()),
+            Err(State::HandingOver | State::Retired) => Ok(None),
             Err(state) => Err(self.failure().unwrap_or_else(|| format!("it is {}", state.name()))),
             Ok(_entered) => match call(|| self.raw.health(), HEALTH_LIMIT).await? {
-                RawHealth { ready: true, .. } => Ok(()),
+                RawHealth { ready: true, detail } => Ok((!detail.is_empty()).then(|| detail.into_string())),
                 RawHealth { detail, .. } => Err(detail.into_string()),
             },
         }

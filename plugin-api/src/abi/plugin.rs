@@ -85,6 +85,6 @@ pub struct RawAuthentication {
 pub struct RawHealth {
     /// Whether it can serve.
     pub ready: bool,
-    /// Why not, in one line without secrets.
+    /// Why not, or why not all requests, in one line without secrets.
     pub detail: RString,
 }

@@ -124,6 +124,8 @@ pub struct Unavailable;
 pub enum Health {
     /// It can serve.
     Ready,
+    /// It can serve some requests, and others not, for this reason: one line without secrets. It goes on being asked.
+    ReadyInPart(String),
     /// It cannot, for this reason: one line without secrets.
     NotReady(String),
 }
@@ -132,6 +134,7 @@ impl From<Health> for RawHealth {
     fn from(health: Health) -> Self {
         match health {
             Health::Ready => Self { ready: true, detail: Default::default() },
+            Health::ReadyInPart(detail) => Self { ready: true, detail: detail.into() },
             Health::NotReady(detail) => Self { ready: false, detail: detail.into() },
         }
     }

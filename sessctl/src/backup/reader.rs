@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, bail};
 use sessman::id::Handle;
 use sessman::record::Record;
+use sessman::store::sealed::{BackupMac, Keys, Name};
 use sha2::{Digest as _, Sha256};
 use zstd::stream::read::Decoder;
 
-use super::{CHECKSUM, FAMILY, Footer, Header, MAGIC, Summary};
+use super::{CHECKSUM, FAMILY, FileMac, Footer, Header, MAGIC, MAGIC_1, NO_KEY, SIGNATURE, Summary};
 use crate::line::{self, Digest};
 
 /// Data and metadata of the largest size, each encrypted, have less than half of it.
@@ -21,6 +22,17 @@ pub(crate) struct Backup {
     path: PathBuf,
     file: File,
     length: u64,
+    /// Whether it is of the layout that has a place for a MAC.
+    has_signature: bool,
+}
+
+/// Who is to have written a backup.
+#[derive(Clone, Copy)]
+pub(crate) enum Written<'a> {
+    /// Somebody who has one of these keys.
+    With(&'a Keys),
+    /// Whoever it was.
+    ByAnybody,
 }
 
 impl Backup {
@@ -34,24 +46,35 @@ impl Backup {
         let length = file.metadata().map_err(|error| anyhow!("{shown} cannot be read: {error}"))?.len();
         let mut start = Vec::new();
         (&mut file).take(MAGIC.len() as u64).read_to_end(&mut start)?;
-        if start != MAGIC {
+        let has_signature = start == MAGIC;
+        if !has_signature && start != MAGIC_1 {
             if start.starts_with(FAMILY) {
                 bail!("{shown} is damaged, or was written by a newer version of sessctl; use that one");
             }
             bail!("{shown} is no backup that sessctl wrote");
         }
-        if length < MAGIC.len() as u64 + CHECKSUM {
+        let this = Self { path: path.to_owned(), file, length, has_signature };
+        if length < MAGIC.len() as u64 + this.trailer() {
             bail!("{shown} is damaged: it ends too early");
         }
-        Ok(Self { path: path.to_owned(), file, length })
+        Ok(this)
+    }
+
+    /// Bytes behind the stream.
+    fn trailer(&self) -> u64 {
+        CHECKSUM + if self.has_signature { SIGNATURE } else { 0 }
     }
 
     /// Looks at every byte and every record of it, and hands each record to `check`.
     ///
     /// # Errors
-    /// It is not whole, or what `check` says.
-    pub(crate) fn verify(&mut self, mut check: impl FnMut(&Record) -> Result<()>) -> Result<Summary> {
-        self.verify_checksum()?;
+    /// It is not whole, is not by whom it has to be, or what `check` says.
+    pub(crate) fn verify(
+        &mut self,
+        written: Written<'_>,
+        mut check: impl FnMut(&Record) -> Result<()>,
+    ) -> Result<Summary> {
+        let mac = self.verify_bytes(written)?;
         let mut digest = Digest::default();
         let (mut count, mut last) = (0, None::<Handle>);
         let mut records = self.records()?;
@@ -64,30 +87,68 @@ impl Backup {
             check(&record)?;
             count += 1;
         }
-        Ok(Summary { records: count, digest: digest.end(), bytes: self.length })
+        let unread = records.unread;
+        Ok(Summary { records: count, unread, digest: digest.end(), bytes: self.length, mac })
     }
 
-    fn verify_checksum(&mut self) -> Result<()> {
+    /// Checks all that is said of its bytes, the checksum first.
+    fn verify_bytes(&mut self, written: Written<'_>) -> Result<FileMac> {
+        let key_name = self.key_name()?;
+        let mut mac = match (written, key_name) {
+            (Written::With(keys), Some(name)) => keys.backup_mac_of(name),
+            _ => None,
+        };
         let shown = self.path.display();
         self.file.rewind()?;
         let mut hash = Sha256::new();
-        let mut left = self.length - CHECKSUM;
-        let mut piece = vec![0; 1 << 16];
-        while left > 0 {
-            let wanted = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let found = self.file.read(&mut piece[..wanted])?;
-            if found == 0 {
-                bail!("{shown} became shorter while it was read");
+        let signed = self.length - CHECKSUM - if self.has_signature { BackupMac::BYTES as u64 } else { 0 };
+        read_pieces(&mut self.file, signed, &self.path, |piece| {
+            hash.update(piece);
+            if let Some(mac) = &mut mac {
+                mac.update(piece);
             }
-            hash.update(&piece[..found]);
-            left -= found as u64;
+        })?;
+        let mut code = [0; BackupMac::BYTES];
+        if self.has_signature {
+            self.file.read_exact(&mut code)?;
+            hash.update(code);
         }
-        let mut written = [0; CHECKSUM as usize];
-        self.file.read_exact(&mut written)?;
-        if hash.finalize()[..] != written {
+        let mut checksum = [0; CHECKSUM as usize];
+        self.file.read_exact(&mut checksum)?;
+        if hash.finalize()[..] != checksum {
             bail!("{shown} is damaged: its checksum is not that of its content");
         }
-        Ok(())
+        match (written, key_name, mac) {
+            (Written::ByAnybody, None, _) => Ok(FileMac::None),
+            (Written::ByAnybody, Some(_), _) => Ok(FileMac::NotAsked),
+            (Written::With(_), None, _) => bail!(
+                "{shown} has no MAC, so that whoever could write to it may have put sessions into it: it was written without \
+                 `encryption_keys`, or by a version that knew no MACs. If you know where it has been since, say --unsigned"
+            ),
+            (Written::With(_), Some(_), None) => bail!(
+                "the MAC of {shown} was made with a key that `encryption_keys` does not have; put that key back, behind the \
+                 others"
+            ),
+            (Written::With(_), Some(_), Some(mac)) => match mac.is(&code) {
+                true => Ok(FileMac::Right),
+                false => {
+                    bail!(
+                        "{shown} was changed by somebody without the key: its MAC is not that of its content"
+                    )
+                }
+            },
+        }
+    }
+
+    /// The name of the key that its MAC was made with.
+    fn key_name(&mut self) -> Result<Option<Name>> {
+        if !self.has_signature {
+            return Ok(None);
+        }
+        self.file.seek(SeekFrom::Start(self.length - self.trailer()))?;
+        let mut name = NO_KEY;
+        self.file.read_exact(&mut name)?;
+        Ok((name != NO_KEY).then_some(name))
     }
 
     /// Its first line.
@@ -99,13 +160,15 @@ impl Backup {
     pub(crate) fn records(&mut self) -> Result<Records<'_>> {
         let begin = MAGIC.len() as u64;
         self.file.seek(SeekFrom::Start(begin))?;
-        let stream = Decoder::new((&mut self.file).take(self.length - begin - CHECKSUM))?;
+        let length = self.length - begin - self.trailer();
+        let stream = Decoder::new((&mut self.file).take(length))?;
         let mut records = Records {
             path: &self.path,
             lines: BufReader::with_capacity(1 << 16, stream.single_frame()),
             header: Header::new(String::new(), "", ""),
             line: String::new(),
             count: 0,
+            unread: 0,
             is_over: false,
         };
         records.read_line()?;
@@ -122,6 +185,22 @@ impl Backup {
     }
 }
 
+/// Reads so many bytes, and hands them on piece by piece.
+fn read_pieces(file: &mut File, length: u64, path: &Path, mut each: impl FnMut(&[u8])) -> Result<()> {
+    let mut left = length;
+    let mut piece = vec![0; 1 << 16];
+    while left > 0 {
+        let wanted = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let found = file.read(&mut piece[..wanted])?;
+        if found == 0 {
+            bail!("{} became shorter while it was read", path.display());
+        }
+        each(&piece[..found]);
+        left -= found as u64;
+    }
+    Ok(())
+}
+
 /// The records of a backup, in the order of their handles.
 pub(crate) struct Records<'a> {
     path: &'a Path,
@@ -130,6 +209,8 @@ pub(crate) struct Records<'a> {
     /// The one that was read last.
     line: String,
     count: u64,
+    /// What its end says of sessions that are missing.
+    unread: u64,
     is_over: bool,
 }
 
@@ -165,6 +246,7 @@ impl Records<'_> {
         if footer.records != self.count || !is_end {
             return Err(self.damaged("its end"));
         }
+        self.unread = footer.unread;
         Ok(None)
     }
 }

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use sessman::record::Record;
+use sessman::store::sealed::{BackupMac, Keys};
 use sha2::{Digest as _, Sha256};
 use tempfile::{Builder, TempPath};
 use zstd::stream::write::Encoder;
 
-use super::{CHECKSUM, Footer, Header, MAGIC, Summary};
+use super::{CHECKSUM, FileMac, Footer, Header, MAGIC, NO_KEY, Summary};
 use crate::line::{self, Digest};
 
 /// A backup that is being written.
@@ -20,15 +21,16 @@ pub(crate) struct Writer {
     stream: Encoder<'static, Hashing>,
     digest: Digest,
     records: u64,
+    unread: u64,
     line: String,
 }
 
 impl Writer {
-    /// Begins a backup that is to be `path`.
+    /// Begins a backup that is to be `path`, and that the first of `keys` vouches for.
     ///
     /// # Errors
     /// There is a file of that name, or none can be made.
-    pub(crate) fn create(path: &Path, header: &Header) -> Result<Self> {
+    pub(crate) fn create(path: &Path, header: &Header, keys: Option<&Keys>) -> Result<Self> {
         if path.symlink_metadata().is_ok() {
             bail!("{} is there already; name another file, or move it away", path.display());
         }
@@ -38,13 +40,18 @@ impl Writer {
         let file = Builder::new().prefix(&name).tempfile_in(folder_of(path));
         let file = file.with_context(|| format!("no file can be made beside {}", path.display()))?;
         let (file, unfinished) = file.into_parts();
-        let mut file =
-            Hashing { file: BufWriter::with_capacity(1 << 16, file), hash: Sha256::new(), bytes: 0 };
+        let mut file = Hashing {
+            file: BufWriter::with_capacity(1 << 16, file),
+            mac: keys.map(Keys::backup_mac),
+            hash: Sha256::new(),
+            bytes: 0,
+        };
         file.write_all(MAGIC)?;
         let mut stream = Encoder::new(file, zstd::DEFAULT_COMPRESSION_LEVEL)?;
         writeln!(stream, "{}", serde_json::to_string(header)?)?;
         let path = path.to_owned();
-        Ok(Self { path, unfinished, stream, digest: Digest::default(), records: 0, line: String::new() })
+        let (digest, line) = (Digest::default(), String::new());
+        Ok(Self { path, unfinished, stream, digest, records: 0, unread: 0, line })
     }
 
     /// Adds a record; they come in the order of their handles.
@@ -56,19 +63,36 @@ impl Writer {
         written.with_context(|| format!("{} cannot be written", self.path.display()))
     }
 
+    /// Counts one that could not be read.
+    pub(crate) fn miss(&mut self) {
+        self.unread += 1;
+    }
+
     /// Ends it, and gives it its name.
     pub(crate) fn finish(mut self) -> Result<Summary> {
-        writeln!(self.stream, "{}", serde_json::to_string(&Footer { records: self.records })?)?;
-        let Hashing { mut file, hash, bytes } = self.stream.finish()?;
+        let footer = Footer { records: self.records, unread: self.unread };
+        writeln!(self.stream, "{}", serde_json::to_string(&footer)?)?;
+        let mut stream = self.stream.finish()?;
+        let key_name = stream.mac.as_ref().map_or(NO_KEY, BackupMac::key_name);
+        stream.write_all(&key_name)?;
+        let made = stream.mac.take().map(BackupMac::finish);
+        let mac = if made.is_some() { FileMac::Right } else { FileMac::None };
+        stream.write_all(&made.unwrap_or_default())?;
+        let Hashing { mut file, mac: _, hash, bytes } = stream;
         file.write_all(&hash.finalize())?;
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         let failed = || format!("{} cannot be finished", self.path.display());
         file.sync_all().with_context(failed)?;
         // Not over one that has come meanwhile.
         self.unfinished.persist_noclobber(&self.path).map_err(|error| error.error).with_context(failed)?;
-        // The name, too, has to be on the disk.
-        File::open(folder_of(&self.path)).and_then(|folder| folder.sync_all()).with_context(failed)?;
-        Ok(Summary { records: self.records, digest: self.digest.end(), bytes: bytes + CHECKSUM })
+        // The name, too, has to be on the disk; if it is not, no backup is there that may be gone tomorrow.
+        let named = File::open(folder_of(&self.path)).and_then(|folder| folder.sync_all());
+        if named.is_err() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+        named.with_context(failed)?;
+        let (records, unread, digest) = (self.records, self.unread, self.digest.end());
+        Ok(Summary { records, unread, digest, bytes: bytes + CHECKSUM, mac })
     }
 }
 
@@ -79,6 +103,7 @@ fn folder_of(path: &Path) -> &Path {
 /// Knows what was written through it.
 struct Hashing {
     file: BufWriter<File>,
+    mac: Option<BackupMac>,
     hash: Sha256,
     bytes: u64,
 }
@@ -87,6 +112,9 @@ impl Write for Hashing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.hash.update(&bytes[..written]);
+        if let Some(mac) = &mut self.mac {
+            mac.update(&bytes[..written]);
+        }
         self.bytes += written as u64;
         Ok(written)
     }

@@ -3,17 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::json;
-use sessman::store::{self, View};
-use sessman::time::{Clock as _, SystemClock};
+use sessman::store::{self, Store, View};
+use sessman::time::{Clock as _, SystemClock, Timestamp};
 
 use crate::actor;
-use crate::backup::{Header, Writer};
+use crate::backup::{Header, Summary, Writer};
 use crate::output::{Output, number};
-use crate::pages::{Pages, Reading};
+use crate::pages::{Found, Pages, Reading};
 use crate::progress::Progress;
 use crate::site::Site;
+use crate::unread::Unreadable;
 
 pub(super) async fn run(site: &Site, file: &Path, output: Output) -> Result<()> {
     actor::in_a_process_of_its_own(site)?;
@@ -23,15 +24,11 @@ pub(super) async fn run(site: &Site, file: &Path, output: Output) -> Result<()> 
     store.ping().await?;
     let now = SystemClock::start().now();
     // Of servers it is a walk over all records, which may take too long; then nobody knows how many there are.
-    let counts = store.counts(now).await.ok();
-    let mut writer = Writer::create(file, &Header::new(now.to_string(), &site.instance, site.backend()))?;
-    let mut progress = Progress::begin("backed up", counts.map(|counts| counts.active));
-    let mut pages = Pages::new(&*store, Reading::AsStored, now);
-    while let Some(record) = pages.next().await? {
-        writer.write(&record)?;
-        progress.advance();
-    }
-    let summary = writer.finish()?;
+    let counts = store.counts(now, &[]).await.ok();
+    let header = Header::new(now.to_string(), &site.instance, site.backend());
+    let writer = Writer::create(file, &header, site.config.encryption.as_ref())?;
+    let mut progress = Progress::begin("backed up", counts.as_ref().map(|counts| counts.active));
+    let (summary, unreadable) = write(&*store, now, writer, || progress.advance()).await?;
     let seconds = progress.end();
     Arc::clone(&store).close().await;
     let expired = counts.map(|counts| counts.expired);
@@ -47,8 +44,64 @@ pub(super) async fn run(site: &Site, file: &Path, output: Output) -> Result<()> 
             summary.digest
         ),
         &json!({
-            "file": file, "records": summary.records, "expired": expired, "bytes": summary.bytes,
-            "digest": summary.digest, "seconds": seconds,
+            "file": file, "records": summary.records, "unread": summary.unread, "expired": expired,
+            "bytes": summary.bytes, "digest": summary.digest, "seconds": seconds,
         }),
-    )
+    )?;
+    match summary.unread {
+        0 => Ok(()),
+        unread => bail!(
+            "{} is INCOMPLETE: {} sessions could not be read, and are not in it{}",
+            file.display(),
+            number(unread),
+            unreadable.describe()
+        ),
+    }
+}
+
+/// Writes all that can be read.
+async fn write(
+    store: &dyn Store,
+    now: Timestamp,
+    mut writer: Writer,
+    mut advance: impl FnMut(),
+) -> Result<(Summary, Unreadable)> {
+    let mut unreadable = Unreadable::default();
+    let mut pages = Pages::new(store, Reading::AsStored, now);
+    while let Some(found) = pages.next().await? {
+        match found {
+            Found::Read(record) => writer.write(&record)?,
+            Found::Unread(unread) => {
+                writer.miss();
+                unreadable.add(&unread);
+            }
+        }
+        advance();
+    }
+    Ok((writer.finish()?, unreadable))
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::backup::{Backup, FileMac, Written};
+    use crate::pages::tests::{in_part_unreadable, keys};
+
+    #[tokio::test]
+    async fn a_backup_of_what_cannot_be_read_in_part_says_so() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("x");
+        let now = SystemClock::start().now();
+        let store = in_part_unreadable(now).await;
+        let writer =
+            Writer::create(&path, &Header::new(now.to_string(), "x", "memory"), Some(&keys(1))).unwrap();
+        let (written, unreadable) = write(&*store, now, writer, || ()).await.unwrap();
+        assert_eq!((written.records, written.unread, unreadable.count()), (200, 100, 100));
+        let mut backup = Backup::open(&path).unwrap();
+        let read = backup.verify(Written::With(&keys(1)), |_| Ok(())).unwrap();
+        assert_eq!((read.records, read.unread, read.mac), (200, 100, FileMac::Right));
+        assert_eq!(read.digest, written.digest);
+    }
 }

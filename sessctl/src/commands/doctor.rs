@@ -6,18 +6,21 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use sessman::config::StoreConfig;
 use sessman::store::sqlite::Durability;
-use sessman::store::{self, Listing, Store, StoreError, View};
+use sessman::store::{self, Store, StoreError, View};
 use sessman::time::{Clock as _, SystemClock};
 
 use crate::actor;
 use crate::failure::Said;
 use crate::output::{Output, number, table};
 use crate::pages::Reading;
+use crate::progress::Progress;
 use crate::site::Site;
+use crate::unread;
 
 /// Servers remove a record a minute late, so that a clock ahead of ours ends nothing early; half of it is too near.
 const CLOCK_FAULT: Duration = Duration::from_secs(30);
-const CLOCK_HINT: Duration = Duration::from_secs(2);
+/// From so much on, limits and times to live are seen to be off.
+const CLOCK_HINT: Duration = Duration::from_secs(1);
 /// Sessions that the keys are tried with.
 const SAMPLE: usize = 100;
 /// Fewer expired records than this are not worth a word.
@@ -90,7 +93,9 @@ async fn look(site: &Site, stored: &dyn Store, findings: &mut Findings) -> Resul
                 "clock",
                 format!("{text}; servers may end sessions early: synchronise the clocks"),
             ),
-            far if far > CLOCK_HINT => findings.add(Level::Hint, "clock", text),
+            far if far >= CLOCK_HINT => {
+                findings.add(Level::Hint, "clock", format!("{text}; synchronise the clocks"));
+            }
             _ => findings.add(Level::Good, "clock", text),
         }
     }
@@ -109,15 +114,30 @@ async fn records(
     clock: &SystemClock,
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
-    let listing = Listing { limit: SAMPLE, ..Listing::default() };
-    let page = stored.list(listing, clock.now()).await?;
+    let page = stored.records(None, SAMPLE, clock.now()).await?;
     let reading = Reading::Opened(site.config.encryption.as_ref());
-    match page.records.iter().try_for_each(|record| reading.of(record).map(drop)) {
-        Ok(()) => findings.add(Level::Good, "records", format!("{} of them were read", page.records.len())),
+    match page.items.iter().try_for_each(|record| reading.of(record).map(drop)) {
+        Ok(()) => findings.add(Level::Good, "records", format!("{} of them were read", page.items.len())),
         Err(StoreError::Unusable(said)) => findings.add(Level::Fault, "records", said),
         Err(error) => return Err(error),
     }
-    let counts = stored.counts(clock.now()).await?;
+    let mut progress = Progress::begin("looked at", None);
+    let look =
+        unread::look(stored, clock.now(), None, |seen| (0..seen).for_each(|_| progress.advance())).await?;
+    progress.end();
+    match look.unreadable.count() {
+        0 => findings.add(Level::Good, "readable", "every session can be read"),
+        unread => findings.add(
+            Level::Fault,
+            "readable",
+            format!(
+                "{} sessions cannot be read, and are missing from backups{}",
+                number(unread),
+                look.unreadable.describe()
+            ),
+        ),
+    }
+    let counts = stored.counts(clock.now(), &[]).await?;
     let text = format!("{} live, {} expired and still there", number(counts.active), number(counts.expired));
     match counts.expired > FEW && counts.expired > counts.active / 2 {
         true => findings.add(
@@ -135,7 +155,10 @@ fn hints(site: &Site, findings: &mut Findings) {
     let config = &site.config;
     let mut hint = |text: &str| findings.add(Level::Hint, "configuration", text);
     if config.encryption.is_none() {
-        hint("there are no `encryption_keys`: whoever reads the store reads the data of sessions");
+        hint(
+            "there are no `encryption_keys`: whoever reads the store reads the data of sessions, and whoever writes to it \
+             forges them",
+        );
     }
     if config.rules.idle_timeout.is_none() && config.rules.absolute_ttl.is_none() {
         hint("neither `idle_timeout` nor `absolute_ttl` is set: a session that is used goes on for ever");

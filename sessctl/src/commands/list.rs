@@ -1,14 +1,12 @@
 //! `list`: sessions without their data.
 
 use std::io::Write as _;
-use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use serde_json::Value;
 use sessman::id::Handle;
-use sessman::record::Record;
+use sessman::record::Summary;
 use sessman::store::{Listing, View};
-use sessman::time::{Clock as _, SystemClock};
 
 use crate::actor::Actor;
 use crate::cli::{self, List};
@@ -21,20 +19,20 @@ const PAGE: usize = 500;
 pub(super) async fn run(site: &Site, options: &List, output: Output) -> Result<()> {
     let actor = Actor::to_read(site, options.at.url.as_deref(), View::Snapshot)?;
     let limit = if options.all { PAGE } else { options.limit as usize };
-    let clock = SystemClock::start();
     let user_id = options.user.as_deref();
     let mut after = options.after.as_deref().map(cli::handle).transpose()?;
-    let mut is_first = true;
+    let (mut is_first, mut unreadable) = (true, Vec::new());
     if output.json {
         print(b"{\"sessions\":[")?;
     }
     loop {
-        let (sessions, next) = match &actor {
+        let (sessions, unread, next) = match &actor {
             Actor::Server(server) => of_answer(&server.list(user_id, after, limit)?)?,
             Actor::Engine(engine) => {
                 let listing = Listing { user_id, after, limit };
-                let page = engine.store.list(listing, clock.now()).await?;
-                (page.records.iter().map(members).collect::<Result<Vec<_>>>()?, page.next)
+                let page = engine.sessions.list(listing).await?;
+                let unread = page.unread.iter().map(ToString::to_string).collect();
+                (page.items.iter().map(members).collect::<Result<Vec<_>>>()?, unread, page.next)
             }
         };
         match output.json {
@@ -42,29 +40,42 @@ pub(super) async fn run(site: &Site, options: &List, output: Output) -> Result<(
             false => output::line(rows(&sessions, is_first))?,
         }
         is_first = false;
+        unreadable.extend(unread);
         after = next;
         if after.is_none() || !options.all {
             break;
         }
     }
+    let next = after.map_or("null".to_owned(), |next| format!("\"{next}\""));
+    if !unreadable.is_empty() && !output.json {
+        output::line(format!(
+            "cannot be read, and are listed by their handles alone: {}; `sessctl doctor` says more, and `sessctl end HANDLE` ends one",
+            unreadable.join(" ")
+        ))?;
+    }
     match (output.json, after) {
-        (true, Some(next)) => print(format!("],\"next\":\"{next}\"}}\n").as_bytes()),
-        (true, None) => print(b"],\"next\":null}\n"),
+        // As the route has it.
+        (true, _) if !unreadable.is_empty() => {
+            print(format!("],\"unreadable\":{},\"next\":{next}}}\n", Value::from(unreadable)).as_bytes())
+        }
+        (true, _) => print(format!("],\"next\":{next}}}\n").as_bytes()),
         (false, Some(next)) => output::line(format!("there are more; go on with --after {next}")),
         (false, None) => Ok(()),
     }
 }
 
-fn of_answer(answer: &Value) -> Result<(Vec<Value>, Option<Handle>)> {
+fn of_answer(answer: &Value) -> Result<(Vec<Value>, Vec<String>, Option<Handle>)> {
     let Value::Array(sessions) = &answer["sessions"] else {
         bail!("pserve does not answer as a sessman does")
     };
-    Ok((sessions.clone(), answer["next"].as_str().and_then(Handle::parse)))
+    let unread = answer["unreadable"].as_array().into_iter().flatten();
+    let unread = unread.filter_map(|handle| handle.as_str().map(str::to_owned)).collect();
+    Ok((sessions.clone(), unread, answer["next"].as_str().and_then(Handle::parse)))
 }
 
-fn members(record: &Arc<Record>) -> Result<Value> {
+fn members(summary: &Summary) -> Result<Value> {
     let mut text = b"{".to_vec();
-    record.write_members(&mut text, false);
+    summary.write_members(&mut text);
     text.push(b'}');
     Ok(serde_json::from_slice(&text)?)
 }

@@ -17,10 +17,11 @@ use crate::cli::Migrate;
 use crate::failure::{Said, Usage};
 use crate::line::Digest;
 use crate::output::{Output, confirm, number};
-use crate::pages::{Pages, Reading, patiently};
+use crate::pages::{Found, Pages, Reading, patiently};
 use crate::progress::Progress;
 use crate::site::{Site, Source};
 use crate::target::Target;
+use crate::unread::Unreadable;
 
 /// What was done.
 #[derive(Default)]
@@ -48,12 +49,25 @@ struct Compared {
 struct Side {
     records: u64,
     digest: Digest,
+    unreadable: Unreadable,
 }
 
 impl Side {
     fn add(&mut self, record: &Record) {
         self.records += 1;
         self.digest.add(record);
+    }
+
+    /// What was found, if it can be read; else it is counted.
+    fn read(&mut self, found: Option<Found>) -> Option<Arc<Record>> {
+        match found {
+            Some(Found::Read(record)) => Some(record),
+            Some(Found::Unread(unread)) => {
+                self.unreadable.add(&unread);
+                None
+            }
+            None => None,
+        }
     }
 }
 
@@ -85,7 +99,7 @@ pub(super) async fn run(site: &Site, options: &Migrate, output: Output) -> Resul
     // Stores that are away from the beginning are not waited for.
     source.ping().await?;
     target.store.ping().await?;
-    let total = source.counts(target.now()).await.ok().map(|counts| counts.active);
+    let total = source.counts(target.now(), &[]).await.ok().map(|counts| counts.active);
 
     let now = target.now();
     let ours = || Pages::new(&*source, Reading::Opened(site.config.encryption.as_ref()), now);
@@ -113,19 +127,24 @@ async fn copy(
         match order(ours.peek().await?, theirs.peek().await?) {
             None => break,
             Some(Ordering::Less) => {
-                let Some(record) = ours.next().await? else { break };
-                writes.add(record).await?;
+                let Some(found) = ours.next().await? else { break };
+                // What cannot be read is counted when all is compared.
+                if let Found::Read(record) = found {
+                    writes.add(record).await?;
+                }
                 progress.advance();
             }
             Some(Ordering::Equal) => {
-                let (Some(record), Some(found)) = (ours.next().await?, theirs.next().await?) else { break };
+                let (Some(own), Some(found)) = (ours.next().await?, theirs.next().await?) else { break };
                 progress.advance();
-                if record == found {
-                    copied.same += 1;
-                } else if overwrite {
-                    end(target, &found).await?;
-                    writes.add(record).await?;
-                    copied.replaced += 1;
+                match (own, found) {
+                    (Found::Read(record), Found::Read(found)) if record == found => copied.same += 1,
+                    (Found::Read(record), found) if overwrite => {
+                        end(target, &found).await?;
+                        writes.add(record).await?;
+                        copied.replaced += 1;
+                    }
+                    _ => {}
                 }
             }
             Some(Ordering::Greater) => {
@@ -143,22 +162,29 @@ async fn copy(
     Ok(copied)
 }
 
-async fn end(target: &Target, record: &Record) -> Result<(), StoreError> {
-    patiently(|_| target.store.delete(record.handle, None)).await?;
-    let handles = [record.handle];
-    match &record.user_id {
-        Some(user_id) => patiently(|_| target.store.release(user_id, &handles)).await,
-        None => Ok(()),
+async fn end(target: &Target, found: &Found) -> Result<(), StoreError> {
+    let ended = [match found {
+        Found::Read(record) => store::Target::incarnation(record.handle, record.mark),
+        Found::Unread(unread) => store::Target::whatever(unread.handle),
+    }];
+    patiently(|_| target.store.delete(&ended)).await?;
+    let handles = [found.handle()];
+    match found {
+        Found::Read(record) => match &record.user_id {
+            Some(user_id) => patiently(|_| target.store.release(user_id, &handles)).await,
+            None => Ok(()),
+        },
+        Found::Unread(_) => Ok(()),
     }
 }
 
 /// Which of two comes first; `None` if there is none any more.
-fn order(ours: Option<&Arc<Record>>, theirs: Option<&Arc<Record>>) -> Option<Ordering> {
+fn order(ours: Option<&Found>, theirs: Option<&Found>) -> Option<Ordering> {
     match (ours, theirs) {
         (None, None) => None,
         (Some(_), None) => Some(Ordering::Less),
         (None, Some(_)) => Some(Ordering::Greater),
-        (Some(ours), Some(theirs)) => Some(ours.handle.cmp(&theirs.handle)),
+        (Some(ours), Some(theirs)) => Some(ours.handle().cmp(&theirs.handle())),
     }
 }
 
@@ -170,10 +196,15 @@ async fn compare(mut ours: Pages<'_>, mut theirs: Pages<'_>, progress: &mut Prog
     while let Some(order) = order(ours.peek().await?, theirs.peek().await?) {
         let own = if order.is_le() { ours.next().await? } else { None };
         let found = if order.is_ge() { theirs.next().await? } else { None };
+        let is_read = |found: &Option<Found>| !matches!(found, Some(Found::Unread(_)));
+        let is_compared = is_read(&own) && is_read(&found);
+        let (own, found) = (compared.source.read(own), compared.target.read(found));
         let now = clock.now();
         let [own, found] = [own, found].map(|record| record.filter(|record| record.is_live(now)));
         match (&own, &found) {
             (Some(own), Some(found)) => compared.differing += u64::from(own != found),
+            // The other one is there, and cannot be read.
+            (Some(_), None) | (None, Some(_)) if !is_compared => {}
             (Some(_), None) => compared.missing += 1,
             (None, Some(_)) => compared.surplus += 1,
             (None, None) => continue,
@@ -188,7 +219,9 @@ async fn compare(mut ours: Pages<'_>, mut theirs: Pages<'_>, progress: &mut Prog
 fn report(copied: &Copied, compared: Compared, seconds: f64, output: Output) -> Result<()> {
     let Compared { source, target, differing, missing, surplus } = compared;
     let (digest, found) = (source.digest.end(), target.digest.end());
-    let equal = digest == found && source.records == target.records;
+    let unread = (source.unreadable.count(), target.unreadable.count());
+    let is_same = digest == found && source.records == target.records;
+    let equal = is_same && unread == (0, 0);
     let mut text = format!(
         "copied: {} in {seconds:.1} s; there already: {}; replaced: {}; ended there: {}\n{} and {} sessions\ndigests {digest}\n        {found}",
         number(copied.written),
@@ -199,22 +232,116 @@ fn report(copied: &Copied, compared: Compared, seconds: f64, output: Output) -> 
         number(target.records),
     );
     text.push_str(if equal { "\nequal" } else { "\nNOT EQUAL" });
-    if !equal {
+    if !is_same {
         text.push_str(&format!(
-            ": {} differ, {} are missing there, {} are there alone.\nSessions began, changed or ended since the first \
+            "\n{} differ, {} are missing there, {} are there alone.\nSessions began, changed or ended since the first \
              run, or the other store was in use. With pserve stopped, --overwrite makes it equal",
             number(differing),
             number(missing),
             number(surplus)
         ));
     }
-    let answered = output.answer(
+    output.answer(
         text,
         &json!({
             "copied": copied.written, "present": copied.same, "replaced": copied.replaced, "ended": copied.ended,
             "records": source.records, "target_records": target.records, "digest": digest, "target_digest": found,
-            "equal": equal, "differing": differing, "missing": missing, "surplus": surplus, "seconds": seconds,
+            "equal": equal, "unread": unread.0, "target_unread": unread.1, "differing": differing,
+            "missing": missing, "surplus": surplus, "seconds": seconds,
         }),
-    );
-    if equal { answered } else { Err(Said.into()) }
+    )?;
+    let mut said = Vec::new();
+    for (unreadable, which) in [(&source.unreadable, "this"), (&target.unreadable, "the other")] {
+        if unreadable.count() > 0 {
+            let count = number(unreadable.count());
+            said.push(format!(
+                "{count} sessions of {which} store could not be read{}",
+                unreadable.describe()
+            ));
+        }
+    }
+    match said.is_empty() {
+        false => bail!(said.join("\n")),
+        true if equal => Ok(()),
+        true => Err(Said.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sessman::store::Store;
+    use sessman::store::memory::{MemoryConfig, MemoryStore};
+    use sessman::store::sealed::SealedStore;
+
+    use super::*;
+    use crate::pages::tests::{keys, mixed};
+    use crate::target::tests::target;
+
+    fn memory() -> Arc<dyn Store> {
+        Arc::new(MemoryStore::new(MemoryConfig::default()))
+    }
+
+    /// Copies what opens with a key in one store into another, with the key of that one, and compares both.
+    async fn migrate(
+        from: &Arc<dyn Store>,
+        to: &Arc<dyn Store>,
+        key: u8,
+        overwrite: bool,
+    ) -> (Copied, Compared) {
+        let (own, other) = (keys(1), keys(key));
+        let target = target(to, Some(&other));
+        let now = target.now();
+        let ours = || Pages::new(&**from, Reading::Opened(Some(&own)), now);
+        let theirs = || Pages::new(&*target.stored, Reading::Opened(Some(&other)), now);
+        let mut progress = Progress::begin("copied", None);
+        let copied = copy(ours(), theirs(), &target, overwrite, &mut progress).await.unwrap();
+        let compared = compare(ours(), theirs(), &mut progress).await.unwrap();
+        (copied, compared)
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_counted_and_makes_stores_unequal() {
+        let from = mixed(SystemClock::start().now()).await;
+        let (copied, compared) = migrate(&from, &memory(), 3, false).await;
+        assert_eq!((copied.written, compared.source.records, compared.target.records), (200, 200, 200));
+        assert_eq!((compared.source.unreadable.count(), compared.target.unreadable.count()), (100, 0));
+        assert_eq!((compared.differing, compared.missing, compared.surplus), (0, 0, 0));
+        assert!(report(&copied, compared, 0.0, Output { json: false }).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_the_other_store_cannot_read_is_counted_and_replaced_where_that_is_said() {
+        // The same sessions are in both, and a third of them opens with the key of neither.
+        let now = SystemClock::start().now();
+        let (from, to) = (memory(), mixed(now).await);
+        let sealed = SealedStore::new(Arc::clone(&from), keys(1));
+        let mut pages = Pages::new(&*to, Reading::AsStored, now);
+        while let Some(Found::Read(record)) = pages.next().await.unwrap() {
+            let key = if keys(1).open_record(&record).is_ok() { keys(1) } else { keys(2) };
+            let opened = key.open_record(&record).unwrap();
+            sealed.create(Arc::new(Record { mac: None, ..(*opened).clone() }), now).await.unwrap();
+        }
+        let (copied, compared) = migrate(&from, &to, 1, false).await;
+        assert_eq!((copied.written, copied.same, compared.target.unreadable.count()), (0, 200, 100));
+        assert_eq!((compared.missing, compared.surplus), (0, 0));
+        let (copied, compared) = migrate(&from, &to, 1, true).await;
+        assert_eq!((copied.replaced, copied.same, compared.target.unreadable.count()), (100, 200, 0));
+        report(&copied, compared, 0.0, Output { json: false }).unwrap();
+    }
+
+    #[tokio::test]
+    async fn stores_with_keys_of_their_own_are_equal() {
+        let from = memory();
+        let sealed = SealedStore::new(Arc::clone(&from), keys(1));
+        for n in 0..20 {
+            let record = crate::line::tests::record(n);
+            sealed.create(Arc::new(record), SystemClock::start().now()).await.unwrap();
+        }
+        let to = memory();
+        for written in [20, 0] {
+            let (copied, compared) = migrate(&from, &to, 2, false).await;
+            assert_eq!((copied.written, copied.same), (written, 20 - written));
+            report(&copied, compared, 0.0, Output { json: true }).unwrap();
+        }
+    }
 }

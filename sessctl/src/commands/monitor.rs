@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 use sessman::store::View;
-use sessman::time::{Clock as _, SystemClock};
+use sessman::time::{Clock as _, SystemClock, Timestamp};
 
 use crate::actor;
 use crate::output::{self, Output, number};
@@ -22,24 +22,19 @@ pub(super) async fn run(site: &Site, interval: u64, count: Option<u64>, output: 
     if !output.json {
         output::line(columns(["TIME", "TOTAL", "ACTIVE", "EXPIRED", "CREATED", "ENDED"].map(str::to_owned)))?;
     }
-    let mut before = None;
+    let mut before: Option<(Timestamp, u64)> = None;
     let mut lines = 0;
     while count.is_none_or(|count| lines < count) {
         ticks.tick().await;
         clock.discipline();
         let now = clock.now();
-        let counts = patiently(|_| store.counts(now)).await?;
+        let since: Vec<Timestamp> = before.iter().map(|(then, _)| *then).collect();
+        let counts = patiently(|_| store.counts(now, &since)).await?;
         // Of those that began in between and still live; one that ended as soon is in neither number.
-        let created = match before {
-            Some((then, _)) => {
-                let moments = [then];
-                patiently(|_| store.counts_since(now, &moments)).await?.first().copied()
-            }
-            None => None,
-        };
+        let created = counts.since.first().copied();
         let ended = before
             .zip(created)
-            .map(|((_, active), created): ((_, u64), u64)| (active + created).saturating_sub(counts.active));
+            .map(|((_, active), created)| (active + created).saturating_sub(counts.active));
         before = Some((now, counts.active));
         let total = counts.active + counts.expired;
         let line = json!({

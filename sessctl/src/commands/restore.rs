@@ -5,10 +5,11 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use serde_json::json;
 use sessman::record::Record;
+use sessman::store::sealed::Keys;
 use sessman::time::{Clock as _, SystemClock};
 
 use crate::actor;
-use crate::backup::{Backup, Summary};
+use crate::backup::{Backup, FileMac, Summary, Written};
 use crate::cli::Restore;
 use crate::output::{Output, confirm, number};
 use crate::pages::Reading;
@@ -19,16 +20,29 @@ use crate::target::Target;
 pub(super) async fn run(site: &Site, options: &Restore, output: Output) -> Result<()> {
     actor::in_a_process_of_its_own(site)?;
     let mut backup = Backup::open(&options.file)?;
-    let summary = verify(site, &mut backup)?;
+    let keys = site.config.encryption.as_ref();
+    let summary = verify(keys, options.unsigned, &mut backup)?;
     let header = backup.header()?;
     let shown = options.file.display();
-    let warning = match options.merge {
-        true => {
-            "\nThose that are there stay as they are. Sessions that ended since the backup live again, \
-                 those that were ended on purpose too."
-        }
-        false => "",
-    };
+    let mut warning = String::new();
+    if options.merge {
+        warning.push_str(
+            "\nThose that are there stay as they are. Sessions that ended since the backup live again, those that were \
+             ended on purpose too.",
+        );
+    }
+    if summary.unread > 0 {
+        warning.push_str(&format!(
+            "\nThe backup is INCOMPLETE: {} sessions could not be read when it was written.",
+            number(summary.unread)
+        ));
+    }
+    if keys.is_some() && summary.mac != FileMac::Right {
+        warning.push_str(
+            "\nIts MAC is not asked for: whoever could write to the file may have put sessions into it, which are taken for \
+             genuine from now on.",
+        );
+    }
     confirm(
         &format!(
             "{} sessions of {} from {shown} go into {}.{warning}",
@@ -58,7 +72,7 @@ pub(super) async fn run(site: &Site, options: &Restore, output: Output) -> Resul
     for record in backup.records()? {
         let record = record?;
         match record.is_live(target.now()) {
-            true => writes.add(Arc::new(record)).await?,
+            true => writes.add(Arc::new(vouched_for(keys, options.unsigned, record))).await?,
             false => expired += 1,
         }
         progress.advance();
@@ -76,25 +90,34 @@ pub(super) async fn run(site: &Site, options: &Restore, output: Output) -> Resul
             number(tally.kept)
         ),
         &json!({
-            "records": summary.records, "restored": tally.written, "expired": expired, "present": there,
+            "records": summary.records, "unread": summary.unread, "restored": tally.written, "expired": expired, "present": there,
             "kept": tally.kept, "seconds": seconds,
         }),
     )
 }
 
 /// Looks at all of it, and whether the configured keys open what is in it.
-fn verify(site: &Site, backup: &mut Backup) -> Result<Summary> {
+fn verify(keys: Option<&Keys>, unsigned: bool, backup: &mut Backup) -> Result<Summary> {
     let now = SystemClock::start().now();
-    let reading = Reading::Opened(site.config.encryption.as_ref());
+    let reading = Reading::Opened(keys);
+    let written = keys.filter(|_| !unsigned).map_or(Written::ByAnybody, Written::With);
     let mut progress = Progress::begin("verified", None);
-    let summary = backup.verify(|record: &Record| {
+    let summary = backup.verify(written, |record: &Record| {
         progress.advance();
         // What nobody reads any more needs no key.
         if record.is_live(now) {
-            reading.of(&Arc::new(record.clone()))?;
+            reading.of(&Arc::new(vouched_for(keys, unsigned, record.clone())))?;
         }
         Ok(())
     });
     progress.end();
     summary
+}
+
+/// The record as it is to be stored. Who says that the file may be taken without a MAC says so of its records, too.
+fn vouched_for(keys: Option<&Keys>, unsigned: bool, record: Record) -> Record {
+    match keys {
+        Some(keys) if unsigned => keys.vouch_for(&record),
+        _ => record,
+    }
 }

@@ -18,7 +18,7 @@ pub(super) async fn run(site: &Site, handle: Handle, output: Output) -> Result<(
     };
     check_unsealed(&record)?;
     let mut text = b"{".to_vec();
-    record.write_members(&mut text, true);
+    record.write_members(&mut text);
     text.push(b'}');
     let value: Value = serde_json::from_slice(&text)?;
     let lines: Vec<String> = value

@@ -1,14 +1,19 @@
 //! `stats`: how many sessions there are, and how old they are.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::{Value, json};
 use sessman::store::View;
+use sessman::time::{Clock as _, SystemClock};
 
 use crate::actor::Actor;
 use crate::output::{Output, number, table};
 use crate::site::Site;
+use crate::unread::{self, Look};
+
+/// How long it looks for what cannot be read.
+const LOOK: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(site: &Site, url: Option<&str>, output: Output) -> Result<()> {
     // In the form of the route, whoever counts.
@@ -16,6 +21,9 @@ pub(super) async fn run(site: &Site, url: Option<&str>, output: Output) -> Resul
         Actor::Server(server) => server.stats()?,
         Actor::Engine(engine) => {
             let stats = engine.sessions.stats().await?;
+            // Counts are of what is stored, and do not say what of it can be read.
+            let until = Some(Instant::now() + LOOK);
+            let look = unread::look(&*engine.store, SystemClock::start().now(), until, |_| ()).await?;
             let by_age = stats.by_age.iter().map(|class| {
                 let below = class.below.map(|age| age.as_secs());
                 json!({ "below_seconds": below, "sessions": class.sessions })
@@ -24,6 +32,7 @@ pub(super) async fn run(site: &Site, url: Option<&str>, output: Output) -> Resul
                 "total": stats.active + stats.expired,
                 "active": stats.active,
                 "expired": stats.expired,
+                "unreadable": unreadable(&look),
                 "by_age": by_age.collect::<Vec<Value>>(),
             })
         }
@@ -31,6 +40,16 @@ pub(super) async fn run(site: &Site, url: Option<&str>, output: Output) -> Resul
     let count = |value: &Value| number(value.as_u64().unwrap_or_default());
     let mut rows: Vec<Vec<String>> =
         ["total", "active", "expired"].map(|name| vec![name.to_owned(), count(&stats[name])]).into();
+    match &stats["unreadable"] {
+        Value::Number(found) if found.as_u64() != Some(0) => {
+            let say = "`sessctl doctor` says more";
+            rows.push(vec!["unreadable".to_owned(), format!("{}; {say}", count(&stats["unreadable"]))]);
+        }
+        Value::Null if stats.get("unreadable").is_some() => {
+            rows.push(vec!["unreadable".to_owned(), "not known; `sessctl doctor` looks at all".to_owned()]);
+        }
+        _ => {}
+    }
     for class in stats["by_age"].as_array().into_iter().flatten() {
         let name = match class["below_seconds"].as_u64() {
             Some(seconds) => format!("younger than {}", age(Duration::from_secs(seconds))),
@@ -39,6 +58,14 @@ pub(super) async fn run(site: &Site, url: Option<&str>, output: Output) -> Resul
         rows.push(vec![name, count(&class["sessions"])]);
     }
     output.answer(table(&rows), &stats)
+}
+
+/// How many cannot be read; nothing if it did not look at all.
+fn unreadable(look: &Look) -> Value {
+    match (look.is_whole, look.unreadable.count()) {
+        (false, 0) => Value::Null,
+        (_, count) => count.into(),
+    }
 }
 
 fn age(age: Duration) -> String {

@@ -13,8 +13,8 @@ pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Probl
     let listing = Listing { user_id, after: parameters.cursor, limit: parameters.limit };
     let page = exchange.service.sessions.list(listing).await.map_err(sessman::error::Error::from)?;
     exchange.audit(&match user_id {
-        Some(user_id) => format!("listed {} sessions of {user_id:?}", page.records.len()),
-        None => format!("listed {} sessions", page.records.len()),
+        Some(user_id) => format!("listed {} sessions of {user_id:?}", page.items.len()),
+        None => format!("listed {} sessions", page.items.len()),
     });
     Ok(render::page(&page, None))
 }

@@ -6,8 +6,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 
 use super::raw::RawConfig;
-use super::{Problem, problem};
-use crate::store::sealed::{KEY_BYTES, Keys};
+use super::{Problem, choice, problem};
+use crate::store::sealed::{KEY_BYTES, Keys, RecordMacs};
 
 /// With padding and without.
 const LENIENT: GeneralPurposeConfig =
@@ -17,16 +17,27 @@ const LENIENT: GeneralPurposeConfig =
 pub(super) fn read(raw: &RawConfig, problems: &mut Vec<Problem>) -> Option<Keys> {
     let texts = match &raw.encryption_keys {
         None | Some(Value::Null) => {
-            if raw.accept_unencrypted.is_some() {
-                problems.push(problem("accept_unencrypted", "means nothing without `encryption_keys`"));
+            let given = [
+                ("accept_unencrypted", raw.accept_unencrypted.is_some()),
+                ("record_macs", raw.record_macs.is_some()),
+            ];
+            for (key, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
+                problems.push(problem(key, "means nothing without `encryption_keys`"));
             }
             return None;
         }
         Some(Value::Array(items)) => items.iter().map(Value::as_str).collect(),
         Some(one) => vec![one.as_str()],
     };
+    let record_macs = choice(
+        "record_macs",
+        raw.record_macs.as_deref(),
+        &[("required", RecordMacs::Required), ("optional", RecordMacs::Optional), ("off", RecordMacs::Off)],
+        problems,
+    );
     let keys: Option<Vec<[u8; KEY_BYTES]>> = texts.into_iter().map(|text| key(text?.trim())).collect();
     let keys = keys.and_then(|keys| Keys::new(&keys, raw.accept_unencrypted.unwrap_or(false)));
+    let keys = keys.map(|keys| keys.with_record_macs(record_macs));
     if keys.is_none() {
         let expected =
             "expected 32 bytes as base64 or hexadecimal (`openssl rand -base64 32` makes one), or a list";

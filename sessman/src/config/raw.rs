@@ -66,6 +66,12 @@ pub struct RawConfig {
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     pub tls_key_file: Option<String>,
+    /// Redis: how many replicas must have it before the end of a session, or its new id, is answered; with fewer within
+    /// 700 ms the answer is 503, although it is done. See docs/stores.md.
+    ///
+    /// Default: 0.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub wait_replicas: Option<u8>,
     /// SQLite: the file; a relative path begins in the state folder.
     ///
     /// Default: `<instance>.db`.
@@ -91,17 +97,26 @@ pub struct RawConfig {
     ///
     /// Default: none.
     pub encryption_keys: Option<Value>,
-    /// With `encryption_keys`: whether records that were written before there were keys are read.
+    /// With `encryption_keys`: whether records that were written before there were keys are read. For as long, who can
+    /// write to the store can put sessions into it.
     ///
     /// Default: false.
     #[serde(deserialize_with = "settings::loose::option")]
     pub accept_unencrypted: Option<bool>,
-    /// Seconds that a session lives from new, update, touch or rotate.
+    /// With `encryption_keys`: whether a record must have the MAC that shows that nobody without the key changed it. With
+    /// `optional` records without the right one are read, and get it at their next write; with `off` none is made, as
+    /// long as a version that knows no MACs works on the same store. See docs/stores.md.
+    ///
+    /// Default: `required`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub record_macs: Option<String>,
+    /// Seconds that a session lives from new, update, touch or rotate. A changed value counts for a session without a time
+    /// of its own from its next renewal on.
     ///
     /// Default: 86400.
     #[serde(deserialize_with = "settings::loose::option")]
     pub session_ttl: Option<u64>,
-    /// The largest `ttl_seconds` that a session may ask for.
+    /// The largest `ttl_seconds` that a session may ask for. It counts for sessions that began before it was set, too.
     ///
     /// Default: 2592000.
     #[serde(deserialize_with = "settings::loose::option")]
@@ -112,12 +127,12 @@ pub struct RawConfig {
     /// Default: `update`; `access` once there is an `idle_timeout`.
     #[serde(deserialize_with = "settings::loose::option")]
     pub sliding: Option<String>,
-    /// Seconds without activity after which a session ends.
+    /// Seconds without activity after which a session ends, whatever the value was when it began.
     ///
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     pub idle_timeout: Option<u64>,
-    /// Seconds after its beginning at which a session ends, whatever happens.
+    /// Seconds after its beginning at which a session ends, whatever happens, and whatever the value was when it began.
     ///
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
@@ -133,7 +148,8 @@ pub struct RawConfig {
     /// Default: 0.
     #[serde(deserialize_with = "settings::loose::option")]
     pub max_sessions_per_user: Option<u64>,
-    /// What happens to one more: the oldest ends, or the new one is refused with 409.
+    /// What happens to one more: `evict_oldest` ends the oldest, `reject` refuses the new one with 409. With `reject` a session
+    /// that was never used since it began may be replaced after two minutes: its login may never have been answered.
     ///
     /// Default: `evict_oldest`.
     #[serde(deserialize_with = "settings::loose::option")]

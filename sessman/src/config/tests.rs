@@ -48,6 +48,8 @@ fn files_for_tls_to_mongodb_begin_in_the_state_folder() {
     let StoreConfig::MongoDb(mongodb) = read(members).unwrap().store else { panic!("MongoDB") };
     assert_eq!(mongodb.tls_ca_file, Some(PathBuf::from("/var/lib/pserve/ca.pem")));
     assert_eq!(mongodb.tls_certificate_key_file, Some(PathBuf::from("/etc/own.pem")));
+    let problems = read(json!({ "wait_replicas": 1 })).unwrap_err();
+    assert_eq!(problems, ["wait_replicas: belongs to the backend redis, but the backend is sqlite"]);
     let problems = read(json!({ "server_url": "h", "tls_key_file": "k" })).unwrap_err();
     assert_eq!(problems, ["tls_key_file: belongs to the backend redis, but the backend is mongodb"]);
 }
@@ -229,6 +231,11 @@ fn encryption_keys_are_32_bytes_in_any_usual_spelling() {
         assert!(!problems[0].contains("hidden"));
     }
     assert!(read(json!({ "accept_unencrypted": true })).is_err());
+    assert!(read(json!({ "record_macs": "required" })).is_err());
+    for (word, is_good) in [("required", true), ("optional", true), ("off", true), ("none", false)] {
+        let read = read(json!({ "encryption_keys": base64, "record_macs": word }));
+        assert_eq!(read.is_ok(), is_good, "{word}");
+    }
 }
 
 #[test]
@@ -240,12 +247,14 @@ fn the_documented_defaults_are_those_that_count() {
         let documented = schema["properties"].get(key).unwrap_or_else(|| panic!("{key} is not documented"));
         let Some(default) = documented.get("default") else { continue };
         let mut members = json!({});
-        if *key == "max_memory_bytes" {
-            members["backend"] = json!("memory");
+        match *key {
+            "max_memory_bytes" => members["backend"] = json!("memory"),
+            "wait_replicas" => members["backend"] = json!("redis"),
+            _ => {}
         }
         let without = format!("{:?}", read(members.clone()).unwrap());
         // Without keys it is refused, whatever it says.
-        if *key != "accept_unencrypted" {
+        if !["accept_unencrypted", "record_macs"].contains(key) {
             members[key] = default.clone();
         }
         assert_eq!(format!("{:?}", read(members).unwrap()), without, "{key}");

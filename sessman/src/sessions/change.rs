@@ -1,19 +1,25 @@
 //! What becomes of a session: changed, touched, given a new id, ended.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Credentials, Sessions, check_user_id, to_the_end};
+use tokio::time::{Instant, timeout};
+
+use super::{Credentials, STORE_DEADLINE, Sessions, check_user_id, to_the_end, to_the_end_until};
 use crate::data::Data;
 use crate::error::Error;
 use crate::events::Kind;
-use crate::id::SessionId;
-use crate::metrics::Operation;
+use crate::id::{Handle, SessionId};
+use crate::mark::Mark;
 use crate::record::{Change, Record};
 use crate::rules::UpdateMode;
-use crate::store::{Expected, Updated};
+use crate::store::{Target, Unless, Updated};
 
 /// How often a merge starts again because of a change from another process.
 const MERGE_ATTEMPTS: usize = 64;
+
+/// How long the end of a session whose id may be used again waits for its place to be free, once the session is gone.
+const RELEASE_LIMIT: Duration = Duration::from_millis(200);
 
 /// New data, and what to do with it.
 #[derive(Debug, Clone)]
@@ -41,8 +47,8 @@ pub enum Precondition {
     None,
     /// Whatever version it has.
     Any,
-    /// Only these.
-    Versions(Vec<u64>),
+    /// Only these versions, each of one incarnation.
+    Versions(Vec<(u64, Mark)>),
 }
 
 impl Sessions {
@@ -78,7 +84,7 @@ impl Sessions {
                 Precondition::Versions(versions) => Some(versions),
                 Precondition::None | Precondition::Any => None,
             };
-            if versions.is_some_and(|versions| !versions.contains(&record.version)) {
+            if versions.is_some_and(|versions| !versions.contains(&(record.version, record.mark))) {
                 return Err(Error::Changed { version: record.version });
             }
             let data = match update {
@@ -91,11 +97,10 @@ impl Sessions {
             self.check_size("data", &data)?;
             // What depends on what was read is written only if that is still so.
             let depends = matches!(update, Update::Merge(_)) || versions.is_some();
-            let expected =
-                Expected { version: depends.then_some(record.version), ..Expected::holder(id.secret_hash()) };
+            let unless = if depends { Unless::Changed } else { Unless::Gone };
             let change = Change { data: Some(data), ..self.reset(&record) };
-            match self.write(id.handle(), expected, &change).await? {
-                Updated::Done(record) => {
+            match self.write(&record, unless, &change).await? {
+                Updated::Done { record, .. } => {
                     self.tell(Kind::Updated, record.handle, record.user_id.as_deref());
                     return Ok(record);
                 }
@@ -114,7 +119,7 @@ impl Sessions {
         self.in_time(async {
             let record = self.find(credentials).await?;
             let change = self.reset(&record);
-            self.change(credentials.id, &change).await
+            self.change(&record, &change).await
         })
         .await
     }
@@ -130,6 +135,7 @@ impl Sessions {
         credentials: Credentials<'_>,
         login: Option<String>,
     ) -> Result<(SessionId, Arc<Record>), Error> {
+        let until = Instant::now() + STORE_DEADLINE;
         let record = self.find(credentials).await?;
         let rotated = credentials.id.rotated().ok_or(Error::External)?;
         if let Some(user_id) = &login {
@@ -138,25 +144,54 @@ impl Sessions {
                 return Err(Error::OtherUser);
             }
         }
-        let (this, id, secret_hash) = (Arc::clone(self), credentials.id.clone(), rotated.secret_hash());
-        let record = to_the_end(async move {
-            let newcomer = login.clone().filter(|_| record.user_id.is_none());
-            if let Some(user_id) = &newcomer {
-                // As in `create`: it is there, takes its place, and only then is the user's.
-                this.take_place(user_id, id.handle()).await?;
+        let (this, secret_hash) = (Arc::clone(self), rotated.secret_hash());
+        let steps = async move {
+            let change =
+                Change { secret_hash: Some(secret_hash), user_id: login.clone(), ..this.reset(&record) };
+            match login.filter(|_| record.user_id.is_none()) {
+                Some(user_id) => this.log_in(&record, &change, &user_id).await,
+                None => this.change(&record, &change).await,
             }
-            // Taking a place takes its time, after which the session may have ended.
-            let change = Change { secret_hash: Some(secret_hash), user_id: login, ..this.reset(&record) };
-            let changed = this.change(&id, &change).await;
-            // If it is unknown what became of it, it may be the user's, and then keeps its place.
-            if let (Some(user_id), Err(Error::NotFound)) = (&newcomer, &changed) {
-                this.release(user_id, &[id.handle()]).await;
-            }
-            changed
-        });
-        let record = record.await?;
+        };
+        // Boxed, so that a session that only gets another id is small on its way.
+        let record = to_the_end_until(until, Box::pin(steps), |_| async {}).await?;
         self.tell(Kind::Rotated, record.handle, record.user_id.as_deref());
         Ok((rotated, record))
+    }
+
+    /// Makes an anonymous session a user's.
+    ///
+    /// A place is taken before, so that none lives without one if this process ends in between; others count it once the
+    /// record is the user's, and may take it away until then. So it is taken once more after, as the last: whoever comes
+    /// later sees it.
+    async fn log_in(
+        self: &Arc<Self>,
+        record: &Record,
+        change: &Change,
+        user_id: &str,
+    ) -> Result<Arc<Record>, Error> {
+        self.reserve(user_id, record.handle, false).await?;
+        let changed = match self.change(record, change).await {
+            Ok(changed) => changed,
+            Err(error) => {
+                // If it is unknown what became of it, it may be the user's, and then keeps its place.
+                if matches!(error, Error::NotFound) {
+                    self.release(user_id, &[record.handle]).await;
+                }
+                return Err(error);
+            }
+        };
+        match self.reserve(user_id, record.handle, true).await {
+            Ok(places) => self.evict(user_id, &places, record.handle).await?,
+            Err(limit @ Error::LimitReached { .. }) => {
+                // Others took all places meanwhile. The old id is gone already.
+                self.delete(&[Target::incarnation(changed.handle, changed.mark)]).await?;
+                self.tell(Kind::Ended, changed.handle, Some(user_id));
+                return Err(limit);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(changed)
     }
 
     /// Ends a session; nothing brings it back.
@@ -167,16 +202,23 @@ impl Sessions {
         self.in_time(async {
             // The read keeps a session that is past its time from being ended as if it lived.
             let record = self.find(credentials).await?;
-            let (this, secret_hash) = (Arc::clone(self), credentials.id.secret_hash());
+            let (this, is_external) = (Arc::clone(self), credentials.id.is_external());
             to_the_end(async move {
-                let handle = record.handle;
-                if !this.ask(Operation::Delete, this.store.delete(handle, Some(secret_hash))).await? {
+                let target = Target {
+                    secret_hash: Some(record.secret_hash),
+                    ..Target::incarnation(record.handle, record.mark)
+                };
+                if this.delete(&[target]).await?.is_empty() {
                     return Err(Error::NotFound);
                 }
                 this.metrics.ended.increment();
-                this.tell(Kind::Ended, handle, record.user_id.as_deref());
-                if let Some(user_id) = &record.user_id {
-                    this.release(user_id, &[handle]).await;
+                this.tell(Kind::Ended, record.handle, record.user_id.as_deref());
+                if let Some(user_id) = record.user_id.clone() {
+                    let released = this.release_behind(user_id, record.handle);
+                    // An id that may be used again must not lose the place that its next session takes.
+                    if is_external {
+                        let _ = timeout(RELEASE_LIMIT, released).await;
+                    }
                 }
                 Ok(())
             })
@@ -185,16 +227,22 @@ impl Sessions {
         .await
     }
 
-    /// The change with which the time to live of a session begins again.
-    fn reset(&self, record: &Record) -> Change {
+    /// Takes a place away behind the answer: the session is gone, whatever becomes of its place.
+    fn release_behind(self: &Arc<Self>, user_id: String, handle: Handle) -> tokio::task::JoinHandle<()> {
+        let this = Arc::clone(self);
+        tokio::spawn(async move { this.release(&user_id, &[handle]).await })
+    }
+
+    /// The change with which the time to live of a session starts again.
+    pub(super) fn reset(&self, record: &Record) -> Change {
         let now = self.clock.now();
-        Change::touch(now, self.rules.reset(record.created_at, record.ttl, now))
+        Change::touch(now, self.rules.reset(&record.life(), now))
     }
 
     /// Makes a change whatever version the session has.
-    async fn change(&self, id: &SessionId, change: &Change) -> Result<Arc<Record>, Error> {
-        match self.write(id.handle(), Expected::holder(id.secret_hash()), change).await? {
-            Updated::Done(record) => Ok(record),
+    pub(super) async fn change(&self, read: &Record, change: &Change) -> Result<Arc<Record>, Error> {
+        match self.write(read, Unless::Gone, change).await? {
+            Updated::Done { record, .. } => Ok(record),
             Updated::Missing | Updated::Conflict(_) => Err(Error::NotFound),
         }
     }

@@ -4,14 +4,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Sessions, check_user_id, client_ip, to_the_end};
+use tokio::time::Instant;
+
+use super::{STORE_DEADLINE, Sessions, check_user_id, client_ip, to_the_end_until};
 use crate::data::Data;
 use crate::error::Error;
 use crate::events::Kind;
-use crate::id::{Handle, SessionId};
+use crate::id::SessionId;
+use crate::mark::Mark;
 use crate::metrics::Operation;
-use crate::record::{Change, Record};
-use crate::store::{Created, Expected, StoreError, Updated};
+use crate::record::{Change, Record, Times, TtlSource};
+use crate::rules::OnLimit;
+use crate::store::{Created, StoreError, Target, Unless, Updated};
 
 /// How long a session lives that has no place among its user's yet: longer than taking one takes, and short, because
 /// one whose process ends meanwhile stands in the way of others so long.
@@ -34,10 +38,27 @@ pub struct NewSession {
     pub address: Option<IpAddr>,
 }
 
-/// It took longer than a session may be without a place.
+/// How often an id is drawn for one whose handle suits the store.
+const DRAWS: usize = 64;
+
+/// How often a session that is lost on its way is begun again.
+const ATTEMPTS: usize = 3;
+
+/// What was written of a session was not there any more when it was to begin: it took too long, or the clock of another
+/// node or of the store says so.
 #[derive(Debug, thiserror::Error)]
-#[error("the store took too long to begin a session")]
-struct TooSlow;
+#[error(
+    "a session that was written is not in the store any more; compare the clocks of its nodes and servers"
+)]
+struct Lost;
+
+/// A session that has its place, or none and why.
+enum Begun {
+    /// It lives, or one that came later has ended it already.
+    Yes(SessionId, Arc<Record>),
+    /// It was lost on its way.
+    Lost,
+}
 
 impl Sessions {
     /// Begins a session.
@@ -49,12 +70,20 @@ impl Sessions {
         let ttl = self.admit(&new)?;
         let created = match &new.user_id {
             Some(user_id) if self.rules.max_sessions_per_user.is_some() => {
+                let until = Instant::now() + STORE_DEADLINE;
                 let (this, user_id) = (Arc::clone(self), user_id.clone());
                 // Boxed, so that sessions of those who may have any number are small on their way.
                 let steps = Box::pin(async move { this.create_in_place(&new, ttl, &user_id).await });
-                to_the_end(steps).await
+                let this = Arc::clone(self);
+                to_the_end_until(until, steps, |(id, record)| async move {
+                    // Nobody was told its id, unless the caller chose it: it would only keep others out.
+                    if this.rules.on_limit == OnLimit::Reject && !id.is_external() {
+                        this.take_back(&record).await;
+                    }
+                })
+                .await
             }
-            _ => self.insert(&new, ttl, None).await,
+            _ => self.insert(&new, ttl, false).await,
         };
         created.inspect(|(_, record)| {
             self.metrics.created.increment();
@@ -63,7 +92,7 @@ impl Sessions {
     }
 
     /// Whether a session may begin so, and how long it lives then. It takes its share of `new_rate`.
-    fn admit(&self, new: &NewSession) -> Result<Duration, Error> {
+    fn admit(&self, new: &NewSession) -> Result<(Duration, TtlSource), Error> {
         if let Some(user_id) = &new.user_id {
             check_user_id(user_id)?;
         }
@@ -81,11 +110,11 @@ impl Sessions {
         Ok(ttl)
     }
 
-    fn time_to_live(&self, own: Option<Duration>) -> Result<Duration, Error> {
+    fn time_to_live(&self, own: Option<Duration>) -> Result<(Duration, TtlSource), Error> {
         let max = self.rules.max_ttl;
         match own {
-            None => Ok(self.rules.session_ttl),
-            Some(ttl) if ttl >= Duration::from_secs(1) && ttl <= max => Ok(ttl),
+            None => Ok((self.rules.session_ttl, TtlSource::Configured)),
+            Some(ttl) if ttl >= Duration::from_secs(1) && ttl <= max => Ok((ttl, TtlSource::Caller)),
             Some(_) => Err(Error::Invalid(format!(
                 "ttl_seconds: expected a whole number from 1 to {} (max_ttl)",
                 max.as_secs()
@@ -93,19 +122,19 @@ impl Sessions {
         }
     }
 
-    /// Writes the record of a new session, which lives at most for `at_most`.
+    /// Writes the record of a new session; one that is pending lives for a moment, until it has its place.
     pub(super) async fn insert(
         &self,
         new: &NewSession,
-        ttl: Duration,
-        at_most: Option<Duration>,
+        (ttl, ttl_source): (Duration, TtlSource),
+        is_pending: bool,
     ) -> Result<(SessionId, Arc<Record>), Error> {
         loop {
-            let id = new.id.clone().unwrap_or_else(SessionId::generate);
+            let id = new.id.clone().unwrap_or_else(|| self.new_id());
             let now = self.clock.now();
-            let times = self.rules.reset(now, ttl, now);
-            let record = Arc::new(Record {
+            let mut record = Record {
                 handle: id.handle(),
+                mark: Mark::new(now),
                 secret_hash: id.secret_hash(),
                 user_id: new.user_id.clone(),
                 auth_time: new.user_id.as_ref().map(|_| now),
@@ -113,12 +142,21 @@ impl Sessions {
                 metadata: new.metadata.clone(),
                 created_at: now,
                 updated_at: now,
-                reset_at: times.reset_at,
-                last_activity: times.last_activity,
+                reset_at: now,
+                last_activity: now,
                 ttl,
-                expires_at: at_most.map_or(times.expires_at, |most| times.expires_at.min(now.after(most))),
+                ttl_source,
+                expires_at: now,
                 version: 1,
-            });
+                mac: None,
+            };
+            record.expires_at = self.rules.reset(&record.life(), now).expires_at;
+            if is_pending {
+                record.expires_at = record.expires_at.min(now.after(PENDING));
+                // By this it is told apart from one that has begun, whatever its times are.
+                record.last_activity = now.before(Duration::from_millis(1));
+            }
+            let record = Arc::new(record);
             match self.ask(Operation::Create, self.store.create(Arc::clone(&record), now)).await? {
                 Created::Yes => return Ok((id, record)),
                 Created::Exists if new.id.is_some() => return Err(Error::Exists),
@@ -128,53 +166,100 @@ impl Sessions {
         }
     }
 
-    /// Begins a session of a user who may have so many.
-    ///
-    /// It is there before it takes its place, so that nobody takes its handle for that of a session that has ended; and
-    /// those that give way end before it gets its whole time, so that there are never too many.
+    /// An id whose handle suits the store, if one is drawn soon.
+    fn new_id(&self) -> SessionId {
+        let mut id = SessionId::generate();
+        for _ in 0..DRAWS {
+            if self.store.suits(id.handle()) {
+                break;
+            }
+            id = SessionId::generate();
+        }
+        id
+    }
+
     async fn create_in_place(
         self: &Arc<Self>,
         new: &NewSession,
-        ttl: Duration,
+        ttl: (Duration, TtlSource),
         user_id: &str,
     ) -> Result<(SessionId, Arc<Record>), Error> {
-        let (id, pending) = self.insert(new, ttl, Some(PENDING)).await?;
-        let placed = self.take_place(user_id, id.handle()).await;
-        if let Err(error) = placed {
-            // If that fails, too, it ends by itself.
-            let _ = self.delete(id.handle()).await;
-            return Err(error);
-        }
-        let now = self.clock.now();
-        let times = self.rules.reset(pending.created_at, ttl, pending.created_at);
-        let begin = Change::touch(now, times);
-        match self.write(id.handle(), Expected::holder(id.secret_hash()), &begin).await {
-            Ok(Updated::Done(record)) => Ok((id, record)),
-            Err(error) => {
-                let (this, handle) = (Arc::clone(self), id.handle());
-                tokio::spawn(async move { this.take_back(handle).await });
-                Err(error.into())
+        for _ in 0..ATTEMPTS {
+            if let Begun::Yes(id, record) = self.begin_in_place(new, ttl, user_id).await? {
+                return Ok((id, record));
             }
+        }
+        Err(StoreError::Unavailable(Box::new(Lost)).into())
+    }
+
+    /// Begins a session of a user who may have so many.
+    ///
+    /// It is there before it takes its place, so that nobody takes its handle for that of a session that has ended. It
+    /// begins before the oldest are evicted, so that nobody is evicted for one that never came. Whoever takes its place
+    /// away before deletes it, so that its beginning finds nothing.
+    async fn begin_in_place(
+        self: &Arc<Self>,
+        new: &NewSession,
+        ttl: (Duration, TtlSource),
+        user_id: &str,
+    ) -> Result<Begun, Error> {
+        let (id, pending) = self.insert(new, ttl, true).await?;
+        let handle = id.handle();
+        let this = Target::incarnation(handle, pending.mark);
+        // An id that the caller chose may have the place of a session that had it before.
+        let places = match self.reserve(user_id, handle, id.is_external()).await {
+            Ok(places) => places,
+            Err(error) => {
+                // If that fails, too, it ends by itself.
+                let _ = self.delete(&[this]).await;
+                return Err(error);
+            }
+        };
+        let created_at = pending.created_at;
+        let times = self.rules.reset(&pending.life(), created_at);
+        let begin = Change::touch(self.clock.now(), Times { last_activity: created_at, ..times });
+        let begun = match self.write(&pending, Unless::Gone, &begin).await {
+            Ok(Updated::Done { record, .. }) => record,
             Ok(Updated::Missing | Updated::Conflict(_)) => {
-                self.release(user_id, &[id.handle()]).await;
-                if !pending.is_live(now) {
-                    return Err(StoreError::Unavailable(Box::new(TooSlow)).into());
+                if self.was_evicted(user_id, &places).await? {
+                    // As it might have been a moment after the answer.
+                    return Ok(Begun::Yes(id, Arc::new(begin.applied_to(&pending))));
                 }
-                // A later session of the user has ended it, as it might have a moment after the answer.
-                Ok((id, Arc::new(begin.applied_to(&pending))))
+                self.release(user_id, &[handle]).await;
+                return Ok(Begun::Lost);
+            }
+            Err(error) => {
+                self.take_back_behind(pending);
+                return Err(error.into());
+            }
+        };
+        match self.evict(user_id, &places, handle).await {
+            Ok(()) => Ok(Begun::Yes(id, begun)),
+            Err(error) => {
+                self.take_back_behind(begun);
+                Err(error.into())
             }
         }
     }
 
+    fn take_back_behind(self: &Arc<Self>, record: Arc<Record>) {
+        let this = Arc::clone(self);
+        tokio::spawn(async move { this.take_back(&record).await });
+    }
+
     /// Deletes a session whose beginning may have been written although it failed: nobody knows its id, and it would
-    /// keep its place for all its time. A store that was away is back soon, or all its users wait anyway.
-    async fn take_back(&self, handle: Handle) {
+    /// keep its place for all its time. A store that was unreachable is back soon, or all its users wait anyway.
+    async fn take_back(&self, record: &Record) {
+        let target = Target::incarnation(record.handle, record.mark);
         for pause in [1, 2, 4, 8, 16, 32, 64].map(Duration::from_secs) {
-            if self.delete(handle).await.is_ok() {
+            if self.delete(&[target]).await.is_ok() {
+                if let Some(user_id) = &record.user_id {
+                    self.release(user_id, &[record.handle]).await;
+                }
                 return;
             }
             tokio::time::sleep(pause).await;
         }
-        tracing::warn!(%handle, "a session that could not be begun may live on, and nobody has its id");
+        tracing::warn!(handle = %record.handle, "a session that could not be begun may live on, and nobody has its id");
     }
 }

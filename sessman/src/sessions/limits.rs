@@ -3,46 +3,73 @@
 //! The order of arrival decides, in one place of the store, and never a clock: each session takes its place among its
 //! user's in one atomic step, and sees all that came before. So the last to arrive ends the surplus before it, and
 //! nobody ends the last.
+//!
+//! A place counts only where its record is that user's, and is taken away only once that record is gone: one that is
+//! past its time is deleted first, by its mark, so that whoever was about to begin it finds nothing. So a clock that is
+//! wrong ends no session that somebody was told of, and lets nobody in beyond the limit.
 
-use std::pin::pin;
-
-use futures_util::stream::{self, StreamExt as _};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Sessions;
 use crate::error::Error;
 use crate::events::Kind;
 use crate::id::Handle;
+use crate::mark::Mark;
 use crate::metrics::Operation;
+use crate::record::{Life, Outline};
 use crate::rules::OnLimit;
-use crate::store::{Claim, Claimed, Listing, StoreError};
+use crate::store::{Claim, Claimed, Listing, Outlined, Places, StoreError, Target};
 
 /// How often a session tries to take its place: each time others have left theirs, or taken it.
 const ATTEMPTS: usize = 16;
-/// Sessions that are asked for at once.
-const TOGETHER: usize = 64;
 /// Sessions that are looked through at a time.
 const PAGE: usize = 250;
+/// A session that nobody has used for so long since it began may be of a login whose answer never arrived. Longer than
+/// the clocks of two nodes differ.
+const UNUSED: Duration = Duration::from_secs(120);
+
+/// A session that counts.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    handle: Handle,
+    /// `None` where what is stored cannot be read: it counts, and is not ended for another.
+    known: Option<(Mark, Life)>,
+}
+
+/// What the places of a user come to.
+#[derive(Debug, Default)]
+struct Standing {
+    /// In the order of the places.
+    live: Vec<Counted>,
+    /// Places of sessions that are gone, or not the user's.
+    gone: Vec<Handle>,
+}
 
 impl Sessions {
-    /// Gives the session, whose record is there, a place among its user's, and ends those that have to give way.
+    /// Gives the session, whose record is there, a place among its user's, the last if it `moves_last`; the user's places
+    /// then.
     ///
     /// # Errors
     /// [`Error::LimitReached`] where there is no place, [`Error::Contended`], [`Error::Store`].
-    pub(super) async fn take_place(&self, user_id: &str, handle: Handle) -> Result<(), Error> {
-        let Some(limit) = self.rules.max_sessions_per_user else { return Ok(()) };
+    pub(super) async fn reserve(
+        &self,
+        user_id: &str,
+        handle: Handle,
+        moves_last: bool,
+    ) -> Result<Vec<Handle>, Error> {
+        let Some(limit) = self.rules.max_sessions_per_user else { return Ok(Vec::new()) };
         let room = (self.rules.on_limit == OnLimit::Reject).then_some(limit);
         for _ in 0..ATTEMPTS {
-            match self.claim(user_id, handle, room).await? {
-                Claimed::Done(handles) if room.is_some() || handles.len() <= limit => return Ok(()),
-                Claimed::Done(handles) => return self.make_way(user_id, &handles, limit).await,
+            match self.claim(user_id, handle, room, moves_last).await? {
+                Claimed::Done(handles) => return Ok(handles),
                 Claimed::Full(handles) => {
-                    let (_, dead) = self.told_apart(&handles).await?;
-                    if dead.is_empty() {
-                        // It may have been written down by another one, too far behind.
+                    let others: Vec<Handle> = handles.into_iter().filter(|other| *other != handle).collect();
+                    if !self.make_room(user_id, others).await? {
+                        // Its own place may be too far behind, from when others were allowed.
                         self.release(user_id, &[handle]).await;
                         return Err(Error::LimitReached { limit });
                     }
-                    self.release(user_id, &dead).await;
                 }
                 // Somebody forgot the user in between.
                 Claimed::Unknown => {}
@@ -52,8 +79,14 @@ impl Sessions {
     }
 
     /// Claims a place, and says which sessions the user has if nothing is written down of them.
-    async fn claim(&self, user_id: &str, handle: Handle, room: Option<usize>) -> Result<Claimed, StoreError> {
-        let claim = Claim { user_id, handle, room, earlier: None };
+    async fn claim(
+        &self,
+        user_id: &str,
+        handle: Handle,
+        room: Option<usize>,
+        moves_last: bool,
+    ) -> Result<Claimed, StoreError> {
+        let claim = Claim { user_id, handle, room, moves_last, earlier: None };
         let claimed = self.ask(Operation::Claim, self.store.claim(claim)).await?;
         if claimed != Claimed::Unknown {
             return Ok(claimed);
@@ -63,67 +96,155 @@ impl Sessions {
         self.ask(Operation::Claim, self.store.claim(claim)).await
     }
 
-    /// The user's live sessions but for `except`, the oldest first.
+    /// The user's live sessions but for `except`, the oldest first, and what of theirs cannot be read before them.
     async fn sessions_of(&self, user_id: &str, except: Handle) -> Result<Vec<Handle>, StoreError> {
-        let (mut found, mut after) = (Vec::new(), None);
+        let (mut found, mut unread, mut after) = (Vec::new(), Vec::new(), None);
         loop {
             let listing = Listing { user_id: Some(user_id), after, limit: PAGE };
             let page = self.ask(Operation::List, self.store.list(listing, self.clock.now())).await?;
-            let others = page.records.iter().filter(|record| record.handle != except);
-            found.extend(others.map(|record| (record.created_at, record.handle)));
+            found.extend(page.items.iter().map(|summary| (summary.life.created_at, summary.handle)));
+            unread.extend(page.unread);
             match page.next {
                 Some(next) => after = Some(next),
                 None => break,
             }
         }
         found.sort_unstable();
-        Ok(found.into_iter().map(|(_, handle)| handle).collect())
+        let found = found.into_iter().map(|(_, handle)| handle);
+        Ok(unread.into_iter().chain(found).filter(|handle| *handle != except).collect())
     }
 
-    /// Ends the oldest of the user's live sessions that are too many, and takes their places away.
-    async fn make_way(&self, user_id: &str, handles: &[Handle], limit: usize) -> Result<(), Error> {
-        // Its own may be among those that are gone: ended by a later one, or too slow. Then it does not count, and what
-        // is too many without it has to go all the same, or the next one would be as slow.
-        let (live, mut gone) = self.told_apart(handles).await?;
-        let surplus = live.len().saturating_sub(limit);
-        for handle in &live[..surplus] {
-            if self.delete(*handle).await? {
-                self.metrics.evicted.increment();
-                self.tell(Kind::Evicted, *handle, Some(user_id));
+    /// Takes away places that do not count; whether there were any. Where all count, that of a session which may be of a
+    /// login whose answer never arrived.
+    async fn make_room(&self, user_id: &str, handles: Vec<Handle>) -> Result<bool, StoreError> {
+        let mut standing = self.standing(user_id, handles).await?;
+        if standing.gone.is_empty() {
+            let now = self.clock.now();
+            let is_unused = |life: &Life| life.was_never_used() && now >= life.created_at.after(UNUSED);
+            let unused = standing.live.iter().find_map(|counted| {
+                let (mark, life) = counted.known.filter(|(_, life)| is_unused(life))?;
+                let last_activity = Some(life.last_activity);
+                Some(Target { last_activity, ..Target::incarnation(counted.handle, mark) })
+            });
+            if let Some(unused) = unused {
+                standing.gone = self.delete(&[unused]).await?;
+                self.tell_evicted(user_id, &standing.gone);
             }
         }
+        self.release(user_id, &standing.gone).await;
+        Ok(!standing.gone.is_empty())
+    }
+
+    /// Ends the oldest of the user's sessions that are too many, where `own` was the last to arrive among `handles`, and
+    /// takes their places away.
+    pub(super) async fn evict(
+        &self,
+        user_id: &str,
+        handles: &[Handle],
+        own: Handle,
+    ) -> Result<(), StoreError> {
+        let limit = self.rules.max_sessions_per_user.unwrap_or(usize::MAX);
+        if self.rules.on_limit == OnLimit::Reject || handles.len() <= limit {
+            return Ok(());
+        }
+        // Its own may be among those that are gone: ended by a later one. Then it does not count, and what is too many
+        // without it has to go all the same.
+        let Standing { live, mut gone } = self.standing(user_id, handles.to_vec()).await?;
+        let surplus = live.len().saturating_sub(limit);
+        let others = live.iter().filter(|counted| counted.handle != own);
+        let known = others.filter_map(|counted| Some(Target::incarnation(counted.handle, counted.known?.0)));
+        let targets: Vec<Target> = known.take(surplus).collect();
+        let evicted = self.delete(&targets).await?;
+        self.tell_evicted(user_id, &evicted);
         // After they ended: as long as one lives it has its place, so that others see it.
-        gone.extend(&live[..surplus]);
-        if !gone.is_empty() {
-            self.release(user_id, &gone).await;
+        gone.extend(evicted);
+        self.release(user_id, &gone).await;
+        Ok(())
+    }
+
+    /// Whether a session that took its place behind `places`, itself the last of them, and is gone before it began, was
+    /// ended for later ones.
+    pub(super) async fn was_evicted(&self, user_id: &str, places: &[Handle]) -> Result<bool, StoreError> {
+        let limit = self.rules.max_sessions_per_user.unwrap_or(usize::MAX);
+        if self.rules.on_limit == OnLimit::Reject {
+            return Ok(false);
+        }
+        let now = self.ask(Operation::Claim, self.store.places(user_id)).await?;
+        Ok(now.iter().filter(|handle| !places.contains(handle)).count() >= limit)
+    }
+
+    fn tell_evicted(&self, user_id: &str, evicted: &[Handle]) {
+        for handle in evicted {
+            self.metrics.evicted.increment();
+            self.tell(Kind::Evicted, *handle, Some(user_id));
+        }
+    }
+
+    async fn standing(&self, user_id: &str, handles: Vec<Handle>) -> Result<Standing, StoreError> {
+        let places = Places { user_id: user_id.to_owned(), handles };
+        Ok(self.standings(&[places]).await?.pop().unwrap_or_default())
+    }
+
+    /// Tells the sessions of places apart, and deletes those that are past their time.
+    async fn standings(&self, users: &[Places]) -> Result<Vec<Standing>, StoreError> {
+        let (mut standings, mut over) = self.look(users).await?;
+        let mut deleted = self.delete(&over).await?;
+        if deleted.len() < over.len() {
+            // One was written to since it was looked at, or is gone: it is looked at once more, and then lives.
+            (standings, over) = self.look(users).await?;
+            deleted = self.delete(&over).await?;
+        }
+        for Standing { live, gone } in &mut standings {
+            gone.extend(live.iter().map(|counted| counted.handle).filter(|handle| deleted.contains(handle)));
+            live.retain(|counted| !deleted.contains(&counted.handle));
+        }
+        Ok(standings)
+    }
+
+    /// Tells the sessions of places apart: those past their time are among the live ones, and to be deleted.
+    async fn look(&self, users: &[Places]) -> Result<(Vec<Standing>, Vec<Target>), StoreError> {
+        let handles: Vec<Handle> = users.iter().flat_map(|places| &places.handles).copied().collect();
+        let mut outlined = self.ask(Operation::Load, self.store.outlines(&handles)).await?.into_iter();
+        let now = self.clock.now();
+        let (mut standings, mut over) = (Vec::new(), Vec::new());
+        for Places { user_id, handles } in users {
+            let mut standing = Standing::default();
+            for (handle, outlined) in handles.iter().copied().zip(outlined.by_ref()) {
+                match outlined {
+                    Outlined::Missing => standing.gone.push(handle),
+                    Outlined::Unreadable => standing.live.push(Counted { handle, known: None }),
+                    Outlined::Found(Outline { user_id: owner, mark, life }) => {
+                        if owner.as_ref() != Some(user_id) {
+                            standing.gone.push(handle);
+                            continue;
+                        }
+                        if !self.rules.is_live(&life, now) {
+                            let last_activity = Some(life.last_activity);
+                            over.push(Target { last_activity, ..Target::incarnation(handle, mark) });
+                        }
+                        standing.live.push(Counted { handle, known: Some((mark, life)) });
+                    }
+                }
+            }
+            standings.push(standing);
+        }
+        Ok((standings, over))
+    }
+
+    /// Takes away the places of the sessions that are gone, of several users.
+    pub(super) async fn tidy(&self, users: &[Places]) -> Result<(), StoreError> {
+        let standings = self.standings(users).await?;
+        for (Places { user_id, .. }, Standing { gone, .. }) in users.iter().zip(standings) {
+            if !gone.is_empty() {
+                self.ask(Operation::Claim, self.store.release(user_id, &gone)).await?;
+            }
         }
         Ok(())
     }
 
-    /// Those that live, and those that have ended, each in their order.
-    async fn told_apart(&self, handles: &[Handle]) -> Result<(Vec<Handle>, Vec<Handle>), StoreError> {
-        let (mut live, mut dead) = (Vec::new(), Vec::new());
-        let asked =
-            stream::iter(handles.to_vec()).map(|handle| async move { (handle, self.lives(handle).await) });
-        let mut told = pin!(asked.buffered(TOGETHER));
-        while let Some((handle, lives)) = told.next().await {
-            if lives? { live.push(handle) } else { dead.push(handle) }
-        }
-        Ok((live, dead))
-    }
-
-    /// Whether the session lives; one that cannot be read does.
-    async fn lives(&self, handle: Handle) -> Result<bool, StoreError> {
-        match self.load(handle).await {
-            Ok(record) => Ok(record.is_some()),
-            Err(StoreError::Unusable(_)) => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Takes places away. If that fails they are taken away by a later session, or by clean-up.
     pub(super) async fn release(&self, user_id: &str, handles: &[Handle]) {
-        if self.rules.max_sessions_per_user.is_none() {
+        if self.rules.max_sessions_per_user.is_none() || handles.is_empty() {
             return;
         }
         if let Err(error) = self.ask(Operation::Claim, self.store.release(user_id, handles)).await {
@@ -131,8 +252,10 @@ impl Sessions {
         }
     }
 
-    /// Deletes a record whatever its secret is.
-    pub(super) async fn delete(&self, handle: Handle) -> Result<bool, StoreError> {
-        self.ask(Operation::Delete, self.store.delete(handle, None)).await
+    /// As [`release`](Self::release), of several users.
+    pub(super) async fn release_all(&self, users: BTreeMap<String, Vec<Handle>>) {
+        for (user_id, handles) in users {
+            self.release(&user_id, &handles).await;
+        }
     }
 }

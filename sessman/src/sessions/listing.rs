@@ -1,18 +1,26 @@
 //! A user's sessions, and everybody's: listed, counted, ended by their handles.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::{Credentials, Sessions, check_user_id, to_the_end};
 use crate::error::Error;
 use crate::events::Kind;
 use crate::id::Handle;
 use crate::metrics::Operation;
-use crate::record::Record;
-use crate::store::{Listing, Page, StoreError};
+use crate::record::{Record, Summary};
+use crate::store::{Counts, Listing, Outlined, Page, StoreError, Target};
 
 /// Sessions that are ended at a time.
-const PAGE: usize = 250;
+const PAGE: usize = 500;
+
+/// Counts that took so long to find are given again for ten times as long: whoever looks at them often must not keep the
+/// store at it.
+const LONG: Duration = Duration::from_millis(100);
 
 /// Which of a user's sessions are to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +59,20 @@ const AGES: [Duration; 4] = [
     Duration::from_secs(30 * 86_400),
 ];
 
+/// Counts that took long to find, and until when they serve.
+#[derive(Debug, Default)]
+pub(super) struct CountedLately(Mutex<Option<(Stats, Instant)>>);
+
 impl Sessions {
     /// A page of live sessions: of all, or of one user's.
     ///
     /// # Errors
     /// The store's.
-    pub async fn list(&self, listing: Listing<'_>) -> Result<Page, StoreError> {
-        self.ask(Operation::List, self.store.list(listing, self.clock.now())).await
+    pub async fn list(&self, listing: Listing<'_>) -> Result<Page<Summary>, StoreError> {
+        let now = self.clock.now();
+        let mut page = self.ask(Operation::List, self.store.list(listing, now)).await?;
+        page.items.retain(|summary| self.rules.is_live(&summary.life, now));
+        Ok(page)
     }
 
     /// The session that asks, and a page of its user's sessions; an anonymous one has only itself.
@@ -69,11 +84,11 @@ impl Sessions {
         credentials: Credentials<'_>,
         after: Option<Handle>,
         limit: usize,
-    ) -> Result<(Arc<Record>, Page), Error> {
+    ) -> Result<(Arc<Record>, Page<Summary>), Error> {
         let own = self.get(credentials).await?;
         let page = match own.user_id.as_deref() {
             Some(user_id) => self.list(Listing { user_id: Some(user_id), after, limit }).await?,
-            None => Page { records: vec![Arc::clone(&own)], next: None },
+            None => Page { items: vec![own.summary()], ..Page::default() },
         };
         Ok((own, page))
     }
@@ -92,10 +107,14 @@ impl Sessions {
         match (ending, own.user_id.clone()) {
             (Ending::Others, None) => Ok(Vec::new()),
             (Ending::Others, Some(user_id)) => self.end_all_of(user_id, Some(own.handle)).await,
+            (Ending::One(handle), user_id) if handle == own.handle => {
+                self.end_found(vec![(Target::incarnation(handle, own.mark), user_id)]).await
+            }
+            (Ending::One(_), None) => Ok(Vec::new()),
             (Ending::One(handle), user_id) => {
-                let Some(other) = self.load(handle).await? else { return Ok(Vec::new()) };
-                let is_own = other.handle == own.handle || (user_id.is_some() && other.user_id == user_id);
-                Ok(if is_own && self.end_one(&other).await? { vec![handle] } else { Vec::new() })
+                let mut found = self.found_live(&[handle]).await?;
+                found.retain(|(_, owner)| *owner == user_id);
+                self.end_found(found).await
             }
         }
     }
@@ -116,17 +135,12 @@ impl Sessions {
     pub async fn end_handles(self: &Arc<Self>, handles: Vec<Handle>) -> Result<Vec<Handle>, Error> {
         let this = Arc::clone(self);
         to_the_end(async move {
-            let mut ended = Vec::new();
-            for handle in handles {
-                let is_ended = match this.load(handle).await {
-                    Ok(Some(record)) => this.end_one(&record).await?,
-                    // One that is past its time does not live, and so does not end.
-                    Ok(None) => false,
-                    // What cannot be read can end; only its place is left to the clean-up.
-                    Err(StoreError::Unusable(_)) => this.end_unread(handle, None).await?,
-                    Err(error) => return Err(error.into()),
-                };
-                ended.extend(is_ended.then_some(handle));
+            let (mut ended, mut seen) = (Vec::new(), HashSet::new());
+            for slice in handles.chunks(PAGE) {
+                let once: Vec<Handle> =
+                    slice.iter().filter(|handle| seen.insert(**handle)).copied().collect();
+                let found = this.found_live(&once).await?;
+                ended.extend(this.end_found(found).await?);
             }
             Ok(ended)
         })
@@ -142,12 +156,16 @@ impl Sessions {
         to_the_end(async move {
             let (mut ended, mut after) = (Vec::new(), None);
             loop {
-                let page = this.list(Listing { user_id: Some(&user_id), after, limit: PAGE }).await?;
-                for record in page.records.iter().filter(|record| Some(record.handle) != except) {
-                    if this.end_one(record).await? {
-                        ended.push(record.handle);
-                    }
-                }
+                // Not `list`: what has ended by the rules that are in force now ends for good.
+                let listing = Listing { user_id: Some(&user_id), after, limit: PAGE };
+                let page = this.ask(Operation::List, this.store.list(listing, this.clock.now())).await?;
+                let known =
+                    page.items.iter().map(|summary| Target::incarnation(summary.handle, summary.mark));
+                // What cannot be read can end.
+                let unread = page.unread.iter().copied().map(Target::whatever);
+                let targets = known.chain(unread).filter(|target| Some(target.handle) != except);
+                let found = targets.map(|target| (target, Some(user_id.clone()))).collect();
+                ended.extend(this.end_found(found).await?);
                 match page.next {
                     Some(next) => after = Some(next),
                     None => return Ok(ended),
@@ -157,40 +175,72 @@ impl Sessions {
         .await
     }
 
-    async fn end_one(&self, record: &Record) -> Result<bool, StoreError> {
-        self.end_unread(record.handle, record.user_id.as_deref()).await
+    /// Those of the handles that live, or that cannot be read, and whose they are as far as that is known.
+    async fn found_live(&self, handles: &[Handle]) -> Result<Vec<(Target, Option<String>)>, StoreError> {
+        let outlined = self.ask(Operation::Load, self.store.outlines(handles)).await?;
+        let now = self.clock.now();
+        let found = |(handle, outlined): (&Handle, Outlined)| match outlined {
+            // One that is past its time does not live, and so does not end.
+            Outlined::Found(outline) => self
+                .rules
+                .is_live(&outline.life, now)
+                .then(|| (Target::incarnation(*handle, outline.mark), outline.user_id)),
+            Outlined::Unreadable => Some((Target::whatever(*handle), None)),
+            Outlined::Missing => None,
+        };
+        Ok(handles.iter().zip(outlined).filter_map(found).collect())
     }
 
-    async fn end_unread(&self, handle: Handle, user_id: Option<&str>) -> Result<bool, StoreError> {
-        let ended = self.delete(handle).await?;
-        if ended {
+    /// Ends sessions, each of which is somebody's or nobody's, and takes their places away.
+    async fn end_found(&self, found: Vec<(Target, Option<String>)>) -> Result<Vec<Handle>, Error> {
+        let targets: Vec<Target> = found.iter().map(|(target, _)| *target).collect();
+        let ended = self.delete(&targets).await?;
+        let owners: BTreeMap<Handle, Option<String>> =
+            found.into_iter().map(|(target, owner)| (target.handle, owner)).collect();
+        let mut released: BTreeMap<String, Vec<Handle>> = BTreeMap::new();
+        for handle in &ended {
+            let owner = owners.get(handle).and_then(Option::as_ref);
             self.metrics.ended.increment();
-            self.tell(Kind::Ended, handle, user_id);
-            if let Some(user_id) = user_id {
-                self.release(user_id, &[handle]).await;
+            self.tell(Kind::Ended, *handle, owner.map(String::as_str));
+            if let Some(owner) = owner {
+                released.entry(owner.clone()).or_default().push(*handle);
             }
         }
+        self.release_all(released).await;
         Ok(ended)
     }
 
-    /// Counts sessions. It looks at all of them.
+    /// Counts sessions. It looks at all of them; those who ask at the same time share one look, and a look that takes long
+    /// serves for a while.
     ///
     /// # Errors
     /// The store's.
     pub async fn stats(&self) -> Result<Stats, StoreError> {
+        let mut counted = self.counted.0.lock().await;
+        if let Some((stats, until)) = &*counted
+            && Instant::now() < *until
+        {
+            return Ok(stats.clone());
+        }
+        let started = Instant::now();
+        let stats = self.count().await?;
+        let took = started.elapsed();
+        *counted = (took >= LONG).then(|| (stats.clone(), Instant::now() + 10 * took));
+        Ok(stats)
+    }
+
+    async fn count(&self) -> Result<Stats, StoreError> {
         let now = self.clock.now();
-        let counts = self.store.counts(now).await?;
-        let since = AGES.map(|age| now.before(age));
         // Those that began a moment ago are among the younger of each bound.
-        let younger = self.store.counts_since(now, &since).await?;
+        let Counts { active, expired, since } =
+            self.store.counts(now, &AGES.map(|age| now.before(age))).await?;
         let mut by_age = Vec::new();
         let mut counted = 0;
-        for (below, sessions) in AGES.iter().map(|age| Some(*age)).zip(younger).chain([(None, counts.active)])
-        {
+        for (below, sessions) in AGES.iter().map(|age| Some(*age)).zip(since).chain([(None, active)]) {
             by_age.push(ByAge { below, sessions: sessions.saturating_sub(counted) });
             counted = sessions;
         }
-        Ok(Stats { active: counts.active, expired: counts.expired, by_age })
+        Ok(Stats { active, expired, by_age })
     }
 
     /// Ends every session; how many records there were.

@@ -12,6 +12,8 @@ use crate::store::{Purged, StoreError};
 const SLICE: usize = 250;
 /// Users whose places are looked through in one go.
 const USERS: usize = 100;
+/// Such goes in one regular clean-up: where there are more users, the next one goes on behind them.
+const GOES: usize = 100;
 /// Pause between two slices, so that those who wait to write get their turn.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -45,48 +47,61 @@ impl Sessions {
         let this = Arc::clone(self);
         to_the_end(async move {
             let purged = this.purge_expired().await?;
-            this.tidy_places().await?;
+            let mut after = None;
+            while this.tidy_places(&mut after).await? {}
             Ok(purged)
         })
         .await
     }
 
-    /// Takes away the places of sessions that ended by their time. Without a limit it forgets all of them: what is
-    /// written down of a user would be short of the sessions that begin now.
+    /// Takes away the places of sessions that ended by their time, of some users behind `after`; whether there are more.
+    /// Without a limit it forgets all of them: what is written down of a user would be short of the sessions that begin
+    /// now.
     ///
     /// # Errors
     /// The store's.
-    pub async fn tidy_places(&self) -> Result<(), StoreError> {
+    pub async fn tidy_places(&self, after: &mut Option<String>) -> Result<bool, StoreError> {
+        self.store.tidy(self.clock.now()).await?;
         if self.rules.max_sessions_per_user.is_none() {
-            return self.store.forget_claims().await;
+            return self.store.forget_places().await.map(|()| false);
         }
-        let mut after: Option<String> = None;
-        loop {
-            after = self.store.tidy_claims(self.clock.now(), after.as_deref(), USERS).await?;
+        for _ in 0..GOES {
+            let page = self.store.all_places(after.as_deref(), USERS).await?;
+            self.tidy(&page.users).await?;
+            *after = page.next;
             if after.is_none() {
-                return Ok(());
+                return Ok(false);
             }
             tokio::time::sleep(PAUSE).await;
         }
+        Ok(true)
     }
 
     /// Cleans up at once and every `interval`, for ever: places, and records unless the store removes them by itself.
-    /// What fails is reported, and the next time tries again.
+    /// What fails is reported, and the next time tries again. Of several processes at a store one does it.
     pub async fn clean_up_regularly(&self, interval: Duration, removes_records: bool) {
         loop {
-            if let Err(error) = self.tidy_places().await {
-                tracing::warn!(%error, "the places of ended sessions could not be taken away; the next try is due");
-            }
-            if removes_records {
-                match self.purge_expired().await {
-                    Ok(0) => {}
-                    Ok(purged) => tracing::info!(purged, "expired sessions removed"),
-                    Err(error) => {
-                        tracing::warn!(%error, "expired sessions could not be removed; the next try is due");
-                    }
-                }
+            match self.store.leads_cleanup(2 * interval).await {
+                Ok(true) => self.clean_up_once(removes_records).await,
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "no clean-up; the next try is due"),
             }
             tokio::time::sleep(interval).await;
+        }
+    }
+
+    async fn clean_up_once(&self, removes_records: bool) {
+        if let Err(error) = self.tidy_places(&mut *self.tidied_to.lock().await).await {
+            tracing::warn!(%error, "the places of ended sessions could not be taken away; the next try is due");
+        }
+        if removes_records {
+            match self.purge_expired().await {
+                Ok(0) => {}
+                Ok(purged) => tracing::info!(purged, "expired sessions removed"),
+                Err(error) => {
+                    tracing::warn!(%error, "expired sessions could not be removed; the next try is due");
+                }
+            }
         }
     }
 }

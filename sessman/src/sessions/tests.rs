@@ -1,6 +1,11 @@
 //! The engine on the memory store, with a clock that goes when it is told to.
 
+mod in_force;
+mod incarnation;
+mod late;
 mod limits;
+mod many;
+mod outage;
 mod patches;
 mod slow;
 mod unread;
@@ -65,7 +70,7 @@ impl Engine {
     async fn live_of(&self, user_id: &str) -> BTreeSet<Handle> {
         let listing = Listing { user_id: Some(user_id), after: None, limit: 1_000 };
         let page = self.sessions.list(listing).await.unwrap();
-        page.records.iter().map(|record| record.handle).collect()
+        page.items.iter().map(|summary| summary.handle).collect()
     }
 }
 
@@ -296,8 +301,11 @@ async fn an_update_must_name_its_version_where_that_is_asked_for() {
     };
     assert!(matches!(update(Precondition::None).await, Err(Error::VersionRequired)));
     update(Precondition::Any).await.unwrap();
-    assert!(matches!(update(Precondition::Versions(vec![1])).await, Err(Error::Changed { version: 2 })));
-    update(Precondition::Versions(vec![1, 2])).await.unwrap();
+    let mark = engine.sessions.find(holder(&id)).await.unwrap().mark;
+    let versions =
+        |versions: &[u64]| Precondition::Versions(versions.iter().map(|version| (*version, mark)).collect());
+    assert!(matches!(update(versions(&[1])).await, Err(Error::Changed { version: 2 })));
+    update(versions(&[1, 2])).await.unwrap();
 }
 
 #[tokio::test]
@@ -307,9 +315,9 @@ async fn a_user_sees_and_ends_their_own_sessions_alone() {
         [engine.begin(Some("ada")).await, engine.begin(Some("ada")).await, engine.begin(Some("ada")).await];
     let (other, anonymous) = (engine.begin(Some("eve")).await, engine.begin(None).await);
     let (asking, page) = engine.sessions.mine(holder(&own), None, 10).await.unwrap();
-    assert_eq!((asking.handle, page.records.len()), (own.handle(), 3));
+    assert_eq!((asking.handle, page.items.len()), (own.handle(), 3));
     let (_, alone) = engine.sessions.mine(holder(&anonymous), None, 10).await.unwrap();
-    assert_eq!(alone.records.len(), 1);
+    assert_eq!(alone.items.len(), 1);
 
     let end = |id: &SessionId, ending| {
         let (sessions, id) = (engine.sessions.clone(), id.clone());

@@ -21,10 +21,14 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Claim, Claimed, Created, Expected, Listing, Loaded, Store, Updated};
+use super::{
+    Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, PAGE_BYTES, PlacesPage, Store, Target,
+    Unless, Updated,
+};
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
-use crate::record::{Change, Record, Times};
+use crate::mark::Mark;
+use crate::record::{Change, Mac, Record, Summary, Times, TtlSource};
 use crate::time::Timestamp;
 
 /// A fresh, empty store, and what has to live as long as it does (a temporary folder, a server).
@@ -104,6 +108,8 @@ macro_rules! conformance_tests {
                 an_update_after_delete_resurrects_nothing,
                 rotation_kills_the_old_secret,
                 other_handles_stay_untouched,
+                another_incarnation_is_not_changed,
+                an_update_says_how_long_it_would_have_lived,
                 a_login_sets_its_time,
                 what_was_written_to_meanwhile_is_a_conflict,
             }
@@ -111,11 +117,13 @@ macro_rules! conformance_tests {
                 a_user_is_unknown_until_told,
                 places_are_in_the_order_of_arrival,
                 a_second_claim_keeps_its_place,
+                a_claim_that_moves_last_is_the_last,
+                a_claim_that_does_not_fit_moves_nothing,
                 there_is_no_place_beyond_the_room,
                 a_released_place_is_free,
                 what_is_known_already_stays,
-                tidying_takes_the_places_of_the_dead,
-                users_are_tidied_page_by_page,
+                the_places_of_a_user_are_read,
+                the_places_of_all_users_come_page_by_page,
                 forgetting_and_clearing_forget_everybody,
                 one_claim_gets_the_last_place,
                 no_claim_is_lost,
@@ -137,6 +145,9 @@ macro_rules! conformance_tests {
                 the_right_secret_deletes_once,
                 no_secret_deletes_whatever_it_is,
                 an_expired_record_can_be_deleted,
+                another_incarnation_is_not_deleted,
+                what_was_written_to_is_not_deleted,
+                many_are_deleted_at_once,
                 clear_deletes_everything,
             }
             listing {
@@ -147,6 +158,9 @@ macro_rules! conformance_tests {
                 a_record_follows_its_new_user,
                 an_empty_store_has_one_empty_page,
                 paging_while_writing_gives_each_record_once,
+                pages_end_early_where_sessions_are_large,
+                records_come_whole_page_by_page,
+                outlines_are_of_what_is_stored,
             }
             cleanup {
                 counts_follow_what_is_stored,
@@ -195,6 +209,13 @@ fn secret(n: u32) -> SecretHash {
     SecretHash::from(bytes)
 }
 
+/// The mark of record `n`.
+fn mark(n: u32) -> Mark {
+    let mut bytes = [0x70; Mark::BYTES];
+    bytes[4..].copy_from_slice(&n.to_be_bytes());
+    Mark::from(bytes)
+}
+
 fn data(text: &str) -> Data {
     Data::parse(text).unwrap()
 }
@@ -203,6 +224,7 @@ fn data(text: &str) -> Data {
 pub(crate) fn record(n: u32) -> Record {
     Record {
         handle: handle(n),
+        mark: mark(n),
         secret_hash: secret(n),
         user_id: None,
         auth_time: None,
@@ -213,8 +235,10 @@ pub(crate) fn record(n: u32) -> Record {
         reset_at: at(0),
         last_activity: at(0),
         ttl: Duration::from_millis(TTL as u64),
+        ttl_source: TtlSource::Configured,
         expires_at: at(TTL),
         version: 1,
+        mac: None,
     }
 }
 
@@ -223,9 +247,17 @@ fn expiring(n: u32, millis: i64) -> Record {
     Record { expires_at: at(millis), ..record(n) }
 }
 
-/// What the holder of secret `n` expects who does not care about the version.
-fn holder(n: u32) -> Expected {
-    Expected::holder(secret(n))
+/// A record as somebody read it, and what must not have happened to it since.
+type Read = (Record, Unless);
+
+/// What the holder of secret `n` read who does not care about the version.
+fn holder(n: u32) -> Read {
+    (record(n), Unless::Gone)
+}
+
+/// What the holder of secret `n` read when it was at that version.
+fn at_version(n: u32, version: u64) -> Read {
+    (Record { version, ..record(n) }, Unless::Changed)
 }
 
 /// The times that a write at `at(millis)` sets.
@@ -263,22 +295,59 @@ async fn load_both_ways(store: &dyn Store, handle: Handle, now: Timestamp) -> Lo
     loaded
 }
 
+/// What becomes of a change of record `n`, whose handle and mark it has, by somebody who `read` it so.
+async fn attempt(store: &dyn Store, n: u32, read: Read, change: &Change) -> Updated {
+    let (read, unless) = read;
+    store.update(&Record { handle: handle(n), mark: mark(n), ..read }, unless, change).await.unwrap()
+}
+
 /// The record as it is after an update that must be made.
-async fn update(store: &dyn Store, n: u32, expected: Expected, change: &Change) -> Record {
-    match store.update(handle(n), expected, change).await.unwrap() {
-        Updated::Done(record) => (*record).clone(),
+async fn update(store: &dyn Store, n: u32, read: Read, change: &Change) -> Record {
+    match attempt(store, n, read, change).await {
+        Updated::Done { record, .. } => (*record).clone(),
         other => panic!("the update was not made: {other:?}"),
     }
 }
 
-/// Every live record at `at(millis)`, by pages of `limit`.
-async fn list_all(store: &dyn Store, user_id: Option<&str>, limit: usize, millis: i64) -> Vec<Record> {
-    let (mut records, mut after) = (Vec::new(), None);
+/// Whether record `n` was deleted, if this secret opens it.
+async fn delete(store: &dyn Store, n: u32, secret_hash: Option<SecretHash>) -> bool {
+    let target = Target { secret_hash, ..Target::whatever(handle(n)) };
+    let deleted = store.delete(&[target]).await.unwrap();
+    assert!(deleted.iter().all(|deleted| *deleted == target.handle) && deleted.len() <= 1);
+    !deleted.is_empty()
+}
+
+/// How many records are live, and how many are expired and still stored.
+async fn counted(store: &dyn Store, millis: i64) -> (u64, u64) {
+    let Counts { active, expired, since } = store.counts(at(millis), &[]).await.unwrap();
+    assert!(since.is_empty());
+    (active, expired)
+}
+
+/// Every live session at `at(millis)`, by pages of `limit`.
+async fn list_all(store: &dyn Store, user_id: Option<&str>, limit: usize, millis: i64) -> Vec<Summary> {
+    let (mut summaries, mut after) = (Vec::new(), None);
     loop {
         let page = store.list(Listing { user_id, after, limit }, at(millis)).await.unwrap();
-        assert!(page.records.len() <= limit, "{} records on a page of {limit}", page.records.len());
-        assert!(page.next.is_none() || page.records.len() == limit, "a page with a next one is full");
-        records.extend(page.records.iter().map(|record| (**record).clone()));
+        assert!(page.items.len() <= limit, "{} sessions on a page of {limit}", page.items.len());
+        assert!(page.next.is_none() || page.items.len() == limit, "a page with a next one is full");
+        assert_eq!(page.unread, []);
+        summaries.extend(page.items);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return summaries,
+        }
+    }
+}
+
+/// Every live record at `at(millis)`, by pages of `limit`.
+async fn records(store: &dyn Store, limit: usize, millis: i64) -> Vec<Record> {
+    let (mut records, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.records(after, limit, at(millis)).await.unwrap();
+        assert!(page.items.len() <= limit, "{} records on a page of {limit}", page.items.len());
+        assert_eq!(page.unread, []);
+        records.extend(page.items.iter().map(|record| (**record).clone()));
         match page.next {
             Some(next) => after = Some(next),
             None => return records,

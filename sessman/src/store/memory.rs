@@ -14,11 +14,11 @@ use async_trait::async_trait;
 use self::claims::Claims;
 use self::shard::{Shard, size_of_record};
 use super::{
-    Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store, StoreError,
-    Updated,
+    Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, PAGE_BYTES, Page, PlacesPage, Purged, Result,
+    Store, StoreError, Target, Unless, Updated,
 };
-use crate::id::{Handle, SecretHash};
-use crate::record::{Change, Record};
+use crate::id::Handle;
+use crate::record::{Change, Record, Summary};
 use crate::time::Timestamp;
 
 /// A shard holds the handles that begin with the same six bits, so that the shards one after the other are in the
@@ -154,6 +154,34 @@ impl MemoryStore {
         freed > 0
     }
 
+    /// A page of what `collect` takes from each shard, as `item` makes it, which has so many `bytes`.
+    fn page<T>(
+        &self,
+        after: Option<Handle>,
+        limit: usize,
+        collect: impl Fn(&Shard, usize, &mut Vec<Arc<Record>>),
+        item: impl Fn(&Arc<Record>) -> T,
+        bytes: impl Fn(&T) -> usize,
+    ) -> Page<T> {
+        let (mut page, mut last, mut size) = (Page::default(), None, 0);
+        for index in after.map_or(0, Self::index)..SHARDS {
+            let mut records = Vec::new();
+            // One more than asked for tells whether there is a next page.
+            collect(&self.read(index), limit.saturating_add(1) - page.items.len(), &mut records);
+            for record in &records {
+                if page.items.len() == limit || size >= PAGE_BYTES {
+                    page.next = last;
+                    return page;
+                }
+                let item = item(record);
+                size += bytes(&item);
+                page.items.push(item);
+                last = Some(record.handle);
+            }
+        }
+        page
+    }
+
     /// Deletes at most `limit` expired records of a shard: how many, and their bytes.
     fn take_expired(&self, index: usize, now: Timestamp, limit: usize) -> (Vec<Purged>, usize) {
         let (mut taken, mut bytes) = (Vec::new(), 0);
@@ -204,70 +232,76 @@ impl Store for MemoryStore {
         Some(Ok(self.found(handle, now)))
     }
 
-    async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {
+    async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
         self.with_room(change.now, || {
-            let mut shard = self.write(Self::index(handle));
-            let Some(old) = shard.get(handle).filter(|record| record.is_live(change.now)) else {
+            let mut shard = self.write(Self::index(read.handle));
+            let Some(old) = shard.get(read.handle).filter(|record| record.is_live(change.now)) else {
                 return Ok(Updated::Missing);
             };
-            match expected.is_met_by(old) {
+            match unless.is_met(read, old) {
                 None => return Ok(Updated::Missing),
                 Some(false) => return Ok(Updated::Conflict(old.version)),
                 Some(true) => {}
             }
-            let old_size = size_of_record(old);
+            let (old_size, lived_until) = (size_of_record(old), old.expires_at);
             let record = Arc::new(change.applied_to(old));
             self.put(&mut shard, record.clone(), old_size)?;
-            Ok(Updated::Done(record))
+            Ok(Updated::Done { record, lived_until })
         })
     }
 
-    async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool> {
-        let mut shard = self.write(Self::index(handle));
-        let matches = shard
-            .get(handle)
-            .is_some_and(|record| secret_hash.is_none_or(|secret_hash| secret_hash == record.secret_hash));
-        if matches && let Some(record) = shard.take(handle) {
-            self.used.fetch_sub(size_of_record(&record), Ordering::Relaxed);
+    async fn delete(&self, targets: &[Target]) -> Result<Vec<Handle>> {
+        let mut deleted = Vec::new();
+        for target in targets {
+            let mut shard = self.write(Self::index(target.handle));
+            if shard.get(target.handle).is_some_and(|record| target.is(record))
+                && let Some(record) = shard.take(target.handle)
+            {
+                self.used.fetch_sub(size_of_record(&record), Ordering::Relaxed);
+                deleted.push(target.handle);
+            }
         }
-        Ok(matches)
+        Ok(deleted)
     }
 
-    async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {
+    async fn outlines(&self, handles: &[Handle]) -> Result<Vec<Outlined>> {
+        let outlined = |handle: &Handle| match self.read(Self::index(*handle)).get(*handle) {
+            Some(record) => Outlined::Found(record.outline()),
+            None => Outlined::Missing,
+        };
+        Ok(handles.iter().map(outlined).collect())
+    }
+
+    async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page<Summary>> {
         let Listing { user_id, after, limit } = listing;
-        let mut records: Vec<Arc<Record>> = Vec::new();
-        for index in after.map_or(0, Self::index)..SHARDS {
-            // One more than asked for tells whether there is a next page.
-            let missing = limit.saturating_add(1) - records.len();
-            match user_id {
-                Some(user_id) => {
-                    self.read(index).collect_of_user(user_id, after, now, missing, &mut records);
-                }
-                None => self.read(index).collect(after, now, missing, &mut records),
-            }
-            if records.len() > limit {
-                records.truncate(limit);
-                let next = records.last().map(|record| record.handle);
-                return Ok(Page { records, next });
-            }
-        }
-        Ok(Page { records, next: None })
+        let collect = |shard: &Shard, missing, into: &mut Vec<Arc<Record>>| match user_id {
+            Some(user_id) => shard.collect_of_user(user_id, after, now, missing, into),
+            None => shard.collect(after, now, missing, into),
+        };
+        let summary = |record: &Arc<Record>| record.summary();
+        Ok(self.page(after, limit, collect, summary, Summary::bytes))
     }
 
-    async fn counts(&self, now: Timestamp) -> Result<Counts> {
-        let mut counts = Counts::default();
+    async fn records(
+        &self,
+        after: Option<Handle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<Arc<Record>>> {
+        let collect = |shard: &Shard, missing, into: &mut Vec<_>| shard.collect(after, now, missing, into);
+        Ok(self.page(after, limit, collect, Arc::clone, |record| record.bytes()))
+    }
+
+    async fn counts(&self, now: Timestamp, since: &[Timestamp]) -> Result<Counts> {
+        let mut counts = Counts { since: vec![0; since.len()], ..Counts::default() };
         for index in 0..SHARDS {
-            let (active, expired) = self.read(index).counts(now);
+            let shard = self.read(index);
+            let (active, expired) = shard.counts(now);
             counts.active += active;
             counts.expired += expired;
-        }
-        Ok(counts)
-    }
-
-    async fn counts_since(&self, now: Timestamp, moments: &[Timestamp]) -> Result<Vec<u64>> {
-        let mut counts = vec![0; moments.len()];
-        for index in 0..SHARDS {
-            self.read(index).count_since(now, moments, &mut counts);
+            if !since.is_empty() {
+                shard.count_since(now, since, &mut counts.since);
+            }
         }
         Ok(counts)
     }
@@ -281,14 +315,15 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn tidy_claims(&self, now: Timestamp, after: Option<&str>, limit: usize) -> Result<Option<String>> {
-        let is_live = |handle: Handle| {
-            self.read(Self::index(handle)).get(handle).is_some_and(|record| record.is_live(now))
-        };
-        Ok(self.with_claims(|claims| claims.tidy(after, limit, is_live)))
+    async fn places(&self, user_id: &str) -> Result<Vec<Handle>> {
+        Ok(self.with_claims(|claims| claims.of(user_id)))
     }
 
-    async fn forget_claims(&self) -> Result<()> {
+    async fn all_places(&self, after: Option<&str>, limit: usize) -> Result<PlacesPage> {
+        Ok(self.with_claims(|claims| claims.page(after, limit)))
+    }
+
+    async fn forget_places(&self) -> Result<()> {
         self.with_claims(|claims| *claims = Claims::default());
         Ok(())
     }
@@ -303,7 +338,7 @@ impl Store for MemoryStore {
     }
 
     async fn clear(&self) -> Result<u64> {
-        self.forget_claims().await?;
+        self.forget_places().await?;
         let mut cleared = 0;
         for index in 0..SHARDS {
             let mut shard = self.write(index);
@@ -328,7 +363,9 @@ mod tests {
 
     use super::*;
     use crate::data::Data;
-    use crate::record::Times;
+    use crate::id::SecretHash;
+    use crate::mark::Mark;
+    use crate::record::{Times, TtlSource};
     use crate::store::conformance::{Fixture, conformance_tests};
 
     async fn open() -> Option<Fixture> {
@@ -344,6 +381,7 @@ mod tests {
     fn record(n: u8, data_bytes: usize, expires_at: i64) -> Arc<Record> {
         Arc::new(Record {
             handle: Handle::from([n; 12]),
+            mark: Mark::from([n; 8]),
             secret_hash: SecretHash::from([n; 32]),
             user_id: Some("ada".into()),
             auth_time: None,
@@ -354,8 +392,10 @@ mod tests {
             reset_at: at(0),
             last_activity: at(0),
             ttl: Duration::from_secs(1),
+            ttl_source: TtlSource::Configured,
             expires_at: at(expires_at),
             version: 1,
+            mac: None,
         })
     }
 
@@ -369,8 +409,7 @@ mod tests {
     }
 
     async fn update(store: &MemoryStore, n: u8, change: Change) -> Result<Updated> {
-        let expected = Expected::holder(SecretHash::from([n; 32]));
-        store.update(Handle::from([n; 12]), expected, &change).await
+        store.update(&record(n, 2, 1_000), Unless::Gone, &change).await
     }
 
     /// A store with room for four records of 10,000 bytes and not for five.
@@ -387,7 +426,10 @@ mod tests {
         let store = full().await;
         let refused = store.create(record(250, 10_000, 1_000), at(999)).await;
         assert!(matches!(refused, Err(StoreError::Full)));
-        assert_eq!(store.counts(at(999)).await.unwrap(), Counts { active: 4, expired: 0 });
+        assert_eq!(
+            store.counts(at(999), &[]).await.unwrap(),
+            Counts { active: 4, expired: 0, since: Vec::new() }
+        );
         assert_eq!(store.create(record(0, 10_000, 1_000), at(999)).await.unwrap(), Created::Exists);
     }
 
@@ -395,7 +437,10 @@ mod tests {
     async fn expired_records_make_room() {
         let store = full().await;
         assert_eq!(store.create(record(250, 10_000, 2_000), at(1_000)).await.unwrap(), Created::Yes);
-        assert_eq!(store.counts(at(1_000)).await.unwrap(), Counts { active: 1, expired: 3 });
+        assert_eq!(
+            store.counts(at(1_000), &[]).await.unwrap(),
+            Counts { active: 1, expired: 3, since: Vec::new() }
+        );
     }
 
     #[tokio::test]
@@ -408,17 +453,20 @@ mod tests {
             Some(record(60, 10_000, 1_000))
         );
         for change in [write(20, None), write(20, Some(text(10_000))), write(20, Some(text(10)))] {
-            assert!(matches!(update(&store, 60, change).await.unwrap(), Updated::Done(_)));
+            assert!(matches!(update(&store, 60, change).await.unwrap(), Updated::Done { .. }));
         }
         // What that one gave back is free for another.
-        assert!(matches!(update(&store, 0, write(30, Some(text(15_000)))).await.unwrap(), Updated::Done(_)));
+        assert!(matches!(
+            update(&store, 0, write(30, Some(text(15_000)))).await.unwrap(),
+            Updated::Done { .. }
+        ));
     }
 
     #[tokio::test]
     async fn what_leaves_the_store_gives_its_bytes_back() {
         let store = full().await;
         store.create(record(0, 50, 3_000), at(1_000)).await.unwrap();
-        assert!(store.delete(Handle::from([60; 12]), None).await.unwrap());
+        assert_eq!(store.delete(&[Target::whatever(Handle::from([60; 12]))]).await.unwrap().len(), 1);
         assert_eq!(store.purge_expired(at(1_000), 1).await.unwrap().len(), 1);
         assert!(store.used_bytes() > 10_000);
         assert_eq!(store.clear().await.unwrap(), 2);

@@ -3,8 +3,11 @@
 //! - [`MongoConfig`]: where the server is and who logs in
 //! - [`MongoStore`]: the store
 //! - `connection`: the driver's client, made when first needed, and the limits of every call
-//! - `document`: a record as a document; `json`: its data as BSON
-//! - `claims`: the entries of users, in a collection beside the sessions
+//! - `document`: a record as a document; `fields` reads them; `json`: its data as BSON
+//! - `writes`: create, update, delete; `again`: what to do where a server says that nothing matched
+//! - `listing`, `counts`: reads of many records, bounded however many there are
+//! - `claims`: the entries of users, in a collection beside the sessions; `lease`: which node does the clean-up
+//! - `cleanup`: what deletes by slices; `probe`: whether sessions can be written
 //! - `indexes`: what the collection is searched by, made at the start and checked
 //! - `metrics`: what is counted of the driver's doings
 //! - `checkup`, `shell`: for administrators
@@ -21,24 +24,39 @@
 //! write outlives a failover. The driver repeats a write that broke off, with a number by which a replica set knows
 //! it (`retryWrites`, on unless the URL says otherwise); a single server offers no such numbers, and then nothing is
 //! repeated. Only classic update operators are used, so that compatible servers serve too.
+//!
+//! # Stale reads
+//! Reads have the server's default concern, `local`, unless the URL says otherwise. A primary that was cut off goes on
+//! answering reads until it steps down (`electionTimeoutMillis`, 10 s by default), and may show a session that ended elsewhere
+//! meanwhile. `majority` would not change that: what it shows was true once, too. `linearizable` would, and costs every read
+//! a round to a majority, so it is the operator's choice. No decision leans on such a read: a write names in its own
+//! condition what it was decided by, and is acknowledged by a majority.
 
+mod again;
 mod checkup;
 mod claims;
+mod cleanup;
 mod config;
 mod connection;
 mod connection_string;
+mod counts;
 mod document;
 #[cfg(feature = "fuzzing")]
 pub mod documents;
 mod failure;
+mod fields;
 mod indexes;
 mod json;
 mod key;
+mod lease;
+mod listing;
 mod metrics;
+mod probe;
 mod shell;
 mod store;
 #[cfg(test)]
 mod tests;
+mod writes;
 
 pub use config::MongoConfig;
 pub use store::MongoStore;

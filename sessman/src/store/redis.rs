@@ -2,24 +2,26 @@
 //!
 //! - [`RedisConfig`]: where the servers are and who logs in; `server_url`: what is written of that
 //! - [`RedisStore`]: the store
-//! - `link`: the connection to one server, made when first needed; `wire`: commands and answers on it, for all calls;
-//!   `reply`: how answers are read; `stream`: the bytes below, TLS included
+//! - `link`: the way to one server; `line`: a connection that is made when first needed; `greeting`: what is said first on it;
+//!   `wire`: commands and answers on it, for all calls; `reply`: how answers are read; `stream`: the bytes below, TLS included
+//! - `durable`: writes that are answered once replicas have them
 //! - `servers`: which server has a key, and what to do when it has it no more; `slots`: the map of a cluster
 //! - `keys`: the names of the keys; `layout`: a record as one value; `scripts`: what is done in one atomic step
-//! - `users`: a user's sessions and places; `index`: the names of all sessions; `listing`: pages and counts
-//! - `sweep`: what looks at every key
-//! - `hazards`: settings of a server that lose sessions
+//! - `users`: the names of a user's sessions; `index`: those of all; `places`: a user's places
+//! - `reading`: several records at a time; `listing`: pages and counts; `deletion`: records and then their names
+//! - `sweep`: what looks at every key; `tidying`: what is put in order, a share at a time
+//! - `hazards`: settings of a server that lose sessions; `clocks`: how far its clock differs
 //! - `checkup`, `shell`: for administrators
 //! - `failure`: the servers' errors without what must not be shown
 //!
 //! # The keys
 //! One string a session, which a command or a script of that one key creates, changes or deletes, so that a cluster serves
-//! as well as a single server. The server removes it a minute after `expires_at`, so that a clock of its own that is a little
-//! ahead ends nothing early; who reads compares with the engine's `now`.
+//! as well as a single server. The server removes it a minute after `expires_at`. It is told how long that is and not when, so that
+//! no clock of its own ends anything early; who reads compares with the engine's `now`.
 //!
 //! The names of all sessions are in 256 keys beside them, which lists and counts are read from. A user has two more
 //! keys: the names of their sessions, and their places (see [`Claim`](super::Claim)). No step spans two keys. A name is
-//! written before its session, to a single server in one piece with it, and is taken away after it; so each session is among
+//! written before its session, in one piece with it where one server has both, and is taken away after it; so each session is among
 //! the names, and a name may be of a session that is not there, which whoever reads it finds out. Should a name be refused, its
 //! session is taken back. Such a name is removed once it is older than any call can
 //! take. Each session has a mark of its own in its name, so that a late removal never takes the name of a later session
@@ -31,14 +33,21 @@
 //! not execute it.
 
 mod checkup;
+mod clocks;
 mod config;
+mod deletion;
+mod durable;
 mod failure;
+mod greeting;
 mod hazards;
 mod index;
 mod keys;
 mod layout;
+mod line;
 mod link;
 mod listing;
+mod places;
+mod reading;
 #[cfg(feature = "fuzzing")]
 pub mod records;
 mod reply;
@@ -52,6 +61,7 @@ mod stream;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod tidying;
 mod users;
 mod wire;
 

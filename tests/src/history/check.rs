@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use super::model::State;
-use super::{History, Operation};
+use super::{Action, History, Operation};
 
 /// Orders that are tried at most; a history that takes more is reported, not passed over.
 const MAX_TRIED: usize = 2_000_000;
@@ -16,6 +16,13 @@ struct Place {
     /// Answered operations that have not taken effect.
     left: usize,
     state: State,
+}
+
+/// What may come next.
+struct Next {
+    is_seen: bool,
+    is_harmless: bool,
+    after: Place,
 }
 
 impl Place {
@@ -30,7 +37,10 @@ impl Place {
             return None;
         }
         let mut done = self.done.clone();
-        done[number / 64] |= 1 << (number % 64);
+        // Nobody asked for it, so that it does not matter how often it happened.
+        if !matches!(operation.action, Action::GiveWay(_)) {
+            done[number / 64] |= 1 << (number % 64);
+        }
         Some(Self { done, left: self.left - usize::from(operation.answered.is_some()), state })
     }
 }
@@ -64,22 +74,32 @@ pub fn check(history: &History) -> Result<(), String> {
             if place.left < farthest.left {
                 farthest = place.clone();
             }
-            let mut next: Vec<(bool, Place)> = candidates(&operations, &place)
-                .filter_map(|number| {
-                    let operation = &operations[number];
-                    let after = place.after(number, operation)?;
-                    let is_seen = operation.answered.is_some();
-                    // Without an answer and without an effect it may as well never have happened.
-                    (is_seen || after.state != place.state).then_some((is_seen, after))
-                })
-                .collect();
-            // What changes nothing may as well come first of all: whatever is possible after the others is so after it.
-            match next.iter().position(|(is_seen, after)| *is_seen && after.state == place.state) {
-                Some(harmless) => place = next.swap_remove(harmless).1,
+            let mut unseen: Vec<&Action> = Vec::new();
+            let mut next: Vec<Next> = Vec::new();
+            for number in candidates(&operations, &place) {
+                let operation = &operations[number];
+                let Some(after) = place.after(number, operation) else { continue };
+                let is_seen = operation.answered.is_some();
+                let has_effect = after.state != place.state;
+                if !is_seen {
+                    // Without an effect it may as well never have happened; and one of several will do that differ in nothing.
+                    if !has_effect || unseen.contains(&&operation.action) {
+                        continue;
+                    }
+                    unseen.push(&operation.action);
+                }
+                // All of its user's sessions ended: that is answered whether there was one or not.
+                let tells = !matches!(operation.action, Action::EndUser(_));
+                next.push(Next { is_seen, is_harmless: is_seen && !has_effect && tells, after });
+            }
+            // What changed nothing, as its answer says, may as well come first of all: whatever is possible after the
+            // others is so after it.
+            match next.iter().position(|next| next.is_harmless) {
+                Some(harmless) => place = next.swap_remove(harmless).after,
                 None => {
                     // The last one is tried first: one that was answered.
-                    next.sort_by_key(|(is_seen, _)| *is_seen);
-                    places.extend(next.into_iter().map(|(_, after)| after));
+                    next.sort_by_key(|next| next.is_seen);
+                    places.extend(next.into_iter().map(|next| next.after));
                     break;
                 }
             }
@@ -103,6 +123,9 @@ fn describe(operations: &[Operation], place: &Place) -> String {
         place.state
     );
     for number in candidates(operations, place) {
+        if matches!(operations[number].action, Action::GiveWay(_)) {
+            continue;
+        }
         // Writing to a String does not fail.
         let _ = write!(text, "\n  {:?}", operations[number]);
     }

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Action, Answered, History, Operation, State, check};
+use super::{Action, Answered, History, Incarnation, Operation, State, Tag, User, check};
 use crate::http::{Answer, Client};
+use crate::races::{ADMIN_KEY, StopOnDrop};
 
 /// Operations on a session until another one takes its place: enough that all clients meet in it for a while.
 const LIFE: usize = 150;
@@ -54,7 +55,8 @@ pub struct Load {
 struct Session {
     start: State,
     ids: Mutex<Vec<String>>,
-    version: AtomicU64,
+    /// The entity tag of the highest version that was shown.
+    tag: Mutex<(u64, String)>,
     operations: Mutex<Vec<Operation>>,
     begun: AtomicU64,
     unsure: AtomicU64,
@@ -76,7 +78,7 @@ pub struct Recorded {
     pub violations: Vec<String>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no client panicked")
 }
 
@@ -160,9 +162,9 @@ impl Load {
 
     fn act(&self, session: &Session, client: &Client, random: &mut Random) {
         let (id, text) = session.pick_id(random);
-        let mut action = session.pick_action(random);
+        let (mut action, tag) = session.pick_action(random);
         let begun = self.now();
-        let sent = send(client, &text, &action);
+        let sent = send(client, &text, &action, &tag);
         let ended = self.now();
         let kind = match &sent {
             Ok(answer) => answer.status.to_string(),
@@ -230,15 +232,6 @@ impl Load {
     }
 }
 
-/// Clients end also when what runs meanwhile panics.
-struct StopOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 impl Session {
     /// In the place of one that is to be made.
     fn none() -> Arc<Self> {
@@ -249,9 +242,9 @@ impl Session {
 
     fn begin(id: &str) -> Arc<Self> {
         Arc::new(Self {
-            start: State { id: Some(0), version: 1, data: json!({}) },
+            start: State::new(),
             ids: Mutex::new(vec![id.to_owned()]),
-            version: AtomicU64::new(1),
+            tag: Mutex::default(),
             operations: Mutex::default(),
             begun: AtomicU64::new(0),
             unsure: AtomicU64::new(0),
@@ -267,52 +260,76 @@ impl Session {
         (id, ids[id].clone())
     }
 
-    fn pick_action(&self, random: &mut Random) -> Action {
+    /// What is asked for, and the entity tag that goes with it.
+    fn pick_action(&self, random: &mut Random) -> (Action, String) {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        match random.below(100) {
+        let (version, tag) = locked(&self.tag).clone();
+        let action = match random.below(100) {
             0..40 => Action::Get,
             40..45 => Action::Touch,
-            45..60 => Action::Replace(json!({ "n": number }), None),
-            60..78 => Action::Replace(json!({ "n": number }), Some(self.version.load(Ordering::Relaxed))),
+            60..78 if version > 0 => {
+                Action::Replace(json!({ "n": number }), Some(Tag { incarnation: 0, version }))
+            }
+            45..78 => Action::Replace(json!({ "n": number }), None),
             78..95 => Action::Merge(format!("m{}", number % 4), json!(number)),
             // Which id it is shows when it is answered; otherwise nobody knows it.
             95..99 => Action::Rotate(usize::MAX),
             // Late, so that there is something to end.
             _ if number > LIFE as u64 / 2 => Action::End,
             _ => Action::Get,
-        }
+        };
+        (action, tag)
     }
 
     fn shown(&self, answer: &Answer, action: &mut Action) -> Answered {
         let mut shown = answer.json();
         let version = shown["version"].as_u64().unwrap_or(0);
-        self.version.fetch_max(version, Ordering::Relaxed);
+        if let Some(tag) = answer.header("etag") {
+            let mut known = locked(&self.tag);
+            if known.0 < version {
+                *known = (version, tag.to_owned());
+            }
+        }
         if let Action::Rotate(id) = action {
             let mut ids = locked(&self.ids);
             *id = ids.len();
             ids.push(answer.member("session_id"));
         }
-        Answered::Session { version, data: shown["data"].take() }
+        Answered::Session { incarnation: 0, version, data: shown["data"].take() }
     }
 }
 
-fn send(client: &Client, id: &str, action: &Action) -> Result<Answer, ureq::Error> {
-    let client = client.with("X-Session-Id", id);
+pub(super) fn send(client: &Client, id: &str, action: &Action, tag: &str) -> Result<Answer, ureq::Error> {
+    let (plain, client) = (client, client.with("X-Session-Id", id));
     let data = |data: &Value| json!({ "data": data }).to_string();
     match action {
         Action::Get => client.try_send("GET", "/sessman/get", ""),
         Action::Touch => client.try_send("POST", "/sessman/touch", ""),
         Action::Replace(value, None) => client.try_send("POST", "/sessman/update", &data(value)),
-        Action::Replace(value, Some(version)) => {
-            let client = client.with("If-Match", &format!("\"{version}-0\""));
-            client.try_send("POST", "/sessman/update", &data(value))
+        Action::Replace(value, Some(_)) => {
+            client.with("If-Match", tag).try_send("POST", "/sessman/update", &data(value))
         }
         Action::Merge(name, value) => {
             client.try_send("PATCH", "/sessman/update", &json!({ name: value }).to_string())
         }
         Action::Rotate(_) => client.try_send("POST", "/sessman/rotate", ""),
         Action::End => client.try_send("POST", "/sessman/end", ""),
+        Action::Begin(Incarnation { number, user }, data) => {
+            let user = user.map(user_id);
+            let metadata = json!({ "incarnation": number });
+            let body = json!({ "external_id": id, "user_id": user, "data": data, "metadata": metadata });
+            plain.try_send("POST", "/sessman/new", &body.to_string())
+        }
+        Action::EndUser(user) => {
+            let admin = plain.with("X-Admin-Key", ADMIN_KEY);
+            admin.try_send("POST", "/sessman/end-user", &json!({ "user_id": user_id(*user) }).to_string())
+        }
+        Action::GiveWay(_) => unreachable!("nobody asks for it"),
     }
+}
+
+fn user_id(user: User) -> String {
+    format!("user-{user}")
 }
 
 impl fmt::Display for Recorded {

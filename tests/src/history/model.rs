@@ -1,4 +1,5 @@
-//! A session as its clients may think of it: a register with compare-and-set, an id, and an end.
+//! A session as its clients may think of it: a register with compare-and-set, an id, and an end. Where its id was chosen by
+//! its maker, there may be another one under the same id afterwards.
 
 use serde_json::Value;
 
@@ -11,14 +12,42 @@ pub enum Action {
     Get,
     /// That it lives longer, of which nothing is to be seen here but that it lives.
     Touch,
-    /// These data in place of the others; only at this version, if there is one.
-    Replace(Value, Option<u64>),
+    /// These data in place of the others; only if it is as this tag says, if there is one.
+    Replace(Value, Option<Tag>),
     /// This member put into the data.
     Merge(String, Value),
     /// Another id; it is this one of the session's.
     Rotate(usize),
     /// Its end.
     End,
+    /// The beginning of this one under the id, for a user, with these data.
+    Begin(Incarnation, Value),
+    /// The end of all sessions of a user.
+    EndUser(User),
+    /// That it makes room for another session of its user, or runs out of time: what ends it although nobody asks for that.
+    /// It never has an answer, and it may have happened or not. `None`: whosever it is.
+    GiveWay(Option<User>),
+}
+
+/// A user, by a number.
+pub type User = usize;
+
+/// One of the sessions that there are under an id, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Incarnation {
+    /// Which one; 0 is the first where the id was not chosen.
+    pub number: u64,
+    /// Whose.
+    pub user: Option<User>,
+}
+
+/// What an entity tag says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tag {
+    /// The number of the one that had it.
+    pub incarnation: u64,
+    /// Its version then.
+    pub version: u64,
 }
 
 /// An answer.
@@ -26,6 +55,8 @@ pub enum Action {
 pub enum Answered {
     /// 200, with the session as it is after that.
     Session {
+        /// Which one it is.
+        incarnation: u64,
         /// Its version.
         version: u64,
         /// Its data.
@@ -37,6 +68,10 @@ pub enum Answered {
     Changed,
     /// 404: that id opens no session.
     Missing,
+    /// 409: there is one under that id.
+    Exists,
+    /// 200: what is left to do is done.
+    Done,
 }
 
 /// A session.
@@ -44,6 +79,8 @@ pub enum Answered {
 pub struct State {
     /// Which of its ids opens it; `None` after its end.
     pub id: Option<usize>,
+    /// Which one it is, or was.
+    pub incarnation: Incarnation,
     /// Its version.
     pub version: u64,
     /// Its data.
@@ -51,17 +88,41 @@ pub struct State {
 }
 
 impl State {
+    /// A session of nobody, which has no data, under an id of ours.
+    pub fn new() -> Self {
+        let incarnation = Incarnation { number: 0, user: None };
+        Self { id: Some(0), incarnation, version: 1, data: Value::Object(serde_json::Map::new()) }
+    }
+
+    /// That there is none yet under an id that was chosen.
+    pub fn none() -> Self {
+        Self { id: None, ..Self::new() }
+    }
+
     /// The session after `operation`, and what is answered then.
     pub(super) fn after(&self, operation: &Operation) -> (Self, Answered) {
-        if self.id != Some(operation.id) {
-            return (self.clone(), Answered::Missing);
-        }
         let mut state = self.clone();
         match &operation.action {
-            Action::Get | Action::Touch => {}
-            Action::Replace(_, Some(version)) if *version != self.version => {
-                return (state, Answered::Changed);
+            Action::Begin(..) if self.id.is_some() => return (state, Answered::Exists),
+            Action::Begin(incarnation, data) => {
+                state = Self { id: Some(0), incarnation: *incarnation, version: 1, data: data.clone() };
+                return (state.clone(), state.shown());
             }
+            Action::EndUser(user) => {
+                if state.incarnation.user == Some(*user) {
+                    state.id = None;
+                }
+                return (state, Answered::Done);
+            }
+            Action::GiveWay(user) => {
+                if user.is_none() || state.incarnation.user == *user {
+                    state.id = None;
+                }
+                return (state, Answered::Done);
+            }
+            _ if self.id != Some(operation.id) => return (state, Answered::Missing),
+            Action::Get | Action::Touch => {}
+            Action::Replace(_, Some(tag)) if !self.has(*tag) => return (state, Answered::Changed),
             Action::Replace(data, _) => {
                 state.data = data.clone();
                 state.version += 1;
@@ -80,12 +141,30 @@ impl State {
                 return (state, Answered::Ended);
             }
         }
-        let (version, data) = (state.version, state.data.clone());
-        (state, Answered::Session { version, data })
+        let shown = state.shown();
+        (state, shown)
     }
 
-    /// For what has been tried already.
-    pub(super) fn key(&self) -> (Option<usize>, u64, String) {
-        (self.id, self.version, self.data.to_string())
+    fn has(&self, tag: Tag) -> bool {
+        tag == Tag { incarnation: self.incarnation.number, version: self.version }
+    }
+
+    fn shown(&self) -> Answered {
+        Answered::Session {
+            incarnation: self.incarnation.number,
+            version: self.version,
+            data: self.data.clone(),
+        }
+    }
+
+    /// For what has been tried already. What has ended is all the same.
+    pub(super) fn key(&self) -> Option<(usize, Incarnation, u64, String)> {
+        self.id.map(|id| (id, self.incarnation, self.version, self.data.to_string()))
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
     }
 }

@@ -1,11 +1,8 @@
 use serde_json::{Value, json};
 
 use super::clients::Random;
-use super::{Action, Answered, History, Operation, State, check};
-
-fn start() -> State {
-    State { id: Some(0), version: 1, data: json!({}) }
-}
+use super::users::{Limited, Lived, Refused};
+use super::{Action, Answered, History, Incarnation, Operation, State, Tag, User, check, users};
 
 fn operation(begun: u64, ended: u64, action: Action, answered: Answered) -> Operation {
     Operation { action, id: 0, begun, ended: Some(ended), answered: Some(answered) }
@@ -16,7 +13,11 @@ fn unanswered(begun: u64, action: Action) -> Operation {
 }
 
 fn session(version: u64, data: Value) -> Answered {
-    Answered::Session { version, data }
+    Answered::Session { incarnation: 0, version, data }
+}
+
+fn tag(version: u64) -> Option<Tag> {
+    Some(Tag { incarnation: 0, version })
 }
 
 fn replace(data: u64) -> Action {
@@ -24,7 +25,7 @@ fn replace(data: u64) -> Action {
 }
 
 fn is_explained(operations: &[Operation]) -> bool {
-    check(&History { start: start(), operations: operations.to_vec() }).is_ok()
+    check(&History { start: State::new(), operations: operations.to_vec() }).is_ok()
 }
 
 #[test]
@@ -65,7 +66,7 @@ fn a_session_that_lives_after_its_end_is_found() {
 
 #[test]
 fn two_winners_of_one_version_are_found() {
-    let update = |data: u64, answered| operation(10, 20, Action::Replace(json!(data), Some(1)), answered);
+    let update = |data: u64, answered| operation(10, 20, Action::Replace(json!(data), tag(1)), answered);
     let won = |data: u64| update(data, session(2, json!(data)));
     assert!(is_explained(&[won(1), update(2, Answered::Changed)]));
     assert!(!is_explained(&[won(1), won(2)]));
@@ -100,14 +101,14 @@ fn what_was_not_answered_may_have_happened_once_or_not_at_all() {
 
 /// A history of a register that is right: each operation takes effect at a moment within its time, and some answers get lost.
 fn made_up(random: &mut Random) -> Vec<Operation> {
-    let mut state = start();
+    let mut state = State::new();
     let mut operations = Vec::new();
     for number in 1..60_u64 {
         let action = match random.below(12) {
             0..=3 => Action::Get,
             4 => Action::Touch,
             5 | 6 => replace(number),
-            7 | 8 => Action::Replace(json!(number), Some(state.version.saturating_sub(random.below(2)))),
+            7 | 8 => Action::Replace(json!(number), tag(state.version.saturating_sub(random.below(2)))),
             9 => Action::Merge(format!("m{}", random.below(3)), json!(number)),
             10 => Action::Rotate(number as usize),
             _ if number > 50 => Action::End,
@@ -133,6 +134,63 @@ fn made_up(random: &mut Random) -> Vec<Operation> {
     operations
 }
 
+/// As [`made_up`], of an id that was chosen, under which there is one session after the other, some of which make room for
+/// others of their users.
+fn made_up_of_chosen(random: &mut Random) -> Vec<Operation> {
+    let mut state = State::none();
+    let mut operations = Vec::new();
+    for number in 1..80_u64 {
+        let user = random.below(3) as User;
+        let action = match random.below(14) {
+            0..=3 => Action::Get,
+            4..=6 => Action::Begin(Incarnation { number, user: Some(user) }, json!({ "of": number })),
+            7 | 8 => Action::Merge(format!("m{}", random.below(3)), json!(number)),
+            9 => {
+                let old = state.incarnation.number.saturating_sub(random.below(2));
+                Action::Replace(json!(number), Some(Tag { incarnation: old, version: state.version }))
+            }
+            10 => replace(number),
+            11 => Action::End,
+            12 => Action::EndUser(user),
+            _ => Action::GiveWay(Some(user)),
+        };
+        let moment = number * 100;
+        let (begun, ended) = (moment - random.below(300).min(moment), moment + random.below(300));
+        let mut operation = Operation { action, id: 0, begun, ended: None, answered: None };
+        // What nobody asks for happens or not; what is not answered, too.
+        let is_lost = random.below(12) == 0 || matches!(operation.action, Action::GiveWay(_));
+        if !is_lost || random.below(2) == 0 {
+            let (after, answered) = state.after(&operation);
+            state = after;
+            if !is_lost {
+                (operation.ended, operation.answered) = (Some(ended), Some(answered));
+            }
+        }
+        operations.push(operation);
+    }
+    operations
+}
+
+#[test]
+fn what_is_right_under_an_id_that_is_used_again_is_explained_and_a_slip_is_found() {
+    let mut found = 0;
+    for seed in 0..60 {
+        let mut random = Random::new(seed);
+        let mut operations = made_up_of_chosen(&mut random);
+        assert!(is_explained_of_chosen(&operations), "seed {seed}: {operations:?}");
+        // One answer shows the data of another one.
+        let shown = operations.iter_mut().rev().find_map(|operation| match &mut operation.answered {
+            Some(Answered::Session { data, .. }) => Some(data),
+            _ => None,
+        });
+        let Some(data) = shown else { continue };
+        *data = json!({ "of": 1_000 });
+        assert!(!is_explained_of_chosen(&operations), "seed {seed}: {operations:?}");
+        found += 1;
+    }
+    assert!(found > 45, "{found}");
+}
+
 #[test]
 fn what_a_right_register_answers_is_explained_and_a_slip_is_found() {
     let mut found = 0;
@@ -151,4 +209,142 @@ fn what_a_right_register_answers_is_explained_and_a_slip_is_found() {
         found += 1;
     }
     assert!(found > 150, "{found}");
+}
+
+/// The history of an id that was chosen, under which there is none at first.
+fn is_explained_of_chosen(operations: &[Operation]) -> bool {
+    check(&History { start: State::none(), operations: operations.to_vec() }).is_ok()
+}
+
+fn begin(begun: u64, number: u64, user: User, data: Value) -> Operation {
+    let shown = Answered::Session { incarnation: number, version: 1, data: data.clone() };
+    operation(begun, begun + 5, Action::Begin(Incarnation { number, user: Some(user) }, data), shown)
+}
+
+fn shown(begun: u64, incarnation: u64, version: u64, data: Value) -> Operation {
+    operation(begun, begun + 5, Action::Get, Answered::Session { incarnation, version, data })
+}
+
+#[test]
+fn the_merge_of_an_ended_session_into_the_next_one_under_its_id_is_found() {
+    let alice = begin(0, 1, 0, json!({ "of": "alice" }));
+    let end = operation(20, 25, Action::End, Answered::Ended);
+    let bob = begin(30, 2, 1, json!({ "of": "bob" }));
+    let merge = |incarnation, version, data: Value| {
+        let answered = Answered::Session { incarnation, version, data };
+        operation(10, 50, Action::Merge("m".into(), json!(1)), answered)
+    };
+    let with = |merge: Operation| [alice.clone(), end.clone(), bob.clone(), merge];
+    assert!(is_explained_of_chosen(&with(merge(1, 2, json!({ "of": "alice", "m": 1 })))));
+    assert!(is_explained_of_chosen(&with(merge(2, 2, json!({ "of": "bob", "m": 1 })))));
+    assert!(is_explained_of_chosen(&with(operation(
+        10,
+        50,
+        Action::Merge("m".into(), json!(1)),
+        Answered::Missing
+    ))));
+    // Decided about the first, and written into the second, which has the same version.
+    assert!(!is_explained_of_chosen(&with(merge(2, 2, json!({ "of": "alice", "m": 1 })))));
+    // Also where nobody was answered: the next one sees it.
+    let unseen = unanswered(10, Action::Merge("m".into(), json!(1)));
+    let seen = |data: Value| [&with(unseen.clone())[..], &[shown(60, 2, 2, data)]].concat();
+    assert!(is_explained_of_chosen(&seen(json!({ "of": "bob", "m": 1 }))));
+    assert!(!is_explained_of_chosen(&seen(json!({ "of": "alice", "m": 1 }))));
+}
+
+#[test]
+fn an_entity_tag_of_an_ended_session_that_changes_the_next_one_is_found() {
+    let both = [
+        begin(0, 1, 0, json!(1)),
+        operation(20, 25, Action::End, Answered::Ended),
+        begin(30, 2, 1, json!(2)),
+    ];
+    let update = |answered| {
+        let tag = Some(Tag { incarnation: 1, version: 1 });
+        [&both[..], &[operation(40, 45, Action::Replace(json!(3), tag), answered)]].concat()
+    };
+    assert!(is_explained_of_chosen(&update(Answered::Changed)));
+    assert!(!is_explained_of_chosen(&update(Answered::Session {
+        incarnation: 2,
+        version: 2,
+        data: json!(3)
+    })));
+}
+
+#[test]
+fn an_id_that_is_used_twice_at_once_is_found() {
+    let first = begin(0, 1, 0, json!(1));
+    let exists = operation(10, 15, begin(0, 2, 1, json!(2)).action, Answered::Exists);
+    assert!(is_explained_of_chosen(&[first.clone(), exists.clone()]));
+    assert!(!is_explained_of_chosen(&[first, begin(10, 2, 1, json!(2))]));
+    assert!(!is_explained_of_chosen(&[exists]));
+}
+
+#[test]
+fn a_place_that_ends_another_users_session_is_found() {
+    // A login of user 0 ends what its place names, which is a session of user 1 by now.
+    let session = begin(0, 1, 1, json!(1));
+    let gone = operation(30, 35, Action::Get, Answered::Missing);
+    let login = |user| unanswered(10, Action::GiveWay(Some(user)));
+    assert!(!is_explained_of_chosen(&[session.clone(), login(0), gone.clone()]));
+    assert!(is_explained_of_chosen(&[session.clone(), login(1), gone.clone()]), "of its own user");
+    assert!(!is_explained_of_chosen(&[session.clone(), login(1), gone.clone(), shown(40, 1, 1, json!(1))]));
+    // The same for all sessions of a user.
+    let end_user = |user| operation(10, 20, Action::EndUser(user), Answered::Done);
+    assert!(!is_explained_of_chosen(&[session.clone(), end_user(0), gone.clone()]));
+    assert!(is_explained_of_chosen(&[session.clone(), end_user(1), gone]));
+    assert!(!is_explained_of_chosen(&[session, end_user(1), shown(30, 1, 1, json!(1))]), "it was not ended");
+}
+
+#[test]
+fn a_place_that_locks_a_user_out_is_found() {
+    let lived = |asked, answered, gone| Lived { user: 0, asked, answered, seen: answered, gone };
+    let limited = |lived: &[Lived]| Limited {
+        lived: lived.to_vec(),
+        refused: vec![Refused { user: 0, begun: 100, ended: 110 }],
+    };
+    // The first has ended by 50; there is room for one.
+    let both = [lived(0, 10, 50), lived(20, 30, u64::MAX)];
+    assert_eq!(users::check(&limited(&both), 2, 2).len(), 1);
+    assert_eq!(users::check(&limited(&both), 1, 1).len(), 0);
+    // While it may not have ended yet, there may be none.
+    let both = [lived(0, 10, 105), lived(20, 30, u64::MAX)];
+    assert_eq!(users::check(&limited(&both), 2, 2).len(), 0);
+    // Another user's are not counted.
+    let others = both.map(|lived| Lived { user: 1, ..lived });
+    assert_eq!(users::check(&limited(&others), 2, 2).len(), 1);
+}
+
+#[test]
+fn more_sessions_than_the_limit_are_found() {
+    let lived = |answered, seen| Lived { user: 0, asked: answered - 5, answered, seen, gone: u64::MAX };
+    let check = |lived: &[Lived], limit| {
+        users::check(&Limited { lived: lived.to_vec(), refused: Vec::new() }, limit, limit).len()
+    };
+    // The first was seen when both of the others had been answered, or was not.
+    assert_eq!(check(&[lived(10, 45), lived(20, 60), lived(40, 60)], 2), 1);
+    assert_eq!(check(&[lived(10, 35), lived(20, 60), lived(40, 60)], 2), 0);
+    assert_eq!(check(&[lived(10, 45), lived(20, 60), lived(40, 60)], 3), 0);
+}
+
+#[test]
+fn an_update_decided_before_the_expiry_and_done_after_it_is_found() {
+    let expires = unanswered(30, Action::GiveWay(None));
+    let update = operation(29, 60, replace(7), session(2, json!(7)));
+    let get = |begun, answered| operation(begun, begun + 5, Action::Get, answered);
+    let alive = |begun| get(begun, session(2, json!(7)));
+    // In time, and too late.
+    assert!(is_explained(&[expires.clone(), update.clone(), alive(70)]));
+    let late = operation(29, 60, replace(7), Answered::Missing);
+    assert!(is_explained(&[expires.clone(), late, get(40, Answered::Missing)]));
+    // It was told as ended, and lives again.
+    assert!(!is_explained(&[expires.clone(), update.clone(), get(40, Answered::Missing), alive(70)]));
+    assert!(!is_explained(&[
+        expires.clone(),
+        unanswered(29, replace(7)),
+        get(40, Answered::Missing),
+        alive(70)
+    ]));
+    // Before its time it is there.
+    assert!(!is_explained(&[expires, get(20, Answered::Missing)]));
 }

@@ -108,6 +108,7 @@ async fn what_answers_every_path_at_once_does_not_answer_the_hosts_own() {
 /// Keeps sessions: the one with the id `live` is Ann's.
 struct Keeper {
     capabilities: u64,
+    is_whole: bool,
 }
 
 impl Plugin for Keeper {
@@ -118,6 +119,7 @@ impl Plugin for Keeper {
         let is_open = host.config().contains("open");
         Ok(Self {
             capabilities: CAPABILITY_AUTHENTICATE | if is_open { CAPABILITY_AUTHENTICATE_UNKEYED } else { 0 },
+            is_whole: !host.config().contains("half"),
         })
     }
 
@@ -127,6 +129,13 @@ impl Plugin for Keeper {
 
     fn capabilities(&self) -> u64 {
         self.capabilities
+    }
+
+    async fn health(&self) -> plugin_api::Health {
+        match self.is_whole {
+            true => plugin_api::Health::Ready,
+            false => plugin_api::Health::ReadyInPart("the server of db.internal does not answer".into()),
+        }
     }
 
     async fn handle(&self, _: plugin_api::Request<'_>) -> plugin_api::Response {
@@ -356,6 +365,19 @@ async fn limits() {
     assert_eq!(send(&app, "GET /healthz", &[], "").await.status, 200);
     drop(waiting);
     assert_eq!(send(&app, "GET /probe/open", &[], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_serves_a_part_is_ready_and_says_so_without_showing_what_is_behind_it() {
+    let app = app("[plugin_parms]\nkeeper=auth_type=none&mode=half").await;
+    let ready = send(&app, "GET /readyz", &[], "").await;
+    assert_eq!(ready.status, 200);
+    assert!(
+        ready.text.contains("ready in part") && ready.text.contains(r#""instances":["keeper"]"#),
+        "{}",
+        ready.text
+    );
+    assert!(!ready.text.contains("db.internal"), "{}", ready.text);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::unsure::Unsure;
 use super::*;
+use crate::record::TtlSource;
 
 #[tokio::test]
 async fn the_oldest_session_of_a_user_gives_way() {
@@ -107,8 +108,9 @@ async fn a_place_whose_process_ended_is_free_again_after_ten_seconds() {
     let rules = Rules { max_sessions_per_user: Some(1), on_limit: OnLimit::Reject, ..Rules::default() };
     let ended = on(store.clone(), rules.clone());
     // As far as the other process came: it wrote the session and took its place.
-    let (id, _) = ended.sessions.insert(&new(Some("ada")), secs(3_600), Some(secs(10))).await.unwrap();
-    ended.sessions.take_place("ada", id.handle()).await.unwrap();
+    let ttl = (secs(3_600), TtlSource::Configured);
+    let (id, _) = ended.sessions.insert(&new(Some("ada")), ttl, true).await.unwrap();
+    ended.sessions.reserve("ada", id.handle(), false).await.unwrap();
     let engine = on(store, rules);
     engine.clock.advance(secs(10) - Duration::from_millis(1));
     assert!(matches!(engine.sessions.create(new(Some("ada"))).await, Err(Error::LimitReached { .. })));
@@ -155,24 +157,159 @@ async fn a_session_that_may_have_begun_does_not_keep_its_place() {
     assert_eq!(store.failing_deletes.load(Ordering::SeqCst), 0);
 }
 
-#[tokio::test]
-async fn a_store_that_is_slow_with_many_does_not_keep_a_user_out_for_good() {
+/// Sessions on a store in which taking a place takes 16 s, so many times; one that has no place yet lives 10 s.
+fn slow(times: u32, rules: Rules) -> Arc<Sessions> {
     let clock = Arc::new(ManualClock::new(START));
-    let store = Arc::new(Unsure { slow_loads: Some((clock.clone(), secs(4))), ..Unsure::default() });
-    let sessions = |limit| {
-        let rules = Rules { max_sessions_per_user: limit, ..Rules::default() };
-        Arc::new(Sessions::new(store.clone(), clock.clone(), rules))
-    };
-    for _ in 0..4 {
-        sessions(None).create(new(Some("ada"))).await.unwrap();
+    let slow_claims = Some((clock.clone(), secs(16), times.into()));
+    Arc::new(Sessions::new(Arc::new(Unsure { slow_claims, ..Unsure::default() }), clock, rules))
+}
+
+#[tokio::test]
+async fn a_login_that_is_lost_on_its_way_is_begun_again() {
+    for on_limit in [OnLimit::EvictOldest, OnLimit::Reject] {
+        let rules = Rules { max_sessions_per_user: Some(2), on_limit, ..Rules::default() };
+        let sessions = slow(2, rules);
+        let (id, _) = sessions.create(new(Some("ada"))).await.unwrap();
+        sessions.find(holder(&id)).await.unwrap();
     }
-    // Looking through four takes 16 s, and a session that has no place yet lives 10 s.
-    let limited = sessions(Some(1));
-    let slow = limited.create(new(Some("ada"))).await;
-    assert!(matches!(slow, Err(Error::Store(StoreError::Unavailable(_)))), "{slow:?}");
-    let (id, _) = limited.create(new(Some("ada"))).await.unwrap();
-    let listing = Listing { user_id: Some("ada"), after: None, limit: 9 };
-    let live: Vec<Handle> =
-        limited.list(listing).await.unwrap().records.iter().map(|record| record.handle).collect();
-    assert_eq!(live, [id.handle()]);
+}
+
+#[tokio::test]
+async fn a_login_that_is_not_there_is_not_answered_as_begun() {
+    for on_limit in [OnLimit::EvictOldest, OnLimit::Reject] {
+        let rules = Rules { max_sessions_per_user: Some(1), on_limit, ..Rules::default() };
+        let sessions = slow(6, rules);
+        let lost = sessions.create(new(Some("ada"))).await;
+        assert!(matches!(lost, Err(Error::Store(StoreError::Unavailable(_)))), "{lost:?}");
+        let (id, _) = sessions.create(new(Some("ada"))).await.unwrap();
+        sessions.find(holder(&id)).await.unwrap();
+    }
+}
+
+/// Two engines at one store, of which the second's clock is ahead by so much.
+fn apart(ahead: Duration, rules: Rules) -> [Engine; 2] {
+    let store = Arc::new(MemoryStore::new(MemoryConfig::default()));
+    let engines = [on(store.clone(), rules.clone()), on(store, rules)];
+    engines[1].clock.advance(ahead);
+    engines
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_limit_holds_between_nodes_whose_clocks_differ() {
+    for (ahead, limit) in [(15, 1), (30, 2), (71, 3)] {
+        for on_limit in [OnLimit::EvictOldest, OnLimit::Reject] {
+            let rules = Rules { max_sessions_per_user: Some(limit), on_limit, ..Rules::default() };
+            let engines = apart(secs(ahead), rules);
+            for round in 0..20 {
+                let user_id = format!("user-{round}");
+                let logins: Vec<_> = (0..12)
+                    .map(|n| {
+                        let (sessions, user_id) = (engines[n % 2].sessions.clone(), user_id.clone());
+                        tokio::spawn(async move { sessions.create(new(Some(&user_id))).await })
+                    })
+                    .collect();
+                let mut began = BTreeSet::new();
+                for login in logins {
+                    if let Ok((id, _)) = login.await.unwrap() {
+                        began.insert(id.handle());
+                    }
+                }
+                let live = engines[0].live_of(&user_id).await;
+                assert_eq!(live.len(), limit, "{ahead} s, {on_limit:?}");
+                assert!(live.is_subset(&began), "who lives was told so");
+                if on_limit == OnLimit::Reject {
+                    assert_eq!(live, began, "who was let in stays");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_place_of_somebody_elses_session_keeps_nobody_out_and_ends_nobodys() {
+    for on_limit in [OnLimit::EvictOldest, OnLimit::Reject] {
+        let engine = engine(Rules { max_sessions_per_user: Some(1), on_limit, ..Rules::default() });
+        // As far as the process came: a visitor's session has a place of ada's, and is not hers yet.
+        let visitor = engine.begin(None).await;
+        engine.sessions.reserve("ada", visitor.handle(), false).await.unwrap();
+        let first = engine.begin(Some("ada")).await;
+        assert!(engine.lives(&visitor).await && engine.lives(&first).await, "{on_limit:?}");
+
+        // And the visitor became mallory since.
+        let visitor = engine.begin(None).await;
+        engine.sessions.end(holder(&first)).await.unwrap();
+        engine.sessions.reserve("ada", visitor.handle(), false).await.unwrap();
+        let (mallory, _) = engine.sessions.rotate(holder(&visitor), Some("mallory".into())).await.unwrap();
+        let next = engine.begin(Some("ada")).await;
+        assert!(engine.lives(&mallory).await && engine.lives(&next).await, "{on_limit:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_ended_after_it_became_the_users_counts_at_the_next_one() {
+    let engine = engine(Rules { max_sessions_per_user: Some(1), ..Rules::default() });
+    let visitor = engine.begin(None).await;
+    let record = engine.sessions.find(holder(&visitor)).await.unwrap();
+    // As far as the process came: the place, and the record.
+    engine.sessions.reserve("ada", visitor.handle(), false).await.unwrap();
+    let change = Change { user_id: Some("ada".into()), ..engine.sessions.reset(&record) };
+    engine.sessions.change(&record, &change).await.unwrap();
+    let next = engine.begin(Some("ada")).await;
+    assert_eq!(engine.live_of("ada").await, BTreeSet::from([next.handle()]));
+}
+
+#[tokio::test]
+async fn nobody_is_evicted_for_a_login_that_never_came() {
+    let engine = engine(Rules { max_sessions_per_user: Some(1), ..Rules::default() });
+    let first = engine.begin(Some("ada")).await;
+    // As far as the process came: it wrote the session and took its place.
+    let ttl = (secs(3_600), TtlSource::Configured);
+    let (id, _) = engine.sessions.insert(&new(Some("ada")), ttl, true).await.unwrap();
+    engine.sessions.reserve("ada", id.handle(), false).await.unwrap();
+    assert!(engine.lives(&first).await);
+    engine.clock.advance(secs(10));
+    assert_eq!(engine.live_of("ada").await, BTreeSet::from([first.handle()]));
+    engine.sessions.clean_up().await.unwrap();
+    let next = engine.begin(Some("ada")).await;
+    assert_eq!(engine.live_of("ada").await, BTreeSet::from([next.handle()]));
+}
+
+#[tokio::test]
+async fn a_login_whose_answer_never_arrived_keeps_its_user_out_for_two_minutes() {
+    let rules = Rules { max_sessions_per_user: Some(2), on_limit: OnLimit::Reject, ..Rules::default() };
+    let engine = engine(rules);
+    let [unused, used] = [engine.begin(Some("ada")).await, engine.begin(Some("ada")).await];
+    engine.clock.advance(secs(1));
+    let before = engine.sessions.find(holder(&used)).await.unwrap();
+    let read = engine.sessions.get(holder(&used)).await.unwrap();
+    assert_eq!(
+        (read.expires_at, read.reset_at),
+        (before.expires_at, before.reset_at),
+        "reading puts nothing off"
+    );
+    engine.clock.advance(secs(118));
+    assert!(matches!(engine.sessions.create(new(Some("ada"))).await, Err(Error::LimitReached { .. })));
+    engine.clock.advance(secs(1));
+    let next = engine.begin(Some("ada")).await;
+    assert!(!engine.lives(&unused).await && engine.lives(&used).await && engine.lives(&next).await);
+    engine.clock.advance(secs(1));
+    engine.sessions.get(holder(&next)).await.unwrap();
+    engine.clock.advance(secs(3_600));
+    assert!(matches!(engine.sessions.create(new(Some("ada"))).await, Err(Error::LimitReached { .. })));
+}
+
+#[tokio::test]
+async fn a_place_is_not_lost_when_an_id_is_used_again() {
+    let engine = engine(Rules { max_sessions_per_user: Some(1), ..Rules::default() });
+    let external = SessionId::external(&"a".repeat(22)).unwrap();
+    for _ in 0..20 {
+        let again = NewSession { id: Some(external.clone()), ..new(Some("ada")) };
+        engine.sessions.create(again).await.unwrap();
+        let next = engine.begin(Some("ada")).await;
+        assert_eq!(engine.live_of("ada").await, BTreeSet::from([next.handle()]));
+        let again = NewSession { id: Some(external.clone()), ..new(Some("ada")) };
+        engine.sessions.create(again).await.unwrap();
+        assert_eq!(engine.live_of("ada").await, BTreeSet::from([external.handle()]));
+        engine.sessions.end(holder(&external)).await.unwrap();
+    }
 }

@@ -26,7 +26,7 @@ async fn three(keepers: &[Arc<Sessions>; 2]) -> Vec<SessionId> {
 
 async fn count(sessions: &Sessions) -> usize {
     let listing = Listing { user_id: Some("ada"), after: None, limit: 9 };
-    sessions.list(listing).await.unwrap().records.len()
+    sessions.list(listing).await.unwrap().items.len()
 }
 
 #[tokio::test]

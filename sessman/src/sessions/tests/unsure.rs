@@ -1,12 +1,12 @@
 //! A store that now and then makes a write and does not say so, or takes its time.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
 
 use super::*;
-use crate::id::SecretHash;
-use crate::store::{Claim, Claimed, Counts, Created, Page, Purged, Result};
+use crate::record::Summary;
+use crate::store::{Claim, Claimed, Counts, Created, Outlined, Page, PlacesPage, Purged, Result};
 
 /// The memory store, some of whose calls fail.
 pub(super) struct Unsure {
@@ -15,8 +15,14 @@ pub(super) struct Unsure {
     pub(super) silent_updates: AtomicU32,
     /// So many deletions are not made.
     pub(super) failing_deletes: AtomicU32,
-    /// What a load takes, by this clock.
-    pub(super) slow_loads: Option<(Arc<ManualClock>, Duration)>,
+    /// What taking a place takes, by this clock, so many times.
+    pub(super) slow_claims: Option<(Arc<ManualClock>, Duration, AtomicU32)>,
+    /// What an update takes, by this clock, while it is slow.
+    pub(super) slow_updates: Option<(Arc<ManualClock>, Duration, AtomicBool)>,
+    /// How many milliseconds a count takes.
+    pub(super) counts_take: AtomicU32,
+    /// So many counts were made.
+    pub(super) counted: AtomicU32,
     /// How many milliseconds a load or an update takes.
     pub(super) delay: AtomicU32,
 }
@@ -24,8 +30,17 @@ pub(super) struct Unsure {
 impl Default for Unsure {
     fn default() -> Self {
         let inner = MemoryStore::new(MemoryConfig::default());
-        let [silent_updates, failing_deletes, delay] = [0; 3].map(AtomicU32::new);
-        Self { inner, silent_updates, failing_deletes, slow_loads: None, delay }
+        let [silent_updates, failing_deletes, delay, counts_take, counted] = [0; 5].map(AtomicU32::new);
+        Self {
+            inner,
+            silent_updates,
+            failing_deletes,
+            slow_claims: None,
+            slow_updates: None,
+            counts_take,
+            counted,
+            delay,
+        }
     }
 }
 
@@ -42,7 +57,7 @@ fn takes_one(left: &AtomicU32) -> bool {
     left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }
 
-fn away<T>() -> Result<T> {
+fn unreachable<T>() -> Result<T> {
     Err(StoreError::Unavailable("no answer came".into()))
 }
 
@@ -54,49 +69,72 @@ impl Store for Unsure {
 
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
         self.wait().await;
-        let loaded = self.inner.load(handle, now).await;
-        if let Some((clock, takes)) = &self.slow_loads {
+        self.inner.load(handle, now).await
+    }
+
+    async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
+        self.wait().await;
+        let updated = self.inner.update(read, unless, change).await;
+        if let Some((clock, takes, is_slow)) = &self.slow_updates
+            && is_slow.load(Ordering::SeqCst)
+        {
             clock.advance(*takes);
         }
-        loaded
+        if takes_one(&self.silent_updates) { unreachable() } else { updated }
     }
 
-    async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {
-        self.wait().await;
-        let updated = self.inner.update(handle, expected, change).await;
-        if takes_one(&self.silent_updates) { away() } else { updated }
+    async fn delete(&self, targets: &[Target]) -> Result<Vec<Handle>> {
+        if takes_one(&self.failing_deletes) { unreachable() } else { self.inner.delete(targets).await }
     }
 
-    async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool> {
-        if takes_one(&self.failing_deletes) { away() } else { self.inner.delete(handle, secret_hash).await }
+    async fn outlines(&self, handles: &[Handle]) -> Result<Vec<Outlined>> {
+        self.inner.outlines(handles).await
     }
 
-    async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {
+    async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page<Summary>> {
         self.inner.list(listing, now).await
     }
 
-    async fn counts(&self, now: Timestamp) -> Result<Counts> {
-        self.inner.counts(now).await
+    async fn records(
+        &self,
+        after: Option<Handle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<Arc<Record>>> {
+        self.inner.records(after, limit, now).await
     }
 
-    async fn counts_since(&self, now: Timestamp, moments: &[Timestamp]) -> Result<Vec<u64>> {
-        self.inner.counts_since(now, moments).await
+    async fn counts(&self, now: Timestamp, since: &[Timestamp]) -> Result<Counts> {
+        let takes = self.counts_take.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(takes.into())).await;
+        self.counted.fetch_add(1, Ordering::SeqCst);
+        self.inner.counts(now, since).await
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed> {
-        self.inner.claim(claim).await
+        let claimed = self.inner.claim(claim).await;
+        if let Some((clock, takes, times)) = &self.slow_claims
+            && takes_one(times)
+        {
+            clock.advance(*takes);
+        }
+        claimed
     }
 
     async fn release(&self, user_id: &str, handles: &[Handle]) -> Result<()> {
         self.inner.release(user_id, handles).await
     }
 
-    async fn tidy_claims(&self, now: Timestamp, after: Option<&str>, limit: usize) -> Result<Option<String>> {
-        self.inner.tidy_claims(now, after, limit).await
+    async fn places(&self, user_id: &str) -> Result<Vec<Handle>> {
+        self.inner.places(user_id).await
     }
 
-    async fn forget_claims(&self) -> Result<()> {
-        self.inner.forget_claims().await
+    async fn all_places(&self, after: Option<&str>, limit: usize) -> Result<PlacesPage> {
+        self.inner.all_places(after, limit).await
+    }
+
+    async fn forget_places(&self) -> Result<()> {
+        self.inner.forget_places().await
     }
 
     async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Purged>> {

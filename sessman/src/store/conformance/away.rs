@@ -21,10 +21,10 @@ pub(crate) async fn assert_unavailable(store: &dyn Store) {
     let (handle, now) = (record.handle, record.created_at);
     let times = Times { reset_at: now, last_activity: now, expires_at: record.expires_at };
     let change = Change::touch(now, times);
-    let expected = Expected { version: Some(1), ..Expected::holder(record.secret_hash) };
     let listing = |user_id| Listing { user_id, after: None, limit: 10 };
-    let gone = [handle];
-    let claim = Claim { user_id: "ada", handle, room: None, earlier: None };
+    let (gone, moments) = ([handle], [now]);
+    let claim = Claim { user_id: "ada", handle, room: None, moves_last: false, earlier: None };
+    let target = [Target::whatever(handle)];
 
     async fn in_time<T>(call: impl Future<Output = crate::store::Result<T>>) {
         let started = Instant::now();
@@ -39,13 +39,17 @@ pub(crate) async fn assert_unavailable(store: &dyn Store) {
     tokio::join!(
         in_time(store.create(Arc::clone(&record), now)),
         in_time(store.load(handle, now)),
-        in_time(store.update(handle, expected, &change)),
-        in_time(store.delete(handle, None)),
+        in_time(store.update(&record, Unless::Changed, &change)),
+        in_time(store.delete(&target)),
+        in_time(store.outlines(&gone)),
         in_time(store.list(listing(None), now)),
         in_time(store.list(listing(Some("ada")), now)),
-        in_time(store.counts(now)),
+        in_time(store.records(None, 10, now)),
+        in_time(store.counts(now, &moments)),
         in_time(store.claim(claim)),
         in_time(store.release("ada", &gone)),
+        in_time(store.places("ada")),
+        in_time(store.all_places(None, 10)),
         in_time(store.purge_expired(now, 10)),
         in_time(store.clear()),
         in_time(store.ping()),

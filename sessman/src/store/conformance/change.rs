@@ -44,8 +44,9 @@ pub(crate) async fn what_is_not_named_stays(store: Arc<dyn Store>) {
         ..record(1)
     };
     create(&*store, &stored).await;
-    let rotated = update(&*store, 1, holder(1), &Change { secret_hash: Some(secret(2)), ..touch(0) }).await;
-    assert_eq!(rotated, Record { secret_hash: secret(2), ..stored.clone() });
+    let read = (stored.clone(), Unless::Gone);
+    let rotated = update(&*store, 1, read, &Change { secret_hash: Some(secret(2)), ..touch(0) }).await;
+    assert_eq!(rotated, Record { secret_hash: secret(2), ..stored });
     let written = update(&*store, 1, holder(2), &write(0, "null")).await;
     let expected = Record { data: data("null"), version: 2, ..rotated };
     assert_eq!(written, expected);
@@ -56,8 +57,8 @@ pub(crate) async fn what_is_not_named_stays(store: Arc<dyn Store>) {
 pub(crate) async fn a_wrong_secret_finds_nothing(store: Arc<dyn Store>) {
     create(&*store, &record(1)).await;
     for version in [None, Some(1), Some(9)] {
-        let stranger = Expected { version, ..holder(99) };
-        let missing = store.update(handle(1), stranger, &write(10, "1")).await.unwrap();
+        let stranger = version.map_or_else(|| holder(99), |version| at_version(99, version));
+        let missing = attempt(&*store, 1, stranger, &write(10, "1")).await;
         assert_eq!(missing, Updated::Missing, "{version:?}");
     }
     assert_eq!(load(&*store, 1, 10).await, Some(record(1)));
@@ -68,35 +69,35 @@ pub(crate) async fn a_wrong_version_is_a_conflict(store: Arc<dyn Store>) {
     update(&*store, 1, holder(1), &write(1, "1")).await;
     let current = update(&*store, 1, holder(1), &write(2, "2")).await;
     for version in [0, 1, 2, 4, u64::from(u32::MAX)] {
-        let late = Expected { version: Some(version), ..holder(1) };
+        let late = at_version(1, version);
         for change in [write(3, "3"), touch(3)] {
-            let conflict = store.update(handle(1), late, &change).await.unwrap();
+            let conflict = attempt(&*store, 1, late.clone(), &change).await;
             assert_eq!(conflict, Updated::Conflict(3), "{version}");
         }
     }
     assert_eq!(load(&*store, 1, 3).await, Some(current));
-    let in_time = Expected { version: Some(3), ..holder(1) };
+    let in_time = at_version(1, 3);
     assert_eq!(update(&*store, 1, in_time, &write(4, "4")).await.version, 4);
 }
 
 pub(crate) async fn an_update_creates_nothing(store: Arc<dyn Store>) {
     for version in [None, Some(0), Some(1)] {
-        let expected = Expected { version, ..holder(1) };
-        let missing = store.update(handle(1), expected, &write(0, "1")).await.unwrap();
+        let expected = version.map_or_else(|| holder(1), |version| at_version(1, version));
+        let missing = attempt(&*store, 1, expected, &write(0, "1")).await;
         assert_eq!(missing, Updated::Missing);
     }
     assert_eq!(load(&*store, 1, 0).await, None);
-    assert_eq!(store.counts(at(0)).await.unwrap(), Default::default());
+    assert_eq!(counted(&*store, 0).await, (0, 0));
 }
 
 pub(crate) async fn an_update_after_delete_resurrects_nothing(store: Arc<dyn Store>) {
     create(&*store, &record(1)).await;
-    assert!(store.delete(handle(1), Some(secret(1))).await.unwrap());
+    assert!(delete(&*store, 1, Some(secret(1))).await);
     for change in [write(0, "1"), touch(0), Change { secret_hash: Some(secret(2)), ..touch(0) }] {
-        assert_eq!(store.update(handle(1), holder(1), &change).await.unwrap(), Updated::Missing);
+        assert_eq!(attempt(&*store, 1, holder(1), &change).await, Updated::Missing);
     }
     assert_eq!(load(&*store, 1, 0).await, None);
-    assert_eq!(store.counts(at(0)).await.unwrap(), Default::default());
+    assert_eq!(counted(&*store, 0).await, (0, 0));
 }
 
 pub(crate) async fn rotation_kills_the_old_secret(store: Arc<dyn Store>) {
@@ -104,21 +105,23 @@ pub(crate) async fn rotation_kills_the_old_secret(store: Arc<dyn Store>) {
     let rotated = update(&*store, 1, holder(1), &Change { secret_hash: Some(secret(2)), ..touch(10) }).await;
     assert_eq!((rotated.secret_hash, rotated.version, rotated.updated_at), (secret(2), 1, at(0)));
     for change in [touch(11), write(11, "1"), Change { secret_hash: Some(secret(3)), ..touch(11) }] {
-        assert_eq!(store.update(handle(1), holder(1), &change).await.unwrap(), Updated::Missing);
+        assert_eq!(attempt(&*store, 1, holder(1), &change).await, Updated::Missing);
     }
-    assert!(!store.delete(handle(1), Some(secret(1))).await.unwrap());
+    assert!(!delete(&*store, 1, Some(secret(1))).await);
     assert_eq!(load(&*store, 1, 11).await, Some(rotated));
     assert_eq!(update(&*store, 1, holder(2), &write(12, "1")).await.version, 2);
 }
 
 pub(crate) async fn other_handles_stay_untouched(store: Arc<dyn Store>) {
+    // One secret opens all three: the handle alone tells them apart.
+    let of_ada = |n| Record { secret_hash: secret(7), user_id: Some("ada".into()), ..record(n) };
     for n in 1..=3 {
-        // One secret opens all three: the handle alone tells them apart.
-        create(&*store, &Record { secret_hash: secret(7), user_id: Some("ada".into()), ..record(n) }).await;
+        create(&*store, &of_ada(n)).await;
     }
     let others = [load(&*store, 1, 0).await, load(&*store, 3, 0).await];
-    update(&*store, 2, holder(7), &Change { secret_hash: Some(secret(8)), ..write(5, "2") }).await;
-    assert!(store.delete(handle(2), Some(secret(8))).await.unwrap());
+    update(&*store, 2, (of_ada(2), Unless::Gone), &Change { secret_hash: Some(secret(8)), ..write(5, "2") })
+        .await;
+    assert!(delete(&*store, 2, Some(secret(8))).await);
     assert_eq!([load(&*store, 1, 0).await, load(&*store, 3, 0).await], others);
 }
 
@@ -136,18 +139,41 @@ pub(crate) async fn a_login_sets_its_time(store: Arc<dyn Store>) {
 
 pub(crate) async fn what_was_written_to_meanwhile_is_a_conflict(store: Arc<dyn Store>) {
     create(&*store, &record(1)).await;
-    let read = Expected { last_activity: Some(at(0)), ..holder(1) };
-    let touched = update(&*store, 1, read, &touch(1_000)).await;
+    let read = (record(1), Unless::Written);
+    let touched = update(&*store, 1, read.clone(), &touch(1_000)).await;
     assert_eq!(touched.last_activity, at(1_000));
     // The version is as it was; somebody wrote all the same.
     for change in [touch(2_000), write(2_000, "1")] {
-        assert_eq!(store.update(handle(1), read, &change).await.unwrap(), Updated::Conflict(1));
+        assert_eq!(attempt(&*store, 1, read.clone(), &change).await, Updated::Conflict(1));
     }
-    let both = Expected { version: Some(1), last_activity: Some(at(1_000)), ..holder(1) };
-    let wrong = Expected { version: Some(2), ..both };
-    assert_eq!(store.update(handle(1), wrong, &touch(2_000)).await.unwrap(), Updated::Conflict(1));
-    let stranger = Expected { secret_hash: secret(9), ..both };
-    assert_eq!(store.update(handle(1), stranger, &touch(2_000)).await.unwrap(), Updated::Missing);
-    assert_eq!(load(&*store, 1, 0).await, Some(touched));
-    update(&*store, 1, both, &touch(2_000)).await;
+    let stranger = (Record { secret_hash: secret(9), ..touched.clone() }, Unless::Written);
+    assert_eq!(attempt(&*store, 1, stranger, &touch(2_000)).await, Updated::Missing);
+    assert_eq!(load(&*store, 1, 0).await, Some(touched.clone()));
+    update(&*store, 1, (touched, Unless::Written), &touch(2_000)).await;
+}
+
+pub(crate) async fn another_incarnation_is_not_changed(store: Arc<dyn Store>) {
+    create(&*store, &record(1)).await;
+    assert!(delete(&*store, 1, None).await);
+    // The same handle, secret, moment and version: only the mark tells them apart.
+    let next = Record { mark: mark(2), user_id: Some("bob".into()), ..record(1) };
+    create(&*store, &next).await;
+    for unless in [Unless::Gone, Unless::Changed, Unless::Written] {
+        for change in [touch(1), write(1, "1"), Change { secret_hash: Some(secret(3)), ..touch(1) }] {
+            assert_eq!(store.update(&record(1), unless, &change).await.unwrap(), Updated::Missing);
+        }
+    }
+    assert_eq!(load(&*store, 1, 1).await, Some(next.clone()));
+    assert!(matches!(store.update(&next, Unless::Changed, &touch(1)).await.unwrap(), Updated::Done { .. }));
+}
+
+pub(crate) async fn an_update_says_how_long_it_would_have_lived(store: Arc<dyn Store>) {
+    create(&*store, &record(1)).await;
+    for (millis, before) in [(1_000, TTL), (2_000, 1_000 + TTL)] {
+        let Updated::Done { record, lived_until } = attempt(&*store, 1, holder(1), &touch(millis)).await
+        else {
+            panic!("it was not made")
+        };
+        assert_eq!((record.expires_at, lived_until), (at(millis + TTL), at(before)));
+    }
 }

@@ -5,13 +5,16 @@ use super::*;
 
 /// Claims a place for session `n` of `user_id`, of whom something is known.
 async fn claim(store: &dyn Store, user_id: &str, n: u32, room: Option<usize>) -> Claimed {
-    store.claim(Claim { user_id, handle: handle(n), room, earlier: None }).await.unwrap()
+    store.claim(Claim { user_id, handle: handle(n), room, moves_last: false, earlier: None }).await.unwrap()
 }
 
 /// Claims a place for session `n`, after those of `earlier` if nothing is known.
 async fn begin(store: &dyn Store, user_id: &str, n: u32, room: Option<usize>, earlier: &[u32]) -> Claimed {
     let earlier = handles(earlier);
-    store.claim(Claim { user_id, handle: handle(n), room, earlier: Some(&earlier) }).await.unwrap()
+    store
+        .claim(Claim { user_id, handle: handle(n), room, moves_last: false, earlier: Some(&earlier) })
+        .await
+        .unwrap()
 }
 
 fn handles(numbers: &[u32]) -> Vec<Handle> {
@@ -79,39 +82,76 @@ pub(crate) async fn what_is_known_already_stays(store: Arc<dyn Store>) {
     assert_eq!(begin(&*store, "ada", 4, None, &[7, 8]).await, done(&[2, 1, 3, 4]));
 }
 
-pub(crate) async fn tidying_takes_the_places_of_the_dead(store: Arc<dyn Store>) {
-    create(&*store, &record(1)).await;
-    create(&*store, &expiring(2, 1_000)).await;
-    begin(&*store, "ada", 4, None, &[1, 2, 3]).await;
-    begin(&*store, "eve", 5, None, &[]).await;
-    assert_eq!(store.tidy_claims(at(999), None, 10).await.unwrap(), None);
-    assert_eq!(claim(&*store, "ada", 1, None).await, done(&[1, 2]));
-    assert_eq!(claim(&*store, "eve", 5, None).await, Claimed::Unknown);
-    store.tidy_claims(at(1_000), None, 10).await.unwrap();
-    assert_eq!(claim(&*store, "ada", 1, None).await, done(&[1]));
-    store.tidy_claims(at(TTL), None, 10).await.unwrap();
-    assert_eq!(claim(&*store, "ada", 1, None).await, Claimed::Unknown);
+/// Claims the last place for session `n` of `user_id`, of whom something is known.
+async fn move_last(store: &dyn Store, user_id: &str, n: u32, room: Option<usize>) -> Claimed {
+    store.claim(Claim { user_id, handle: handle(n), room, moves_last: true, earlier: None }).await.unwrap()
 }
 
-pub(crate) async fn users_are_tidied_page_by_page(store: Arc<dyn Store>) {
+pub(crate) async fn a_claim_that_moves_last_is_the_last(store: Arc<dyn Store>) {
+    assert_eq!(move_last(&*store, "ada", 1, None).await, Claimed::Unknown);
+    begin(&*store, "ada", 1, None, &[]).await;
+    for n in [2, 3] {
+        claim(&*store, "ada", n, None).await;
+    }
+    assert_eq!(move_last(&*store, "ada", 1, None).await, done(&[2, 3, 1]));
+    assert_eq!(move_last(&*store, "ada", 1, Some(3)).await, done(&[2, 3, 1]));
+    assert_eq!(move_last(&*store, "ada", 4, None).await, done(&[2, 3, 1, 4]), "it had no place yet");
+    assert_eq!(claim(&*store, "ada", 3, None).await, done(&[2, 3, 1, 4]));
+}
+
+pub(crate) async fn a_claim_that_does_not_fit_moves_nothing(store: Arc<dyn Store>) {
+    begin(&*store, "ada", 1, None, &[]).await;
+    for n in [2, 3] {
+        claim(&*store, "ada", n, None).await;
+    }
+    assert_eq!(move_last(&*store, "ada", 1, Some(2)).await, full(&[1, 2, 3]));
+    assert_eq!(move_last(&*store, "ada", 4, Some(3)).await, full(&[1, 2, 3]));
+    assert_eq!(store.places("ada").await.unwrap(), handles(&[1, 2, 3]));
+}
+
+pub(crate) async fn the_places_of_a_user_are_read(store: Arc<dyn Store>) {
+    assert_eq!(store.places("ada").await.unwrap(), []);
+    begin(&*store, "ada", 3, None, &[5, 4]).await;
+    begin(&*store, "eve", 9, None, &[]).await;
+    assert_eq!(store.places("ada").await.unwrap(), handles(&[5, 4, 3]));
+    assert_eq!(store.places("Ada").await.unwrap(), []);
+    store.release("ada", &handles(&[5, 4, 3])).await.unwrap();
+    assert_eq!(store.places("ada").await.unwrap(), []);
+}
+
+pub(crate) async fn the_places_of_all_users_come_page_by_page(store: Arc<dyn Store>) {
     let users: Vec<String> = (0..7).map(|n| format!("user-{n}")).collect();
+    for (n, user_id) in (0..).zip(&users) {
+        begin(&*store, user_id, 100 + n, None, &[n]).await;
+    }
     for limit in [1, 2, 3, 7, 8] {
-        for user_id in &users {
-            begin(&*store, user_id, 1, None, &[]).await;
-        }
-        let (mut after, mut pages) = (None, 0);
+        let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
         loop {
-            after = store.tidy_claims(at(0), after.as_deref(), limit).await.unwrap();
+            let PlacesPage { users, next } = store.all_places(after.as_deref(), limit).await.unwrap();
+            found.extend(users);
+            after = next;
             pages += 1;
             if after.is_none() {
                 break;
             }
+            assert!(pages <= users_and_steps(&found), "{pages} pages of {limit}");
         }
-        assert!(pages <= users.len() / limit + 1, "{pages} pages of {limit}");
-        for user_id in &users {
-            assert_eq!(claim(&*store, user_id, 1, None).await, Claimed::Unknown, "{user_id}, {limit}");
+        found.sort_unstable_by(|one, other| one.user_id.cmp(&other.user_id));
+        // A walk over all keys of a server may come upon one twice.
+        found.dedup();
+        assert!(found.iter().map(|places| &places.user_id).eq(&users), "{found:?}");
+        for (n, places) in (0..).zip(&found) {
+            assert_eq!(places.handles, handles(&[n, 100 + n]));
         }
     }
+    store.forget_places().await.unwrap();
+    let PlacesPage { users, .. } = store.all_places(None, 10).await.unwrap();
+    assert_eq!(users, []);
+}
+
+/// More pages than any walk has that comes to its end.
+fn users_and_steps(found: &[super::super::Places]) -> usize {
+    found.len() + 10_000
 }
 
 pub(crate) async fn forgetting_and_clearing_forget_everybody(store: Arc<dyn Store>) {
@@ -121,7 +161,7 @@ pub(crate) async fn forgetting_and_clearing_forget_everybody(store: Arc<dyn Stor
         }
         match by_clearing {
             true => assert_eq!(store.clear().await.unwrap(), 0, "places are no records"),
-            false => store.forget_claims().await.unwrap(),
+            false => store.forget_places().await.unwrap(),
         }
         for user_id in ["ada", "eve"] {
             assert_eq!(claim(&*store, user_id, 1, None).await, Claimed::Unknown);

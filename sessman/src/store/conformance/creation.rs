@@ -39,17 +39,17 @@ pub(crate) async fn an_expired_record_is_replaced(store: Arc<dyn Store>) {
     };
     create(&*store, &next).await;
     assert_eq!(load(&*store, 1, TTL).await, Some(next.clone()));
-    let old_holder = store.update(handle(1), holder(1), &touch(TTL)).await.unwrap();
+    let old_holder = attempt(&*store, 1, holder(1), &touch(TTL)).await;
     assert_eq!(old_holder, Updated::Missing);
     assert_eq!(list_all(&*store, Some("before"), 10, TTL).await, []);
-    assert_eq!(list_all(&*store, Some("after"), 10, TTL).await, [next]);
-    assert_eq!(store.counts(at(TTL)).await.unwrap().active, 1);
-    assert_eq!(store.counts(at(TTL)).await.unwrap().expired, 0);
+    assert_eq!(list_all(&*store, Some("after"), 10, TTL).await, [next.summary()]);
+    assert_eq!(store.counts(at(TTL), &[]).await.unwrap().active, 1);
+    assert_eq!(store.counts(at(TTL), &[]).await.unwrap().expired, 0);
 }
 
 pub(crate) async fn a_deleted_record_makes_room(store: Arc<dyn Store>) {
     create(&*store, &record(1)).await;
-    assert!(store.delete(handle(1), None).await.unwrap());
+    assert!(delete(&*store, 1, None).await);
     let next = Record { secret_hash: secret(99), ..record(1) };
     create(&*store, &next).await;
     assert_eq!(load(&*store, 1, 0).await, Some(next));

@@ -17,8 +17,18 @@ async fn comes_back(store: &dyn Store, stored: Record) {
         .list(Listing { user_id: stored.user_id.as_deref(), after: None, limit: 100 }, stored.created_at)
         .await
         .unwrap();
-    assert!(listed.records.iter().any(|record| **record == stored), "{}", stored.data.as_str());
-    assert!(store.delete(stored.handle, Some(stored.secret_hash)).await.unwrap());
+    assert!(listed.items.contains(&stored.summary()), "{}", stored.metadata.as_str());
+    let whole = store.records(None, 100, stored.created_at).await.unwrap();
+    assert!(whole.items.iter().any(|record| **record == stored), "{}", stored.data.as_str());
+    let outlines = store.outlines(&[stored.handle]).await.unwrap();
+    assert_eq!(outlines, [Outlined::Found(stored.outline())]);
+    let target = Target {
+        handle: stored.handle,
+        mark: Some(stored.mark),
+        secret_hash: Some(stored.secret_hash),
+        last_activity: Some(stored.last_activity),
+    };
+    assert_eq!(store.delete(&[target]).await.unwrap(), [stored.handle]);
 }
 
 async fn data_comes_back(store: &dyn Store, texts: &[&str]) {
@@ -32,6 +42,7 @@ async fn data_comes_back(store: &dyn Store, texts: &[&str]) {
 pub(crate) async fn every_field_comes_back(store: Arc<dyn Store>) {
     let stored = Record {
         handle: Handle::from([0xFF; 12]),
+        mark: Mark::from([0xFF; Mark::BYTES]),
         secret_hash: SecretHash::from(std::array::from_fn(|index| index as u8 * 8)),
         user_id: Some("ada".into()),
         auth_time: Some(at(7)),
@@ -43,11 +54,17 @@ pub(crate) async fn every_field_comes_back(store: Arc<dyn Store>) {
         last_activity: at(4_444),
         ttl: Duration::from_millis(2_592_000_001),
         expires_at: at(55_555),
+        ttl_source: TtlSource::Caller,
         version: 9_007_199_254_740_993,
+        mac: Some(Mac(std::array::from_fn(|index| 255 - index as u8))),
     };
     comes_back(&*store, stored.clone()).await;
-    let extremes = Record { handle: Handle::from([0; 12]), ttl: Duration::from_millis(1), ..stored };
+    let extremes = Record { handle: Handle::from([0; 12]), ttl: Duration::from_millis(1), ..stored.clone() };
     comes_back(&*store, extremes).await;
+    comes_back(&*store, Record { ttl_source: TtlSource::Unknown, mac: None, ..stored.clone() }).await;
+    // As a record of layout 1 is read where that had no mark.
+    let mark = Mark::of_layout_1(stored.created_at);
+    comes_back(&*store, Record { mark, ..stored }).await;
 }
 
 pub(crate) async fn every_kind_of_data_comes_back(store: Arc<dyn Store>) {
@@ -162,6 +179,7 @@ pub(crate) async fn an_update_brings_every_field_back(store: Arc<dyn Store>) {
         user_id: Some("😀 ada".into()),
         data: Some(data(text)),
         metadata: Some(data(r#"{"b":1,"a":{"$x":2.0}}"#)),
+        mac: Some(Mac([7; 32])),
         now: at(5),
         times: Times { reset_at: at(6), last_activity: at(7), expires_at: at(8_000) },
     };

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 
-/// Records `numbers` in the order of their handles.
-fn in_order(numbers: impl IntoIterator<Item = u32>) -> Vec<Record> {
-    let mut records: Vec<_> = numbers.into_iter().map(record).collect();
-    records.sort_unstable_by_key(|record| record.handle);
-    records
+/// Records `numbers` in the order of their handles, as lists show them.
+fn in_order(numbers: impl IntoIterator<Item = u32>) -> Vec<Summary> {
+    let mut summaries: Vec<_> = numbers.into_iter().map(|n| record(n).summary()).collect();
+    summaries.sort_unstable_by_key(|summary| summary.handle);
+    summaries
 }
 
 pub(crate) async fn pages_are_in_the_order_of_handles(store: Arc<dyn Store>) {
@@ -18,8 +18,7 @@ pub(crate) async fn pages_are_in_the_order_of_handles(store: Arc<dyn Store>) {
         create(&*store, &record(n)).await;
     }
     let first = store.list(Listing { limit: 10, ..Listing::default() }, at(0)).await.unwrap();
-    let records: Vec<_> = first.records.iter().map(|record| (**record).clone()).collect();
-    assert_eq!(records, expected[..10]);
+    assert_eq!(first.items, expected[..10]);
     assert_eq!(first.next, Some(expected[9].handle));
 
     // `after` need not be a handle that is stored.
@@ -28,8 +27,7 @@ pub(crate) async fn pages_are_in_the_order_of_handles(store: Arc<dyn Store>) {
     let after = Some(Handle::from(between));
     let page = store.list(Listing { after, limit: 100, user_id: None }, at(0)).await.unwrap();
     let rest: Vec<_> = expected.iter().filter(|record| Some(record.handle) > after).cloned().collect();
-    let records: Vec<_> = page.records.iter().map(|record| (**record).clone()).collect();
-    assert_eq!(records, rest);
+    assert_eq!(page.items, rest);
     assert_eq!(page.next, None);
 }
 
@@ -42,7 +40,7 @@ pub(crate) async fn a_page_of_every_size_leads_to_the_end(store: Arc<dyn Store>)
         assert_eq!(list_all(&*store, None, limit, 0).await, in_order(0..12), "pages of {limit}");
     }
     let full = store.list(Listing { limit: 12, ..Listing::default() }, at(0)).await.unwrap();
-    assert_eq!((full.records.len(), full.next), (12, None));
+    assert_eq!((full.items.len(), full.next), (12, None));
 }
 
 pub(crate) async fn only_live_records_are_listed(store: Arc<dyn Store>) {
@@ -65,7 +63,7 @@ pub(crate) async fn a_user_has_their_own_list(store: Arc<dyn Store>) {
     for (index, user) in users.iter().enumerate() {
         let expected: Vec<_> = in_order((0..36).filter(|n| *n as usize % 7 == index))
             .into_iter()
-            .map(|record| Record { user_id: Some((*user).to_owned()), ..record })
+            .map(|summary| Summary { user_id: Some((*user).to_owned()), ..summary })
             .collect();
         for limit in [1, 2, 3, 50] {
             assert_eq!(list_all(&*store, Some(user), limit, 0).await, expected, "{user}, pages of {limit}");
@@ -79,18 +77,18 @@ pub(crate) async fn a_user_has_their_own_list(store: Arc<dyn Store>) {
 pub(crate) async fn a_record_follows_its_new_user(store: Arc<dyn Store>) {
     create(&*store, &record(1)).await;
     let claimed = update(&*store, 1, holder(1), &Change { user_id: Some("ada".into()), ..touch(1) }).await;
-    assert_eq!(list_all(&*store, Some("ada"), 5, 1).await, [claimed]);
+    assert_eq!(list_all(&*store, Some("ada"), 5, 1).await, [claimed.summary()]);
     let given = update(&*store, 1, holder(1), &Change { user_id: Some("bob".into()), ..touch(2) }).await;
     assert_eq!(list_all(&*store, Some("ada"), 5, 2).await, []);
-    assert_eq!(list_all(&*store, Some("bob"), 5, 2).await, [given]);
-    assert!(store.delete(handle(1), None).await.unwrap());
+    assert_eq!(list_all(&*store, Some("bob"), 5, 2).await, [given.summary()]);
+    assert!(delete(&*store, 1, None).await);
     assert_eq!(list_all(&*store, Some("bob"), 5, 2).await, []);
 }
 
 pub(crate) async fn an_empty_store_has_one_empty_page(store: Arc<dyn Store>) {
     for user_id in [None, Some("ada")] {
         let page = store.list(Listing { user_id, after: None, limit: 3 }, at(0)).await.unwrap();
-        assert_eq!((page.records.len(), page.next), (0, None));
+        assert_eq!((page.items.len(), page.next), (0, None));
     }
 }
 
@@ -111,7 +109,7 @@ pub(crate) async fn paging_while_writing_gives_each_record_once(store: Arc<dyn S
                     update(&*store, lasting, holder(lasting), &write(1, &n.to_string())).await;
                 }
                 for n in from..from + PASSING {
-                    assert!(store.delete(handle(n), None).await.unwrap());
+                    assert!(delete(&*store, n, None).await);
                 }
             }
         })
@@ -134,4 +132,64 @@ pub(crate) async fn paging_while_writing_gives_each_record_once(store: Arc<dyn S
         writer.await.unwrap();
     }
     assert_eq!(list_all(&*store, None, 50, 1).await.len(), LASTING as usize);
+}
+
+/// A session whose metadata has so many bytes.
+fn described(n: u32, bytes: usize) -> Record {
+    let metadata = data(&format!(r#"{{"user_agent":"{}"}}"#, "x".repeat(bytes)));
+    Record { metadata, user_id: Some("ada".into()), ..record(n) }
+}
+
+pub(crate) async fn pages_end_early_where_sessions_are_large(store: Arc<dyn Store>) {
+    const EACH: usize = PAGE_BYTES / 20;
+    for n in 0..30 {
+        create(&*store, &described(n, EACH)).await;
+    }
+    for user_id in [None, Some("ada")] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.list(Listing { user_id, after, limit: 100 }, at(0)).await.unwrap();
+            let bytes: usize = page.items.iter().map(|summary| summary.metadata.as_str().len()).sum();
+            assert!(bytes < PAGE_BYTES + 2 * EACH, "{bytes} bytes on a page");
+            found.extend(page.items.iter().map(|summary| summary.handle));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(found.len(), 30);
+        assert!(found.is_sorted());
+    }
+}
+
+pub(crate) async fn records_come_whole_page_by_page(store: Arc<dyn Store>) {
+    let mut expected: Vec<Record> = (0..25).map(record).collect();
+    expected.sort_unstable_by_key(|record| record.handle);
+    for record in &expected {
+        create(&*store, record).await;
+    }
+    create(&*store, &expiring(99, 1_000)).await;
+    for limit in [1, 4, 25, 100] {
+        assert_eq!(records(&*store, limit, 1_000).await, expected, "pages of {limit}");
+    }
+    const EACH: usize = 250_000;
+    for n in 100..130 {
+        create(&*store, &Record { data: data(&format!("\"{}\"", "x".repeat(EACH))), ..record(n) }).await;
+    }
+    let page = store.records(None, 1_000, at(0)).await.unwrap();
+    assert!(page.items.len() < 50 && page.next.is_some(), "{} large records on a page", page.items.len());
+    assert_eq!(records(&*store, 1_000, 1_000).await.len(), 55);
+}
+
+pub(crate) async fn outlines_are_of_what_is_stored(store: Arc<dyn Store>) {
+    assert_eq!(store.outlines(&[]).await.unwrap(), []);
+    let stored = Record { user_id: Some("ada".into()), ..record(1) };
+    create(&*store, &stored).await;
+    create(&*store, &expiring(2, 1)).await;
+    let found = |record: &Record| Outlined::Found(record.outline());
+    assert_eq!(
+        store.outlines(&[handle(3), handle(2), handle(1), handle(1)]).await.unwrap(),
+        [Outlined::Missing, found(&expiring(2, 1)), found(&stored), found(&stored)],
+        "live or not, in the order that was asked for"
+    );
 }

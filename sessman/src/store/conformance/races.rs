@@ -64,15 +64,15 @@ pub(crate) async fn one_compare_and_set_wins(store: Arc<dyn Store>) {
         let results = together(|caller| {
             let store = store.clone();
             async move {
-                let expected = Expected { version: Some(version), ..holder(1) };
+                let expected = at_version(1, version);
                 let change = write(1, &caller.to_string());
-                (caller, store.update(handle(1), expected, &change).await.unwrap())
+                (caller, attempt(&*store, 1, expected, &change).await)
             }
         })
         .await;
         let winner = match &results
             .iter()
-            .filter(|(_, updated)| matches!(updated, Updated::Done(_)))
+            .filter(|(_, updated)| matches!(updated, Updated::Done { .. }))
             .collect::<Vec<_>>()[..]
         {
             [(winner, _)] => *winner,
@@ -93,9 +93,9 @@ pub(crate) async fn compare_and_set_with_retries_loses_nothing(store: Arc<dyn St
             loop {
                 let read = load(&*store, 1, 0).await.unwrap();
                 let more = read.data.as_str().parse::<u32>().unwrap() + 1;
-                let expected = Expected { version: Some(read.version), ..holder(1) };
-                match store.update(handle(1), expected, &write(0, &more.to_string())).await.unwrap() {
-                    Updated::Done(_) => return,
+                let expected = at_version(1, read.version);
+                match attempt(&*store, 1, expected, &write(0, &more.to_string())).await {
+                    Updated::Done { .. } => return,
                     Updated::Conflict(_) => {}
                     Updated::Missing => panic!("the record is gone"),
                 }
@@ -112,13 +112,13 @@ pub(crate) async fn one_rotation_wins(store: Arc<dyn Store>) {
         let store = store.clone();
         async move {
             let change = Change { secret_hash: Some(secret(100 + caller)), ..touch(1) };
-            store.update(handle(1), holder(1), &change).await.unwrap()
+            attempt(&*store, 1, holder(1), &change).await
         }
     })
     .await;
-    assert_eq!(count(&results, |updated| matches!(updated, Updated::Done(_))), 1);
+    assert_eq!(count(&results, |updated| matches!(updated, Updated::Done { .. })), 1);
     assert_eq!(count(&results, |updated| *updated == Updated::Missing), CALLERS as usize - 1);
-    let winner = results.iter().position(|updated| matches!(updated, Updated::Done(_))).unwrap();
+    let winner = results.iter().position(|updated| matches!(updated, Updated::Done { .. })).unwrap();
     let stored = load(&*store, 1, 1).await.unwrap();
     assert_eq!((stored.secret_hash, stored.version), (secret(100 + winner as u32), 1));
 }
@@ -142,7 +142,7 @@ async fn create_together(store: &Arc<dyn Store>, millis: i64) {
     let winner = results.iter().position(|created| *created == Created::Yes).unwrap();
     let stored = load(&**store, 1, millis).await.unwrap();
     assert_eq!(stored.secret_hash, secret(100 + winner as u32));
-    assert_eq!(store.counts(at(millis)).await.unwrap(), super::super::Counts { active: 1, expired: 0 });
+    assert_eq!(counted(&**store, millis).await, (1, 0));
 }
 
 pub(crate) async fn one_creation_wins(store: Arc<dyn Store>) {
@@ -158,7 +158,7 @@ pub(crate) async fn one_deletion_counts(store: Arc<dyn Store>) {
     create(&*store, &record(1)).await;
     let results = together(|_| {
         let store = store.clone();
-        async move { store.delete(handle(1), Some(secret(1))).await.unwrap() }
+        async move { delete(&*store, 1, Some(secret(1))).await }
     })
     .await;
     assert_eq!(count(&results, |deleted| *deleted), 1);
@@ -171,9 +171,9 @@ pub(crate) async fn nothing_survives_a_deletion(store: Arc<dyn Store>) {
             let store = store.clone();
             async move {
                 match caller {
-                    7 => store.delete(handle(n), None).await.unwrap(),
+                    7 => delete(&*store, n, None).await,
                     _ => {
-                        store.update(handle(n), holder(n), &write(1, "1")).await.unwrap();
+                        attempt(&*store, n, holder(n), &write(1, "1")).await;
                         false
                     }
                 }
@@ -183,5 +183,5 @@ pub(crate) async fn nothing_survives_a_deletion(store: Arc<dyn Store>) {
         assert_eq!(count(&deleted, |deleted| *deleted), 1);
         assert_eq!(load(&*store, n, 1).await, None);
     }
-    assert_eq!(store.counts(at(0)).await.unwrap(), Default::default());
+    assert_eq!(counted(&*store, 0).await, (0, 0));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::id::Handle;
-use crate::store::{Claim, Claimed};
+use crate::store::{Claim, Claimed, Places, PlacesPage};
 
 /// What an entry costs beside its user's name and its handles.
 const OVERHEAD: usize = 96;
@@ -27,12 +27,15 @@ impl Claims {
     }
 
     pub(super) fn claim(&mut self, claim: Claim<'_>) -> Claimed {
-        let Claim { user_id, handle, room, earlier } = claim;
+        let Claim { user_id, handle, room, moves_last, earlier } = claim;
         let known = self.entries.get(user_id).map(Vec::as_slice).or(earlier);
         let Some(mut handles) = known.map(<[Handle]>::to_vec) else { return Claimed::Unknown };
-        let place = handles.iter().position(|other| *other == handle).unwrap_or(handles.len());
+        let held = handles.iter().position(|other| *other == handle);
+        let last = handles.len() - usize::from(held.is_some());
+        let place = held.filter(|_| !moves_last).unwrap_or(last);
         let fits = room.is_none_or(|room| place < room);
-        if fits && place == handles.len() {
+        if fits && held != Some(place) {
+            handles.retain(|other| *other != handle);
             handles.push(handle);
         }
         self.put(user_id, handles.clone());
@@ -45,21 +48,21 @@ impl Claims {
         self.put(user_id, rest);
     }
 
-    pub(super) fn tidy(
-        &mut self,
-        after: Option<&str>,
-        limit: usize,
-        is_live: impl Fn(Handle) -> bool,
-    ) -> Option<String> {
+    /// The handles that the user has.
+    pub(super) fn of(&self, user_id: &str) -> Vec<Handle> {
+        self.entries.get(user_id).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn page(&self, after: Option<&str>, limit: usize) -> PlacesPage {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let users = self.entries.range::<str, _>((from, Bound::Unbounded)).take(limit);
-        let users: Vec<String> = users.map(|(user_id, _)| user_id.clone()).collect();
-        for user_id in &users {
-            let handles = self.entries.get(user_id).into_iter().flatten();
-            let rest = handles.filter(|handle| is_live(**handle)).copied().collect();
-            self.put(user_id, rest);
-        }
-        if users.len() < limit { None } else { users.into_iter().next_back() }
+        let entries = self.entries.range::<str, _>((from, Bound::Unbounded)).take(limit);
+        let places = |(user_id, handles): (&String, &Vec<Handle>)| Places {
+            user_id: user_id.clone(),
+            handles: handles.clone(),
+        };
+        let users: Vec<Places> = entries.map(places).collect();
+        let next = users.last().filter(|_| users.len() == limit).map(|last| last.user_id.clone());
+        PlacesPage { users, next }
     }
 
     fn put(&mut self, user_id: &str, handles: Vec<Handle>) {

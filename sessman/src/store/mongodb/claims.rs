@@ -2,20 +2,16 @@
 //!
 //! `{_id: user_id, handles: [BinData, ..]}`. Each step on the way of a request is one update of one of them.
 
-use mongodb::bson::{Binary, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
+use mongodb::bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::ReturnDocument;
 
-use super::config::SERVER_LIMIT;
+use super::config::{SERVER_LIMIT, SUFFIX};
 use super::connection::Documents;
-use super::document::{self, date};
+use super::document;
 use super::failure::{is_duplicate_key, store_error};
 use super::metrics::Command;
 use crate::id::Handle;
-use crate::store::{Claimed, Result, StoreError};
-use crate::time::Timestamp;
-
-/// What the name of the collection has behind that of the sessions'.
-pub(super) const SUFFIX: &str = "_users";
+use crate::store::{Claim, Claimed, Places, PlacesPage, Result, StoreError};
 
 /// The users' collection beside that of the sessions.
 pub(super) fn entries(sessions: &Documents) -> Documents {
@@ -23,16 +19,33 @@ pub(super) fn entries(sessions: &Documents) -> Documents {
     sessions.beside(sessions.client().database(&names.db).collection(&format!("{}{SUFFIX}", names.coll)))
 }
 
-/// See [`Store::claim`](crate::store::Store::claim).
-pub(super) async fn claim(
-    entries: &Documents,
-    user_id: &str,
+/// A [`Claim`] that outlives its caller.
+pub(super) struct Claiming {
+    user_id: String,
     handle: Handle,
     room: Option<usize>,
+    moves_last: bool,
     earlier: Option<Vec<Handle>>,
-) -> Result<Claimed> {
-    if let Some(earlier) = earlier {
-        let entry = RawDocumentBuf::try_from(&doc! { "_id": user_id, "handles": ids(&earlier) })
+}
+
+impl From<Claim<'_>> for Claiming {
+    fn from(claim: Claim<'_>) -> Self {
+        let Claim { user_id, handle, room, moves_last, earlier } = claim;
+        Self {
+            user_id: user_id.to_owned(),
+            handle,
+            room,
+            moves_last,
+            earlier: earlier.map(<[Handle]>::to_vec),
+        }
+    }
+}
+
+/// See [`Store::claim`](crate::store::Store::claim).
+pub(super) async fn claim(entries: &Documents, claim: &Claiming) -> Result<Claimed> {
+    if let Some(earlier) = &claim.earlier {
+        let entry = doc! { "_id": &claim.user_id, "handles": document::ids(earlier.iter().copied()) };
+        let entry = RawDocumentBuf::try_from(&entry)
             .map_err(|_| StoreError::Unusable("a user id that BSON cannot hold".into()))?;
         match entries.ask(Command::Insert, entries.insert_one(entry)).await {
             // Somebody else was first; what counts is what is there.
@@ -40,101 +53,162 @@ pub(super) async fn claim(
             _ => {}
         }
     }
+    if claim.moves_last { move_last(entries, claim).await } else { append(entries, claim).await }
+}
+
+/// Puts the handle at the end, unless it is there.
+async fn append(entries: &Documents, claim: &Claiming) -> Result<Claimed> {
+    let Claiming { user_id, handle, room, .. } = claim;
     // Not $addToSet, which promises no order.
-    let mut vacant = doc! { "_id": user_id, "handles": { "$ne": document::id(handle) } };
+    let mut vacant = doc! { "_id": user_id, "handles": { "$ne": document::id(*handle) } };
     if let Some(room) = room {
         vacant.insert(format!("handles.{}", room.saturating_sub(1)), doc! { "$exists": false });
     }
-    let append = entries
-        .find_one_and_update(vacant, doc! { "$push": { "handles": document::id(handle) } })
-        .return_document(ReturnDocument::After)
-        .max_time(SERVER_LIMIT);
-    let appended = entries.ask(Command::FindAndModify, append).await.map_err(store_error)?;
-    if let Some(entry) = appended {
-        return Ok(Claimed::Done(handles(&entry)?));
-    }
-    let find = entries.find_one(doc! { "_id": user_id }).max_time(SERVER_LIMIT);
-    let found = entries.ask(Command::Find, find).await.map_err(store_error)?;
-    let Some(entry) = found else { return Ok(Claimed::Unknown) };
-    let handles = handles(&entry)?;
-    let place = handles.iter().position(|other| *other == handle);
-    let beyond = |place: usize| room.is_some_and(|room| place >= room);
-    Ok(match place {
-        Some(place) if !beyond(place) => Claimed::Done(handles),
-        None if !beyond(handles.len()) => {
-            // The entry came, or a place in it became free, between the two steps: to be tried again.
-            Claimed::Unknown
+    let push = doc! { "$push": { "handles": document::id(*handle) } };
+    let mut again = entries.again();
+    loop {
+        let append = entries
+            .find_one_and_update(vacant.clone(), push.clone())
+            .return_document(ReturnDocument::After)
+            .max_time(SERVER_LIMIT);
+        let appended = entries.ask(Command::FindAndModify, append).await.map_err(store_error)?;
+        if let Some(entry) = appended {
+            return Ok(Claimed::Done(handles(user_id, &entry)?));
         }
-        _ => Claimed::Full(handles),
-    })
+        let Some(handles) = find(entries, user_id).await? else { return Ok(Claimed::Unknown) };
+        let place = handles.iter().position(|other| other == handle);
+        let fits = room.is_none_or(|room| place.unwrap_or(handles.len()) < room);
+        match (place, fits) {
+            (Some(_), true) => return Ok(Claimed::Done(handles)),
+            (_, false) => return Ok(Claimed::Full(handles)),
+            // A place became free between the two steps.
+            (None, true) => again.wait().await?,
+        }
+    }
+}
+
+/// Puts the handle at the end, wherever it is. To take an item out of an array and to append one are two updates of one
+/// field, which no update may have at once; so the array is replaced if it is still the one that was read.
+async fn move_last(entries: &Documents, claim: &Claiming) -> Result<Claimed> {
+    let Claiming { user_id, handle, room, .. } = claim;
+    let mut again = entries.again();
+    loop {
+        let Some(before) = find(entries, user_id).await? else { return Ok(Claimed::Unknown) };
+        let others: Vec<Handle> = before.iter().filter(|other| *other != handle).copied().collect();
+        if room.is_some_and(|room| others.len() >= room) {
+            return Ok(Claimed::Full(before));
+        }
+        let after = [&others[..], &[*handle]].concat();
+        if after == before || replace(entries, user_id, &before, &after).await? {
+            return Ok(Claimed::Done(after));
+        }
+        again.wait().await?;
+    }
+}
+
+async fn replace(entries: &Documents, user_id: &str, before: &[Handle], after: &[Handle]) -> Result<bool> {
+    let ids = |handles: &[Handle]| document::ids(handles.iter().copied());
+    let replace = entries
+        .find_one_and_update(
+            doc! { "_id": user_id, "handles": ids(before) },
+            doc! { "$set": { "handles": ids(after) } },
+        )
+        .projection(doc! { "_id": 1 })
+        .max_time(SERVER_LIMIT);
+    let replaced = entries.ask(Command::FindAndModify, replace).await.map_err(store_error)?;
+    Ok(replaced.is_some())
 }
 
 /// See [`Store::release`](crate::store::Store::release).
 pub(super) async fn release(entries: &Documents, user_id: &str, gone: &[Handle]) -> Result<()> {
-    let pull = entries
-        .find_one_and_update(doc! { "_id": user_id }, doc! { "$pullAll": { "handles": ids(gone) } })
-        .return_document(ReturnDocument::After)
-        .max_time(SERVER_LIMIT);
-    match entries.ask(Command::FindAndModify, pull).await.map_err(store_error)? {
-        Some(entry) if handles(&entry)?.is_empty() => forget_if_empty(entries, user_id).await,
-        _ => Ok(()),
+    let pull = doc! { "$pullAll": { "handles": document::ids(gone.iter().copied()) } };
+    let mut again = entries.again();
+    loop {
+        let pull = entries
+            .find_one_and_update(doc! { "_id": user_id }, pull.clone())
+            .return_document(ReturnDocument::After)
+            .max_time(SERVER_LIMIT);
+        let pulled = entries.ask(Command::FindAndModify, pull).await.map_err(store_error)?;
+        let left = match pulled {
+            Some(entry) => Some(handles(user_id, &entry)?),
+            None => find(entries, user_id).await?,
+        };
+        match left {
+            None => return Ok(()),
+            Some(left) if left.is_empty() => return forget_empty(entries, &[user_id.to_owned()]).await,
+            Some(left) if left.iter().all(|handle| !gone.contains(handle)) => return Ok(()),
+            Some(_) => again.wait().await?,
+        }
     }
 }
 
-/// See [`Store::tidy_claims`](crate::store::Store::tidy_claims).
-pub(super) async fn tidy(
-    sessions: &Documents,
-    now: Timestamp,
+/// See [`Store::places`](crate::store::Store::places).
+pub(super) async fn places(entries: &Documents, user_id: &str) -> Result<Vec<Handle>> {
+    Ok(find(entries, user_id).await?.unwrap_or_default())
+}
+
+/// The handles of a user of whom there is an entry.
+async fn find(entries: &Documents, user_id: &str) -> Result<Option<Vec<Handle>>> {
+    let find = entries.find_one(doc! { "_id": user_id }).max_time(SERVER_LIMIT);
+    let found = entries.ask(Command::Find, find).await.map_err(store_error)?;
+    found.map(|entry| handles(user_id, &entry)).transpose()
+}
+
+/// See [`Store::all_places`](crate::store::Store::all_places).
+pub(super) async fn all_places(
+    entries: &Documents,
     after: Option<String>,
     limit: usize,
-) -> Result<Option<String>> {
-    let entries = entries(sessions);
-    // No user's id is empty, and no other type is compared with text.
-    let find = entries.find(doc! { "_id": { "$gt": after.unwrap_or_default() } }).sort(doc! { "_id": 1 });
-    let limit_wanted = i64::try_from(limit).unwrap_or(i64::MAX);
-    let find = find.limit(limit_wanted).max_time(SERVER_LIMIT);
+) -> Result<PlacesPage> {
+    let find = entries
+        .find(doc! { "_id": users_after(after) })
+        .sort(doc! { "_id": 1 })
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .max_time(SERVER_LIMIT);
     let mut cursor = entries.ask(Command::Find, find).await.map_err(store_error)?;
-    let mut users = Vec::new();
+    let (mut page, mut empty, mut found) = (PlacesPage::default(), Vec::new(), 0);
     while cursor.advance().await.map_err(store_error)? {
-        if let Ok(Some(RawBsonRef::String(user_id))) = cursor.current().get("_id") {
-            users.push((user_id.to_owned(), handles(cursor.current())?));
+        let Ok(Some(RawBsonRef::String(user_id))) = cursor.current().get("_id") else { continue };
+        let user_id = user_id.to_owned();
+        found += 1;
+        page.next = Some(user_id.clone());
+        match handles(&user_id, cursor.current()) {
+            Ok(handles) if handles.is_empty() => empty.push(user_id),
+            Ok(handles) => page.users.push(Places { user_id, handles }),
+            Err(_) => tracing::warn!(
+                user_id,
+                "the user's entry in the users' collection cannot be read and is passed over; delete it, and it is made \
+                 again from their sessions"
+            ),
         }
     }
-    let all: Vec<Handle> = users.iter().flat_map(|(_, handles)| handles).copied().collect();
-    let live = live_among(sessions, &all, now).await?;
-    for (user_id, handles) in &users {
-        let dead: Vec<Handle> = handles.iter().filter(|handle| !live.contains(handle)).copied().collect();
-        if !dead.is_empty() || handles.is_empty() {
-            release(&entries, user_id, &dead).await?;
-        }
+    if found < limit {
+        page.next = None;
     }
-    Ok(if users.len() < limit { None } else { users.pop().map(|(user_id, _)| user_id) })
+    if !empty.is_empty() {
+        forget_empty(entries, &empty).await?;
+    }
+    Ok(page)
 }
 
-async fn live_among(sessions: &Documents, handles: &[Handle], now: Timestamp) -> Result<Vec<Handle>> {
-    let filter = doc! { "_id": { "$in": ids(handles) }, "expires_at": { "$gt": date(now) } };
-    let find = sessions.find(filter).projection(doc! { "_id": 1 }).max_time(SERVER_LIMIT);
-    let mut cursor = sessions.ask(Command::Find, find).await.map_err(store_error)?;
-    let mut live = Vec::new();
-    while cursor.advance().await.map_err(store_error)? {
-        live.extend(document::handle_of(cursor.current()));
-    }
-    Ok(live)
+/// A condition on `_id`. No user's id is empty, and no other type is compared with text: an entry of another kind, as the
+/// [lease](super::lease) is, is no user's.
+pub(super) fn users_after(after: Option<String>) -> Document {
+    doc! { "$gt": after.unwrap_or_default() }
 }
 
-/// Only while it is: a claim may come in between.
-async fn forget_if_empty(entries: &Documents, user_id: &str) -> Result<()> {
-    let empty: Document = doc! { "_id": user_id, "handles": { "$size": 0 } };
-    entries.ask(Command::Delete, entries.delete_one(empty)).await.map_err(store_error)?;
+/// Deletes the entries of users who have no handles, while that is so: a claim may come in between.
+async fn forget_empty(entries: &Documents, user_ids: &[String]) -> Result<()> {
+    let empty = doc! { "_id": { "$in": user_ids }, "handles": { "$size": 0 } };
+    // One of many even for one user: see `again` on what a delete of one may say.
+    entries.ask(Command::Delete, entries.delete_many(empty)).await.map_err(store_error)?;
     Ok(())
 }
 
-fn ids(handles: &[Handle]) -> Vec<Binary> {
-    handles.iter().map(|handle| document::id(*handle)).collect()
-}
-
-fn handles(entry: &RawDocument) -> Result<Vec<Handle>> {
-    let unreadable = || StoreError::Unusable("an entry of the users' collection cannot be read".into());
+fn handles(user_id: &str, entry: &RawDocument) -> Result<Vec<Handle>> {
+    let unreadable = || {
+        StoreError::Unusable(format!("the entry of user {user_id:?} in the users' collection cannot be read"))
+    };
     let Ok(Some(RawBsonRef::Array(array))) = entry.get("handles") else { return Err(unreadable()) };
     array
         .into_iter()

@@ -12,11 +12,13 @@ use mongodb::options::{
 };
 use settings::Problem;
 
-use super::claims;
 use super::connection_string::{ConnectionString, Login};
 use super::failure;
 use crate::secret::Secret;
 use crate::store::StoreError;
+
+/// What the name of the users' collection has behind that of the sessions'.
+pub(super) const SUFFIX: &str = "_users";
 
 /// How long a call waits for a primary, a connection or a majority. Below [`CALL_LIMIT`](super::connection::CALL_LIMIT),
 /// so that a call ends with the reason and not with the limit.
@@ -201,7 +203,7 @@ fn check_database(name: &str) -> Result<(), &'static str> {
 }
 
 fn check_collection(name: &str, database: &str) -> Result<(), &'static str> {
-    if name.is_empty() || database.len() + 1 + name.len() + claims::SUFFIX.len() > MAX_NAMESPACE_BYTES {
+    if name.is_empty() || database.len() + 1 + name.len() + SUFFIX.len() > MAX_NAMESPACE_BYTES {
         return Err("expected a name of 1 to 249 bytes, the database's name included");
     }
     if name.contains(['$', '\0']) || name.starts_with('.') || name.ends_with('.') {

@@ -3,6 +3,7 @@
 use std::future::{Future, IntoFuture};
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mongodb::bson::RawDocumentBuf;
@@ -11,6 +12,7 @@ use mongodb::{Client, Collection};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::again::Again;
 use super::config::MongoConfig;
 use super::failure::{self, Trouble};
 use super::metrics::{Command, Metrics};
@@ -18,6 +20,9 @@ use crate::store::{Result, StoreError};
 
 /// A call that has no answer by then has failed.
 pub(super) const CALL_LIMIT: Duration = Duration::from_millis(1_800);
+
+/// So long before a call ends nothing is tried again any more, so that its caller learns why.
+const LAST_TRY: Duration = Duration::from_millis(200);
 
 /// Calls that the driver works on at once. A server that hangs holds each of them until the driver's monitor gives
 /// it up (12 s); this keeps what waits for it bounded, and is far above what the connections can serve.
@@ -28,6 +33,26 @@ const MAX_CALLS: u32 = 1_024;
 pub(super) struct Documents {
     collection: Collection<RawDocumentBuf>,
     metrics: Arc<Metrics>,
+    hints: Arc<Hints>,
+    deadline: Instant,
+}
+
+/// Whether the index that lists of users are read by can be named to the server: one that it does not have is an error.
+#[derive(Default)]
+pub(super) struct Hints {
+    refused: AtomicBool,
+}
+
+impl Hints {
+    /// Whether to name it. Nobody knows better until the server has refused it.
+    pub(super) fn are_taken(&self) -> bool {
+        !self.refused.load(Ordering::Relaxed)
+    }
+
+    /// The server refused it, or has it now.
+    pub(super) fn set_taken(&self, are_taken: bool) {
+        self.refused.store(!are_taken, Ordering::Relaxed);
+    }
 }
 
 impl Documents {
@@ -42,7 +67,17 @@ impl Documents {
 
     /// Another collection, with which this one's metrics are shared.
     pub(super) fn beside(&self, collection: Collection<RawDocumentBuf>) -> Self {
-        Self { collection, metrics: Arc::clone(&self.metrics) }
+        Self { collection, ..self.clone() }
+    }
+
+    /// See [`Hints`].
+    pub(super) fn hints(&self) -> &Hints {
+        &self.hints
+    }
+
+    /// Tries that may go on until the call that this was given to ends.
+    pub(super) fn again(&self) -> Again {
+        Again::until(self.deadline)
     }
 }
 
@@ -59,6 +94,7 @@ pub(super) struct Connection {
     config: MongoConfig,
     client: OnceCell<Client>,
     metrics: Arc<Metrics>,
+    hints: Arc<Hints>,
     calls: Arc<Semaphore>,
 }
 
@@ -68,12 +104,18 @@ impl Connection {
             config,
             client: OnceCell::new(),
             metrics: Arc::default(),
+            hints: Arc::default(),
             calls: Arc::new(Semaphore::new(MAX_CALLS as usize)),
         }
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// See [`Hints`].
+    pub(super) fn hints(&self) -> &Hints {
+        &self.hints
     }
 
     /// The database's and the collection's name.
@@ -93,7 +135,12 @@ impl Connection {
             Client::with_options(options).map_err(failure::store_error)
         });
         let collection = client.await?.database(&self.config.database).collection(&self.config.collection);
-        Ok(Documents { collection, metrics: Arc::clone(&self.metrics) })
+        Ok(Documents {
+            collection,
+            metrics: Arc::clone(&self.metrics),
+            hints: Arc::clone(&self.hints),
+            deadline: Instant::now() + CALL_LIMIT,
+        })
     }
 
     /// Makes `call` and waits for its end, at most [`CALL_LIMIT`].
@@ -116,7 +163,8 @@ impl Connection {
         let this = Arc::clone(self);
         let task = tokio::spawn(async move {
             let _permit = permit;
-            call(this.documents().await?).await
+            let documents = Documents { deadline: deadline - LAST_TRY, ..this.documents().await? };
+            call(documents).await
         });
         let answer = timeout_at(deadline, task).await.map_err(|_| timed_out())?;
         // A task ends without an answer when the runtime stops, or by a panic, which the runtime has shown.

@@ -14,7 +14,10 @@ use crate::store::StoreError;
 
 /// A document with that key is there already; which key, only the message says.
 const DUPLICATE_KEY: i32 = 11_000;
+const BAD_VALUE: i32 = 2;
 const NAMESPACE_NOT_FOUND: i32 = 26;
+const MAX_TIME_EXPIRED: i32 = 50;
+const NO_QUERY_EXECUTION_PLANS: i32 = 291;
 const INDEX_OPTIONS_CONFLICT: i32 = 85;
 const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
 
@@ -49,6 +52,9 @@ pub(super) enum Trouble {
     /// Nothing came in time.
     #[error("MongoDB gave no answer within {} ms", .0.as_millis())]
     TimedOut(Duration),
+    /// A condition that is met, again and again.
+    #[error("MongoDB went on answering that nothing matches a document that is there")]
+    Denied,
     /// After `close`.
     #[error("the store has been closed")]
     Closed,
@@ -136,6 +142,17 @@ pub(super) fn is_duplicate_key(error: &Error) -> bool {
 /// Whether a command was refused because the collection does not exist yet.
 pub(super) fn is_missing_collection(error: &Error) -> bool {
     matches!(*error.kind, ErrorKind::Command(ref error) if error.code == NAMESPACE_NOT_FOUND)
+}
+
+/// Whether a command was given up because it took the server too long.
+pub(super) fn is_out_of_time(error: &Error) -> bool {
+    matches!(*error.kind, ErrorKind::Command(ref error) if error.code == MAX_TIME_EXPIRED)
+}
+
+/// Whether a command may have been refused because of the index that it names.
+pub(super) fn is_refused_hint(error: &Error) -> bool {
+    matches!(*error.kind, ErrorKind::Command(ref error)
+        if [BAD_VALUE, NO_QUERY_EXECUTION_PLANS].contains(&error.code))
 }
 
 /// Whether an index was refused because another one is in its way.

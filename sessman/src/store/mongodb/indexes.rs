@@ -15,8 +15,8 @@ use super::connection::{Connection, Documents};
 use super::failure;
 use super::metrics::Command;
 use crate::store::Result;
-pub(super) use shape::WANTED;
 use shape::{Existing, Fitness, Wanted};
+pub(super) use shape::{USER_HANDLES, WANTED};
 
 /// How soon after a failure the next try comes; each wait is twice the one before, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -77,7 +77,11 @@ pub(super) async fn try_to_make(connection: &Connection) -> Result<Vec<Obstacle>
     let (mut obstacles, mut failed) = (Vec::new(), None);
     for (place, wanted) in WANTED.iter().enumerate() {
         let made = make_one(&documents, wanted, names).await;
-        connection.metrics().indexed(place, matches!(made, Ok(None)));
+        let is_there = matches!(made, Ok(None));
+        connection.metrics().indexed(place, is_there);
+        if is_there && wanted.name == USER_HANDLES.name {
+            connection.hints().set_taken(true);
+        }
         match made {
             Ok(None) => {}
             Ok(Some((found, mend))) => obstacles.push(Obstacle { wanted: wanted.name, found, mend }),

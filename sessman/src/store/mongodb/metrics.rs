@@ -24,17 +24,19 @@ pub(super) enum Command {
     Update,
     Delete,
     Aggregate,
+    Count,
     CreateIndexes,
     ListIndexes,
 }
 
-const COMMANDS: [(Command, &str); 8] = [
+const COMMANDS: [(Command, &str); 9] = [
     (Command::Find, "find"),
     (Command::Insert, "insert"),
     (Command::FindAndModify, "findAndModify"),
     (Command::Update, "update"),
     (Command::Delete, "delete"),
     (Command::Aggregate, "aggregate"),
+    (Command::Count, "count"),
     (Command::CreateIndexes, "createIndexes"),
     (Command::ListIndexes, "listIndexes"),
 ];

@@ -1,10 +1,14 @@
 //! The store against a server: the one that `E2E_MONGODB_URI` names, which `cargo xtask test` provides. What needs a
 //! real one, and what needs any where there is none, is reported as skipped.
 
+mod denial;
 mod foreign;
 mod outage;
+mod plans;
+mod proxy;
 mod server;
 mod tls;
+mod users;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

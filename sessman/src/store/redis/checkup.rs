@@ -2,33 +2,37 @@
 
 use std::sync::Arc;
 
-use redis::Value;
-
+use super::clocks::moment;
+use super::failure::Trouble;
 use super::hazards::{Hazard, found_in};
 use super::servers::{Servers, deadline};
-use super::sweep::{bytes, texts};
+use super::sweep::bytes;
 use crate::store::{Checkup, Result};
-use crate::time::Timestamp;
 
 /// See [`Store::checkup`](crate::store::Store::checkup). Of a cluster one member is asked; each of them is warned of in the log when a
 /// connection to it is made.
 pub(super) async fn of(servers: &Arc<Servers>) -> Result<Checkup> {
     // Any key leads to a server.
-    let time = servers.call(b"", &redis::cmd("TIME"), deadline()).await?;
-    // A login may be allowed everything but this.
+    let time = servers.call(b"", &redis::cmd("TIME"), deadline()).await;
+    let clock = match time {
+        Ok(time) => moment(time),
+        // A login may be allowed everything but this, and the next command.
+        Err(Trouble::Refused(_)) => None,
+        Err(trouble) => return Err(trouble.into()),
+    };
     let info = servers.call(b"", &redis::cmd("INFO"), deadline()).await.ok();
     let info = info.and_then(bytes).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let hazards = info.as_deref().map_or_else(|| vec![Hazard::Unknown], found_in);
     // The others may be meant.
     let (problems, hints): (Vec<Hazard>, Vec<Hazard>) =
         hazards.into_iter().partition(|hazard| matches!(hazard, Hazard::Evicts(_)));
-    let lines = |hazards: Vec<Hazard>| hazards.iter().map(ToString::to_string).collect();
-    Ok(Checkup {
-        server: name(info.as_deref().unwrap_or_default()),
-        clock: moment(time),
-        problems: lines(problems),
-        hints: lines(hints),
-    })
+    let lines = |hazards: Vec<Hazard>| hazards.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut hints = lines(hints);
+    // Of a single server it is `clock` that is compared.
+    if servers.masters(deadline()).await?.len() > 1 {
+        hints.extend(servers.knowledge().clocks.said());
+    }
+    Ok(Checkup { server: name(info.as_deref().unwrap_or_default()), clock, problems: lines(problems), hints })
 }
 
 fn name(info: &str) -> String {
@@ -39,14 +43,6 @@ fn name(info: &str) -> String {
         (None, Some(version)) => format!("Redis {}", version.trim()),
         (None, None) => "Redis of an unknown version".into(),
     }
-}
-
-/// Seconds and microseconds.
-fn moment(answer: Value) -> Option<Timestamp> {
-    let parts = texts(answer)?;
-    let mut parts = parts.iter().map(|part| std::str::from_utf8(part).ok()?.parse::<i64>().ok());
-    let (seconds, micros) = (parts.next()??, parts.next()??);
-    Some(Timestamp::from_millis(seconds.checked_mul(1_000)?.checked_add(micros / 1_000)?))
 }
 
 #[cfg(test)]
@@ -61,14 +57,5 @@ mod tests {
             "Valkey 8.1.0"
         );
         assert_eq!(name(""), "Redis of an unknown version");
-    }
-
-    #[test]
-    fn its_clock_is_read() {
-        let text = |text: &str| Value::BulkString(text.into());
-        let answer = Value::Array(vec![text("1700000000"), text("123999")]);
-        assert_eq!(moment(answer), Some(Timestamp::from_millis(1_700_000_000_123)));
-        assert_eq!(moment(Value::Array(vec![text("x"), text("1")])), None);
-        assert_eq!(moment(Value::Nil), None);
     }
 }

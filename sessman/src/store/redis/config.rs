@@ -31,6 +31,8 @@ pub struct RedisConfig {
     pub tls_certificate_file: Option<PathBuf>,
     /// The key of that certificate, as PEM.
     pub tls_key_file: Option<PathBuf>,
+    /// How many replicas must have it before the end of a session, or its new id, is answered; 0 for none.
+    pub wait_replicas: u8,
 }
 
 /// A configuration that makes sense, taken apart.
@@ -42,6 +44,7 @@ pub(super) struct Settings {
     pub(super) password: Option<Secret>,
     pub(super) database: u32,
     pub(super) prefix: String,
+    pub(super) wait_replicas: u8,
 }
 
 /// The files of a connection over TLS.
@@ -127,7 +130,15 @@ impl RedisConfig {
             ));
         }
         let tls = url.tls.then_some(Tls { ca_file, own_files });
-        Ok(Settings { servers: url.servers, tls, username, password, database, prefix: self.prefix.clone() })
+        Ok(Settings {
+            servers: url.servers,
+            tls,
+            username,
+            password,
+            database,
+            prefix: self.prefix.clone(),
+            wait_replicas: self.wait_replicas,
+        })
     }
 }
 
@@ -145,6 +156,7 @@ mod tests {
             tls_ca_file: None,
             tls_certificate_file: None,
             tls_key_file: None,
+            wait_replicas: 0,
         }
     }
 

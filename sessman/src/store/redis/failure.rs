@@ -1,9 +1,9 @@
 //! What can go wrong, without what must not be shown: a server repeats arguments of a command in its errors, so only
 //! the first word of one is passed on.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::layout::unreadable;
 use crate::store::StoreError;
@@ -11,9 +11,9 @@ use crate::store::StoreError;
 /// Why Redis did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum Trouble {
-    /// Nothing came in time.
-    #[error("Redis gave no answer within {} ms", .0.as_millis())]
-    TimedOut(Duration),
+    /// Nothing came in time from this server, or these.
+    #[error("{0} gave no answer in time")]
+    TimedOut(String),
     /// After `close`.
     #[error("the store has been closed")]
     Closed,
@@ -27,20 +27,52 @@ pub(super) enum Trouble {
     #[error("{0} does not answer as Redis does")]
     NotRedis(String),
     /// Wrong user or password, or none.
-    #[error("Redis did not accept the login")]
-    Login,
+    #[error("{0} did not accept the login")]
+    Login(Server),
     /// It takes nobody in just now.
     #[error("{0} refused the connection with the error {1}")]
-    Rejected(String, String),
+    Rejected(Server, String),
+    /// What it has may be old, and it takes no writes.
+    #[error(
+        "{0} is a replica, which may have ended sessions and takes no writes; it is asked again until it is a master, or its \
+         name leads to one"
+    )]
+    Replica(Server),
     /// The server said no.
-    #[error("Redis answered with the error {}", .0.code)]
+    #[error("{} answered with the error {}", .0.server, .0.code)]
     Refused(Refusal),
     /// No member of the cluster could be asked, or none has the key.
     #[error("the cluster has no master for a key")]
     NoMaster,
+    /// It was done, and fewer replicas have it than asked for: a failover may undo it.
+    #[error("{0} has done it, and {1} of {2} replicas had it in time: a failover may undo it")]
+    NotReplicated(Server, i64, u8),
+    /// Slots that nobody has.
+    #[error("{0} of the 16384 slots of the cluster have no master")]
+    Uncovered(u16),
+    /// Some servers of several: what is wrong with each.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    InPart(Vec<Trouble>),
     /// It will not be better next time.
     #[error("{0}")]
     Permanent(String),
+}
+
+/// Which server said something.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Server(Option<Arc<str>>);
+
+impl Server {
+    /// The one at an address.
+    pub(super) fn at(address: Arc<str>) -> Self {
+        Self(Some(address))
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_deref().unwrap_or("Redis"))
+    }
 }
 
 /// An error of a server.
@@ -50,6 +82,8 @@ pub(super) struct Refusal {
     pub(super) code: String,
     /// Where the key is, for `MOVED` and `ASK`.
     pub(super) place: Option<String>,
+    /// Which server it is of; whoever reads its line does not know that yet.
+    pub(super) server: Server,
 }
 
 impl Refusal {
@@ -62,10 +96,10 @@ impl Refusal {
             // It goes into the log, so that it is a word or nothing.
             _ => words.next().filter(|code| is_code(code)).unwrap_or("UNKNOWN"),
         };
-        let code = code.to_owned();
+        let code = within_a_script(line).unwrap_or(code).to_owned();
         let is_redirection = ["MOVED", "ASK"].contains(&code.as_str());
         let place = words.nth(1).filter(|_| is_redirection).map(str::to_owned);
-        Self { code, place }
+        Self { code, place, server: Server::default() }
     }
 }
 
@@ -73,10 +107,21 @@ fn is_code(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
+/// The code of the error that a command within a script met. From version 7 on a server begins with it as with that of any
+/// command; version 6 puts `ERR`, the script's name and the lines of the script before it.
+fn within_a_script(line: &str) -> Option<&str> {
+    let (_, mut rest) = line.strip_prefix("ERR Error running script (call to ")?.split_once("): ")?;
+    while let Some((_, behind)) = rest.strip_prefix("@user_script:").and_then(|rest| rest.split_once(": ")) {
+        rest = behind;
+    }
+    let code = rest.strip_prefix('-').unwrap_or(rest).split(' ').next()?;
+    (!code.is_empty() && is_code(code)).then_some(code)
+}
+
 impl From<Refusal> for Trouble {
     fn from(refusal: Refusal) -> Self {
         match refusal.code.as_str() {
-            "NOAUTH" | "WRONGPASS" => Self::Login,
+            "NOAUTH" | "WRONGPASS" => Self::Login(refusal.server),
             // One that was not followed.
             "MOVED" | "ASK" => Self::NoMaster,
             _ => Self::Refused(refusal),
@@ -88,6 +133,8 @@ impl From<Trouble> for StoreError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Permanent(reason) => Self::Unusable(reason),
+            Trouble::InPart(_) => Self::Partial(Box::new(trouble)),
+            Trouble::NotReplicated(..) => Self::NotReplicated(Box::new(trouble)),
             Trouble::Refused(Refusal { ref code, .. }) => match code.as_str() {
                 "OOM" => Self::Full,
                 "WRONGTYPE" | "SESSMAN_LAYOUT" => unreadable(),
@@ -97,5 +144,79 @@ impl From<Trouble> for StoreError {
             },
             other => Self::Unavailable(Box::new(other)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As redis-server 6.2.14 and 7.0.15 write them.
+    #[test]
+    fn an_error_within_a_script_is_the_same_to_every_version() {
+        let of_6 = |rest: &str| format!("ERR Error running script (call to f_427cdbf8c992c3a73ebf): {rest}");
+        for (code, of_6, of_7) in [
+            (
+                "READONLY",
+                of_6(
+                    "@user_script:1: @user_script: 1: -READONLY You can't write against a read only replica.",
+                ),
+                "READONLY You can't write against a read only replica. script: 427cdbf8, on @user_script:1.",
+            ),
+            (
+                "OOM",
+                of_6(
+                    "@user_script:13: @user_script: 13: -OOM command not allowed when used memory > 'maxmemory'.",
+                ),
+                "OOM command not allowed when used memory > 'maxmemory'. script: 427cdbf8, on @user_script:13.",
+            ),
+            (
+                "NOREPLICAS",
+                of_6("@user_script:1: @user_script: 1: -NOREPLICAS Not enough good replicas to write."),
+                "NOREPLICAS Not enough good replicas to write. script: 427cdbf8, on @user_script:1.",
+            ),
+            (
+                "WRONGTYPE",
+                of_6("@user_script:2: WRONGTYPE Operation against a key holding the wrong kind of value"),
+                "WRONGTYPE Operation against a key holding the wrong kind of value script: a781, on @user_script:2.",
+            ),
+        ] {
+            assert_eq!(Refusal::read(&of_6).code, code, "{of_6}");
+            assert_eq!(Refusal::read(of_7).code, code, "{of_7}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_script_itself_has_no_other_code() {
+        for rest in [
+            "@user_script:1: Script attempted to access nonexistent global variable 'x'",
+            "@user_script:1: @user_script: 1: Wrong number of args calling Redis command From Lua script",
+            "@user_script:1: ",
+            "@user_script",
+            "",
+        ] {
+            let line = format!("ERR Error running script (call to f_4): {rest}");
+            assert_eq!(Refusal::read(&line).code, "ERR", "{line}");
+        }
+        assert_eq!(Refusal::read("ERR Error running script (call to OOM").code, "ERR");
+    }
+
+    #[test]
+    fn a_script_refused_by_a_replica_or_a_full_server_is_no_fault_of_the_script() {
+        let error = |line: &str| StoreError::from(Trouble::from(Refusal::read(line)));
+        let script = |code: &str| {
+            format!("ERR Error running script (call to f_4): @user_script:1: @user_script: 1: -{code} why")
+        };
+        assert!(matches!(error(&script("READONLY")), StoreError::Unavailable(_)));
+        assert!(matches!(error(&script("NOREPLICAS")), StoreError::Unavailable(_)));
+        assert!(matches!(error(&script("OOM")), StoreError::Full));
+    }
+
+    #[test]
+    fn an_error_names_its_server() {
+        let refusal = Refusal { server: Server::at("db:6379".into()), ..Refusal::read("BUSY a script runs") };
+        assert_eq!(Trouble::from(refusal).to_string(), "db:6379 answered with the error BUSY");
+        let refusal = Refusal { server: Server::at("db:6379".into()), ..Refusal::read("WRONGPASS no") };
+        assert_eq!(Trouble::from(refusal).to_string(), "db:6379 did not accept the login");
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use redis::Value;
 use tokio::time::Instant;
 
+use super::line::Connection;
 use super::server_url::Address;
-use super::wire::Wire;
 use crate::metrics::head;
 
 /// Nobody waits for it.
@@ -28,19 +28,22 @@ pub(super) enum Hazard {
     Evicts(String),
     /// Without which sessions are gone when the server ends.
     NoAppendOnlyFile,
+    /// It answers writes before any of its replicas has them, and takes them without replicas.
+    AnswersAlone,
     /// It may not be asked.
     Unknown,
 }
 
 impl Hazard {
-    const KINDS: [&str; 3] = ["evicts", "no_append_only_file", "unknown"];
+    const KINDS: [&str; 4] = ["evicts", "no_append_only_file", "answers_alone", "unknown"];
 
     /// Its place among [`KINDS`](Self::KINDS).
     fn kind(&self) -> usize {
         match self {
             Self::Evicts(_) => 0,
             Self::NoAppendOnlyFile => 1,
-            Self::Unknown => 2,
+            Self::AnswersAlone => 2,
+            Self::Unknown => 3,
         }
     }
 }
@@ -56,6 +59,10 @@ impl fmt::Display for Hazard {
             Self::NoAppendOnlyFile => f.write_str(
                 "appendonly is no, so that sessions since its last snapshot are gone when it ends; set it to yes",
             ),
+            Self::AnswersAlone => f.write_str(
+                "it has replicas and min-replicas-to-write is 0, so that it takes writes which no replica gets, and a failover \
+                 brings back sessions that ended; set it to 1, and see wait_replicas",
+            ),
             Self::Unknown => f.write_str(
                 "the login may not ask for INFO, so it is unknown whether the server evicts or keeps sessions",
             ),
@@ -65,16 +72,23 @@ impl fmt::Display for Hazard {
 
 impl Hazards {
     /// Asks a server that a connection was made to, in a task of its own.
-    pub(super) fn look_at(self: &Arc<Self>, address: &Address, wire: Arc<Wire>) {
+    pub(super) fn look_at(self: &Arc<Self>, address: &Address, connection: Arc<Connection>) {
         let (this, address) = (Arc::clone(self), address.to_string());
         tokio::spawn(async move {
-            let found = match wire.send(&redis::cmd("INFO"), Instant::now() + LIMIT).await {
+            let found = match connection.wire.send(&redis::cmd("INFO"), Instant::now() + LIMIT).await {
                 Ok(Ok(Value::BulkString(bytes))) => found_in(&String::from_utf8_lossy(&bytes)),
                 Ok(Err(_)) => vec![Hazard::Unknown],
                 _ => return,
             };
             this.learn(address, found);
         });
+    }
+
+    /// Forgets the servers that are not among these.
+    pub(super) fn retain(&self, servers: &[Address]) {
+        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.retain(|address, _| servers.contains(address));
     }
 
     fn learn(&self, address: String, found: Vec<Hazard>) {
@@ -123,6 +137,11 @@ pub(super) fn found_in(info: &str) -> Vec<Hazard> {
     if value("aof_enabled") == Some("0") {
         hazards.push(Hazard::NoAppendOnlyFile);
     }
+    // The last is there only where it is not 0.
+    let has_replicas = value("connected_slaves").is_some_and(|count| count != "0");
+    if has_replicas && value("role") == Some("master") && value("min_slaves_good_slaves").is_none() {
+        hazards.push(Hazard::AnswersAlone);
+    }
     hazards
 }
 
@@ -145,6 +164,10 @@ mod tests {
         assert!(said.contains("maxmemory-policy is volatile-ttl") && said.contains("noeviction"), "{said}");
         assert_eq!(info("0", "noeviction", "0"), [Hazard::NoAppendOnlyFile]);
         assert!(found_in("").is_empty());
+        let replicated = |rest: &str| found_in(&format!("# Replication\r\nrole:master\r\n{rest}"));
+        assert_eq!(replicated("connected_slaves:0\r\n"), []);
+        assert_eq!(replicated("connected_slaves:2\r\n"), [Hazard::AnswersAlone]);
+        assert_eq!(replicated("connected_slaves:2\r\nmin_slaves_good_slaves:2\r\n"), []);
     }
 
     #[test]

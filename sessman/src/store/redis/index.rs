@@ -10,10 +10,12 @@ use redis::Cmd;
 use tokio::time::Instant;
 
 use super::keys::{Keys, Name};
-use super::layout::{self, MARK, MARK_BYTES};
+use super::layout::{self, UP_TO_MARK};
+use super::reading::{Stored, beginnings};
 use super::servers::{Servers, deadline};
-use super::sweep::{bytes, of_ours, texts};
+use super::sweep::{of_ours, texts};
 use crate::id::Handle;
+use crate::mark::Mark;
 use crate::store::Result;
 use crate::time::Timestamp;
 
@@ -25,10 +27,6 @@ const PARTS: usize = 256;
 
 /// Parts that are asked at once at most, where there are few names in each.
 const MOST_PARTS: usize = 64;
-
-/// Parts that one clean-up goes over; the next one goes on behind them. Sessions that ended by their time leave names
-/// behind, and looking at all names each time would cost as much as all the rest of the clean-up.
-pub(super) const SHARE: u8 = 16;
 
 /// Names that are looked at in one go.
 const SLICE: usize = 500;
@@ -55,7 +53,8 @@ impl<'a> Walk<'a> {
     pub(super) fn new(servers: &'a Arc<Servers>, keys: &'a Keys, after: Option<Handle>) -> Self {
         let part = after.map_or(0, |after| usize::from(after.as_bytes()[0]));
         // Behind every name that the handle can have.
-        let after_names = |after: Handle| Name { handle: after, mark: [0xFF; MARK_BYTES] }.to_bytes();
+        let after_names =
+            |after: Handle| Name { handle: after, mark: Mark::from([0xFF; Mark::BYTES]) }.to_bytes();
         let after = after.map(after_names).unwrap_or_default();
         Self { servers, keys, part, after, width: 1, last: None }
     }
@@ -102,40 +101,60 @@ fn range(key: &[u8], after: &[u8], count: usize) -> (Vec<u8>, Cmd) {
     (key.to_vec(), command)
 }
 
-/// Takes away the names of the sessions of one part that are not there.
-pub(super) async fn tidy(servers: &Arc<Servers>, keys: &Keys, part: u8, now: Timestamp) -> Result<()> {
+/// Takes away the names of one part whose sessions are not there, of some behind the member `after`: the last of them, or
+/// `None` at the end of the part.
+pub(super) async fn tidy(
+    servers: &Arc<Servers>,
+    keys: &Keys,
+    part: u8,
+    after: &[u8],
+    now: Timestamp,
+) -> Result<Option<Vec<u8>>> {
     let key = keys.index(part);
-    let mut after = Vec::new();
-    loop {
-        let (_, command) = range(&key, &after, SLICE);
-        let members = of_ours(servers.call_each(&[(key.clone(), command)], deadline()).await?.remove(0))?;
-        let members = members.and_then(texts).unwrap_or_default();
-        let names = members.iter().filter_map(|member| Name::parse(member));
-        let old: Vec<Name> = names.filter(|name| layout::age(&name.mark, now) >= OLD).collect();
-        let marks = marks(servers, keys, &old).await?;
-        let gone = old.iter().zip(marks).filter(|(name, mark)| *mark != name.mark);
-        let gone: Vec<Vec<u8>> = gone.map(|(name, _)| name.to_bytes()).collect();
-        if !gone.is_empty() {
-            let mut remove = redis::cmd("ZREM");
-            remove.arg(&key).arg(&gone);
-            servers.call(&key, &remove, deadline()).await?;
-        }
-        match members.last() {
-            Some(last) if members.len() == SLICE => after = last.clone(),
-            _ => return Ok(()),
-        }
-    }
+    let (_, command) = range(&key, after, SLICE);
+    let members = of_ours(servers.call_each(&[(key.clone(), command)], deadline()).await?.remove(0))?;
+    let mut members = members.and_then(texts).unwrap_or_default();
+    let names: Vec<Name> = members.iter().filter_map(|member| Name::parse(member)).collect();
+    take_gone(servers, keys, &names, now).await?;
+    Ok(if members.len() == SLICE { members.pop() } else { None })
 }
 
-/// The mark of each session; empty where there is none.
-async fn marks(servers: &Arc<Servers>, keys: &Keys, names: &[Name]) -> Result<Vec<Vec<u8>>> {
-    let mark = |name: &Name| {
-        let key = keys.session(name.handle);
-        let mut command = redis::cmd("GETRANGE");
-        command.arg(&key).arg(MARK).arg(MARK + MARK_BYTES - 1);
-        (key, command)
+/// Takes away the names of one handle whose sessions are not there.
+pub(super) async fn tidy_handle(
+    servers: &Arc<Servers>,
+    keys: &Keys,
+    handle: Handle,
+    now: Timestamp,
+) -> Result<()> {
+    let key = keys.index(handle.as_bytes()[0]);
+    // Before every name that it can have. Nobody has so many.
+    let (_, command) = range(&key, handle.as_bytes(), SLICE);
+    let members = texts(servers.call(&key, &command, deadline()).await?).unwrap_or_default();
+    let names = members.iter().filter_map(|member| Name::parse(member));
+    let names: Vec<Name> = names.take_while(|name| name.handle == handle).collect();
+    take_gone(servers, keys, &names, now).await
+}
+
+/// Takes away those of these names, all of one part, that are old and whose sessions are not there. One stays that is of
+/// something which cannot be read: without it nobody would find that.
+async fn take_gone(servers: &Arc<Servers>, keys: &Keys, names: &[Name], now: Timestamp) -> Result<()> {
+    let old: Vec<&Name> = names.iter().filter(|name| name.mark.age(now) >= OLD).collect();
+    let handles: Vec<Handle> = old.iter().map(|name| name.handle).collect();
+    let stored = beginnings(servers, keys, &handles, UP_TO_MARK, deadline()).await?;
+    let is_gone = |name: &Name, stored: Stored<Vec<u8>>| match stored {
+        Stored::Found(beginning) => layout::mark(&beginning).is_some_and(|mark| mark != name.mark),
+        Stored::Unreadable => false,
+        Stored::Missing => true,
     };
-    let commands: Vec<(Vec<u8>, Cmd)> = names.iter().map(mark).collect();
-    let answers = servers.call_each(&commands, deadline()).await?;
-    answers.into_iter().map(|answer| Ok(of_ours(answer)?.and_then(bytes).unwrap_or_default())).collect()
+    let gone = old.into_iter().zip(stored).filter_map(|(name, stored)| is_gone(name, stored).then_some(name));
+    let gone: Vec<Vec<u8>> = gone.map(Name::to_bytes).collect();
+    if let Some(name) = names.first()
+        && !gone.is_empty()
+    {
+        let key = keys.index(name.handle.as_bytes()[0]);
+        let mut remove = redis::cmd("ZREM");
+        remove.arg(&key).arg(&gone);
+        servers.call(&key, &remove, deadline()).await?;
+    }
+    Ok(())
 }

@@ -1,10 +1,17 @@
 //! The names of the keys: `<prefix>:s:<handle>` is a session, `<prefix>:i:<first byte>` the names of all sessions whose
-//! handles begin with that byte, `<prefix>:u:<user>` the names of a user's sessions, `<prefix>:p:<user>` their places.
+//! handles begin with that byte, `<prefix>:u:<user>` the names of a user's sessions, `<prefix>:p:<user>` their places,
+//! `<prefix>:lead` the lease of the clean-up.
+//!
+//! In a cluster the places are `<prefix>:p:{<prefix>:u:<user>}`: what is in braces decides the slot, so that a user's two keys
+//! are in one. It ends at the first closing brace, so that a user id with one in it must not be there. Such a user has
+//! `<prefix>:p:}<user>`: where their id has a pair of braces of its own, it decides for both keys alike, and else the two keys are
+//! in two slots, which costs a command and breaks nothing.
 
 use std::fmt;
 
-use super::layout::Mark;
 use crate::id::Handle;
+use crate::mark::Mark;
+use crate::record::Record;
 
 const HANDLE_BYTES: usize = 12;
 
@@ -58,11 +65,42 @@ impl Keys {
         self.beginning(Kind::Names, user_id)
     }
 
-    pub(super) fn places(&self, user_id: &str) -> Vec<u8> {
-        self.beginning(Kind::Places, user_id)
+    /// The places of a user: of a cluster, or of a single server, where the key is as the versions before have it.
+    pub(super) fn places(&self, user_id: &str, in_cluster: bool) -> Vec<u8> {
+        match (in_cluster, user_id.contains('}')) {
+            (false, _) => self.beginning(Kind::Places, user_id),
+            (true, false) => {
+                let names = format_args!("{}:{}:", self.prefix, Kind::Names.letter());
+                self.beginning(Kind::Places, format_args!("{{{names}{user_id}}}"))
+            }
+            (true, true) => self.beginning(Kind::Places, format_args!("}}{user_id}")),
+        }
     }
 
-    /// A key that is never there.
+    /// Whose places a key has; `None` for one that nobody's are in, among them those of the versions before in a cluster.
+    pub(super) fn user_of_places<'a>(&self, key: &'a [u8], in_cluster: bool) -> Option<&'a str> {
+        let rest =
+            std::str::from_utf8(key.strip_prefix(self.beginning(Kind::Places, "").as_slice())?).ok()?;
+        if !in_cluster {
+            return Some(rest);
+        }
+        let names = format!("{{{}:{}:", self.prefix, Kind::Names.letter());
+        let in_braces = rest.strip_prefix(&names).and_then(|rest| rest.strip_suffix('}'));
+        let user_id = in_braces.or(rest.strip_prefix('}'))?;
+        (self.places(user_id, true) == key).then_some(user_id)
+    }
+
+    /// Whether a key is one of places.
+    pub(super) fn is_of_places(&self, key: &[u8]) -> bool {
+        key.starts_with(&self.beginning(Kind::Places, ""))
+    }
+
+    /// Who does the clean-up.
+    pub(super) fn lead(&self) -> Vec<u8> {
+        format!("{}:lead", self.prefix).into_bytes()
+    }
+
+    /// A key that is never there, and what others of that kind begin with.
     pub(super) fn ping(&self) -> Vec<u8> {
         format!("{}:ping", self.prefix).into_bytes()
     }
@@ -70,6 +108,11 @@ impl Keys {
     /// A pattern for `SCAN`; what it finds is to be [looked at](Self::session_of).
     pub(super) fn pattern(&self, kind: Kind) -> Vec<u8> {
         self.beginning(kind, "*")
+    }
+
+    /// A pattern for the keys of users, of both kinds.
+    pub(super) fn pattern_of_users(&self) -> Vec<u8> {
+        format!("{}:[{}{}]:*", self.prefix, Kind::Names.letter(), Kind::Places.letter()).into_bytes()
     }
 
     /// The session that a key is of, if it is one of ours.
@@ -90,19 +133,25 @@ impl Keys {
 }
 
 impl Name {
+    pub(super) fn of(record: &Record) -> Self {
+        Self { handle: record.handle, mark: record.mark }
+    }
+
     /// In the order of handles, as the handle's bytes come first.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        [self.handle.as_bytes().as_slice(), &self.mark].concat()
+        [self.handle.as_bytes().as_slice(), self.mark.as_bytes()].concat()
     }
 
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let (handle, mark) = bytes.split_first_chunk::<HANDLE_BYTES>()?;
-        Some(Self { handle: Handle::from(*handle), mark: mark.try_into().ok()? })
+        let mark: [u8; Mark::BYTES] = mark.try_into().ok()?;
+        Some(Self { handle: Handle::from(*handle), mark: Mark::from(mark) })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::slots::slot_of;
     use super::*;
 
     #[test]
@@ -120,9 +169,59 @@ mod tests {
         assert_eq!(keys.pattern(Kind::Places), b"sessman:p:*");
     }
 
+    /// Those whose ids are made to be taken for others'.
+    const USERS: [&str; 14] = [
+        "ada",
+        "",
+        "\u{fc}",
+        "{",
+        "}",
+        "{}",
+        "{}ada",
+        "a{b}c",
+        "a}b",
+        "a}{b}",
+        "a{b",
+        "{sessman:u:ada}",
+        "{sessman:u:ada",
+        "}ada",
+    ];
+
+    #[test]
+    fn no_two_users_have_one_key_and_each_key_says_whose_it_is() {
+        let keys = Keys::new("sessman");
+        for in_cluster in [false, true] {
+            let all: std::collections::HashSet<_> =
+                USERS.iter().map(|user| keys.places(user, in_cluster)).collect();
+            assert_eq!(all.len(), USERS.len());
+            for user in USERS {
+                let key = keys.places(user, in_cluster);
+                assert_eq!(keys.user_of_places(&key, in_cluster), Some(user));
+            }
+        }
+        assert_eq!(keys.places("ada", false), b"sessman:p:ada");
+        assert_eq!(keys.places("ada", true), b"sessman:p:{sessman:u:ada}");
+        // Those of the version before.
+        for key in ["sessman:p:ada", "sessman:p:{}", "sessman:p:{sessman:u:a}b}", "sessman:p:{sessman:u:ada"]
+        {
+            assert_eq!(keys.user_of_places(key.as_bytes(), true), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_users_keys_are_in_one_slot_of_a_cluster() {
+        let keys = Keys::new("sessman");
+        for user in USERS {
+            // Without a pair of braces that has something in it, a brace that closes ends what would be in ours.
+            let is_apart = user.contains('}') && !["a{b}c", "a}{b}", "{sessman:u:ada}"].contains(&user);
+            let is_together = slot_of(&keys.names(user)) == slot_of(&keys.places(user, true));
+            assert_eq!(is_together, !is_apart, "{user}");
+        }
+    }
+
     #[test]
     fn names_are_read_as_they_were_written() {
-        let name = Name { handle: Handle::from([1; 12]), mark: *b"\0\xFF345678" };
+        let name = Name { handle: Handle::from([1; 12]), mark: Mark::from(*b"\0\xFF345678") };
         let bytes = name.to_bytes();
         assert_eq!(Name::parse(&bytes), Some(name));
         assert_eq!(Name::parse(&bytes[1..]), None);

@@ -1,100 +1,86 @@
 //! A record as the one value that is kept of it.
 //!
-//! First what has a fixed length, at fixed places, so that a script reads and writes it without touching the rest; then
-//! the user, the metadata and the data. Numbers are big endian. The scripts know the places, too.
+//! First a head of a fixed length with all fields that have one, at fixed places, so that a script reads and writes them
+//! without touching the rest; then the user, the metadata, in layout 2 the [tail](crate::store::tail), and the data. Numbers
+//! are big endian. The mark and the source of the ttl are in the head, so that a record needs layout 2 for a MAC alone.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
-use crate::record::Record;
+use crate::mark::Mark;
+use crate::record::{Life, Mac, Outline, Record, Summary, TtlSource};
 use crate::store::StoreError;
+use crate::store::tail::Tail;
 use crate::time::Timestamp;
 
-/// Sets the sessions that have had the same handle one after the other apart: the second that one began in, and what is
-/// random.
-pub(super) const MARK_BYTES: usize = 8;
+/// Makes constants of numbers, and of the constants the first lines of the scripts, which know them by the same names.
+macro_rules! places {
+    ($($(#[$attribute:meta])* $name:ident = $number:expr;)*) => {
+        $($(#[$attribute])* pub(super) const $name: usize = $number;)*
 
-/// The seconds since 1970, whose 32 bits begin anew in 2106.
-const MARK_SECONDS: usize = 4;
-
-/// So much is before the user.
-pub(super) const HEAD_BYTES: usize = 114;
-
-/// The first byte: which of the layouts it is.
-const SCHEMA: usize = 0;
-/// [`HAS_USER`] and [`HAS_AUTH_TIME`].
-const FLAGS: usize = 1;
-pub(super) const MARK: usize = 2;
-const SECRET_HASH: usize = 10;
-const VERSION: usize = 42;
-const CREATED_AT: usize = 50;
-const UPDATED_AT: usize = 58;
-const TTL: usize = 66;
-const RESET_AT: usize = 74;
-const LAST_ACTIVITY: usize = 82;
-const EXPIRES_AT: usize = 90;
-const AUTH_TIME: usize = 98;
-const USER_LENGTH: usize = 106;
-const METADATA_LENGTH: usize = 110;
-
-const HAS_USER: u8 = 1;
-const HAS_AUTH_TIME: u8 = 2;
-
-/// A session's [mark](MARK_BYTES).
-pub(super) type Mark = [u8; MARK_BYTES];
-
-/// What clean-up needs to know of a record, from its head alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Life {
-    pub(super) created_at: Timestamp,
-    pub(super) expires_at: Timestamp,
+        /// The constants, as Lua has them: what each script about records begins with.
+        pub(super) fn constants() -> String {
+            let mut lines = String::new();
+            $(let _ = writeln!(lines, "local {} = {}", stringify!($name), $name);)*
+            lines
+        }
+    };
 }
 
-/// Fills `bytes` from the system's generator.
-///
-/// # Errors
-/// There is none.
-pub(super) fn fill_at_random(bytes: &mut [u8]) -> Result<(), StoreError> {
-    getrandom::fill(bytes)
-        .map_err(|error| StoreError::Unusable(format!("the system gives no randomness: {error}")))
+places! {
+    /// The first byte: which of the layouts it is.
+    LAYOUT = 0;
+    /// [`HAS_USER`] and so on.
+    FLAGS = 1;
+    MARK = 2;
+    SECRET_HASH = 10;
+    VERSION = 42;
+    CREATED_AT = 50;
+    UPDATED_AT = 58;
+    TTL = 66;
+    RESET_AT = 74;
+    LAST_ACTIVITY = 82;
+    EXPIRES_AT = 90;
+    AUTH_TIME = 98;
+    USER_LENGTH = 106;
+    METADATA_LENGTH = 110;
+    /// In layout 2.
+    TAIL_LENGTH = 114;
+    /// So much of layout 1 is before the user.
+    HEAD_1 = 114;
+    /// So much of layout 2 is before the user.
+    HEAD_2 = 118;
+    HAS_USER = 1;
+    HAS_AUTH_TIME = 2;
+    /// The ttl is the caller's; with neither of the two nobody knows.
+    HAS_OWN_TTL = 4;
+    /// The ttl is the one that was configured.
+    HAS_CONFIGURED_TTL = 8;
 }
 
-/// The mark of a session that begins at `now`.
-///
-/// # Errors
-/// As [`fill_at_random`].
-pub(super) fn new_mark(now: Timestamp) -> Result<Mark, StoreError> {
-    let mut mark: Mark = [0; MARK_BYTES];
-    let (begun, random) = mark.split_at_mut(MARK_SECONDS);
-    begun.copy_from_slice(&seconds(now).to_be_bytes());
-    fill_at_random(random)?;
-    Ok(mark)
-}
+/// So much of a record tells which incarnation it is.
+pub(super) const UP_TO_MARK: usize = SECRET_HASH;
 
-/// How many seconds ago the session of a mark began; 0 if that was not before `now`.
-pub(super) fn age(mark: &Mark, now: Timestamp) -> u32 {
-    let begun = u32::from_be_bytes(std::array::from_fn(|index| mark[index]));
-    let age = seconds(now).wrapping_sub(begun);
-    // More than half of all that there are: it is the future.
-    if age > u32::MAX / 2 { 0 } else { age }
-}
-
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they begin anew in 2106")]
-fn seconds(at: Timestamp) -> u32 {
-    at.as_millis().div_euclid(1_000) as u32
-}
-
-/// Writes a record.
-pub(super) fn write(record: &Record, mark: &Mark) -> Vec<u8> {
+/// Writes a record: as layout 1, which the version before reads, unless it needs a tail.
+#[allow(clippy::cast_possible_truncation, reason = "flags are bits of a byte")]
+pub(super) fn write(record: &Record) -> Vec<u8> {
     let user = record.user_id.as_deref().unwrap_or_default().as_bytes();
     let (metadata, data) = (record.metadata.as_str().as_bytes(), record.data.as_str().as_bytes());
-    let mut bytes = Vec::with_capacity(HEAD_BYTES + user.len() + metadata.len() + data.len());
+    let tail = tail(record.mac);
+    let mut bytes = Vec::with_capacity(HEAD_2 + user.len() + metadata.len() + tail.len() + data.len());
     let has_user = if record.user_id.is_some() { HAS_USER } else { 0 };
     let has_auth_time = if record.auth_time.is_some() { HAS_AUTH_TIME } else { 0 };
-    bytes.extend([schema(), has_user | has_auth_time]);
-    bytes.extend(mark);
+    let ttl_source = match record.ttl_source {
+        TtlSource::Caller => HAS_OWN_TTL,
+        TtlSource::Configured => HAS_CONFIGURED_TTL,
+        TtlSource::Unknown => 0,
+    };
+    let layout = if tail.is_empty() { 1 } else { 2 };
+    bytes.extend([layout, (has_user | has_auth_time | ttl_source) as u8]);
+    bytes.extend(record.mark.as_bytes());
     bytes.extend(record.secret_hash.as_bytes());
     bytes.extend(record.version.to_be_bytes());
     bytes.extend(moment(record.created_at));
@@ -104,86 +90,102 @@ pub(super) fn write(record: &Record, mark: &Mark) -> Vec<u8> {
     bytes.extend(moment(record.last_activity));
     bytes.extend(moment(record.expires_at));
     bytes.extend(moment(record.auth_time.unwrap_or(Timestamp::from_millis(0))));
-    // Neither comes near 4 GiB: the engine limits both.
-    bytes.extend(u32::try_from(user.len()).unwrap_or(u32::MAX).to_be_bytes());
-    bytes.extend(u32::try_from(metadata.len()).unwrap_or(u32::MAX).to_be_bytes());
-    for part in [user, metadata, data] {
+    // None comes near 4 GiB: the engine limits them.
+    let mut length = |text: &[u8]| bytes.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+    length(user);
+    length(metadata);
+    if !tail.is_empty() {
+        length(&tail);
+    }
+    for part in [user, metadata, &tail, data] {
         bytes.extend(part);
     }
     bytes
 }
 
-/// Reads the record of `handle`, and its mark.
+/// The tail of a record; empty for one that needs none.
+pub(super) fn tail(mac: Option<Mac>) -> Vec<u8> {
+    Tail { mac, ..Tail::default() }.to_bytes()
+}
+
+/// Reads the record of `handle`.
 ///
 /// # Errors
 /// [`StoreError::Unusable`] for what [`write()`] did not write.
-pub(super) fn read(handle: Handle, bytes: &[u8]) -> Result<(Record, Mark), StoreError> {
-    check_schema(bytes)?;
-    let parts = Parts(bytes);
-    let flags = bytes[FLAGS];
-    let user_length = parts.length(USER_LENGTH)?;
-    let metadata_length = parts.length(METADATA_LENGTH)?;
-    let texts = &bytes[HEAD_BYTES..];
-    let (user, texts) = texts.split_at_checked(user_length).ok_or_else(unreadable)?;
-    let (metadata, data) = texts.split_at_checked(metadata_length).ok_or_else(unreadable)?;
-    let record = Record {
+pub(super) fn read(handle: Handle, bytes: &[u8]) -> Result<Record, StoreError> {
+    let parts = Parts::of(bytes)?;
+    let tail = parts.tail()?;
+    let life = parts.life()?;
+    Ok(Record {
         handle,
+        mark: parts.mark()?,
         secret_hash: SecretHash::from(parts.array(SECRET_HASH)?),
-        user_id: (flags & HAS_USER != 0).then(|| text(user).map(str::to_owned)).transpose()?,
-        auth_time: (flags & HAS_AUTH_TIME != 0).then(|| parts.moment(AUTH_TIME)).transpose()?,
-        data: Data::from_store(Arc::from(text(data)?)),
-        metadata: Data::from_store(Arc::from(text(metadata)?)),
-        created_at: parts.moment(CREATED_AT)?,
+        user_id: parts.user_id()?,
+        auth_time: parts.auth_time()?,
+        data: Data::from_store(Arc::from(text(&bytes[parts.data..])?)),
+        metadata: parts.metadata()?,
+        created_at: life.created_at,
         updated_at: parts.moment(UPDATED_AT)?,
-        reset_at: parts.moment(RESET_AT)?,
-        last_activity: parts.moment(LAST_ACTIVITY)?,
-        ttl: Duration::from_millis(u64::from_be_bytes(parts.array(TTL)?)),
-        expires_at: parts.moment(EXPIRES_AT)?,
+        reset_at: life.reset_at,
+        last_activity: life.last_activity,
+        ttl: life.ttl,
+        ttl_source: life.ttl_source,
+        expires_at: life.expires_at,
         version: u64::from_be_bytes(parts.array(VERSION)?),
-    };
-    Ok((record, parts.array(MARK)?))
+        mac: tail.mac,
+    })
 }
 
-/// Reads what [`Life`] has from the beginning of a record.
+/// Reads what lists show of the record of `handle`, of which [all before the data](data_at) is given.
 ///
 /// # Errors
 /// As [`read`].
+pub(super) fn summary(handle: Handle, beginning: &[u8]) -> Result<Summary, StoreError> {
+    let parts = Parts::of(beginning)?;
+    parts.tail()?;
+    Ok(Summary {
+        handle,
+        mark: parts.mark()?,
+        user_id: parts.user_id()?,
+        auth_time: parts.auth_time()?,
+        metadata: parts.metadata()?,
+        updated_at: parts.moment(UPDATED_AT)?,
+        version: u64::from_be_bytes(parts.array(VERSION)?),
+        life: parts.life()?,
+    })
+}
+
+/// Reads an outline of a record, of which [all before the data](data_at) is given.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn outline(beginning: &[u8]) -> Result<Outline, StoreError> {
+    let parts = Parts::of(beginning)?;
+    parts.tail()?;
+    Ok(Outline { mark: parts.mark()?, user_id: parts.user_id()?, life: parts.life()? })
+}
+
+/// Reads the times of a record from its head.
+///
+/// # Errors
+/// As [`read`], but nobody looks at what comes behind the head.
 pub(super) fn life(head: &[u8]) -> Result<Life, StoreError> {
-    check_schema(head)?;
-    let parts = Parts(head);
-    Ok(Life { created_at: parts.moment(CREATED_AT)?, expires_at: parts.moment(EXPIRES_AT)? })
+    head_bytes(head)?;
+    Head(head).life()
 }
 
-/// The mark of a record, from its beginning.
+/// The mark of a record, of which so much is given as is [before the secret](UP_TO_MARK); `None` for a layout that this build does
+/// not know.
+pub(super) fn mark(beginning: &[u8]) -> Option<Mark> {
+    matches!(beginning.get(LAYOUT), Some(1 | 2)).then(|| Head(beginning).mark().ok()).flatten()
+}
+
+/// Where the data begins, from the head of a record.
 ///
 /// # Errors
-/// As [`read`].
-pub(super) fn mark(head: &[u8]) -> Result<Mark, StoreError> {
-    check_schema(head)?;
-    Parts(head).array(MARK)
-}
-
-/// Whether a record, of which so much is given as there is before the metadata, has this mark and is this user's.
-pub(super) fn is_of(beginning: &[u8], mark: &Mark, user_id: &str) -> bool {
-    let parts = Parts(beginning);
-    parts.array(MARK).is_ok_and(|found: Mark| found == *mark)
-        && parts.length(USER_LENGTH).is_ok_and(|length| length == user_id.len())
-        && beginning.get(HEAD_BYTES..) == Some(user_id.as_bytes())
-}
-
-/// How many bytes the user has, of a record's beginning.
-///
-/// # Errors
-/// As [`read`].
-pub(super) fn user_length(beginning: &[u8]) -> Result<usize, StoreError> {
-    check_schema(beginning)?;
-    Parts(beginning).length(USER_LENGTH)
-}
-
-/// The user, of as much of a record as there is before the metadata; `None` for nobody's, and where it is cut short.
-pub(super) fn user(beginning: &[u8]) -> Option<&str> {
-    let length = user_length(beginning).ok().filter(|length| *length > 0)?;
-    std::str::from_utf8(beginning.get(HEAD_BYTES..HEAD_BYTES + length)?).ok()
+/// As [`life`].
+pub(super) fn data_at(head: &[u8]) -> Result<usize, StoreError> {
+    Ok(Parts::of(head)?.data)
 }
 
 /// A moment as scripts put it into a record.
@@ -191,25 +193,30 @@ pub(super) fn moment(moment: Timestamp) -> [u8; 8] {
     moment.as_millis().to_be_bytes()
 }
 
+/// A moment as it is in a record.
+pub(super) fn read_moment(bytes: [u8; 8]) -> Timestamp {
+    Timestamp::from_millis(i64::from_be_bytes(bytes))
+}
+
 /// A version as scripts compare it.
 pub(super) fn version(version: u64) -> [u8; 8] {
     version.to_be_bytes()
 }
 
-/// The byte that every record of ours begins with.
-#[allow(clippy::cast_possible_truncation, reason = "a layout's number is small")]
-const fn schema() -> u8 {
-    Record::SCHEMA as u8
-}
-
-fn check_schema(bytes: &[u8]) -> Result<(), StoreError> {
-    match bytes.get(SCHEMA) {
-        Some(found) if *found == schema() && bytes.len() >= HEAD_BYTES => Ok(()),
-        Some(found) if *found > schema() && *found < b' ' => {
-            Err(StoreError::Unusable(format!("a record's layout is {found}, this build knows {}", schema())))
+/// How long the head of a record is, which is all there.
+fn head_bytes(bytes: &[u8]) -> Result<usize, StoreError> {
+    let head = match bytes.get(LAYOUT) {
+        Some(1) => HEAD_1,
+        Some(2) => HEAD_2,
+        Some(layout) if *layout < b' ' && *layout > 2 => {
+            let known = Record::SCHEMA;
+            return Err(StoreError::Unusable(format!(
+                "a record's layout is {layout}, this build knows {known}"
+            )));
         }
-        _ => Err(unreadable()),
-    }
+        _ => return Err(unreadable()),
+    };
+    if bytes.len() < head { Err(unreadable()) } else { Ok(head) }
 }
 
 fn text(bytes: &[u8]) -> Result<&str, StoreError> {
@@ -221,32 +228,104 @@ pub(super) fn unexpected() -> StoreError {
     StoreError::Unusable("Redis answered with something that its command does not have".into())
 }
 
-const UNREADABLE: &str = "a key that should hold a session holds something else";
-
 /// Says so without a byte of what is there.
 pub(super) fn unreadable() -> StoreError {
-    StoreError::Unusable(UNREADABLE.into())
+    StoreError::Unusable("a key that should hold a session holds something else".into())
 }
 
-/// Whether that is all that is wrong.
-pub(super) fn is_unreadable(error: &StoreError) -> bool {
-    matches!(error, StoreError::Unusable(reason) if reason == UNREADABLE)
-}
+/// The fields of a fixed length.
+struct Head<'a>(&'a [u8]);
 
-struct Parts<'a>(&'a [u8]);
-
-impl Parts<'_> {
+impl Head<'_> {
     fn array<const N: usize>(&self, at: usize) -> Result<[u8; N], StoreError> {
         let part = self.0.get(at..at + N).ok_or_else(unreadable)?;
         part.try_into().map_err(|_| unreadable())
     }
 
     fn moment(&self, at: usize) -> Result<Timestamp, StoreError> {
-        Ok(Timestamp::from_millis(i64::from_be_bytes(self.array(at)?)))
+        Ok(read_moment(self.array(at)?))
     }
 
     fn length(&self, at: usize) -> Result<usize, StoreError> {
         usize::try_from(u32::from_be_bytes(self.array(at)?)).map_err(|_| unreadable())
+    }
+
+    fn has(&self, flag: usize) -> bool {
+        self.0.get(FLAGS).is_some_and(|flags| usize::from(*flags) & flag != 0)
+    }
+
+    fn mark(&self) -> Result<Mark, StoreError> {
+        Ok(Mark::from(self.array::<{ Mark::BYTES }>(MARK)?))
+    }
+
+    fn auth_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.has(HAS_AUTH_TIME).then(|| self.moment(AUTH_TIME)).transpose()
+    }
+
+    fn life(&self) -> Result<Life, StoreError> {
+        Ok(Life {
+            created_at: self.moment(CREATED_AT)?,
+            reset_at: self.moment(RESET_AT)?,
+            last_activity: self.moment(LAST_ACTIVITY)?,
+            ttl: Duration::from_millis(u64::from_be_bytes(self.array(TTL)?)),
+            ttl_source: match (self.has(HAS_OWN_TTL), self.has(HAS_CONFIGURED_TTL)) {
+                (true, false) => TtlSource::Caller,
+                (false, true) => TtlSource::Configured,
+                (false, false) => TtlSource::Unknown,
+                (true, true) => return Err(unreadable()),
+            },
+            expires_at: self.moment(EXPIRES_AT)?,
+        })
+    }
+}
+
+/// A record taken apart: its head, and where the texts begin, each of which ends where the next one does.
+struct Parts<'a> {
+    head: Head<'a>,
+    user: usize,
+    metadata: usize,
+    tail: usize,
+    data: usize,
+}
+
+impl<'a> std::ops::Deref for Parts<'a> {
+    type Target = Head<'a>;
+
+    fn deref(&self) -> &Head<'a> {
+        &self.head
+    }
+}
+
+impl<'a> Parts<'a> {
+    fn of(bytes: &'a [u8]) -> Result<Self, StoreError> {
+        let (user, head) = (head_bytes(bytes)?, Head(bytes));
+        let tail_length = if user == HEAD_2 { head.length(TAIL_LENGTH)? } else { 0 };
+        let add = |from: usize, length: usize| from.checked_add(length).ok_or_else(unreadable);
+        let metadata = add(user, head.length(USER_LENGTH)?)?;
+        let tail = add(metadata, head.length(METADATA_LENGTH)?)?;
+        let data = add(tail, tail_length)?;
+        Ok(Self { head, user, metadata, tail, data })
+    }
+
+    /// The bytes between two of these places; an error if they are not all there.
+    fn between(&self, from: usize, to: usize) -> Result<&'a [u8], StoreError> {
+        self.head.0.get(from..to).ok_or_else(unreadable)
+    }
+
+    fn user_id(&self) -> Result<Option<String>, StoreError> {
+        let user = self.between(self.user, self.metadata)?;
+        self.has(HAS_USER).then(|| text(user).map(str::to_owned)).transpose()
+    }
+
+    fn metadata(&self) -> Result<Data, StoreError> {
+        Ok(Data::from_store(Arc::from(text(self.between(self.metadata, self.tail)?)?)))
+    }
+
+    /// # Errors
+    /// For what this build does not know, too.
+    fn tail(&self) -> Result<Tail, StoreError> {
+        let tail = Tail::read(self.between(self.tail, self.data)?);
+        tail.map_err(|wrong| StoreError::Unusable(format!("a record cannot be read: {wrong}")))
     }
 }
 
@@ -258,6 +337,7 @@ mod tests {
         let at = Timestamp::from_millis;
         Record {
             handle: Handle::from([7; 12]),
+            mark: Mark::from(*b"markmark"),
             secret_hash: SecretHash::from([9; 32]),
             user_id: Some("ada ü".into()),
             auth_time: Some(at(8)),
@@ -268,41 +348,98 @@ mod tests {
             reset_at: at(3),
             last_activity: at(4),
             ttl: Duration::from_millis(5),
+            ttl_source: TtlSource::Caller,
             expires_at: at(6),
             version: u64::MAX - 1,
+            mac: None,
         }
     }
 
+    fn sealed() -> Record {
+        Record { mac: Some(Mac([3; 32])), ttl_source: TtlSource::Configured, ..record() }
+    }
+
+    /// What the version before wrote: it knows of no flags but those of the user and of the login.
+    fn written_before() -> Vec<u8> {
+        let mut bytes = vec![1, 3];
+        bytes.extend(b"markmark");
+        bytes.extend([9; 32]);
+        for number in [u64::MAX - 1, 1, 2, 5, 3, 4, 6, 8] {
+            bytes.extend(number.to_be_bytes());
+        }
+        bytes.extend([0, 0, 0, 6, 0, 0, 0, 12]);
+        bytes.extend("ada ü{\"ip\":\"::1\"}{\"a\":1}".as_bytes());
+        bytes
+    }
+
     #[test]
-    fn the_places_are_those_that_the_scripts_know() {
-        let bytes = write(&record(), b"markmark");
-        let number = |at: usize| i64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
-        assert_eq!(bytes[..2], [1, HAS_USER | HAS_AUTH_TIME]);
-        assert_eq!(bytes[MARK..SECRET_HASH], *b"markmark");
-        assert_eq!(bytes[SECRET_HASH..VERSION], [9; 32]);
-        assert_eq!([50, 58, 66, 74, 82, 90, 98].map(number), [1, 2, 5, 3, 4, 6, 8]);
-        assert_eq!(bytes[USER_LENGTH..HEAD_BYTES], [0, 0, 0, 6, 0, 0, 0, 12]);
-        assert_eq!(&bytes[HEAD_BYTES..], "ada ü{\"ip\":\"::1\"}{\"a\":1}".as_bytes());
+    fn a_record_without_a_tail_is_as_the_version_before_wrote_it_but_for_two_flags() {
+        let mut bytes = write(&record());
+        assert_eq!(bytes[FLAGS], 3 + 4);
+        bytes[FLAGS] = 3;
+        assert_eq!(bytes, written_before());
+        let unknown = Record { ttl_source: TtlSource::Unknown, ..record() };
+        assert_eq!(write(&unknown), written_before());
+        assert_eq!(read(record().handle, &written_before()).unwrap(), unknown);
+    }
+
+    #[test]
+    fn a_record_with_a_mac_has_a_tail_before_its_data() {
+        let bytes = write(&sealed());
+        assert_eq!((bytes[LAYOUT], bytes[FLAGS]), (2, 3 + 8));
+        assert_eq!(bytes[TAIL_LENGTH..HEAD_2], [0, 0, 0, 35]);
+        assert_eq!(&bytes[HEAD_2..HEAD_2 + 18], "ada ü{\"ip\":\"::1\"}".as_bytes());
+        assert!(bytes.ends_with(br#"{"a":1}"#) && bytes.len() == HEAD_2 + 18 + 35 + 7);
+        assert_eq!(read(sealed().handle, &bytes).unwrap(), sealed());
+    }
+
+    #[test]
+    fn what_is_before_the_data_is_enough_for_lists_and_counts() {
+        for record in [record(), sealed()] {
+            let bytes = write(&record);
+            let data = data_at(&bytes).unwrap();
+            assert_eq!(&bytes[data..], br#"{"a":1}"#);
+            assert_eq!(data_at(&bytes[..HEAD_2]).unwrap(), data);
+            for bytes in [&bytes, &bytes[..data]] {
+                assert_eq!(summary(record.handle, bytes).unwrap(), record.summary());
+                assert_eq!(outline(bytes).unwrap(), record.outline());
+            }
+            assert!(summary(record.handle, &bytes[..data - 1]).is_err());
+            assert!(outline(&bytes[..data - 1]).is_err());
+            assert_eq!(life(&bytes[..HEAD_2]).unwrap(), record.life());
+            assert_eq!(mark(&bytes[..UP_TO_MARK]), Some(record.mark));
+        }
+        assert_eq!(mark(b"\x03\0markmark"), None);
+        assert_eq!(mark(b"\x01\0mark"), None);
+    }
+
+    #[test]
+    fn a_tail_with_something_unknown_in_it_is_refused() {
+        let mut bytes = write(&sealed());
+        let tail = data_at(&bytes).unwrap() - 35;
+        bytes[tail] = 77;
+        let error = read(sealed().handle, &bytes).unwrap_err().to_string();
+        assert!(error.contains("does not know (77)"), "{error}");
+        assert!(outline(&bytes).is_err() && summary(sealed().handle, &bytes).is_err());
     }
 
     #[test]
     fn a_record_cut_short_or_changed_is_refused_and_never_a_panic() {
-        let bytes = write(&record(), b"markmark");
-        assert_eq!(read(record().handle, &bytes).unwrap(), (record(), *b"markmark"));
-        let lives = Life { created_at: record().created_at, expires_at: record().expires_at };
-        assert_eq!(life(&bytes[..HEAD_BYTES]).unwrap(), lives);
-        // The end of the data is the end of the value: what is cut there is JSON cut short, and not seen here.
-        for length in 0..bytes.len() - 7 {
-            let error = read(record().handle, &bytes[..length]).unwrap_err();
-            assert!(matches!(error, StoreError::Unusable(_)), "{length}");
-        }
-        let newer = [&[2], &bytes[1..]].concat();
-        let error = read(record().handle, &newer).unwrap_err().to_string();
-        assert!(error.contains("layout is 2") && error.contains("knows 1"), "{error}");
-        for index in 0..bytes.len() {
-            let mut other = bytes.clone();
-            other[index] ^= 0xFF;
-            let _ = read(record().handle, &other);
+        for record in [record(), sealed()] {
+            let bytes = write(&record);
+            // The end of the data is the end of the value: what is cut there is JSON cut short, and not seen here.
+            for length in 0..bytes.len() - 7 {
+                let error = read(record.handle, &bytes[..length]).unwrap_err();
+                assert!(matches!(error, StoreError::Unusable(_)), "{length}");
+            }
+            let newer = [&[3], &bytes[1..]].concat();
+            let error = read(record.handle, &newer).unwrap_err().to_string();
+            assert!(error.contains("layout is 3") && error.contains("knows 2"), "{error}");
+            for index in 0..bytes.len() {
+                let mut other = bytes.clone();
+                other[index] ^= 0xFF;
+                let _ = (read(record.handle, &other), outline(&other), summary(record.handle, &other));
+            }
         }
     }
 }

@@ -2,21 +2,18 @@
 
 use std::sync::Arc;
 
-use redis::Cmd;
-use tokio::time::Instant;
-
 use super::index::Walk;
-use super::layout::{self, Life, Mark};
+use super::layout::{self, HEAD_2};
+use super::reading::{self, Part, Stored, read_each};
 use super::servers::deadline;
 use super::store::RedisStore;
-use super::sweep::{bytes, of_ours};
 use super::users;
 use crate::id::Handle;
-use crate::record::Record;
-use crate::store::{Page, Result};
+use crate::record::{Life, Record, Summary};
+use crate::store::{Counts, Listing, PAGE_BYTES, Page, Result};
 use crate::time::Timestamp;
 
-/// Records that are read in one go.
+/// Handles that are asked for in one go.
 const SLICE: usize = 250;
 
 /// Heads of records that are read in one go.
@@ -27,28 +24,73 @@ const HEADS: usize = 1_000;
 const LOOKS: usize = 10;
 const FIRST_LOOKS: usize = 2_000;
 
-impl RedisStore {
-    /// The records of several handles, in their order. What is there and cannot be read is left out, and reported.
-    async fn read_all(&self, handles: &[Handle], deadline: Instant) -> Result<Vec<Option<(Record, Mark)>>> {
-        let commands: Vec<(Vec<u8>, Cmd)> = handles
-            .iter()
-            .map(|handle| {
-                let key = self.keys.session(*handle);
-                let mut command = redis::cmd("GET");
-                command.arg(&key);
-                (key, command)
-            })
-            .collect();
-        let answers = self.servers.call_each(&commands, deadline).await?;
-        let read = |(handle, answer)| {
-            let Some(found) = of_ours(answer)?.and_then(bytes) else { return Ok(None) };
-            Ok(layout::read(handle, &found)
-                .inspect_err(|unreadable| tracing::warn!(%unreadable, "a key is left out of the sessions"))
-                .ok())
-        };
-        handles.iter().copied().zip(answers).map(read).collect()
+/// What a page is of.
+pub(super) trait Item: Part {
+    fn expires_at(&self) -> Timestamp;
+    /// How much memory it takes.
+    fn bytes(&self) -> usize;
+}
+
+impl Item for Summary {
+    fn expires_at(&self) -> Timestamp {
+        self.life.expires_at
     }
 
+    fn bytes(&self) -> usize {
+        Summary::bytes(self)
+    }
+}
+
+impl Item for Arc<Record> {
+    fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    fn bytes(&self) -> usize {
+        Record::bytes(self)
+    }
+}
+
+/// A page that is being filled.
+struct Filling<T> {
+    page: Page<T>,
+    limit: usize,
+    now: Timestamp,
+    bytes: usize,
+    last: Option<Handle>,
+}
+
+impl<T: Item> Filling<T> {
+    fn new(limit: usize, now: Timestamp) -> Self {
+        Self { page: Page::default(), limit, now, bytes: 0, last: None }
+    }
+
+    /// Puts in what is stored under a handle behind those before; whether the page is full, and this one is for the next.
+    fn put(&mut self, handle: Handle, stored: Stored<T>) -> bool {
+        match stored {
+            Stored::Found(item) if self.now < item.expires_at() => {
+                if self.page.items.len() == self.limit || self.bytes >= PAGE_BYTES {
+                    self.end_at(self.last);
+                    return true;
+                }
+                self.bytes += item.bytes();
+                self.page.items.push(item);
+                self.last = Some(handle);
+            }
+            Stored::Unreadable => self.page.unread.push(handle),
+            Stored::Found(_) | Stored::Missing => {}
+        }
+        false
+    }
+
+    fn end_at(&mut self, next: Option<Handle>) {
+        self.page.next = next;
+        // The others are on the next page, too.
+        self.page.unread.retain(|handle| Some(*handle) <= next);
+    }
+}
+
+impl RedisStore {
     /// A page of one user's.
     pub(super) async fn list_of(
         &self,
@@ -56,77 +98,102 @@ impl RedisStore {
         after: Option<Handle>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Page> {
+    ) -> Result<Page<Summary>> {
         let turn = self.turn().await?;
         let names = users::names(&self.servers, &self.keys.names(user_id), turn.deadline).await?;
-        let mut page = Page::default();
         let begin = names.partition_point(|name| Some(name.handle) <= after);
-        // One more than fits tells whether there is a next page; records may be large, so no more are asked for.
-        for slice in names[begin..].chunks(limit.saturating_add(1).min(SLICE)) {
-            let handles: Vec<Handle> = slice.iter().map(|name| name.handle).collect();
-            let found = slice.iter().zip(self.read_all(&handles, turn.deadline).await?);
-            let named = found.filter_map(|(name, found)| {
-                let (record, mark) = found?;
-                (mark == name.mark && record.user_id.as_deref() == Some(user_id)).then_some(record)
+        let mut handles: Vec<Handle> = names[begin..].iter().map(|name| name.handle).collect();
+        // One that had several sessions, one after the other, has several names for a while.
+        handles.dedup();
+        let mut filling = Filling::new(limit, now);
+        // One more than fits tells whether there is a next page.
+        for slice in handles.chunks(limit.saturating_add(1).min(SLICE)) {
+            let full = read_each(&self.servers, &self.keys, slice, turn.deadline, |handle, stored| {
+                // A name stays for a while with the user whose session it was before. Of what cannot be read there is
+                // nothing but the name to say whose it is.
+                match stored {
+                    Stored::Found(found) if !is_of(&found, user_id) => false,
+                    stored => filling.put(handle, stored),
+                }
             });
-            if fill(&mut page, named.filter(|record| record.is_live(now)), limit) {
+            if full.await? {
                 break;
             }
         }
-        Ok(page)
+        Ok(filling.page)
     }
 
     /// A page of all. It may be short although others follow.
-    pub(super) async fn list_all(&self, after: Option<Handle>, limit: usize, now: Timestamp) -> Result<Page> {
+    pub(super) async fn list_all<T: Item>(
+        &self,
+        after: Option<Handle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<T>> {
         let turn = self.turn().await?;
-        let mut page = Page::default();
+        let mut filling = Filling::new(limit, now);
         let mut walk = Walk::new(&self.servers, &self.keys, after);
         let (mut looked_at, most) = (0, limit.saturating_mul(LOOKS).saturating_add(FIRST_LOOKS));
-        // One more than fits tells whether there is a next page.
-        while let Some(handles) = walk.next(limit.saturating_add(1).min(SLICE), turn.deadline).await? {
+        // One more than fits tells whether there is a next page; where sessions have ended, more are asked for each time.
+        let mut asked = limit.saturating_add(1).min(SLICE);
+        while let Some(handles) = walk.next(asked, turn.deadline).await? {
+            asked = (2 * asked).min(SLICE);
             for slice in handles.chunks(SLICE) {
-                let found = self.read_all(slice, turn.deadline).await?.into_iter().flatten();
-                let live = found.map(|(record, _)| record).filter(|record| record.is_live(now));
-                if fill(&mut page, live, limit) {
-                    return Ok(page);
+                let put = |handle, stored| filling.put(handle, stored);
+                if read_each(&self.servers, &self.keys, slice, turn.deadline, put).await? {
+                    return Ok(filling.page);
                 }
                 looked_at += slice.len();
                 if looked_at >= most {
-                    page.next = slice.last().copied();
-                    return Ok(page);
+                    filling.end_at(slice.last().copied());
+                    return Ok(filling.page);
                 }
             }
         }
-        Ok(page)
+        Ok(filling.page)
     }
 
-    /// Hands over what every record's head says, each once.
-    pub(super) async fn lives(&self, mut each: impl FnMut(Life)) -> Result<()> {
+    /// See [`Store::list`](crate::store::Store::list).
+    pub(super) async fn page(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page<Summary>> {
+        let (after, limit) = (listing.after, listing.limit.max(1));
+        match listing.user_id {
+            Some(user_id) => self.list_of(user_id, after, limit, now).await,
+            None => self.list_all(after, limit, now).await,
+        }
+    }
+
+    /// See [`Store::counts`](crate::store::Store::counts).
+    pub(super) async fn count(&self, now: Timestamp, since: &[Timestamp]) -> Result<Counts> {
+        let mut counts = Counts { since: vec![0; since.len()], ..Counts::default() };
         let mut walk = Walk::new(&self.servers, &self.keys, None);
         while let Some(handles) = walk.next(HEADS, deadline()).await? {
             for slice in handles.chunks(HEADS) {
-                self.heads(slice).await?.into_iter().flatten().for_each(&mut each);
+                for life in self.lives(slice).await?.into_iter().flatten() {
+                    if now >= life.expires_at {
+                        counts.expired += 1;
+                        continue;
+                    }
+                    counts.active += 1;
+                    for (moment, count) in since.iter().zip(&mut counts.since) {
+                        *count += u64::from(life.created_at >= *moment);
+                    }
+                }
             }
         }
-        Ok(())
+        Ok(counts)
     }
 
-    /// What the head of each record says; `None` where there is none.
-    pub(super) async fn heads(&self, handles: &[Handle]) -> Result<Vec<Option<Life>>> {
-        let wanted = handles.iter().map(|handle| (*handle, 0));
-        let heads = users::beginnings(&self.servers, &self.keys, wanted).await?;
-        Ok(heads.iter().map(|head| layout::life(head).ok()).collect())
+    /// The times of each session; `None` where there is none, or none that can be read.
+    pub(super) async fn lives(&self, handles: &[Handle]) -> Result<Vec<Option<Life>>> {
+        let heads = reading::beginnings(&self.servers, &self.keys, handles, HEAD_2, deadline()).await?;
+        let life = |head: Stored<Vec<u8>>| match head {
+            Stored::Found(head) => layout::life(&head).ok(),
+            Stored::Unreadable | Stored::Missing => None,
+        };
+        Ok(heads.into_iter().map(life).collect())
     }
 }
 
-/// Puts records into a page, and says whether it is full and there are more.
-fn fill(page: &mut Page, records: impl Iterator<Item = Record>, limit: usize) -> bool {
-    for record in records {
-        if page.records.len() == limit {
-            page.next = page.records.last().map(|record| record.handle);
-            return true;
-        }
-        page.records.push(Arc::new(record));
-    }
-    false
+fn is_of(summary: &Summary, user_id: &str) -> bool {
+    summary.user_id.as_deref() == Some(user_id)
 }

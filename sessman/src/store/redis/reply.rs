@@ -118,6 +118,7 @@ fn number<T: std::str::FromStr>(line: &str) -> Result<T, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::redis::failure::Server;
 
     fn all(replies: &mut Replies, mut bytes: &[u8]) -> Result<(Vec<Answer>, usize), Malformed> {
         let mut answers = Vec::new();
@@ -135,7 +136,7 @@ mod tests {
             Ok(Value::Okay),
             Ok(text("a\r\nbc")),
             Ok(Value::Int(-7)),
-            Err(Refusal { code: "MOVED".into(), place: Some("b:1".into()) }),
+            Err(Refusal { code: "MOVED".into(), place: Some("b:1".into()), server: Server::default() }),
             Ok(Value::Array(vec![Value::Array(vec![]), Value::Array(vec![text("")]), Value::Nil])),
             Ok(Value::SimpleString("QUEUED".into())),
             Ok(Value::Nil),
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn an_error_may_repeat_what_is_no_text() {
         let bytes = b"-ERR unknown command '\xff\x00'\r\n-\xff\x1b[2J\r\n:1\r\n";
-        let refused = |code: &str| Err(Refusal { code: code.into(), place: None });
+        let refused = |code: &str| Err(Refusal { code: code.into(), place: None, server: Server::default() });
         let answers = all(&mut Replies::default(), bytes).unwrap().0;
         assert_eq!(answers, [refused("ERR"), refused("UNKNOWN"), Ok(Value::Int(1))]);
     }

@@ -1,28 +1,44 @@
 //! What is done in one atomic step: scripts of one key each, the only kind that a cluster runs anywhere.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use redis::{Cmd, Script};
+use futures_util::future::join_all;
+use redis::{Cmd, Script, Value};
+use tokio::time::Instant;
+
+use super::failure::Trouble;
+use super::layout;
+use super::servers::Servers;
 
 /// A script, and how it is called.
 pub(super) struct Step {
+    source: LazyLock<String>,
     script: LazyLock<Script>,
-    source: &'static str,
 }
 
 macro_rules! step {
-    ($name:ident, $file:literal) => {
+    ($name:ident, $source:expr) => {
         pub(super) static $name: Step =
-            Step { script: LazyLock::new(|| Script::new(include_str!($file))), source: include_str!($file) };
+            Step { source: LazyLock::new(|| $source), script: LazyLock::new(|| Script::new(&$name.source)) };
     };
 }
 
-step!(CREATE, "scripts/create.lua");
-step!(UPDATE, "scripts/update.lua");
-step!(DELETE, "scripts/delete.lua");
-step!(CLAIM, "scripts/claim.lua");
-step!(RELEASE, "scripts/release.lua");
-step!(FORGET, "scripts/forget.lua");
+step!(CREATE, of_records(concat!(include_str!("scripts/record.lua"), include_str!("scripts/create.lua"))));
+step!(UPDATE, of_records(include_str!("scripts/update.lua")));
+step!(DELETE, of_records(concat!(include_str!("scripts/record.lua"), include_str!("scripts/delete.lua"))));
+step!(
+    BEGINNING,
+    of_records(concat!(include_str!("scripts/record.lua"), include_str!("scripts/beginning.lua")))
+);
+step!(CLAIM, include_str!("scripts/claim.lua").into());
+step!(RELEASE, include_str!("scripts/release.lua").into());
+step!(FORGET, include_str!("scripts/forget.lua").into());
+step!(LEAD, include_str!("scripts/lead.lua").into());
+
+/// A script about records: it knows their layout.
+fn of_records(script: &str) -> String {
+    layout::constants() + script
+}
 
 impl Step {
     /// Calls the script by its hash, which a server knows once it has seen the script.
@@ -32,7 +48,7 @@ impl Step {
 
     /// Sends the script along.
     pub(super) fn in_full<A: AsRef<[u8]>>(&self, key: &[u8], arguments: &[A]) -> Cmd {
-        command("EVAL", self.source, key, arguments)
+        command("EVAL", &self.source, key, arguments)
     }
 }
 
@@ -43,4 +59,29 @@ fn command<A: AsRef<[u8]>>(name: &str, script: &str, key: &[u8], arguments: &[A]
         command.arg(argument.as_ref());
     }
     command
+}
+
+impl Servers {
+    /// Runs a script for each of several keys, many at once. The answers are in their order; where a server does not
+    /// answer, the keys of the others have theirs.
+    pub(super) async fn run_each<A: AsRef<[u8]>>(
+        self: &Arc<Self>,
+        step: &Step,
+        calls: &[(Vec<u8>, Vec<A>)],
+        deadline: Instant,
+    ) -> Result<Vec<Result<Value, Trouble>>, Trouble> {
+        let command = |(key, arguments): &(Vec<u8>, Vec<A>)| (key.clone(), step.by_hash(key, arguments));
+        let commands: Vec<(Vec<u8>, Cmd)> = calls.iter().map(command).collect();
+        let answers = self.call_each_apart(&commands, deadline).await?;
+        let again = answers.into_iter().zip(calls).map(|(answer, (key, arguments))| async move {
+            match answer {
+                // As in `run`.
+                Err(Trouble::Refused(refusal)) if refusal.code == "NOSCRIPT" => {
+                    self.call(key, &step.in_full(key, arguments), deadline).await
+                }
+                answer => answer,
+            }
+        });
+        Ok(join_all(again).await)
+    }
 }

@@ -56,6 +56,7 @@ mod tests {
             tls_ca_file: server_url.starts_with("rediss").then(|| "ca.pem".into()),
             tls_certificate_file: None,
             tls_key_file: None,
+            wait_replicas: 0,
         };
         config.shell().unwrap()
     }

@@ -37,12 +37,44 @@ impl Slots {
         Some(Self { ranges })
     }
 
+    /// These, first and last slot and master.
+    #[cfg(test)]
+    pub(super) fn of(ranges: Vec<(u16, u16, Address)>) -> Self {
+        Self { ranges }
+    }
+
     /// The master of a key; `None` for a slot that nobody has.
     pub(super) fn master_of(&self, key: &[u8]) -> Option<&Address> {
         let slot = slot_of(key);
         let after = self.ranges.partition_point(|(first, _, _)| *first <= slot);
         let (_, last, master) = self.ranges.get(after.checked_sub(1)?)?;
         (slot <= *last).then_some(master)
+    }
+
+    /// How many slots nobody has.
+    pub(super) fn without_master(&self) -> u16 {
+        let has = self.ranges.iter().map(|(first, last, _)| last.saturating_sub(*first).saturating_add(1));
+        SLOTS.saturating_sub(has.fold(0, u16::saturating_add))
+    }
+
+    /// A key that begins with `prefix` for each master.
+    pub(super) fn a_key_of_each(&self, prefix: &[u8]) -> Vec<Vec<u8>> {
+        let mut masters = self.masters();
+        let mut keys = Vec::with_capacity(masters.len());
+        // Each number is in a slot as good as random: one that has a single slot is found, too.
+        for number in 0..32 * u32::from(SLOTS) {
+            if masters.is_empty() {
+                break;
+            }
+            let key = [prefix, format!(":{number}").as_bytes()].concat();
+            if let Some(master) = self.master_of(&key)
+                && let Some(place) = masters.iter().position(|other| other == master)
+            {
+                masters.swap_remove(place);
+                keys.push(key);
+            }
+        }
+        keys
     }
 
     /// Every master, once.
@@ -55,7 +87,7 @@ impl Slots {
 }
 
 /// The slot that a key is in: what is between the first braces decides, if there is anything.
-fn slot_of(key: &[u8]) -> u16 {
+pub(super) fn slot_of(key: &[u8]) -> u16 {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let rest = &key[open + 1..];
         let close = rest.iter().position(|byte| *byte == b'}').filter(|close| *close > 0)?;
@@ -85,6 +117,18 @@ mod tests {
         assert_eq!(slot_of(b"{user1000}.following"), slot_of(b"{user1000}.followers"));
         assert_eq!(slot_of(b"foo{}{bar}"), crc16(b"foo{}{bar}") % SLOTS);
         assert_eq!(slot_of(b"foo{{bar}}"), slot_of(b"{bar"));
+    }
+
+    #[test]
+    fn there_is_a_key_for_each_master_also_for_one_with_a_single_slot() {
+        let address = |port| Address { host: "db".into(), port };
+        let slots = Slots::of(vec![(0, 99, address(1)), (100, 100, address(2)), (101, 16_000, address(3))]);
+        assert_eq!(slots.without_master(), 383);
+        let keys = slots.a_key_of_each(b"sessman:ping");
+        let mut masters: Vec<&Address> = keys.iter().filter_map(|key| slots.master_of(key)).collect();
+        masters.sort();
+        assert_eq!(masters, [&address(1), &address(2), &address(3)]);
+        assert!(keys.iter().all(|key| key.starts_with(b"sessman:ping:")));
     }
 
     #[test]

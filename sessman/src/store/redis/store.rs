@@ -1,59 +1,59 @@
 //! The store itself: each call of the contract as one command or script, and names beside what it begins or ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::join;
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use redis::{Cmd, Value};
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::checkup;
 use super::config::RedisConfig;
+use super::deletion::{Deleted, Deletion, Leftovers};
 use super::failure::Trouble;
 use super::index;
 use super::keys::{Keys, Kind, Name};
-use super::layout::{self, HEAD_BYTES, Mark, is_unreadable, unexpected, unreadable};
-use super::scripts::{CREATE, DELETE, UPDATE};
+use super::layout::{self, unexpected, unreadable};
+use super::places;
+use super::reading::{Stored, read_each};
+use super::scripts::{CREATE, LEAD, UPDATE};
 use super::servers::{CALL_LIMIT, Servers, deadline};
 use super::sweep::{Scan, bytes};
+use super::tidying::{Tidying, USERS_STEPS};
 use super::users;
-use crate::id::{Handle, SecretHash};
-use crate::record::{Change, Record};
+use crate::data::Data;
+use crate::id::Handle;
+use crate::record::{Change, Outline, Record, Summary};
 use crate::store::{
-    Checkup, Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store,
-    StoreError, Updated,
+    Checkup, Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, Page, PlacesPage, Purged, Result,
+    Store, StoreError, Target, Unless, Updated,
 };
 use crate::time::Timestamp;
 
-/// The servers' own expiry comes so much later, so that a clock of theirs that is ahead ends nothing early.
+/// The servers remove a record so much later than it ends.
 const LAG: Duration = Duration::from_secs(60);
 
-/// Calls under way at once; what waits for a server that hangs stays bounded.
-const MAX_CALLS: u32 = 1_024;
+/// Calls under way at once, which `close` waits for: as many as there can be. What is bounded is how many wait for one server.
+const MAX_CALLS: u32 = 1 << 28;
 
-/// Steps of a walk over all sessions, of [some keys](super::sweep) each, in which one clean-up looks for their names.
-const MENDED_STEPS: usize = 32;
-
-/// Deletions under way at once, of many that are to be made.
-const TOGETHER: usize = 64;
+/// Bytes of the name by which a process has the lease of the clean-up.
+const NAME_BYTES: usize = 16;
 
 /// Sessions in Redis. See [the module](super) for what is promised.
 pub struct RedisStore {
     pub(super) servers: Arc<Servers>,
     pub(super) keys: Keys,
+    pub(super) leftovers: Leftovers,
     calls: Semaphore,
     /// The engine's time when it last said it, in milliseconds.
     latest: AtomicI64,
     /// Where the last slice of a purge ended.
     purged_to: Mutex<Option<String>>,
-    /// From which part of the index on the next clean-up tidies.
-    tidied_to: AtomicU8,
-    /// Where the last clean-up ended to mend names.
-    mended_to: Mutex<Option<String>>,
+    tidying: Tidying,
+    /// This process's, among those that do the clean-up.
+    name: [u8; NAME_BYTES],
 }
 
 /// A call that is under way, and when it must have ended.
@@ -62,9 +62,14 @@ pub(super) struct Turn<'a> {
     _permit: SemaphorePermit<'a>,
 }
 
-/// When a server may remove a record, in milliseconds.
+/// From when on the name of a session is worth a look, in milliseconds since 1970: its record is removed by then.
 pub(super) fn removal(expires_at: Timestamp) -> i64 {
     expires_at.after(LAG).as_millis()
+}
+
+/// For how many milliseconds a server keeps a record. It counts them by itself: whatever its clock says ends nothing early.
+fn kept(expires_at: Timestamp, now: Timestamp) -> Vec<u8> {
+    (expires_at.since(now) + LAG).as_millis().to_string().into_bytes()
 }
 
 impl RedisStore {
@@ -76,39 +81,37 @@ impl RedisStore {
     pub fn open(config: &RedisConfig) -> Result<Self> {
         let settings = config.settings().map_err(|problem| StoreError::Unusable(problem.to_string()))?;
         let keys = Keys::new(&settings.prefix);
-        // Several processes begin in different places, so that together they are round sooner.
-        let mut tidied_to = [0];
-        layout::fill_at_random(&mut tidied_to)?;
+        let mut name = [0; NAME_BYTES];
+        getrandom::fill(&mut name)
+            .map_err(|error| StoreError::Unusable(format!("the system gives no randomness: {error}")))?;
         Ok(Self {
             servers: Servers::new(settings),
             keys,
+            leftovers: Leftovers::default(),
             calls: Semaphore::new(MAX_CALLS as usize),
             latest: AtomicI64::new(i64::MIN),
             purged_to: Mutex::default(),
-            tidied_to: AtomicU8::new(tidied_to[0]),
-            mended_to: Mutex::default(),
+            tidying: Tidying::new(name[0], USERS_STEPS),
+            name,
         })
     }
 
     pub(super) async fn turn(&self) -> Result<Turn<'_>> {
-        let deadline = deadline();
-        let permit = match self.calls.try_acquire() {
-            Ok(permit) => Ok(permit),
-            // Only what has to wait needs a timer.
-            Err(_) => {
-                timeout_at(deadline, self.calls.acquire()).await.map_err(|_| Trouble::TimedOut(CALL_LIMIT))?
-            }
-        };
-        Ok(Turn { deadline, _permit: permit.map_err(|_| Trouble::Closed)? })
+        let permit = self.calls.try_acquire().map_err(|_| Trouble::Closed)?;
+        Ok(Turn { deadline: deadline(), _permit: permit })
     }
 
     fn saw(&self, now: Timestamp) {
         self.latest.fetch_max(now.as_millis(), Ordering::Relaxed);
     }
 
-    /// The record of `handle`, live or not, and its mark. Reading may be done twice: a connection that broke is not the
-    /// end of it.
-    async fn read(&self, handle: Handle, deadline: Instant) -> Result<Option<(Record, Mark)>> {
+    /// The engine's time when it last said it.
+    pub(super) fn latest(&self) -> Timestamp {
+        Timestamp::from_millis(self.latest.load(Ordering::Relaxed))
+    }
+
+    /// The record of `handle`, live or not. Reading may be done twice: a connection that broke is not the end of it.
+    async fn read(&self, handle: Handle, deadline: Instant) -> Result<Option<Record>> {
         let key = self.keys.session(handle);
         let mut command = redis::cmd("GET");
         command.arg(&key);
@@ -122,33 +125,6 @@ impl RedisStore {
         }
     }
 
-    /// Deletes a record and its names, with conditions: its secret's hash, and that its time is over. Whose it was, if it
-    /// did: the outer `None` says that it did not.
-    async fn delete_record(
-        &self,
-        handle: Handle,
-        secret_hash: Option<SecretHash>,
-        now: Option<Timestamp>,
-        deadline: Instant,
-    ) -> Result<Option<Option<String>>> {
-        let arguments = [
-            secret_hash.map_or(Vec::new(), |secret_hash| secret_hash.as_bytes().to_vec()),
-            now.map_or(Vec::new(), |now| now.as_millis().to_string().into_bytes()),
-        ];
-        let parts = match self.servers.run(&DELETE, &self.keys.session(handle), &arguments, deadline).await? {
-            Value::Int(0) => return Ok(None),
-            Value::Array(parts) => parts.into_iter().map(bytes).collect::<Option<Vec<_>>>(),
-            _ => None,
-        };
-        let [mark, user_id] =
-            <[Vec<u8>; 2]>::try_from(parts.unwrap_or_default()).map_err(|_| unexpected())?;
-        let user_id = String::from_utf8(user_id).ok().filter(|user_id| !user_id.is_empty());
-        if let Ok(mark) = mark.try_into() {
-            self.take_names(&Name { handle, mark }, user_id.as_deref(), deadline).await;
-        }
-        Ok(Some(user_id))
-    }
-
     /// The commands that write down the names of a session: among all, and among those of its user.
     fn add_names(&self, name: &Name, record: &Record) -> impl Iterator<Item = (Vec<u8>, Cmd)> {
         let among_all = users::add_name(self.keys.index(name.handle.as_bytes()[0]), name, index::SCORE);
@@ -160,17 +136,24 @@ impl RedisStore {
     }
 
     /// Writes a record where there is none, its names before it, and says whether it did.
-    async fn write_new(&self, name: &Name, record: &Record, value: &[u8], deadline: Instant) -> Result<bool> {
+    async fn write_new(
+        &self,
+        record: &Record,
+        value: &[u8],
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<bool> {
         let key = self.keys.session(record.handle);
         let mut command = redis::cmd("SET");
-        command.arg(&key).arg(value).arg("NX").arg("PXAT").arg(removal(record.expires_at));
-        let commands: Vec<_> = self.add_names(name, record).chain([(key, command)]).collect();
+        command.arg(&key).arg(value).arg("NX").arg("PX").arg(kept(record.expires_at, now));
+        let commands: Vec<_> = self.add_names(&Name::of(record), record).chain([(key, command)]).collect();
         let mut answers = self.servers.call_in_order(&commands, deadline).await?;
         let written = if answers.len() == commands.len() { answers.pop() } else { None };
         if let Some(Err(refusal)) = answers.into_iter().find(|answer| answer.is_err()) {
             if let Some(Ok(Value::Okay)) = written {
                 // Without its names it would be in no list.
-                self.delete_record(record.handle, Some(record.secret_hash), None, deadline).await?;
+                let this = Target::incarnation(record.handle, record.mark);
+                self.delete_records(&[this], None, deadline).await.done?;
             }
             return Err(Trouble::from(refusal).into());
         }
@@ -179,34 +162,6 @@ impl RedisStore {
             Some(Value::Nil) => Ok(false),
             _ => Err(unexpected()),
         }
-    }
-
-    /// Takes away the names of a session that is not there any more.
-    async fn take_names(&self, name: &Name, user_id: Option<&str>, deadline: Instant) {
-        let index = self.keys.index(name.handle.as_bytes()[0]);
-        let from_all = users::take_name(&self.servers, &index, name, deadline);
-        let Some(user_id) = user_id else { return from_all.await };
-        let key = self.keys.names(user_id);
-        join(from_all, users::take_name(&self.servers, &key, name, deadline)).await;
-    }
-
-    /// Takes away names of sessions that are not there: those of users, and a share of those of all. Of a share of the
-    /// sessions it writes names that are not there.
-    async fn tidy_names(&self, now: Timestamp) -> Result<()> {
-        users::tidy_names(&self.servers, &self.keys, now).await?;
-        let from = self.tidied_to.fetch_add(index::SHARE, Ordering::Relaxed);
-        for part in 0..index::SHARE {
-            index::tidy(&self.servers, &self.keys, from.wrapping_add(part), now).await?;
-        }
-        let mut mended_to = self.mended_to.lock().await;
-        let mut scan = self.scan(Kind::Session, mended_to.take().as_deref()).await?;
-        for _ in 0..MENDED_STEPS {
-            let Some(found) = scan.next().await? else { break };
-            let handles: Vec<Handle> = found.iter().filter_map(|key| self.keys.session_of(key)).collect();
-            users::mend_names(&self.servers, &self.keys, &handles).await?;
-        }
-        *mended_to = scan.position();
-        Ok(())
     }
 
     async fn scan(&self, kind: Kind, position: Option<&str>) -> Result<Scan> {
@@ -224,16 +179,19 @@ impl RedisStore {
         let (mut purged, mut from) = (Vec::new(), scan.position());
         while let Some(found) = scan.next().await? {
             let handles: Vec<Handle> = found.iter().filter_map(|key| self.keys.session_of(key)).collect();
-            let heads = self.heads(&handles).await?;
-            let expired = handles.iter().zip(heads);
+            let lives = self.lives(&handles).await?;
+            let expired = handles.iter().zip(lives);
             let expired = expired.filter(|(_, life)| life.is_some_and(|life| life.expires_at <= now));
-            for (handle, _) in expired {
-                // The condition again, in one step with the deletion: one that was extended since stays.
-                let deleted = self.delete_record(*handle, None, Some(now), deadline()).await?;
-                purged.extend(deleted.map(|user_id| Purged { handle: *handle, user_id }));
-                if purged.len() == limit {
-                    return Ok((purged, from));
-                }
+            let mut targets: Vec<Target> = expired.map(|(handle, _)| Target::whatever(*handle)).collect();
+            targets.truncate(limit - purged.len());
+            // The condition again, in one step with the deletion: one that was extended since stays.
+            let Deletion { deleted, done, .. } = self.delete_records(&targets, Some(now), deadline()).await;
+            self.take_names(&deleted).await;
+            done?;
+            let one = |Deleted { handle, user_id, .. }| Purged { handle, user_id };
+            purged.extend(deleted.into_iter().map(one));
+            if purged.len() == limit {
+                return Ok((purged, from));
             }
             from = scan.position();
         }
@@ -246,160 +204,176 @@ impl Store for RedisStore {
     async fn create(&self, record: Arc<Record>, now: Timestamp) -> Result<Created> {
         self.saw(now);
         let Turn { deadline, _permit } = self.turn().await?;
-        let name = Name { handle: record.handle, mark: layout::new_mark(now)? };
-        let value = layout::write(&record, &name.mark);
-        if self.write_new(&name, &record, &value, deadline).await? {
+        let value = layout::write(&record);
+        if self.write_new(&record, &value, now, deadline).await? {
             return Ok(Created::Yes);
         }
         // The server keeps records a little longer than they live.
-        let arguments = [
-            now.as_millis().to_string().into_bytes(),
-            value,
-            removal(record.expires_at).to_string().into_bytes(),
-        ];
+        let arguments = [now.as_millis().to_string().into_bytes(), value, kept(record.expires_at, now)];
         let key = self.keys.session(record.handle);
         match self.servers.run(&CREATE, &key, &arguments, deadline).await? {
             Value::Int(1) => Ok(Created::Yes),
-            Value::Int(0) => {
-                self.take_names(&name, record.user_id.as_deref(), deadline).await;
+            Value::BulkString(mark) => {
+                // Where it is this very session, as after a call that was made twice, the name is its own.
+                if mark != record.mark.as_bytes() {
+                    self.take_name_later(&Name::of(&record), record.user_id.as_deref()).await;
+                }
                 Ok(Created::Exists)
             }
             _ => Err(unexpected()),
         }
     }
 
+    fn suits(&self, handle: Handle) -> bool {
+        let (session, index) = (self.keys.session(handle), self.keys.index(handle.as_bytes()[0]));
+        self.servers.are_together(&session, &index) && !self.servers.is_suffering(&session)
+    }
+
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
         self.saw(now);
         let turn = self.turn().await?;
         let found = self.read(handle, turn.deadline).await?;
-        Ok(Loaded::of(found.map(|(record, _)| Arc::new(record)), now))
+        Ok(Loaded::of(found.map(Arc::new), now))
     }
 
-    async fn update(&self, handle: Handle, expected: Expected, change: &Change) -> Result<Updated> {
-        self.saw(change.now);
+    async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
+        let Change { secret_hash, user_id, data, metadata, mac, now, times } = change;
+        self.saw(*now);
         let Turn { deadline, _permit } = self.turn().await?;
-        let key = self.keys.session(handle);
-        let mut mark = Vec::new();
-        if let Some(user_id) = &change.user_id {
-            let mut command = redis::cmd("GETRANGE");
-            command.arg(&key).arg(0).arg(HEAD_BYTES - 1);
-            let head = self.servers.call(&key, &command, deadline).await?;
-            let head = bytes(head).ok_or_else(unexpected)?;
-            if head.is_empty() {
-                return Ok(Updated::Missing);
-            }
-            let name = Name { handle, mark: layout::mark(&head)? };
-            let score = removal(change.times.expires_at);
-            let (names, command) = users::add_name(self.keys.names(user_id), &name, score);
+        if let Some(user_id) = user_id {
+            let score = removal(times.expires_at);
+            let (names, command) = users::add_name(self.keys.names(user_id), &Name::of(read), score);
             self.servers.call(&names, &command, deadline).await?;
-            mark = name.mark.to_vec();
         }
-        let moment = |at: Option<Timestamp>| at.map_or(Vec::new(), |at| layout::moment(at).to_vec());
         let text = |text: Option<&str>| text.unwrap_or_default().as_bytes().to_vec();
-        let times = [change.times.reset_at, change.times.last_activity, change.times.expires_at];
+        let (version, last_activity) = match unless {
+            Unless::Gone => (Vec::new(), Vec::new()),
+            Unless::Changed => (layout::version(read.version).to_vec(), Vec::new()),
+            Unless::Written => (Vec::new(), layout::moment(read.last_activity).to_vec()),
+        };
         let arguments = [
-            change.now.as_millis().to_string().into_bytes(),
-            expected.secret_hash.as_bytes().to_vec(),
-            expected.version.map_or(Vec::new(), |version| layout::version(version).to_vec()),
-            moment(expected.last_activity),
-            times.map(layout::moment).concat(),
-            removal(change.times.expires_at).to_string().into_bytes(),
-            change.secret_hash.map_or(Vec::new(), |secret_hash| secret_hash.as_bytes().to_vec()),
-            moment(change.counts().then_some(change.now)),
-            text(change.user_id.as_deref()),
-            text(change.data.as_ref().map(crate::data::Data::as_str)),
-            text(change.metadata.as_ref().map(crate::data::Data::as_str)),
-            mark,
+            now.as_millis().to_string().into_bytes(),
+            read.mark.as_bytes().to_vec(),
+            read.secret_hash.as_bytes().to_vec(),
+            version,
+            last_activity,
+            [times.reset_at, times.last_activity, times.expires_at].map(layout::moment).concat(),
+            kept(times.expires_at, *now),
+            secret_hash.map_or(Vec::new(), |secret_hash| secret_hash.as_bytes().to_vec()),
+            if change.counts() { layout::moment(*now).to_vec() } else { Vec::new() },
+            text(user_id.as_deref()),
+            text(data.as_ref().map(Data::as_str)),
+            text(metadata.as_ref().map(Data::as_str)),
+            layout::tail(*mac),
         ];
-        match self.servers.run(&UPDATE, &key, &arguments, deadline).await? {
+        let key = self.keys.session(read.handle);
+        let updated = match secret_hash {
+            // The old id must not come back with a failover.
+            Some(_) => self.servers.run_durably(&UPDATE, &key, &arguments, deadline).await?,
+            None => self.servers.run(&UPDATE, &key, &arguments, deadline).await?,
+        };
+        match updated {
             Value::Int(0) => Ok(Updated::Missing),
+            Value::BulkString(bytes) => {
+                let (lived_until, record) = bytes.split_first_chunk().ok_or_else(unexpected)?;
+                let record = Arc::new(layout::read(read.handle, record)?);
+                Ok(Updated::Done { record, lived_until: layout::read_moment(*lived_until) })
+            }
             Value::Array(parts) => match &parts[..] {
                 [Value::BulkString(version)] => {
-                    let version = version.as_slice().try_into().map_err(|_| unreadable())?;
+                    let version = version.as_slice().try_into().map_err(|_| unexpected())?;
                     Ok(Updated::Conflict(u64::from_be_bytes(version)))
                 }
                 _ => Err(unexpected()),
             },
-            value => {
-                let (record, _) = layout::read(handle, &bytes(value).ok_or_else(unexpected)?)?;
-                Ok(Updated::Done(Arc::new(record)))
-            }
+            _ => Err(unexpected()),
         }
     }
 
-    async fn delete(&self, handle: Handle, secret_hash: Option<SecretHash>) -> Result<bool> {
+    async fn delete(&self, targets: &[Target]) -> Result<Vec<Handle>> {
         let turn = self.turn().await?;
-        Ok(self.delete_record(handle, secret_hash, None, turn.deadline).await?.is_some())
-    }
-
-    async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {
-        self.saw(now);
-        let (after, limit) = (listing.after, listing.limit.max(1));
-        match listing.user_id {
-            Some(user_id) => self.list_of(user_id, after, limit, now).await,
-            None => self.list_all(after, limit, now).await,
+        let Deletion { deleted, is_any_refused, done } =
+            self.delete_records(targets, None, turn.deadline).await;
+        let handles = deleted.iter().map(|deleted| deleted.handle).collect();
+        self.take_names_later(deleted).await;
+        match done {
+            Ok(()) if is_any_refused => Err(unreadable()),
+            done => done.map(|()| handles),
         }
     }
 
-    async fn counts(&self, now: Timestamp) -> Result<Counts> {
-        let mut counts = Counts::default();
-        self.lives(|life| match now < life.expires_at {
-            true => counts.active += 1,
-            false => counts.expired += 1,
-        })
-        .await?;
-        Ok(counts)
+    async fn outlines(&self, handles: &[Handle]) -> Result<Vec<Outlined>> {
+        let turn = self.turn().await?;
+        let mut outlines = Vec::with_capacity(handles.len());
+        let put = |_, stored: Stored<Outline>| {
+            outlines.push(match stored {
+                Stored::Found(outline) => Outlined::Found(outline),
+                Stored::Unreadable => Outlined::Unreadable,
+                Stored::Missing => Outlined::Missing,
+            });
+            false
+        };
+        read_each(&self.servers, &self.keys, handles, turn.deadline, put).await?;
+        Ok(outlines)
     }
 
-    async fn counts_since(&self, now: Timestamp, moments: &[Timestamp]) -> Result<Vec<u64>> {
-        let mut counts = vec![0; moments.len()];
-        self.lives(|life| {
-            for (moment, count) in moments.iter().zip(&mut counts) {
-                *count += u64::from(now < life.expires_at && life.created_at >= *moment);
-            }
-        })
-        .await?;
-        Ok(counts)
+    async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page<Summary>> {
+        self.saw(now);
+        self.page(listing, now).await
+    }
+
+    async fn records(
+        &self,
+        after: Option<Handle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<Arc<Record>>> {
+        self.saw(now);
+        self.list_all(after, limit.max(1), now).await
+    }
+
+    async fn counts(&self, now: Timestamp, since: &[Timestamp]) -> Result<Counts> {
+        self.saw(now);
+        self.count(now, since).await
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed> {
         let turn = self.turn().await?;
-        users::claim(&self.servers, &self.keys, claim, turn.deadline).await
+        places::claim(&self.servers, &self.keys, claim, turn.deadline).await
     }
 
     async fn release(&self, user_id: &str, handles: &[Handle]) -> Result<()> {
         let turn = self.turn().await?;
-        users::release(&self.servers, &self.keys.places(user_id), handles, turn.deadline).await
+        places::release(&self.servers, &self.keys, user_id, handles, turn.deadline).await
     }
 
-    async fn tidy_claims(&self, now: Timestamp, after: Option<&str>, limit: usize) -> Result<Option<String>> {
+    async fn places(&self, user_id: &str) -> Result<Vec<Handle>> {
+        let turn = self.turn().await?;
+        places::of(&self.servers, &self.keys, user_id, turn.deadline).await
+    }
+
+    async fn all_places(&self, after: Option<&str>, limit: usize) -> Result<PlacesPage> {
+        places::page(&self.servers, &self.keys, after, limit).await
+    }
+
+    async fn forget_places(&self) -> Result<()> {
+        places::forget(&self.servers, &self.keys).await
+    }
+
+    /// By a lease that outlives two periods: whoever has it asks within one, and if it does not, another one takes it.
+    async fn leads_cleanup(&self, period: Duration) -> Result<bool> {
+        let turn = self.turn().await?;
+        let lease = (2 * period).max(Duration::from_secs(1)).as_millis().to_string();
+        let arguments = [&self.name[..], lease.as_bytes()];
+        match self.servers.run(&LEAD, &self.keys.lead(), &arguments, turn.deadline).await? {
+            Value::Int(leads) => Ok(leads == 1),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn tidy(&self, now: Timestamp) -> Result<()> {
         self.saw(now);
-        if after.is_none() {
-            self.tidy_names(now).await?;
-        }
-        users::tidy_places(&self.servers, &self.keys, now, after, limit).await
-    }
-
-    async fn forget_claims(&self) -> Result<()> {
-        // Names are tidied with the places, and where there are no places instead of them.
-        // Before the first call nobody knows how old a name is.
-        let latest = self.latest.load(Ordering::Relaxed);
-        if latest > i64::MIN {
-            self.tidy_names(Timestamp::from_millis(latest)).await?;
-        }
-        let mut scan = self.scan(Kind::Places, None).await?;
-        while let Some(found) = scan.next().await? {
-            let delete = |key: Vec<u8>| {
-                let mut command = redis::cmd("DEL");
-                command.arg(&key);
-                (key, command)
-            };
-            let commands: Vec<(Vec<u8>, Cmd)> = found.into_iter().map(delete).collect();
-            for answer in self.servers.call_each(&commands, deadline()).await? {
-                answer.map_err(Trouble::from)?;
-            }
-        }
-        Ok(())
+        self.tidying.tidy(&self.servers, &self.keys, now).await
     }
 
     async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Purged>> {
@@ -423,35 +397,26 @@ impl Store for RedisStore {
         let mut cleared = 0;
         let mut scan = self.scan(Kind::Session, None).await?;
         while let Some(found) = scan.next().await? {
-            let handles: Vec<Handle> = found.iter().filter_map(|key| self.keys.session_of(key)).collect();
-            let deletions = stream::iter(handles).map(|handle| async move {
-                match self.delete_record(handle, None, None, deadline()).await {
-                    // It is under one of our names, but not ours to delete.
-                    Err(error) if is_unreadable(&error) => Ok(0),
-                    deleted => deleted.map(|deleted| u64::from(deleted.is_some())),
-                }
-            });
-            cleared += deletions
-                .buffer_unordered(TOGETHER)
-                .try_fold(0, |sum, one| async move { Ok(sum + one) })
-                .await?;
+            let handles = found.iter().filter_map(|key| self.keys.session_of(key));
+            // What is of another kind is under one of our names, but not ours to delete.
+            let targets: Vec<Target> = handles.map(Target::whatever).collect();
+            let Deletion { deleted, done, .. } = self.delete_records(&targets, None, deadline()).await;
+            self.take_names(&deleted).await;
+            done?;
+            cleared += deleted.len() as u64;
         }
-        self.forget_claims().await?;
+        self.forget_places().await?;
         Ok(cleared)
     }
 
     async fn ping(&self) -> Result<()> {
         let turn = self.turn().await?;
-        // A write that finds nothing to write to: a replica, a login that may not write and a full memory refuse it, too.
-        let key = self.keys.ping();
-        let mut command = redis::cmd("SET");
-        command.arg(&key).arg("").arg("XX");
-        self.servers.call(&key, &command, turn.deadline).await?;
+        self.servers.ping(&self.keys.ping(), turn.deadline).await?;
         Ok(())
     }
 
     fn metrics(&self) -> String {
-        self.servers.hazards().to_string()
+        self.servers.to_string()
     }
 
     async fn checkup(&self) -> Result<Checkup> {
@@ -461,6 +426,7 @@ impl Store for RedisStore {
     async fn close(&self) {
         // Nothing that still hangs after this long will be done.
         let _ = timeout(CALL_LIMIT, self.calls.acquire_many(MAX_CALLS)).await;
+        self.leftovers.finish().await;
         self.calls.close();
         self.servers.close();
     }

@@ -3,7 +3,9 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::net::sockopt;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -16,6 +18,11 @@ use super::config::Tls;
 use super::failure::Trouble;
 use super::server_url::Address;
 
+/// When a connection that nobody uses is tried, and how often without an answer until it has ended.
+const KEPT_ALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEPT_ALIVE_EVERY: Duration = Duration::from_secs(10);
+const KEPT_ALIVE_TIMES: u32 = 3;
+
 /// What a connection is made on.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
@@ -24,14 +31,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 pub(super) async fn connect(address: &Address, tls: Option<&Tls>) -> Result<Box<dyn Stream>, Trouble> {
     let failed = |error: io::Error| Trouble::NoConnection(address.to_string(), Arc::new(error));
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(failed)?;
-    // Commands are small, and each is waited for.
-    stream.set_nodelay(true).map_err(failed)?;
+    prepare(&stream).map_err(failed)?;
     let Some(tls) = tls else { return Ok(Box::new(stream)) };
     let name = ServerName::try_from(address.host.clone());
     let name = name.map_err(|_| Trouble::Permanent("the server's name cannot be in a certificate".into()))?;
     // Read anew for each connection: a renewed certificate needs no restart.
     let connector = TlsConnector::from(Arc::new(client_config(tls)?));
     Ok(Box::new(connector.connect(name, stream).await.map_err(failed)?))
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    // Commands are small, and each is waited for.
+    stream.set_nodelay(true)?;
+    // What is between may forget a connection that nobody uses, and a server may be gone without a word.
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEPT_ALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, KEPT_ALIVE_EVERY)?;
+    sockopt::set_tcp_keepcnt(stream, KEPT_ALIVE_TIMES)?;
+    Ok(())
 }
 
 fn client_config(tls: &Tls) -> Result<ClientConfig, Trouble> {
@@ -67,4 +84,21 @@ fn certificates(name: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>,
 
 fn unreadable(name: &str, path: &Path, error: &dyn std::error::Error) -> Trouble {
     Trouble::Permanent(format!("{name}: {} cannot be read: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_nobody_uses_is_kept_alive_and_notices_its_end() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(!sockopt::socket_keepalive(&stream).unwrap());
+        prepare(&stream).unwrap();
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), KEPT_ALIVE_AFTER);
+        assert_eq!(sockopt::tcp_keepintvl(&stream).unwrap(), KEPT_ALIVE_EVERY);
+        assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), KEPT_ALIVE_TIMES);
+    }
 }

@@ -12,6 +12,9 @@ use super::servers::{Servers, deadline};
 /// Keys that a server looks at in one go: a few hundred microseconds of its only thread.
 const STEP: u32 = 1_000;
 
+/// The errors about a key that holds something else than it should.
+pub(super) const NOT_OURS: [&str; 2] = ["WRONGTYPE", "SESSMAN_LAYOUT"];
+
 /// A walk over the keys of all servers that fit a pattern. A key that is there from the beginning to the end is found,
 /// and may be found twice.
 pub(super) struct Scan {
@@ -37,6 +40,11 @@ impl Scan {
     /// Where it is; `None` at the end.
     pub(super) fn position(&self) -> Option<String> {
         (self.at < self.masters.len()).then(|| format!("{}:{}", self.at, self.cursor))
+    }
+
+    /// Goes on with the server behind the one that it is at.
+    pub(super) fn pass_over(&mut self) {
+        (self.at, self.cursor) = (self.at + 1, 0);
     }
 
     /// Some keys, maybe none; `None` at the end.
@@ -85,7 +93,7 @@ pub(super) fn texts(value: Value) -> Option<Vec<Vec<u8>>> {
 pub(super) fn of_ours(answer: Answer) -> Result<Option<Value>, Trouble> {
     match answer {
         Ok(value) => Ok(Some(value)),
-        Err(refusal) if ["WRONGTYPE", "SESSMAN_LAYOUT"].contains(&refusal.code.as_str()) => Ok(None),
+        Err(refusal) if NOT_OURS.contains(&refusal.code.as_str()) => Ok(None),
         Err(refusal) => Err(refusal.into()),
     }
 }

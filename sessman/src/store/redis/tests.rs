@@ -1,25 +1,34 @@
 //! The store against servers: the one that `E2E_REDIS_URL` names and the cluster of `E2E_REDIS_CLUSTER`, which
 //! `cargo xtask test` provides as it does the Valkey of `E2E_VALKEY_URL`, and servers of a test's own.
 
+mod clock;
 mod cluster;
 mod index;
+mod layouts;
+mod log;
 mod members;
 mod outage;
+mod places;
+mod replicas;
 mod server;
+mod tidying;
 mod valkey;
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use super::{RedisConfig, RedisStore};
+use crate::mark::Mark;
+use crate::record::Record;
 use crate::secret::Secret;
-use crate::store::Store as _;
-use crate::store::conformance::{Fixture, conformance_tests, skip};
+use crate::store::conformance::{Fixture, away, conformance_tests, skip};
+use crate::store::{Store as _, Target};
 
 fn config(server_url: &str) -> RedisConfig {
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -33,6 +42,29 @@ fn config(server_url: &str) -> RedisConfig {
         tls_ca_file: None,
         tls_certificate_file: None,
         tls_key_file: None,
+        wait_replicas: 0,
+    }
+}
+
+/// A record of user `ada` whose mark says when it began, as the engine makes it.
+fn record(n: u8) -> Arc<Record> {
+    let record = away::record(n);
+    let seconds = u32::try_from(record.created_at.as_millis() / 1_000).unwrap();
+    let mark = u64::from(seconds) << 32 | u64::from(n);
+    Arc::new(Record { mark: Mark::from(mark.to_be_bytes()), ..(*record).clone() })
+}
+
+/// Whether the store deletes a record, if it is what the target says.
+async fn delete(store: &RedisStore, target: Target) -> bool {
+    store.delete(&[target]).await.unwrap() == [target.handle]
+}
+
+/// Waits for what is done behind an answer.
+async fn eventually(mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(60), "never");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -57,6 +57,16 @@ mod tests {
         }
 
         fn undone(self: Box<Self>, _: StoreError) {}
+
+        fn is_abandoned(&self) -> bool {
+            false
+        }
+
+        fn is_growing(&self) -> bool {
+            false
+        }
+
+        fn refuse(&mut self) {}
     }
 
     #[test]

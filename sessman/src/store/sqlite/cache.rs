@@ -73,19 +73,21 @@ impl Cache {
         }
     }
 
-    /// Keeps what a reader found in the file, unless it may be old by now.
-    pub(super) fn fill(&self, ticket: Ticket, row: &Row) {
+    /// Keeps what a reader found in the file, unless it may be old by now, or soon: whether it is kept, if there is room.
+    pub(super) fn fill(&self, ticket: Ticket, row: &Row) -> bool {
         let handle = row.record.handle;
         let mut shard = self.write(handle);
         let unchanged = shard.stamps[stamp_of(handle)] == ticket.0;
-        if unchanged && !shard.is_withheld(handle) {
+        let is_current = unchanged && !shard.is_withheld(handle);
+        if is_current {
             shard.put(row.clone());
         }
+        is_current
     }
 
     /// For one transaction: what it changes is withheld until its commit. To be called by one thread.
     pub(super) fn withhold(&self) -> Withheld<'_> {
-        Withheld { cache: self, rows: ByHandle::default(), all: false }
+        Withheld { cache: self, rows: ByHandle::default(), step: Vec::new(), all: false }
     }
 
     /// Forgets everything and keeps nothing from now on.
@@ -127,6 +129,8 @@ pub(super) struct Withheld<'a> {
     cache: &'a Cache,
     /// Of several changes of one record in a transaction, only the last is ever there to see.
     rows: ByHandle<Option<Row>>,
+    /// Changed since the last [`begin_step`](Self::begin_step).
+    step: Vec<Handle>,
     all: bool,
 }
 
@@ -146,6 +150,19 @@ impl Withheld<'_> {
         shard.stamps[stamp_of(handle)] += 1;
         shard.withheld.insert(handle);
         self.rows.insert(handle, row);
+        self.step.push(handle);
+    }
+
+    /// From here on changes may be [undone](Self::undo_step), without the rest of the transaction.
+    pub(super) fn begin_step(&mut self) {
+        self.step.clear();
+    }
+
+    /// What was changed in this step is as it was before: readers find out in the file.
+    pub(super) fn undo_step(&mut self) {
+        for handle in std::mem::take(&mut self.step) {
+            self.replace(handle, None);
+        }
     }
 
     fn clear(&mut self) {

@@ -1,26 +1,40 @@
 //! Which sessions each user has, in the order of their arrival: a row for each, and none of a user without any.
 
-use std::fmt::Write as _;
-
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, Row};
 
 use super::operation::{Failure, Operation, Transaction};
+use super::row::json;
 use crate::id::Handle;
-use crate::store::{Claim, Claimed};
-use crate::time::Timestamp;
+use crate::store::{Claim, Claimed, Places, PlacesPage};
+
+pub(super) const PLACES: &str = "SELECT handle FROM claims WHERE user_id = ?1 ORDER BY id";
+
+pub(super) const ALL_PLACES: &str =
+    "SELECT user_id, handle FROM claims WHERE user_id > ?1 ORDER BY user_id, id";
+
+pub(super) const RELEASE: &str = "
+    DELETE FROM claims WHERE user_id = ?1 AND handle IN (SELECT unhex(value) FROM json_each(?2))";
+
+pub(super) const MOVE_LAST: &str =
+    "UPDATE claims SET id = (SELECT max(id) + 1 FROM claims) WHERE user_id = ?1 AND handle = ?2";
+
+/// Handles after which a page of users ends, with the user who has them.
+const MANY: usize = 10_000;
 
 /// [`Store::claim`](crate::store::Store::claim).
 pub(super) struct TakePlace {
     user_id: String,
     handle: Handle,
     room: Option<usize>,
+    moves_last: bool,
     earlier: Option<Vec<Handle>>,
 }
 
 impl TakePlace {
     pub(super) fn new(claim: Claim<'_>) -> Self {
-        let Claim { user_id, handle, room, earlier } = claim;
-        Self { user_id: user_id.to_owned(), handle, room, earlier: earlier.map(<[Handle]>::to_vec) }
+        let Claim { user_id, handle, room, moves_last, earlier } = claim;
+        let earlier = earlier.map(<[Handle]>::to_vec);
+        Self { user_id: user_id.to_owned(), handle, room, moves_last, earlier }
     }
 }
 
@@ -28,20 +42,25 @@ impl Operation for TakePlace {
     type Output = Claimed;
 
     fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Claimed, Failure> {
-        let stored = handles(transaction.connection, &self.user_id)?;
+        let connection = transaction.connection;
+        let stored = places(connection, &self.user_id)?;
         let is_new = stored.is_empty();
         let known = if is_new { self.earlier.clone() } else { Some(stored) };
         let Some(mut handles) = known else { return Ok(Claimed::Unknown) };
-        let place = handles.iter().position(|other| *other == self.handle).unwrap_or(handles.len());
+        let held = handles.iter().position(|other| *other == self.handle);
+        let last = handles.len() - usize::from(held.is_some());
+        let place = held.filter(|_| !self.moves_last).unwrap_or(last);
         let fits = self.room.is_none_or(|room| place < room);
-        let appended = fits && place == handles.len();
-        if appended {
+        let moves = fits && held != Some(place);
+        if moves {
+            handles.retain(|other| *other != self.handle);
             handles.push(self.handle);
         }
-        match (is_new, appended) {
-            (true, _) => insert(transaction.connection, &self.user_id, &handles)?,
-            (false, true) => insert(transaction.connection, &self.user_id, &[self.handle])?,
-            (false, false) => {}
+        match (is_new, moves, held) {
+            (true, ..) => insert(connection, &self.user_id, &handles)?,
+            (false, true, None) => insert(connection, &self.user_id, &[self.handle])?,
+            (false, true, Some(_)) => move_last(connection, &self.user_id, self.handle)?,
+            (false, false, _) => {}
         }
         Ok(if fits { Claimed::Done(handles) } else { Claimed::Full(handles) })
     }
@@ -57,52 +76,15 @@ impl Operation for Release {
     type Output = ();
 
     fn execute(&self, transaction: &mut Transaction<'_>) -> Result<(), Failure> {
-        transaction
-            .connection
-            .prepare_cached(
-                "DELETE FROM claims WHERE user_id = ?1
-                     AND handle IN (SELECT unhex(value) FROM json_each(?2))",
-            )?
-            .execute((&self.user_id, json(&self.handles)))?;
+        transaction.connection.prepare_cached(RELEASE)?.execute((&self.user_id, json(&self.handles)))?;
         Ok(())
     }
 }
 
-/// [`Store::tidy_claims`](crate::store::Store::tidy_claims).
-pub(super) struct TidyClaims {
-    pub(super) now: Timestamp,
-    pub(super) after: Option<String>,
-    pub(super) limit: usize,
-}
+/// [`Store::forget_places`](crate::store::Store::forget_places).
+pub(super) struct ForgetPlaces;
 
-impl Operation for TidyClaims {
-    type Output = Option<String>;
-
-    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Option<String>, Failure> {
-        // No user's id is empty.
-        let after = self.after.as_deref().unwrap_or_default();
-        let last: Option<String> = transaction
-            .connection
-            .prepare_cached(
-                "SELECT DISTINCT user_id FROM claims WHERE user_id > ?1 ORDER BY user_id LIMIT 1 OFFSET ?2",
-            )?
-            .query_row((after, i64::try_from(self.limit).unwrap_or(i64::MAX) - 1), |row| row.get(0))
-            .optional()?;
-        transaction
-            .connection
-            .prepare_cached(
-                "DELETE FROM claims WHERE user_id > ?1 AND (?2 IS NULL OR user_id <= ?2) AND NOT EXISTS
-                     (SELECT 1 FROM sessions WHERE sessions.handle = claims.handle AND expires_at > ?3)",
-            )?
-            .execute((after, &last, self.now.as_millis()))?;
-        Ok(last)
-    }
-}
-
-/// [`Store::forget_claims`](crate::store::Store::forget_claims).
-pub(super) struct ForgetClaims;
-
-impl Operation for ForgetClaims {
+impl Operation for ForgetPlaces {
     type Output = ();
 
     fn execute(&self, transaction: &mut Transaction<'_>) -> Result<(), Failure> {
@@ -111,11 +93,56 @@ impl Operation for ForgetClaims {
     }
 }
 
-fn handles(connection: &Connection, user_id: &str) -> rusqlite::Result<Vec<Handle>> {
-    connection
-        .prepare_cached("SELECT handle FROM claims WHERE user_id = ?1 ORDER BY id")?
-        .query_map([user_id], |row| row.get::<_, [u8; 12]>(0).map(Handle::from))?
-        .collect()
+/// [`Store::places`](crate::store::Store::places).
+pub(super) fn places(connection: &Connection, user_id: &str) -> rusqlite::Result<Vec<Handle>> {
+    let mut statement = connection.prepare_cached(PLACES)?;
+    let mut rows = statement.query([user_id])?;
+    let mut handles = Vec::new();
+    while let Some(row) = rows.next()? {
+        handles.extend(handle(row, 0, user_id));
+    }
+    Ok(handles)
+}
+
+/// [`Store::all_places`](crate::store::Store::all_places).
+pub(super) fn all_places(
+    connection: &Connection,
+    after: Option<&str>,
+    limit: usize,
+) -> rusqlite::Result<PlacesPage> {
+    let mut statement = connection.prepare_cached(ALL_PLACES)?;
+    // No user's id is empty.
+    let mut rows = statement.query([after.unwrap_or_default()])?;
+    let (mut users, mut count): (Vec<Places>, _) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let Ok(user_id) = row.get_ref(0)?.as_str() else {
+            tracing::warn!("a place in the SQLite file is passed over: the id of its user cannot be read");
+            continue;
+        };
+        if users.last().is_none_or(|last| last.user_id != user_id) {
+            if users.len() == limit || count >= MANY {
+                let next = users.last().map(|last| last.user_id.clone());
+                return Ok(PlacesPage { users, next });
+            }
+            let Some(handle) = handle(row, 1, user_id) else { continue };
+            users.push(Places { user_id: user_id.to_owned(), handles: vec![handle] });
+        } else if let Some((handle, places)) = handle(row, 1, user_id).zip(users.last_mut()) {
+            places.handles.push(handle);
+        }
+        count += 1;
+    }
+    Ok(PlacesPage { users, next: None })
+}
+
+/// The handle in a column; one that cannot be read stands in nobody's way.
+fn handle(row: &Row<'_>, index: usize, user_id: &str) -> Option<Handle> {
+    match row.get::<_, [u8; 12]>(index) {
+        Ok(handle) => Some(Handle::from(handle)),
+        Err(error) => {
+            tracing::warn!(user_id, %error, "a place in the SQLite file cannot be read and is passed over");
+            None
+        }
+    }
 }
 
 /// Puts `handles` behind those that the user has, in one statement: all of them or none.
@@ -128,17 +155,8 @@ fn insert(connection: &Connection, user_id: &str, handles: &[Handle]) -> rusqlit
     Ok(())
 }
 
-/// A JSON array of the handles in hexadecimal digits.
-fn json(handles: &[Handle]) -> String {
-    let mut text = String::from("[");
-    for (index, handle) in handles.iter().enumerate() {
-        text.push_str(if index == 0 { "\"" } else { ",\"" });
-        for byte in handle.as_bytes() {
-            // Writing to a String does not fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text.push('"');
-    }
-    text.push(']');
-    text
+/// Puts a handle that the user has behind the others, in one statement: it never is without its place.
+fn move_last(connection: &Connection, user_id: &str, handle: Handle) -> rusqlite::Result<()> {
+    connection.prepare_cached(MOVE_LAST)?.execute((user_id, handle.as_bytes()))?;
+    Ok(())
 }

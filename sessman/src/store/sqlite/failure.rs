@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
+use super::row::is_unreadable;
 use crate::store::StoreError;
 
 /// What a caller hears when SQLite reports `error`. Several may hear of the same one: all those whose writes were in
@@ -15,19 +16,25 @@ pub(super) fn store_error(path: &Path, error: &Arc<rusqlite::Error>) -> StoreErr
     if damaged {
         return StoreError::Unusable(damage(path, error));
     }
-    let unreadable = matches!(
-        **error,
-        rusqlite::Error::FromSqlConversionFailure(..)
-            | rusqlite::Error::InvalidColumnType(..)
-            | rusqlite::Error::IntegralValueOutOfRange(..)
-    );
-    if unreadable {
+    if is_unreadable(error) {
         return StoreError::Unusable(format!(
             "{} holds a record that this build cannot read ({error}); use the version that wrote it",
             path.display()
         ));
     }
-    StoreError::Unavailable(Box::new(error.clone()))
+    if is_no_room(error) { StoreError::Full } else { StoreError::Unavailable(Box::new(error.clone())) }
+}
+
+/// Whether there was no room for it on the disk.
+pub(super) fn is_no_room(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
+}
+
+/// Whether the disk said no when it was asked to keep what had been written.
+pub(super) fn is_failed_sync(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
 }
 
 /// A file that could not be opened for a reason that may pass, such as a full disk.
@@ -50,9 +57,10 @@ pub(super) fn opening_error(path: &Path, error: rusqlite::Error) -> StoreError {
             path.display()
         ));
     }
-    match store_error(path, &Arc::new(error)) {
-        StoreError::Unavailable(source) => {
-            StoreError::Unavailable(Box::new(NotOpened { path: path.to_owned(), source }))
+    let error = Arc::new(error);
+    match store_error(path, &error) {
+        StoreError::Unavailable(_) | StoreError::Full => {
+            StoreError::Unavailable(Box::new(NotOpened { path: path.to_owned(), source: Box::new(error) }))
         }
         other => other,
     }

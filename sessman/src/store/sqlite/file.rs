@@ -1,9 +1,10 @@
 //! The file on disk: made, recognised, and owned by one process at a time.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::failure::damage;
 use crate::store::{Result, StoreError};
@@ -20,13 +21,18 @@ const HEADER_BYTES: u64 = 100;
 #[derive(Debug)]
 pub(super) struct OwnedFile {
     path: PathBuf,
-    /// Device and inode: the path may come to lead to another file.
-    identity: (u64, u64),
     /// Closed after all of SQLite's: the first that is closed ends the locks of them all.
     file: File,
+    /// As long as that is open, this process makes no other handle to it.
+    owned: Owned,
     /// Holds the lock; it ends with the process, however that ends.
-    _lock: File,
+    lock: File,
+    /// The owner before this one could not sync the file.
+    was_unsynced: bool,
 }
+
+/// In the lock file, behind the owner's number.
+const UNSYNCED: &str = " unsynced";
 
 impl OwnedFile {
     /// Makes the file if it is missing, and takes possession of it.
@@ -37,9 +43,11 @@ impl OwnedFile {
         create_if_missing(path)?;
         // By its real name, so that two links to one file have one lock, beside the file itself.
         let path = path.canonicalize().map_err(|error| refusal(path, &error))?;
-        let lock = lock(&path)?;
-        let (file, identity) = recognise(&path)?;
-        Ok(Self { path, identity, file, _lock: lock })
+        let (lock, was_unsynced) = lock(&path)?;
+        let owned = Owned::register(&path)?;
+        let file = recognise(&path)?;
+        lock_itself(&file, &path)?;
+        Ok(Self { path, file, owned, lock, was_unsynced })
     }
 
     /// The real name of the file.
@@ -47,9 +55,70 @@ impl OwnedFile {
         &self.path
     }
 
+    /// It itself. Nobody may close it, nor another handle to it: that would end the locks that SQLite has on it.
+    pub(super) fn handle(&self) -> &File {
+        &self.file
+    }
+
     /// Waits until the disk has what was written to it.
     pub(super) fn sync(&self) -> std::io::Result<()> {
         self.file.sync_data()
+    }
+
+    /// Waits until the disk has the names of the file and of its log, and those of the folders that they are in: a log
+    /// whose name is lost is lost with all that is in it. SQLite asks the disk as well, and does not look at the answer.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub(super) fn sync_folders(&self) -> Result<()> {
+        let mut device = None;
+        for folder in self.path.ancestors().skip(1) {
+            // Those above may be closed to us; a folder in them that was made for the file was made by us.
+            let Ok(opened) = File::open(folder) else { break };
+            let is_here =
+                opened.metadata().is_ok_and(|found| *device.get_or_insert(found.dev()) == found.dev());
+            if !is_here {
+                break;
+            }
+            match opened.sync_all() {
+                Ok(()) => {}
+                // The file system keeps names in a way of its own.
+                Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {}
+                Err(source) => {
+                    let folder = folder.to_owned();
+                    return Err(StoreError::Unavailable(Box::new(FolderNotSynced { folder, source })));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A file that the disk never keeps.
+    #[cfg(test)]
+    pub(super) fn that_cannot_be_synced(path: &Path) -> Self {
+        // A device has nothing to sync, and says so.
+        Self { file: File::open("/dev/null").unwrap(), ..Self::acquire(path).unwrap() }
+    }
+
+    /// Leaves word for the next owner that the file may not have what SQLite takes for copied into it.
+    pub(super) fn mark_unsynced(&self) {
+        // The disk may be failing: it is read again by this machine, if at all, before it is started anew.
+        let _ = self.note(UNSYNCED);
+    }
+
+    /// Whether the owner before this one [left word](Self::mark_unsynced).
+    pub(super) fn was_unsynced(&self) -> bool {
+        self.was_unsynced
+    }
+
+    /// Forgets what the owner before this one left word of.
+    pub(super) fn settle(&self) {
+        let _ = self.note("");
+    }
+
+    /// Writes who owns the file, for the message of whoever comes too late.
+    fn note(&self, more: &str) -> std::io::Result<()> {
+        write_note(&self.lock, more)
     }
 
     /// Whether the path still leads to this file: what is written to one that was deleted is lost.
@@ -59,7 +128,7 @@ impl OwnedFile {
     pub(super) fn check_in_place(&self) -> Result<()> {
         // Not opened: closing any handle of ours to it would end the locks that SQLite has on it.
         match std::fs::metadata(&self.path) {
-            Ok(metadata) if identity(&metadata) == self.identity => Ok(()),
+            Ok(metadata) if identity(&metadata) == self.owned.0 => Ok(()),
             Ok(_) => Err(self.displaced("another file is in its place")),
             Err(error) => Err(self.displaced(&error.to_string())),
         }
@@ -73,8 +142,92 @@ impl OwnedFile {
     }
 }
 
-fn identity(metadata: &Metadata) -> (u64, u64) {
+/// The folder that a file's name is in could not be synced.
+#[derive(Debug, thiserror::Error)]
+#[error("the disk failed to keep the names of the files in {}", folder.display())]
+struct FolderNotSynced {
+    folder: PathBuf,
+    source: std::io::Error,
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn write_note(mut lock: &File, more: &str) -> std::io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    write!(lock, "{}{more}", std::process::id())
+}
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
+}
+
+/// The files that this process owns. To open one again, and close it, would end the locks that SQLite has on it.
+static OWNED: Mutex<Vec<Identity>> = Mutex::new(Vec::new());
+
+/// A place among [`OWNED`].
+#[derive(Debug)]
+struct Owned(Identity);
+
+impl Owned {
+    fn register(path: &Path) -> Result<Self> {
+        let metadata = std::fs::metadata(path).map_err(|error| refusal(path, &error))?;
+        let mut all = OWNED.lock().unwrap_or_else(PoisonError::into_inner);
+        let identity = identity(&metadata);
+        if all.contains(&identity) {
+            return Err(in_use(path, "this process"));
+        }
+        all.push(identity);
+        Ok(Self(identity))
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        OWNED.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| *other != self.0);
+    }
+}
+
+fn in_use(path: &Path, owner: &str) -> StoreError {
+    StoreError::InUse(format!(
+        "{} is in use by {owner}, and a SQLite store has one owner; stop that one, or set another `path`",
+        path.display()
+    ))
+}
+
+/// The lock file may be deleted, and another one made; this lock goes with the file itself. SQLite's own are of another
+/// kind, which this one does not touch.
+fn lock_itself(file: &File, path: &Path) -> Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(in_use(path, "another process")),
+        // The file system knows no such locks.
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(()),
+        Err(TryLockError::Error(error)) => Err(refusal(path, &error)),
+    }
+}
+
+/// What root makes in the folder of another user is that user's: for whom else would it be there?
+fn give_to_owner(made: &File, of: &Path) {
+    let given = std::fs::metadata(of).and_then(|of| {
+        let is_made_by_root = made.metadata()?.uid() == 0 && of.uid() != 0;
+        if is_made_by_root { std::os::unix::fs::fchown(made, Some(of.uid()), Some(of.gid())) } else { Ok(()) }
+    });
+    if let Err(error) = given {
+        tracing::warn!(
+            %error,
+            "a file could not be given to the user to whom {} belongs: give it to them (chown), or that user cannot open it",
+            of.display()
+        );
+    }
 }
 
 fn refusal(path: &Path, error: &std::io::Error) -> StoreError {
@@ -90,10 +243,7 @@ fn refusal(path: &Path, error: &std::io::Error) -> StoreError {
 }
 
 fn create_if_missing(path: &Path) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     if !folder.is_dir() {
         return Err(StoreError::Unusable(format!(
             "there is no folder {} for the SQLite file {}; make it, or set another `path`",
@@ -102,16 +252,17 @@ fn create_if_missing(path: &Path) -> Result<()> {
         )));
     }
     match OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(path) {
-        // The name itself has to reach the disk too, before anything in the file is promised to be there.
-        Ok(_) => {
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| refusal(folder, &error))
+        Ok(file) => {
+            give_to_owner(&file, folder);
+            Ok(())
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(refusal(path, &error)),
     }
 }
 
-fn lock(path: &Path) -> Result<File> {
+/// The lock file, locked, and whether its last owner left word that it could not sync the file.
+fn lock(path: &Path) -> Result<(File, bool)> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
     let lock_path = PathBuf::from(lock_path);
@@ -126,32 +277,32 @@ fn lock(path: &Path) -> Result<File> {
         .map_err(|error| refusal(&lock_path, &error))?;
     match file.try_lock() {
         Ok(()) => {
-            // Only for the message of whoever comes too late.
-            let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
-            Ok(file)
+            let mut note = String::new();
+            let _ = file.read_to_string(&mut note);
+            let was_unsynced = note.ends_with(UNSYNCED);
+            give_to_owner(&file, path);
+            let _ = write_note(&file, if was_unsynced { UNSYNCED } else { "" });
+            Ok((file, was_unsynced))
         }
         Err(TryLockError::WouldBlock) => {
             let mut owner = String::new();
             let _ = file.read_to_string(&mut owner);
-            let owner = match owner.parse::<u32>() {
+            let owner = match owner.trim_end_matches(UNSYNCED).parse::<u32>() {
                 Ok(owner) => format!("process {owner}"),
                 Err(_) => "another process".into(),
             };
-            Err(StoreError::InUse(format!(
-                "{} is in use by {owner}, and a SQLite store has one owner; stop that one, or set another `path`",
-                path.display()
-            )))
+            Err(in_use(path, &owner))
         }
         Err(TryLockError::Error(error)) => Err(refusal(&lock_path, &error)),
     }
 }
 
 /// Looks at the beginning of the file, before SQLite is let near it.
-fn recognise(path: &Path) -> Result<(File, (u64, u64))> {
+fn recognise(path: &Path) -> Result<File> {
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| refusal(path, &error))?;
     let metadata = file.metadata().map_err(|error| refusal(path, &error))?;
     if metadata.len() == 0 {
-        return Ok((file, identity(&metadata)));
+        return Ok(file);
     }
     let mut start = Vec::new();
     (&file).take(MAGIC.len() as u64).read_to_end(&mut start).map_err(|error| refusal(path, &error))?;
@@ -164,5 +315,5 @@ fn recognise(path: &Path) -> Result<(File, (u64, u64))> {
     if metadata.len() < HEADER_BYTES {
         return Err(StoreError::Unusable(damage(path, "it ends within its header")));
     }
-    Ok((file, identity(&metadata)))
+    Ok(file)
 }

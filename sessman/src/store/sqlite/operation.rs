@@ -8,13 +8,14 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::cache::{Withheld, Written};
+use super::failure::store_error;
 use super::file::OwnedFile;
 use super::reader::{Due, Row, load};
-use super::row::{BUCKET_MILLIS, bucket, insert, overwrite, remove_expired};
-use crate::id::{Handle, SecretHash};
+use super::row::{BUCKET_MILLIS, Renewed, bucket, insert, is_unreadable, overwrite, remove_expired};
+use crate::id::Handle;
 use crate::record::{Change, Record};
-use crate::store::{Created, Expected, Purged, StoreError, Updated};
-use crate::time::Timestamp;
+use crate::store::{Created, Purged, StoreError, Unless, Updated};
+use crate::time::{Clock, Timestamp};
 
 /// Why a write was not made.
 #[derive(Debug, thiserror::Error)]
@@ -29,16 +30,21 @@ pub(super) enum Failure {
 pub(super) struct Transaction<'a> {
     pub(super) connection: &'a Connection,
     pub(super) file: &'a OwnedFile,
+    pub(super) clock: &'a dyn Clock,
     pub(super) withheld: Withheld<'a>,
 }
 
 impl Transaction<'_> {
     /// The row with that handle, live or not.
-    fn row(&self, handle: Handle) -> rusqlite::Result<Option<Row>> {
-        match self.withheld.row(handle) {
-            Some(row) => Ok(Some(row)),
-            None => load(self.connection, handle),
+    fn row(&self, handle: Handle) -> Result<Option<Row>, Failure> {
+        if let Some(row) = self.withheld.row(handle) {
+            return Ok(Some(row));
         }
+        load(self.connection, handle).map_err(|error| match is_unreadable(&error) {
+            // Nothing is wrong with the file, and nothing was written to it.
+            true => Failure::Store(store_error(self.file.path(), &Arc::new(error))),
+            false => Failure::Sqlite(error),
+        })
     }
 }
 
@@ -50,6 +56,11 @@ pub(super) trait Operation: Send + 'static {
     /// Makes the write, and adds each record that it changed to those that are withheld; one that is not among them may
     /// be answered with as it was before. It may be called again after its transaction was rolled back.
     fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Self::Output, Failure>;
+
+    /// How many bytes of memory it keeps while it waits, beside its own.
+    fn bytes(&self) -> usize {
+        0
+    }
 }
 
 /// [`Store::create`](crate::store::Store::create).
@@ -68,16 +79,41 @@ impl Operation for Create {
             id = insert(connection, &self.record)?;
         }
         let Some(id) = id else { return Ok(Created::Exists) };
-        withheld.add(Written::Put(Row { id, record: self.record.clone() }));
+        withheld.add(Written::Put(Row { id, has_tail: true, record: self.record.clone() }));
         Ok(Created::Yes)
+    }
+
+    fn bytes(&self) -> usize {
+        self.record.bytes()
+    }
+}
+
+/// What is stored under a handle, after everything that was asked before.
+pub(super) struct Look {
+    pub(super) handle: Handle,
+}
+
+impl Operation for Look {
+    type Output = Option<Arc<Record>>;
+
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Option<Arc<Record>>, Failure> {
+        Ok(transaction.row(self.handle)?.map(|row| row.record))
     }
 }
 
 /// [`Store::update`](crate::store::Store::update).
 pub(super) struct Update {
-    pub(super) handle: Handle,
-    pub(super) expected: Expected,
-    pub(super) change: Change,
+    /// What of the record was read that `unless` can name; its texts do not matter.
+    read: Record,
+    unless: Unless,
+    change: Change,
+}
+
+impl Update {
+    pub(super) fn new(read: &Record, unless: Unless, change: &Change) -> Self {
+        let (data, metadata) = (read.data.clone(), read.metadata.clone());
+        Self { read: Record { user_id: None, data, metadata, ..*read }, unless, change: change.clone() }
+    }
 }
 
 impl Operation for Update {
@@ -85,8 +121,8 @@ impl Operation for Update {
 
     fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Updated, Failure> {
         // Nobody else writes: what is read here is still so when it is written.
-        let Some(old) = transaction.row(self.handle)? else { return Ok(Updated::Missing) };
-        match self.expected.is_met_by(&old.record).filter(|_| old.record.is_live(self.change.now)) {
+        let Some(old) = transaction.row(self.read.handle)? else { return Ok(Updated::Missing) };
+        match self.unless.is_met(&self.read, &old.record).filter(|_| old.record.is_live(self.change.now)) {
             None => return Ok(Updated::Missing),
             Some(false) => return Ok(Updated::Conflict(old.record.version)),
             Some(true) => {}
@@ -94,38 +130,24 @@ impl Operation for Update {
         let record = Arc::new(self.change.applied_to(&old.record));
         // A bucket may be too early, never too late; the row's is that of its record, or earlier.
         let is_due_earlier = bucket(record.expires_at) < bucket(old.record.expires_at);
-        let reindex = is_due_earlier || record.user_id != old.record.user_id;
-        overwrite(transaction.connection, old.id, &record, reindex)?;
-        transaction.withheld.add(Written::Put(Row { id: old.id, record: record.clone() }));
-        Ok(Updated::Done(record))
+        let renewed = Renewed {
+            index: is_due_earlier || record.user_id != old.record.user_id,
+            tail: !old.has_tail || record.mac != old.record.mac,
+        };
+        transaction.withheld.add(Written::Put(Row { id: old.id, has_tail: true, record: record.clone() }));
+        // It may have waited for long, and somebody may have been told meanwhile that the session has ended. Whoever asks
+        // from here on hears what comes of it: see `load`.
+        if !old.record.is_live(transaction.clock.now()) {
+            transaction.withheld.add(Written::Put(old));
+            return Ok(Updated::Missing);
+        }
+        overwrite(transaction.connection, old.id, &record, renewed)?;
+        Ok(Updated::Done { record, lived_until: old.record.expires_at })
     }
-}
 
-/// [`Store::delete`](crate::store::Store::delete).
-pub(super) struct Delete {
-    pub(super) handle: Handle,
-    pub(super) secret_hash: Option<SecretHash>,
-}
-
-impl Operation for Delete {
-    type Output = bool;
-
-    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<bool, Failure> {
-        if let Some(secret_hash) = self.secret_hash {
-            // Compared here and not in SQL, where the time it takes would tell how much of the hash is right.
-            let stored = transaction.row(self.handle)?;
-            if stored.is_none_or(|stored| stored.record.secret_hash != secret_hash) {
-                return Ok(false);
-            }
-        }
-        let deleted = transaction
-            .connection
-            .prepare_cached("DELETE FROM sessions WHERE handle = ?1")?
-            .execute([self.handle.as_bytes()])?;
-        if deleted > 0 {
-            transaction.withheld.add(Written::Gone(self.handle));
-        }
-        Ok(deleted > 0)
+    fn bytes(&self) -> usize {
+        let texts = [&self.change.data, &self.change.metadata];
+        texts.into_iter().flatten().map(|text| text.as_str().len()).sum()
     }
 }
 
@@ -151,9 +173,11 @@ impl Operation for Sweep {
         for row in &self.rows {
             if row.expires_at <= self.now {
                 let purged = delete.query_row((row.id, self.now.as_millis()), |row| {
-                    Ok(Purged { handle: Handle::from(row.get::<_, [u8; 12]>(0)?), user_id: row.get(1)? })
+                    // It is removed whether it can be read or not, and told of if there is something to tell.
+                    let handle = row.get::<_, [u8; 12]>(0).map(Handle::from).ok();
+                    Ok(handle.map(|handle| Purged { handle, user_id: row.get(1).unwrap_or_default() }))
                 });
-                deleted.extend(purged.optional()?);
+                deleted.extend(purged.optional()?.flatten());
             } else {
                 postpone.execute((row.id, BUCKET_MILLIS))?;
             }
@@ -173,6 +197,26 @@ impl Operation for Clear {
         let records = transaction.connection.execute("DELETE FROM sessions", [])?;
         transaction.withheld.add(Written::AllGone);
         transaction.connection.execute("DELETE FROM claims", [])?;
+        Ok(records as u64)
+    }
+}
+
+/// A part of [`Clear`]: so many records, whichever; their number.
+pub(super) struct ClearSome {
+    pub(super) most: usize,
+}
+
+impl Operation for ClearSome {
+    type Output = u64;
+
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<u64, Failure> {
+        let records = transaction
+            .connection
+            .prepare_cached(
+                "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions ORDER BY id LIMIT ?1)",
+            )?
+            .execute([i64::try_from(self.most).unwrap_or(i64::MAX)])?;
+        transaction.withheld.add(Written::AllGone);
         Ok(records as u64)
     }
 }

@@ -23,6 +23,9 @@ pub(super) enum Refused {
     /// More jobs wait already than can be done in good time.
     #[error("{0} calls wait for the SQLite file already")]
     Full(usize),
+    /// Those that wait take as much memory as they may.
+    #[error("calls with {0} bytes wait for the SQLite file already")]
+    Large(usize),
     /// The store was closed, or its thread has ended.
     #[error("the SQLite store is closed")]
     Closed,
@@ -57,6 +60,16 @@ impl<T> Queue<T> {
             self.filled.notify_one();
         }
         Ok(())
+    }
+
+    /// Drops jobs that wait and are not worth it any more.
+    pub(super) fn retain(&self, is_wanted: impl FnMut(&T) -> bool) {
+        self.state().jobs.retain(is_wanted);
+    }
+
+    /// How many jobs wait.
+    pub(super) fn len(&self) -> usize {
+        self.state().jobs.len()
     }
 
     /// Waits for jobs. Says `false` when the queue is closed and everything that was in it has been handed out.

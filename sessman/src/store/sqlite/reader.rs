@@ -6,10 +6,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::queue::{Abandon, Queue};
-use super::row::{RECORD_COLUMNS, bucket, record, record_columns, unsigned};
+use super::row::{RECORD_COLUMNS, bucket, has_tail, record, record_columns};
 use crate::id::Handle;
 use crate::record::Record;
-use crate::store::{Listing, Page};
 use crate::time::Timestamp;
 
 /// One question to the file, which knows how to answer.
@@ -41,74 +40,22 @@ pub(super) fn run(connection: &Connection, queue: &Queue<Query>) {
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) id: i64,
+    /// One of an older file has none until it is written.
+    pub(super) has_tail: bool,
     pub(super) record: Arc<Record>,
 }
+
+pub(super) const LOAD: &str = concat!("SELECT ", record_columns!(), ", id FROM sessions WHERE handle = ?1");
 
 /// The row with that handle, live or not.
 pub(super) fn load(connection: &Connection, handle: Handle) -> rusqlite::Result<Option<Row>> {
     connection
-        .prepare_cached(concat!("SELECT ", record_columns!(), ", id FROM sessions WHERE handle = ?1"))?
+        .prepare_cached(LOAD)?
         .query_row([handle.as_bytes()], |row| {
-            Ok(Row { id: row.get(RECORD_COLUMNS)?, record: Arc::new(record(row)?) })
+            let (id, has_tail) = (row.get(RECORD_COLUMNS)?, has_tail(row)?);
+            Ok(Row { id, has_tail, record: Arc::new(record(row)?) })
         })
         .optional()
-}
-
-/// What [`Store::list`](crate::store::Store::list) asks for, with the user's name owned by the question.
-pub(super) struct List {
-    user_id: Option<String>,
-    after: Option<Handle>,
-    limit: usize,
-    now: Timestamp,
-}
-
-impl List {
-    pub(super) fn new(listing: Listing<'_>, now: Timestamp) -> Self {
-        let Listing { user_id, after, limit } = listing;
-        Self { user_id: user_id.map(str::to_owned), after, limit, now }
-    }
-
-    pub(super) fn page(&self, connection: &Connection) -> rusqlite::Result<Page> {
-        // Every handle is greater than the empty blob.
-        let after: &[u8] = self.after.as_ref().map_or(&[], |after| after.as_bytes());
-        let now = self.now.as_millis();
-        // One more than asked for tells whether there is a next page.
-        let count = i64::try_from(self.limit).unwrap_or(i64::MAX).saturating_add(1);
-        let mut records: Vec<_> = match &self.user_id {
-            None => connection
-                .prepare_cached(concat!(
-                    "SELECT ",
-                    record_columns!(),
-                    " FROM sessions WHERE handle > ?1 AND expires_at > ?2 ORDER BY handle LIMIT ?3"
-                ))?
-                .query_map((after, now, count), |row| record(row).map(Arc::new))?
-                .collect::<rusqlite::Result<_>>()?,
-            Some(user_id) => connection
-                .prepare_cached(concat!(
-                    "SELECT ",
-                    record_columns!(),
-                    " FROM sessions WHERE user_id = ?4 AND handle > ?1 AND expires_at > ?2
-                      ORDER BY handle LIMIT ?3"
-                ))?
-                .query_map((after, now, count, user_id), |row| record(row).map(Arc::new))?
-                .collect::<rusqlite::Result<_>>()?,
-        };
-        let more = records.len() > self.limit;
-        records.truncate(self.limit);
-        let next = records.last().map(|record| record.handle).filter(|_| more);
-        Ok(Page { records, next })
-    }
-}
-
-/// How many live rows were created at `moment` or later.
-pub(super) fn count_since(
-    connection: &Connection,
-    now: Timestamp,
-    moment: Timestamp,
-) -> rusqlite::Result<u64> {
-    connection
-        .prepare_cached("SELECT count(*) FROM sessions WHERE expires_at > ?1 AND created_at >= ?2")?
-        .query_row((now.as_millis(), moment.as_millis()), |row| unsigned(row, 0))
 }
 
 /// A row whose bucket is due.
@@ -118,6 +65,11 @@ pub(super) struct Due {
     pub(super) id: i64,
     pub(super) expires_at: Timestamp,
 }
+
+pub(super) const DUE: &str = "
+    SELECT expiry_bucket, id, expires_at FROM sessions
+    WHERE expiry_bucket <= ?1 AND (expiry_bucket, id) > (?2, ?3)
+    ORDER BY expiry_bucket, id LIMIT ?4";
 
 /// At most `limit` rows whose bucket is not later than `now`, after the row `after`, in the order of bucket and id.
 pub(super) fn due(
@@ -129,11 +81,7 @@ pub(super) fn due(
     let (after_bucket, after_id) =
         after.map_or((i64::MIN, i64::MIN), |after| (after.expiry_bucket, after.id));
     connection
-        .prepare_cached(
-            "SELECT expiry_bucket, id, expires_at FROM sessions
-             WHERE expiry_bucket <= ?1 AND (expiry_bucket, id) > (?2, ?3)
-             ORDER BY expiry_bucket, id LIMIT ?4",
-        )?
+        .prepare_cached(DUE)?
         .query_map((bucket(now), after_bucket, after_id, i64::try_from(limit).unwrap_or(i64::MAX)), |row| {
             Ok(Due {
                 expiry_bucket: row.get(0)?,

@@ -1,14 +1,17 @@
 //! A record as a row of the table.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::types::{FromSqlError, Type};
+use rusqlite::types::{FromSqlError, Type, ValueRef};
 use rusqlite::{Connection, Row, ToSql, params};
 
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
-use crate::record::Record;
+use crate::mark::Mark;
+use crate::record::{Life, Mac, Outline, Record, Summary};
+use crate::store::tail::Tail;
 use crate::time::Timestamp;
 
 /// Width of an expiry bucket in milliseconds.
@@ -23,17 +26,37 @@ pub(super) fn bucket(moment: Timestamp) -> i64 {
     moment.as_millis().div_euclid(BUCKET_MILLIS)
 }
 
-/// The columns that [`record`] reads, in its order.
+/// The columns that [`outline`] reads, in its order: of the others, those of [`summary`] and of [`record`] come after
+/// them.
+macro_rules! outline_columns {
+    () => {
+        "handle, user_id, created_at, reset_at, last_activity, ttl, expires_at, schema, tail"
+    };
+}
+pub(super) use outline_columns;
+
+/// The columns that [`summary`] reads. `data` is not among them.
+macro_rules! summary_columns {
+    () => {
+        concat!($crate::store::sqlite::row::outline_columns!(), ", auth_time, updated_at, version, metadata")
+    };
+}
+pub(super) use summary_columns;
+
+/// The columns that [`record`] reads.
 macro_rules! record_columns {
     () => {
-        "handle, secret_hash, user_id, created_at, updated_at, reset_at, last_activity, ttl, expires_at, \
-         version, schema, metadata, data, auth_time"
+        concat!($crate::store::sqlite::row::summary_columns!(), ", secret_hash, data")
     };
 }
 pub(super) use record_columns;
 
 /// Number of [`record_columns`]: further columns of a query come after them.
-pub(super) const RECORD_COLUMNS: usize = 14;
+pub(super) const RECORD_COLUMNS: usize = 15;
+
+const EXPIRES_AT: usize = 6;
+const SCHEMA: usize = 7;
+const TAIL: usize = 8;
 
 #[derive(Debug, thiserror::Error)]
 #[error("its layout is {found}, this build knows {known}", known = Record::SCHEMA)]
@@ -41,28 +64,129 @@ struct NewerRecord {
     found: u32,
 }
 
+/// Whether `error` is of one row, which this build cannot read, and not of the file.
+pub(super) fn is_unreadable(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    matches!(
+        error,
+        FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..)
+    )
+}
+
+/// What `read` makes of a row, or the row's handle where it cannot be read; neither where that cannot be read either.
+pub(super) fn read_or_handle<T>(
+    row: &Row<'_>,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Result<T, Option<Handle>>> {
+    match read(row) {
+        Ok(read) => Ok(Ok(read)),
+        Err(error) if is_unreadable(&error) => Ok(Err(handle(row).ok())),
+        Err(error) => Err(error),
+    }
+}
+
+/// The handle of a row of [`outline_columns`].
+pub(super) fn handle(row: &Row<'_>) -> rusqlite::Result<Handle> {
+    row.get::<_, [u8; 12]>(0).map(Handle::from)
+}
+
+/// Until when the session of a row of [`outline_columns`] lives.
+pub(super) fn expires_at(row: &Row<'_>) -> rusqlite::Result<Timestamp> {
+    moment(row, EXPIRES_AT)
+}
+
+fn moment(row: &Row<'_>, index: usize) -> rusqlite::Result<Timestamp> {
+    row.get(index).map(Timestamp::from_millis)
+}
+
+/// The tail that is in a column, beside the mark of a row without one; `None` where the column is empty.
+pub(super) fn tail(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Tail>> {
+    let Some(bytes) = row.get_ref(index)?.as_blob_or_null().map_err(|error| conversion(index, error))? else {
+        return Ok(None);
+    };
+    Tail::read(bytes).map(Some).map_err(|error| conversion(index, error))
+}
+
+fn conversion(index: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(index, Type::Blob, Box::new(error))
+}
+
+/// Whether a row of [`outline_columns`] has a tail; one of an older file has none until it is written.
+pub(super) fn has_tail(row: &Row<'_>) -> rusqlite::Result<bool> {
+    Ok(row.get_ref(TAIL)? != ValueRef::Null)
+}
+
+/// The mark of a row with that tail.
+pub(super) fn mark(tail: Option<Tail>, created_at: Timestamp) -> Mark {
+    tail.and_then(|tail| tail.mark).unwrap_or_else(|| Mark::of_layout_1(created_at))
+}
+
+/// Reads a row of [`outline_columns`].
+pub(super) fn outline(row: &Row<'_>) -> rusqlite::Result<(Handle, Outline)> {
+    head(row).map(|(handle, outline, _)| (handle, outline))
+}
+
+fn head(row: &Row<'_>) -> rusqlite::Result<(Handle, Outline, Option<Mac>)> {
+    let found: u32 = row.get(SCHEMA)?;
+    if found > Record::SCHEMA {
+        return Err(conversion(SCHEMA, NewerRecord { found }));
+    }
+    let tail = tail(row, TAIL)?;
+    let Tail { ttl_source, mac, mark: _ } = tail.unwrap_or_default();
+    let life = Life {
+        created_at: moment(row, 2)?,
+        reset_at: moment(row, 3)?,
+        last_activity: moment(row, 4)?,
+        ttl: Duration::from_millis(unsigned(row, 5)?),
+        ttl_source,
+        expires_at: expires_at(row)?,
+    };
+    let outline = Outline { mark: mark(tail, life.created_at), user_id: row.get(1)?, life };
+    Ok((handle(row)?, outline, mac))
+}
+
+/// Reads a row of [`summary_columns`].
+pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
+    whole(row).map(|(summary, _)| summary)
+}
+
+fn whole(row: &Row<'_>) -> rusqlite::Result<(Summary, Option<Mac>)> {
+    let (handle, Outline { mark, user_id, life }, mac) = head(row)?;
+    let summary = Summary {
+        handle,
+        mark,
+        user_id,
+        auth_time: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_millis),
+        metadata: text(row, 12)?,
+        updated_at: moment(row, 10)?,
+        version: unsigned(row, 11)?,
+        life,
+    };
+    Ok((summary, mac))
+}
+
 /// Reads a row of [`record_columns`].
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
-    let moment = |index| row.get(index).map(Timestamp::from_millis);
-    let found: u32 = row.get(10)?;
-    if found > Record::SCHEMA {
-        let newer = Box::new(NewerRecord { found });
-        return Err(rusqlite::Error::FromSqlConversionFailure(10, Type::Integer, newer));
-    }
+    let (summary, mac) = whole(row)?;
+    let Summary { handle, mark, user_id, auth_time, metadata, updated_at, version, life } = summary;
+    let Life { created_at, reset_at, last_activity, ttl, ttl_source, expires_at } = life;
     Ok(Record {
-        handle: Handle::from(row.get::<_, [u8; 12]>(0)?),
-        secret_hash: SecretHash::from(row.get::<_, [u8; 32]>(1)?),
-        user_id: row.get(2)?,
-        auth_time: row.get::<_, Option<i64>>(13)?.map(Timestamp::from_millis),
-        created_at: moment(3)?,
-        updated_at: moment(4)?,
-        reset_at: moment(5)?,
-        last_activity: moment(6)?,
-        ttl: Duration::from_millis(unsigned(row, 7)?),
-        expires_at: moment(8)?,
-        version: unsigned(row, 9)?,
-        metadata: text(row, 11)?,
-        data: text(row, 12)?,
+        handle,
+        mark,
+        secret_hash: SecretHash::from(row.get::<_, [u8; 32]>(13)?),
+        user_id,
+        auth_time,
+        data: text(row, 14)?,
+        metadata,
+        created_at,
+        updated_at,
+        reset_at,
+        last_activity,
+        ttl,
+        ttl_source,
+        expires_at,
+        version,
+        mac,
     })
 }
 
@@ -84,13 +208,18 @@ fn signed(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
+/// The tail of `record` as its column has it.
+fn tail_of(record: &Record) -> Vec<u8> {
+    Tail { mark: Some(record.mark), ttl_source: record.ttl_source, mac: record.mac }.to_bytes()
+}
+
 /// Inserts `record`, unless there is one with its handle: the id of its row.
 pub(super) fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<Option<i64>> {
     let inserted = connection
         .prepare_cached(
             "INSERT INTO sessions (handle, secret_hash, user_id, created_at, updated_at, reset_at,
-                 last_activity, ttl, expires_at, version, schema, metadata, data, expiry_bucket, auth_time)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+                 last_activity, ttl, expires_at, version, schema, metadata, data, expiry_bucket, auth_time, tail)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
              ON CONFLICT (handle) DO NOTHING",
         )?
         .execute(params![
@@ -109,6 +238,7 @@ pub(super) fn insert(connection: &Connection, record: &Record) -> rusqlite::Resu
             record.data.as_str(),
             bucket(record.expires_at),
             record.auth_time.map(Timestamp::as_millis),
+            tail_of(record),
         ])?;
     Ok((inserted > 0).then(|| connection.last_insert_rowid()))
 }
@@ -129,26 +259,35 @@ macro_rules! overwrite {
     ($more:literal) => {
         concat!(
             "UPDATE sessions SET secret_hash = ?2, updated_at = ?3, reset_at = ?4, last_activity = ?5, \
-             expires_at = ?6, version = ?7, metadata = ?8, data = ?9, schema = ?10, auth_time = ?11",
+             expires_at = ?6, version = ?7, metadata = ?8, data = ?9, schema = ?10, auth_time = ?11, \
+             tail = coalesce(?13, tail)",
             $more,
             " WHERE id = ?1 AND handle = ?12"
         )
     };
 }
 
-/// Writes what an update can change into row `id`. The user and the bucket are named only if they change
-/// (`reindex`): SQLite looks after the index of every column that an UPDATE names.
+/// Which columns an update writes only if they change.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Renewed {
+    /// The user and the bucket: SQLite looks after the index of every column that an UPDATE names.
+    pub(super) index: bool,
+    /// The tail.
+    pub(super) tail: bool,
+}
+
+/// Writes what an update can change into row `id`.
 pub(super) fn overwrite(
     connection: &Connection,
     id: i64,
     record: &Record,
-    reindex: bool,
+    renewed: Renewed,
 ) -> rusqlite::Result<()> {
-    let (sql, count) = match reindex {
-        true => (overwrite!(", user_id = ?13, expiry_bucket = ?14"), 14),
-        false => (overwrite!(""), 12),
+    let (sql, count) = match renewed.index {
+        true => (overwrite!(", user_id = ?14, expiry_bucket = ?15"), 15),
+        false => (overwrite!(""), 13),
     };
-    let values: [&dyn ToSql; 14] = [
+    let values: [&dyn ToSql; 15] = [
         &id,
         record.secret_hash.as_bytes(),
         &record.updated_at.as_millis(),
@@ -162,6 +301,7 @@ pub(super) fn overwrite(
         &record.auth_time.map(Timestamp::as_millis),
         // A row that somebody else's program removed leaves its number to another one.
         record.handle.as_bytes(),
+        &renewed.tail.then(|| tail_of(record)),
         &record.user_id,
         &bucket(record.expires_at),
     ];
@@ -170,4 +310,19 @@ pub(super) fn overwrite(
         // Somebody else's program was at the file.
         rows => Err(rusqlite::Error::StatementChangedRows(rows)),
     }
+}
+
+/// A JSON array of the handles in hexadecimal digits.
+pub(super) fn json(handles: &[Handle]) -> String {
+    let mut text = String::from("[");
+    for (index, handle) in handles.iter().enumerate() {
+        text.push_str(if index == 0 { "\"" } else { ",\"" });
+        for byte in handle.as_bytes() {
+            // Writing to a String does not fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text.push('"');
+    }
+    text.push(']');
+    text
 }

@@ -5,22 +5,21 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::failure::damage;
-use super::row::{bucket, record_columns, unsigned};
+use super::row::record_columns;
 use crate::store::{Checkup, StoreError};
-use crate::time::Timestamp;
 
 /// "sess": the application_id in the header of every file of ours.
 const APPLICATION_ID: i32 = 0x7365_7373;
 
 /// The layout that this build writes, kept as user_version.
-pub(super) const VERSION: i32 = 2;
+pub(super) const VERSION: i32 = 3;
 
 /// Up to this size, in bytes, the whole file is checked when it is opened: some tens of milliseconds. A larger one
 /// would delay the start for as long as reading it takes, and gets the checks that SQLite makes of the header and of
 /// each page as it is used.
 const MAX_CHECKED_SIZE: i64 = 16 << 20;
 
-/// `data` comes last: SQLite stores a row's columns in this order, and puts the end of a long row into pages of its
+/// `data` comes last, and `metadata` before it: SQLite stores a row's columns in this order, and puts the end of a long row into pages of its
 /// own, which then hold nothing that a search has to read.
 const CREATE: &str = "
     CREATE TABLE sessions (
@@ -38,6 +37,7 @@ const CREATE: &str = "
         schema        INTEGER NOT NULL,
         expiry_bucket INTEGER NOT NULL,
         auth_time     INTEGER,
+        tail          BLOB,
         metadata      TEXT NOT NULL,
         data          TEXT NOT NULL
     ) STRICT;
@@ -56,8 +56,11 @@ const CREATE_CLAIMS: &str = "
     CREATE INDEX claims_user ON claims (user_id);
 ";
 
-/// From layout 1, which knew no claims and no time of a login.
-const UPGRADE: &str = "ALTER TABLE sessions ADD COLUMN auth_time INTEGER;";
+/// From layout 1, which knew no claims and no time of a login. A column that is added comes after `data`.
+const FROM_1: &[&str] = &["ALTER TABLE sessions ADD COLUMN auth_time INTEGER;", CREATE_CLAIMS];
+
+/// From layout 2, whose sessions had no tail.
+const FROM_2: &[&str] = &["ALTER TABLE sessions ADD COLUMN tail BLOB;"];
 
 /// Why a file is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -109,10 +112,11 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Sc
             transaction.commit()?;
             Ok(())
         }
-        Identity::Ours(1) => {
+        Identity::Ours(older @ 1..VERSION) => {
             use_wal(connection, path)?;
+            let steps = [(1, FROM_1), (2, FROM_2)].into_iter().filter(|(from, _)| *from >= older);
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            for statements in [UPGRADE, CREATE_CLAIMS] {
+            for statements in steps.flat_map(|(_, statements)| statements) {
                 transaction.execute_batch(statements).map_err(|error| missing_or(path, error))?;
             }
             transaction.pragma_update(None, "user_version", VERSION)?;
@@ -132,9 +136,9 @@ pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<(), Sche
     let shown = path.display();
     match identity(connection)? {
         Identity::Ours(VERSION) => Ok(()),
-        Identity::Ours(1) => Err(unusable(format!(
-            "{shown} was written by an older version (its layout is 1, this build reads {VERSION}); a start of pserve \
-             brings it up"
+        Identity::Ours(older @ 1..VERSION) => Err(unusable(format!(
+            "{shown} was written by an older version (its layout is {older}, this build reads {VERSION}); a start of \
+             pserve brings it up"
         ))),
         Identity::Empty => Err(unusable(format!("{shown} is empty; pserve makes its tables when it starts"))),
         other => Err(refusal(&other, path)),
@@ -215,19 +219,4 @@ pub(super) fn checkup(connection: &Connection) -> rusqlite::Result<Checkup> {
         _ => vec![format!("the file is damaged ({found}); put a backup in its place")],
     };
     Ok(Checkup { server: format!("SQLite {}", rusqlite::version()), problems, ..Checkup::default() })
-}
-
-/// Counts of live and of expired rows.
-///
-/// No row that has expired is in a later bucket than `now`: only those have to be looked at.
-pub(super) fn counts(connection: &Connection, now: Timestamp) -> rusqlite::Result<(u64, u64)> {
-    connection
-        .prepare_cached(
-            "SELECT (SELECT count(*) FROM sessions),
-                    (SELECT count(*) FROM sessions WHERE expiry_bucket <= ?1 AND expires_at <= ?2)",
-        )?
-        .query_row((bucket(now), now.as_millis()), |row| {
-            let (all, expired) = (unsigned(row, 0)?, unsigned(row, 1)?);
-            Ok((all - expired, expired))
-        })
 }

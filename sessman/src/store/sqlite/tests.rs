@@ -1,17 +1,34 @@
+mod deletion;
+mod late;
+mod layouts;
 mod log;
+mod places;
+mod plans;
+mod scans;
+mod unreadable;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::sync::mpsc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
 
+use rusqlite::OptionalExtension as _;
 use tempfile::TempDir;
 
-use super::operation::{Failure, Transaction};
+use super::budget::MAX_WAITING_BYTES;
+use super::operation::{Create, Failure, Operation, Ping, Transaction, Update};
+use super::reader::Query;
+use super::scan::Scan;
+use super::store::READERS;
+use super::writer::Call;
 use super::*;
 use crate::data::Data;
-use crate::record::Times;
+use crate::id::{Handle, SecretHash};
+use crate::mark::Mark;
+use crate::record::{Change, Record, Times, TtlSource};
 use crate::store::conformance::{Fixture, conformance_tests};
+use crate::store::{Counts, Created, Loaded, Store as _, StoreError, Target, Unless, Updated};
+use crate::time::{Clock as _, ManualClock, Timestamp};
 
 /// What is read comes from the cache where it can.
 mod cached {
@@ -29,13 +46,13 @@ mod cached {
 mod uncached {
     use super::*;
 
-    async fn open() -> Option<Fixture> {
+    async fn open_uncached() -> Option<Fixture> {
         let folder = TempDir::new().unwrap();
         let config = SqliteConfig { cache_bytes: 0, ..config(path_in(&folder)) };
-        Some(Fixture::with(SqliteStore::open(config).unwrap(), folder))
+        Some(Fixture::with(open(config).unwrap(), folder))
     }
 
-    conformance_tests!(open);
+    conformance_tests!(open_uncached);
 }
 
 fn config(path: impl Into<PathBuf>) -> SqliteConfig {
@@ -46,13 +63,23 @@ fn path_in(folder: &TempDir) -> PathBuf {
     folder.path().join("sessions.db")
 }
 
+/// With a clock that stands still: what is written lives by the moments that the tests name.
+fn open(config: SqliteConfig) -> Result<SqliteStore, StoreError> {
+    SqliteStore::open(config, Arc::new(ManualClock::new(at(0))))
+}
+
 fn open_in(folder: &TempDir) -> SqliteStore {
-    SqliteStore::open(config(path_in(folder))).unwrap()
+    open(config(path_in(folder))).unwrap()
+}
+
+/// Without a cache: each session is asked of the file.
+fn open_uncached_in(folder: &TempDir) -> SqliteStore {
+    open(SqliteConfig { cache_bytes: 0, ..config(path_in(folder)) }).unwrap()
 }
 
 /// What `open` says of a file that it does not take.
 fn refusal(path: &Path) -> String {
-    match SqliteStore::open(config(path)).err() {
+    match open(config(path)).err() {
         Some(StoreError::Unusable(text)) => {
             let name = path.file_name().unwrap().to_str().unwrap();
             assert!(text.contains(name), "the message names the file: {text}");
@@ -71,6 +98,7 @@ fn record(n: u32, data_bytes: usize) -> Arc<Record> {
     handle[..4].copy_from_slice(&n.wrapping_mul(0x9E37_79B1).to_be_bytes());
     Arc::new(Record {
         handle: Handle::from(handle),
+        mark: Mark::from([0x70; 8]),
         secret_hash: SecretHash::from([7; 32]),
         user_id: Some("ada".into()),
         auth_time: None,
@@ -81,8 +109,10 @@ fn record(n: u32, data_bytes: usize) -> Arc<Record> {
         reset_at: at(0),
         last_activity: at(0),
         ttl: Duration::from_secs(1),
+        ttl_source: TtlSource::Configured,
         expires_at: at(1_000_000),
         version: 1,
+        mac: None,
     })
 }
 
@@ -92,6 +122,11 @@ fn text(bytes: usize) -> Data {
 
 async fn create(store: &SqliteStore, n: u32) {
     assert_eq!(store.create(record(n, 200), at(0)).await.unwrap(), Created::Yes);
+}
+
+/// Whether there was one to delete.
+async fn delete(store: &SqliteStore, n: u32) -> bool {
+    !store.delete(&[Target::whatever(record(n, 0).handle)]).await.unwrap().is_empty()
 }
 
 async fn is_stored(store: &SqliteStore, n: u32) -> bool {
@@ -112,7 +147,7 @@ struct Hold {
 impl Operation for Hold {
     type Output = ();
 
-    fn execute(&self, _: &mut Transaction<'_>) -> std::result::Result<(), Failure> {
+    fn execute(&self, _: &mut Transaction<'_>) -> Result<(), Failure> {
         self.begun.send(()).unwrap();
         let _ = self.released.lock().unwrap().recv();
         Ok(())
@@ -122,8 +157,10 @@ impl Operation for Hold {
 /// Returns once the writer is busy, which it is until the sender is dropped.
 fn hold(store: &SqliteStore) -> mpsc::Sender<()> {
     let ((begun, has_begun), (release, released)) = (mpsc::channel(), mpsc::channel());
-    store.jobs.push(Call::boxed(Hold { begun, released: released.into() }).0).unwrap();
+    let (job, answer) = Call::boxed(Hold { begun, released: released.into() }, None);
+    store.jobs.push(job).unwrap();
     has_begun.recv().unwrap();
+    drop(answer);
     release
 }
 
@@ -133,7 +170,7 @@ struct Sql(&'static str);
 impl Operation for Sql {
     type Output = ();
 
-    fn execute(&self, transaction: &mut Transaction<'_>) -> std::result::Result<(), Failure> {
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<(), Failure> {
         Ok(transaction.connection.execute_batch(self.0)?)
     }
 }
@@ -162,9 +199,11 @@ async fn what_was_asked_before_the_close_is_done() {
     let folder = TempDir::new().unwrap();
     let store = Arc::new(open_in(&folder));
     let release = hold(&store);
-    // Their callers are gone before the writer comes to them.
+    let mut callers = Vec::new();
     for n in 0..10 {
-        store.jobs.push(Call::boxed(Create { record: record(n, 10), now: at(0) }).0).unwrap();
+        let (job, caller) = Call::boxed(Create { record: record(n, 10), now: at(0) }, None);
+        store.jobs.push(job).unwrap();
+        callers.push(caller);
     }
     let closing = tokio::spawn({
         let store = store.clone();
@@ -174,7 +213,7 @@ async fn what_was_asked_before_the_close_is_done() {
     closing.await.unwrap();
     drop(store);
     let store = open_in(&folder);
-    assert_eq!(store.counts(at(0)).await.unwrap().active, 10);
+    assert_eq!(store.counts(at(0), &[]).await.unwrap().active, 10);
     store.close().await;
 }
 
@@ -186,7 +225,7 @@ async fn a_file_has_one_owner_and_is_private() {
     let link = folder.path().join("link.db");
     std::os::unix::fs::symlink(path_in(&folder), &link).unwrap();
     for path in [path_in(&folder), link] {
-        let Err(StoreError::InUse(text)) = SqliteStore::open(config(path)) else { panic!("it was opened") };
+        let Err(StoreError::InUse(text)) = open(config(path)) else { panic!("it was opened") };
         assert!(text.contains(&format!("in use by process {}", std::process::id())), "{text}");
     }
     for file in ["sessions.db", "sessions.db-wal", "sessions.db-shm", "sessions.db.lock"] {
@@ -195,6 +234,45 @@ async fn a_file_has_one_owner_and_is_private() {
     }
     store.close().await;
     open_in(&folder).close().await;
+}
+
+#[tokio::test]
+async fn a_file_whose_lock_file_was_deleted_still_has_one_owner() {
+    let folder = TempDir::new().unwrap();
+    let store = open_in(&folder);
+    create(&store, 1).await;
+    fs::remove_file(folder.path().join("sessions.db.lock")).unwrap();
+    let Err(StoreError::InUse(text)) = open(config(path_in(&folder))) else { panic!("it was opened") };
+    assert!(text.contains("in use by this process"), "{text}");
+    // The locks that SQLite has on it are still there: another program does not take it for its own, and the log away.
+    Connection::open(path_in(&folder)).unwrap().query_row("SELECT 1 FROM sessions", [], |_| Ok(())).unwrap();
+    let sqlite3 = std::process::Command::new("sqlite3")
+        .arg(path_in(&folder))
+        .arg("SELECT count(*) FROM sessions; PRAGMA wal_checkpoint")
+        .status();
+    assert!(sqlite3.is_err() || fs::exists(folder.path().join("sessions.db-wal")).unwrap());
+    create(&store, 2).await;
+    store.close().await;
+    let store = open_in(&folder);
+    assert!(is_stored(&store, 1).await && is_stored(&store, 2).await);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_root_makes_in_the_folder_of_another_user_is_that_users() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let folder = TempDir::new().unwrap();
+    // Who is not root makes files of their own, which is right.
+    if chown(folder.path(), Some(4_711), Some(4_712)).is_err() {
+        return;
+    }
+    let store = open_in(&folder);
+    create(&store, 1).await;
+    for file in ["sessions.db", "sessions.db-wal", "sessions.db-shm", "sessions.db.lock"] {
+        let found = fs::metadata(folder.path().join(file)).unwrap();
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (4_711, 4_712, 0o600), "{file}");
+    }
+    store.close().await;
 }
 
 #[tokio::test]
@@ -213,51 +291,6 @@ async fn a_file_of_another_kind_is_refused_and_left_alone() {
     assert_eq!(fs::read(&path).unwrap(), before);
     sql(&path, "PRAGMA application_id = 42; DROP TABLE orders");
     assert!(refusal(&path).contains("of another application"));
-}
-
-#[tokio::test]
-async fn a_newer_layout_is_refused() {
-    let folder = TempDir::new().unwrap();
-    open_in(&folder).close().await;
-    sql(&path_in(&folder), "PRAGMA user_version = 3");
-    let text = refusal(&path_in(&folder));
-    assert!(text.contains("newer version (its layout is 3, this build knows 2)"), "{text}");
-    sql(&path_in(&folder), "PRAGMA user_version = 0");
-    assert!(refusal(&path_in(&folder)).contains("damaged"));
-}
-
-#[tokio::test]
-async fn a_file_of_layout_1_is_brought_up_to_this_one() {
-    let folder = TempDir::new().unwrap();
-    let store = open_in(&folder);
-    create(&store, 1).await;
-    store.close().await;
-    let undo = "DROP TABLE claims; ALTER TABLE sessions DROP COLUMN auth_time; PRAGMA user_version = 1";
-    sql(&path_in(&folder), undo);
-    for _ in 0..2 {
-        let store = open_in(&folder);
-        assert_eq!(store.load(record(1, 0).handle, at(0)).await.unwrap().live(), Some(record(1, 200)));
-        let claim = Claim { user_id: "ada", handle: record(1, 0).handle, room: None, earlier: Some(&[]) };
-        let place = vec![record(1, 0).handle];
-        assert_eq!(store.claim(claim).await.unwrap(), Claimed::Done(place));
-        store.close().await;
-    }
-    sql(&path_in(&folder), undo);
-    sql(&path_in(&folder), "DROP TABLE sessions");
-    assert!(refusal(&path_in(&folder)).contains("damaged"));
-}
-
-#[tokio::test]
-async fn a_record_of_a_newer_layout_is_not_guessed_at() {
-    let folder = TempDir::new().unwrap();
-    let store = open_in(&folder);
-    create(&store, 1).await;
-    store.close().await;
-    sql(&path_in(&folder), "UPDATE sessions SET schema = 2");
-    let store = open_in(&folder);
-    let error = store.load(record(1, 0).handle, at(0)).await.unwrap_err();
-    assert!(matches!(&error, StoreError::Unusable(text) if text.contains("its layout is 2")), "{error}");
-    store.close().await;
 }
 
 #[tokio::test]
@@ -292,7 +325,7 @@ async fn a_damaged_file_is_refused() {
 #[tokio::test]
 async fn a_place_where_no_file_can_be_is_refused() {
     let folder = TempDir::new().unwrap();
-    let Err(StoreError::Unusable(text)) = SqliteStore::open(config(folder.path().join("none/x.db"))) else {
+    let Err(StoreError::Unusable(text)) = open(config(folder.path().join("none/x.db"))) else {
         panic!("it was opened")
     };
     assert!(text.contains("there is no folder") && text.contains("none"), "{text}");
@@ -314,10 +347,10 @@ async fn waiting_writes_share_a_commit() {
     let after = store.write_counts();
     assert_eq!(after.writes - before.writes, 101);
     assert_eq!(after.commits - before.commits, 1);
-    assert_eq!(store.counts(at(0)).await.unwrap().active, 100);
+    assert_eq!(store.counts(at(0), &[]).await.unwrap().active, 100);
 
     store.ping().await.unwrap();
-    assert!(!store.delete(record(500, 0).handle, None).await.unwrap());
+    assert!(!delete(&store, 500).await);
     assert_eq!(
         store.write_counts().commits,
         after.commits,
@@ -360,7 +393,7 @@ async fn a_write_that_fails_leaves_the_others_of_its_commit() {
     )
     .await;
     assert_eq!(results, [true, true, true, true, false, true, true, true, true]);
-    assert_eq!(store.counts(at(0)).await.unwrap().active, 8);
+    assert_eq!(store.counts(at(0), &[]).await.unwrap().active, 8);
     store.close().await;
 }
 
@@ -386,7 +419,7 @@ async fn a_failed_commit_fails_all_its_writes_and_undoes_them() {
     )
     .await;
     assert!(results.iter().all(|result| matches!(result, Err(StoreError::Unavailable(_)))));
-    assert_eq!(store.counts(at(0)).await.unwrap(), Counts::default());
+    assert_eq!(store.counts(at(0), &[]).await.unwrap(), Counts::default());
     store.ping().await.unwrap();
     create(&store, 1).await;
     store.close().await;
@@ -413,21 +446,21 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     .await;
     for (index, result) in results.into_iter().enumerate() {
         match index % 2 {
-            0 => assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}"),
+            0 => assert!(matches!(result, Err(StoreError::Full)), "{result:?}"),
             _ => assert_eq!(result.unwrap(), Created::Yes),
         }
     }
-    assert_eq!(store.counts(at(0)).await.unwrap().active, 55);
+    assert_eq!(store.counts(at(0), &[]).await.unwrap().active, 55);
 
     let times = Times { reset_at: at(1), last_activity: at(1), expires_at: at(2_000_000) };
     let grown = Change { data: Some(text(200_000)), ..Change::touch(at(1), times) };
-    let expected = Expected::holder(SecretHash::from([7; 32]));
-    let result = store.update(record(1, 0).handle, expected, &grown).await;
-    assert!(matches!(result, Err(StoreError::Unavailable(_))));
+    let result = store.update(&record(1, 0), Unless::Gone, &grown).await;
+    assert!(matches!(result, Err(StoreError::Full)));
     assert_eq!(*store.load(record(1, 0).handle, at(0)).await.unwrap().live().unwrap(), *record(1, 200));
-    assert!(store.delete(record(2, 0).handle, None).await.unwrap());
+    assert!(delete(&store, 2).await);
     store.write(Sql("PRAGMA max_page_count = 1000000")).await.unwrap();
-    assert!(matches!(store.update(record(1, 0).handle, expected, &grown).await, Ok(Updated::Done(_))));
+    let updated = store.update(&record(1, 0), Unless::Gone, &grown).await;
+    assert!(matches!(updated, Ok(Updated::Done { .. })));
     store.close().await;
 }
 
@@ -450,7 +483,14 @@ async fn a_writer_that_is_overrun_says_so_at_once() {
     let folder = TempDir::new().unwrap();
     let store = Arc::new(open_in(&folder));
     let release = hold(&store);
-    while store.jobs.push(Call::boxed(Ping).0).is_ok() {}
+    let mut callers = Vec::new();
+    loop {
+        let (job, caller) = Call::boxed(Ping, None);
+        if store.jobs.push(job).is_err() {
+            break;
+        }
+        callers.push(caller);
+    }
     let refused = store.create(record(1, 10), at(0)).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))));
     // Readers do not wait for the writer.
@@ -460,50 +500,34 @@ async fn a_writer_that_is_overrun_says_so_at_once() {
 }
 
 #[tokio::test]
-async fn every_query_is_led_by_an_index() {
+async fn what_nobody_waits_for_any_more_is_not_begun_and_takes_no_memory() {
     let folder = TempDir::new().unwrap();
-    open_in(&folder).close().await;
-    let connection = Connection::open(path_in(&folder)).unwrap();
-    let plans = [
-        ("SELECT data FROM sessions WHERE handle = x'' AND expires_at > 1", "sessions_handle (handle=?)"),
-        (
-            "SELECT data FROM sessions WHERE handle > x'' AND expires_at > 1 ORDER BY handle LIMIT 1",
-            "sessions_handle (handle>?)",
-        ),
-        (
-            "SELECT data FROM sessions WHERE user_id = 'x' AND handle > x'' AND expires_at > 1
-             ORDER BY handle LIMIT 1",
-            "sessions_user (user_id=? AND handle>?)",
-        ),
-        (
-            "SELECT id FROM sessions WHERE expiry_bucket <= 9 AND (expiry_bucket, id) > (1, 2)
-             ORDER BY expiry_bucket, id LIMIT 1",
-            "sessions_expiry_bucket (",
-        ),
-        ("SELECT handle FROM claims WHERE user_id = 'x' ORDER BY id", "claims_user (user_id=?)"),
-        (
-            "SELECT DISTINCT user_id FROM claims WHERE user_id > 'x' ORDER BY user_id LIMIT 1 OFFSET 9",
-            "claims_user (user_id>?)",
-        ),
-        (
-            "SELECT id FROM claims WHERE user_id > 'x' AND (NULL IS NULL OR user_id <= NULL) AND NOT EXISTS
-                 (SELECT 1 FROM sessions WHERE sessions.handle = claims.handle AND expires_at > 1)",
-            "sessions_handle (handle=?)",
-        ),
-    ];
-    for (query, index) in plans {
-        let plan: String = connection
-            .prepare(&format!("EXPLAIN QUERY PLAN {query}"))
-            .unwrap()
-            .query_map([], |row| row.get::<_, String>(3))
-            .unwrap()
-            .map(|line| line.unwrap() + "\n")
-            .collect();
-        assert!(
-            plan.contains(index) && !plan.contains("SCAN") && !plan.contains("B-TREE"),
-            "{query}: {plan}"
-        );
+    let store = Arc::new(open_in(&folder));
+    let release = hold(&store);
+    let write = |n| {
+        let store = store.clone();
+        tokio::spawn(async move { store.create(record(n, 1 << 20), at(0)).await })
+    };
+    let given_up: Vec<_> = (0..10).map(write).collect();
+    tokio::task::yield_now().await;
+    assert!(store.budget.taken() > 10 << 20);
+    for call in given_up {
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
     }
+    // As many as there is memory for: what others gave up is forgotten for it.
+    let waiting: Vec<_> = (100..131).map(write).collect();
+    tokio::task::yield_now().await;
+    assert!(store.budget.taken() <= MAX_WAITING_BYTES && waiting.iter().all(|call| !call.is_finished()));
+    let refused = store.create(record(200, 1 << 20), at(0)).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+    drop(release);
+    for call in waiting {
+        assert_eq!(call.await.unwrap().unwrap(), Created::Yes);
+    }
+    assert_eq!(store.budget.taken(), 0);
+    assert_eq!(store.counts(at(0), &[]).await.unwrap().active, 31);
+    store.close().await;
 }
 
 #[tokio::test]
@@ -550,7 +574,7 @@ async fn a_file_shrinks_after_a_great_clean_up_and_not_after_a_small_one() {
         async move { store.create(record(n, 1_000), at(0)).await.unwrap() }
     });
     all_at_once(&store, calls).await;
-    let spare = || async { store.read(schema::spare_pages).await.unwrap() };
+    let spare = || async { store.scan(schema::spare_pages).await.unwrap() };
     let size = || async {
         let pages = |connection: &Connection| {
             connection.pragma_query_value(None, "page_count", |row| row.get::<_, u32>(0))
@@ -559,7 +583,7 @@ async fn a_file_shrinks_after_a_great_clean_up_and_not_after_a_small_one() {
     };
     let full = size().await;
     for n in 0..200 {
-        assert!(store.delete(record(n, 0).handle, None).await.unwrap());
+        assert!(delete(&store, n).await);
     }
     assert_eq!(store.purge_expired(at(0), 250).await.unwrap(), []);
     assert_eq!(size().await, full, "what is left over is for the sessions that come next");
@@ -577,6 +601,6 @@ async fn a_file_shrinks_after_a_great_clean_up_and_not_after_a_small_one() {
     let bytes = fs::metadata(path_in(&folder)).unwrap().len();
     assert!(bytes < 400 * 4_096, "{bytes}");
     let store = open_in(&folder);
-    assert_eq!(store.counts(at(0)).await.unwrap().active, 10);
+    assert_eq!(store.counts(at(0), &[]).await.unwrap().active, 10);
     store.close().await;
 }

@@ -1,27 +1,63 @@
 //! A SQLite file that another process may own, to read from: without its lock, and without a write.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 
 use super::failure::{opening_error, store_error};
-use super::reader::{self, List};
+use super::listing::{self, List};
 use super::schema::{self, SchemaError};
-use super::{SqliteConfig, Stopped};
-use crate::id::{Handle, SecretHash};
-use crate::record::{Change, Record};
+use super::store::Stopped;
+use super::{SqliteConfig, claims, counting, reader};
+use crate::id::Handle;
+use crate::record::{Change, Record, Summary};
 use crate::store::{
-    Checkup, Claim, Claimed, Counts, Created, Expected, Listing, Loaded, Page, Purged, Result, Store,
-    StoreError, Updated, View,
+    Checkup, Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, Page, PlacesPage, Purged, Result,
+    Store, StoreError, Target, Unless, Updated, View,
 };
 use crate::time::Timestamp;
+
+/// How long one state is read at most. As long as it is, the log of whoever owns the file grows.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
 
 /// Sessions in a SQLite file, to read from. Whatever would write is refused.
 pub struct SqliteView {
     path: PathBuf,
     connection: Arc<Mutex<Connection>>,
+    /// Of a snapshot: ends the thread that would end it.
+    term: Option<Term>,
+}
+
+/// The time of a snapshot.
+struct Term {
+    is_over: Arc<AtomicBool>,
+    _unless_dropped: mpsc::Sender<()>,
+}
+
+impl Term {
+    /// After `longest` the connection lets go of what it reads.
+    fn begin(connection: &Arc<Mutex<Connection>>, longest: Duration) -> std::io::Result<Self> {
+        let (unless_dropped, dropped) = mpsc::channel::<()>();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (connection, over) = (Arc::clone(connection), is_over.clone());
+        let interrupt = connection.lock().unwrap_or_else(PoisonError::into_inner).get_interrupt_handle();
+        std::thread::Builder::new().name("sqlite-snapshot".into()).spawn(move || {
+            if dropped.recv_timeout(longest) != Err(mpsc::RecvTimeoutError::Timeout) {
+                return;
+            }
+            over.store(true, Ordering::SeqCst);
+            interrupt.interrupt();
+            let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = connection.execute_batch("ROLLBACK") {
+                tracing::warn!(%error, "a snapshot of a SQLite file could not be ended");
+            }
+        })?;
+        Ok(Self { is_over, _unless_dropped: unless_dropped })
+    }
 }
 
 impl SqliteView {
@@ -31,6 +67,10 @@ impl SqliteView {
     /// [`StoreError::Unusable`] with the path and the remedy: there is no such file, it may not be read, it is not one of
     /// this build's layout.
     pub fn open(config: &SqliteConfig, view: View) -> Result<Self> {
+        Self::open_for(LONGEST, config, view)
+    }
+
+    fn open_for(longest: Duration, config: &SqliteConfig, view: View) -> Result<Self> {
         let path = config.path.clone();
         if let Err(error) = std::fs::metadata(&path) {
             return Err(StoreError::Unusable(format!(
@@ -49,7 +89,24 @@ impl SqliteView {
                 .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;")
                 .map_err(|error| opening_error(&path, error))?;
         }
-        Ok(Self { path, connection: Arc::new(Mutex::new(connection)) })
+        let connection = Arc::new(Mutex::new(connection));
+        let term = (view == View::Snapshot).then(|| Term::begin(&connection, longest)).transpose();
+        let term = term.map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+        Ok(Self { path, connection, term })
+    }
+
+    /// # Errors
+    /// [`StoreError::Unusable`] once the time of a snapshot is over: what is read from now on would be of another one.
+    fn check_term(&self) -> Result<()> {
+        match &self.term {
+            Some(term) if term.is_over.load(Ordering::SeqCst) => Err(StoreError::Unusable(format!(
+                "{} was read for {} minutes, in which its log has grown, and longer it is not; write to a faster disk, or \
+                 stop pserve meanwhile",
+                self.path.display(),
+                LONGEST.as_secs() / 60
+            ))),
+            _ => Ok(()),
+        }
     }
 
     async fn read<T: Send + 'static>(
@@ -61,6 +118,7 @@ impl SqliteView {
             query(&connection.lock().unwrap_or_else(PoisonError::into_inner))
         });
         let answer = reading.await.map_err(|_| StoreError::Unavailable(Box::new(Stopped)))?;
+        self.check_term()?;
         answer.map_err(|error| store_error(&self.path, &Arc::new(error)))
     }
 
@@ -80,30 +138,36 @@ impl Store for SqliteView {
         Ok(Loaded::of(row.map(|row| row.record), now))
     }
 
-    async fn update(&self, _: Handle, _: Expected, _: &Change) -> Result<Updated> {
+    async fn update(&self, _: &Record, _: Unless, _: &Change) -> Result<Updated> {
         self.refuse()
     }
 
-    async fn delete(&self, _: Handle, _: Option<SecretHash>) -> Result<bool> {
+    async fn delete(&self, _: &[Target]) -> Result<Vec<Handle>> {
         self.refuse()
     }
 
-    async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page> {
+    async fn outlines(&self, handles: &[Handle]) -> Result<Vec<Outlined>> {
+        let handles = handles.to_vec();
+        self.read(move |connection| listing::outlines(connection, &handles)).await
+    }
+
+    async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page<Summary>> {
         let list = List::new(listing, now);
         self.read(move |connection| list.page(connection)).await
     }
 
-    async fn counts(&self, now: Timestamp) -> Result<Counts> {
-        let (active, expired) = self.read(move |connection| schema::counts(connection, now)).await?;
-        Ok(Counts { active, expired })
+    async fn records(
+        &self,
+        after: Option<Handle>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<Arc<Record>>> {
+        self.read(move |connection| listing::records(connection, after, limit, now)).await
     }
 
-    async fn counts_since(&self, now: Timestamp, moments: &[Timestamp]) -> Result<Vec<u64>> {
-        let moments = moments.to_vec();
-        self.read(move |connection| {
-            moments.iter().map(|moment| reader::count_since(connection, now, *moment)).collect()
-        })
-        .await
+    async fn counts(&self, now: Timestamp, since: &[Timestamp]) -> Result<Counts> {
+        let since = since.to_vec();
+        self.read(move |connection| counting::counts(connection, now, &since)).await
     }
 
     async fn claim(&self, _: Claim<'_>) -> Result<Claimed> {
@@ -114,11 +178,17 @@ impl Store for SqliteView {
         self.refuse()
     }
 
-    async fn tidy_claims(&self, _: Timestamp, _: Option<&str>, _: usize) -> Result<Option<String>> {
-        self.refuse()
+    async fn places(&self, user_id: &str) -> Result<Vec<Handle>> {
+        let user_id = user_id.to_owned();
+        self.read(move |connection| claims::places(connection, &user_id)).await
     }
 
-    async fn forget_claims(&self) -> Result<()> {
+    async fn all_places(&self, after: Option<&str>, limit: usize) -> Result<PlacesPage> {
+        let after = after.map(str::to_owned);
+        self.read(move |connection| claims::all_places(connection, after.as_deref(), limit)).await
+    }
+
+    async fn forget_places(&self) -> Result<()> {
         self.refuse()
     }
 
@@ -148,8 +218,10 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::store::Places;
     use crate::store::conformance::record;
     use crate::store::sqlite::{Durability, SqliteStore};
+    use crate::time::ManualClock;
 
     fn config(folder: &TempDir) -> SqliteConfig {
         SqliteConfig {
@@ -171,25 +243,74 @@ mod tests {
     async fn a_file_is_read_beside_its_owner_as_it_is_and_as_it_was() {
         let folder = TempDir::new().unwrap();
         let now = Timestamp::from_millis(1_000);
-        let owner = SqliteStore::open(config(&folder)).unwrap();
+        let owner = SqliteStore::open(config(&folder), Arc::new(ManualClock::new(now))).unwrap();
         let (first, second) = (Arc::new(record(1)), Arc::new(record(2)));
         owner.create(Arc::clone(&first), now).await.unwrap();
+        let ada = Places { user_id: "ada".into(), handles: vec![second.handle] };
+        let claim = Claim {
+            user_id: &ada.user_id,
+            handle: second.handle,
+            room: None,
+            moves_last: false,
+            earlier: Some(&[]),
+        };
+        owner.claim(claim).await.unwrap();
         let present = SqliteView::open(&config(&folder), View::Present).unwrap();
         let snapshot = SqliteView::open(&config(&folder), View::Snapshot).unwrap();
         owner.create(Arc::clone(&second), now).await.unwrap();
-        owner.delete(first.handle, None).await.unwrap();
+        owner.delete(&[Target::whatever(first.handle)]).await.unwrap();
 
         assert_eq!(present.load(second.handle, now).await.unwrap().live(), Some(Arc::clone(&second)));
-        assert_eq!(present.counts(now).await.unwrap(), Counts { active: 1, expired: 0 });
+        let since = [Timestamp::from_millis(0)];
+        assert_eq!(
+            present.counts(now, &since).await.unwrap(),
+            Counts { active: 1, expired: 0, since: vec![1] }
+        );
         let listing = Listing { limit: 10, ..Listing::default() };
-        assert_eq!(snapshot.list(listing, now).await.unwrap().records, [Arc::clone(&first)]);
+        assert_eq!(snapshot.list(listing, now).await.unwrap().items, [first.summary()]);
+        assert_eq!(snapshot.records(None, 10, now).await.unwrap().items, [Arc::clone(&first)]);
+        let outlined = Outlined::Found(first.outline());
+        assert_eq!(
+            snapshot.outlines(&[second.handle, first.handle]).await.unwrap(),
+            [Outlined::Missing, outlined]
+        );
+        let places = present.places("ada").await.unwrap();
+        assert_eq!(
+            (places, present.all_places(None, 10).await.unwrap().users),
+            (vec![second.handle], vec![ada])
+        );
         assert_eq!(snapshot.load(second.handle, now).await.unwrap(), Loaded::Missing);
-        assert_eq!(snapshot.counts_since(now, &[Timestamp::from_millis(0)]).await.unwrap(), [1]);
+        assert_eq!(snapshot.counts(now, &since).await.unwrap().since, [1]);
         assert!(snapshot.checkup().await.unwrap().problems.is_empty());
         // Nothing is written, and its owner goes on.
-        assert!(present.delete(second.handle, None).await.is_err() && present.clear().await.is_err());
+        assert!(present.delete(&[Target::whatever(second.handle)]).await.is_err());
+        assert!(present.clear().await.is_err() && present.forget_places().await.is_err());
         assert!(present.create(first, now).await.is_err());
         owner.ping().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_does_not_hold_the_log_of_its_owner_for_ever() {
+        let folder = TempDir::new().unwrap();
+        let now = Timestamp::from_millis(1_000);
+        let owner = SqliteStore::open(config(&folder), Arc::new(ManualClock::new(now))).unwrap();
+        owner.create(Arc::new(record(1)), now).await.unwrap();
+        let log = folder.path().join("sessions.db-wal");
+        let snapshot =
+            SqliteView::open_for(Duration::from_millis(1), &config(&folder), View::Snapshot).unwrap();
+        let ended = loop {
+            match snapshot.counts(now, &[]).await {
+                Ok(counts) => assert_eq!(counts.active, 1),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(&ended, StoreError::Unusable(text) if text.contains("was read for")), "{ended}");
+        owner.create(Arc::new(record(2)), now).await.unwrap();
+        assert!(snapshot.counts(now, &[]).await.is_err(), "nothing is read of another state");
+        // It still has the file open, and reads nothing: the log can be put away.
+        owner.close().await;
+        assert_eq!(std::fs::metadata(log).unwrap().len(), 0);
+        drop(snapshot);
     }
 
     #[tokio::test]
@@ -208,8 +329,13 @@ mod tests {
         foreign.execute_batch("CREATE TABLE cats (name TEXT)").unwrap();
         let other = SqliteConfig { path: folder.path().join("other.db"), ..config(&folder) };
         assert!(unusable(SqliteView::open(&other, View::Present)).contains("another application"));
-        foreign.execute_batch("PRAGMA application_id = 0x73657373; PRAGMA user_version = 1").unwrap();
-        assert!(unusable(SqliteView::open(&other, View::Present)).contains("a start of pserve brings it up"));
+        for older in [1, 2] {
+            let ours = format!("PRAGMA application_id = 0x73657373; PRAGMA user_version = {older}");
+            foreign.execute_batch(&ours).unwrap();
+            let text = unusable(SqliteView::open(&other, View::Present));
+            assert!(text.contains(&format!("its layout is {older}")), "{text}");
+            assert!(text.contains("a start of pserve brings it up"), "{text}");
+        }
         foreign.execute_batch("PRAGMA user_version = 99").unwrap();
         assert!(unusable(SqliteView::open(&other, View::Present)).contains("newer version"));
     }

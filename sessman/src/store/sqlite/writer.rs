@@ -1,6 +1,7 @@
 //! Writing: one thread, which puts all writes that wait into one transaction. The disk is asked to keep them once
 //! for all, and only then does each caller get its answer.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,15 +11,21 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::answers::Answers;
+use super::budget::Share;
 use super::cache::{Cache, Written};
-use super::checkpoint::Checkpoints;
-use super::failure::store_error;
+use super::checkpoint::{Care, Checkpoints};
+use super::failure::{is_no_room, store_error};
 use super::file::OwnedFile;
+use super::health::Health;
 use super::operation::{Failure, Operation, Transaction};
 use super::queue::{Abandon, Queue};
 use super::reader::Query;
+use super::room::Room;
+use super::row::unsigned;
+use super::scan::Scan;
 use super::schema;
 use crate::store::{Result, StoreError};
+use crate::time::Clock;
 
 /// Writes in one transaction at most: a few milliseconds of work, so that nobody waits long for the others.
 const MAX_BATCH: usize = 512;
@@ -56,6 +63,12 @@ pub(super) trait Job: Send {
     fn answer(self: Box<Self>, path: &Path) -> bool;
     /// Tells the caller that it was undone.
     fn undone(self: Box<Self>, error: StoreError);
+    /// Whether nobody waits for it any more: it is not begun then.
+    fn is_abandoned(&self) -> bool;
+    /// Whether it brings along what has to be kept.
+    fn is_growing(&self) -> bool;
+    /// Its part of a transaction was undone: there is no room for it.
+    fn refuse(&mut self);
 }
 
 /// An operation and its caller.
@@ -63,18 +76,28 @@ pub(super) struct Call<O: Operation> {
     operation: O,
     result: Option<std::result::Result<O::Output, Failure>>,
     caller: oneshot::Sender<Result<O::Output>>,
+    /// Of the memory that waiting writes may take; kept until it is answered.
+    _share: Option<Share>,
 }
 
 impl<O: Operation> Call<O> {
     /// A job of it, and where its answer comes.
-    pub(super) fn boxed(operation: O) -> (Box<dyn Job>, oneshot::Receiver<Result<O::Output>>) {
+    pub(super) fn boxed(
+        operation: O,
+        share: Option<Share>,
+    ) -> (Box<dyn Job>, oneshot::Receiver<Result<O::Output>>) {
         let (caller, answer) = oneshot::channel();
-        (Box::new(Self { operation, result: None, caller }), answer)
+        (Box::new(Self { operation, result: None, caller, _share: share }), answer)
     }
 }
 
 impl<O: Operation> Job for Call<O> {
     fn execute(&mut self, transaction: &mut Transaction<'_>) {
+        if self.is_abandoned() {
+            // It may have been made before, in a transaction that was undone.
+            self.result = None;
+            return;
+        }
         let result = self.operation.execute(transaction);
         if let Err(Failure::Sqlite(_)) = &result {
             // SQLite may keep a part of what fails on a damaged file: nothing of before is certain.
@@ -97,11 +120,25 @@ impl<O: Operation> Job for Call<O> {
     fn undone(self: Box<Self>, error: StoreError) {
         let _ = self.caller.send(Err(error));
     }
+
+    fn is_abandoned(&self) -> bool {
+        self.caller.is_closed()
+    }
+
+    fn is_growing(&self) -> bool {
+        self.operation.bytes() > 0
+    }
+
+    fn refuse(&mut self) {
+        self.result = Some(Err(StoreError::Full.into()));
+    }
 }
 
 /// What came of one transaction.
 enum Outcome {
     Committed,
+    /// There is no room for all of it on the disk.
+    NoRoom,
     /// A write failed in such a way that SQLite gave up the whole transaction (a full disk, for one).
     GivenUp,
     /// It could not be begun or committed.
@@ -111,29 +148,39 @@ enum Outcome {
 /// The thread that writes, and all it owns.
 pub(super) struct Writer {
     pub(super) connection: Connection,
+    /// Looks at the log while the other one is within a read.
+    pub(super) look: Connection,
     pub(super) file: Arc<OwnedFile>,
+    pub(super) health: Arc<Health>,
+    pub(super) room: Room,
     pub(super) jobs: Arc<Queue<Box<dyn Job>>>,
     pub(super) answers: Arc<Answers>,
     pub(super) counters: Arc<Counters>,
     pub(super) cache: Arc<Cache>,
     /// The last transaction failed: the next one writes in any case, so that a `ping` finds out whether it can.
-    pub(super) suspect: bool,
+    pub(super) suspect: Cell<bool>,
+    /// A write was refused for want of room.
+    pub(super) refused: Cell<bool>,
     /// The other threads end before the writer does, so that nobody uses the file when its lock is given back.
     pub(super) queries: Arc<Queue<Query>>,
+    pub(super) scans: Arc<Queue<Scan>>,
     pub(super) helpers: Vec<JoinHandle<()>>,
     pub(super) checkpoints: Arc<Checkpoints>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// However the writer ends, nobody is answered any more by the time its lock is given back.
 struct Silence {
     cache: Arc<Cache>,
     queries: Arc<Queue<Query>>,
+    scans: Arc<Queue<Scan>>,
     checkpoints: Arc<Checkpoints>,
 }
 
 impl Drop for Silence {
     fn drop(&mut self) {
         self.queries.close();
+        self.scans.close();
         self.checkpoints.close();
         drop(self.cache.close());
     }
@@ -146,49 +193,143 @@ impl Writer {
         let _silence = Silence {
             cache: self.cache.clone(),
             queries: self.queries.clone(),
+            scans: self.scans.clone(),
             checkpoints: self.checkpoints.clone(),
         };
         let _abandon = Abandon(&jobs);
         let mut batch = Vec::new();
         while jobs.wait() {
-            // On a core that is shared with the callers, others of them now ask who would wait for the next commit.
-            std::thread::yield_now();
-            jobs.take(MAX_BATCH, &mut batch);
-            self.write(&mut batch);
-            if let Err(error) = self.checkpoints.tend(&self.connection) {
+            self.work(&mut batch);
+            self.write_with_little_room(&mut batch);
+            let care = self.checkpoints.tend(&self.connection, &self.look, &self.room);
+            let tended = care.and_then(|care| match care {
+                Care::None => Ok(()),
+                Care::Beside => self.write_beside_a_copy(&mut batch),
+            });
+            self.write_with_little_room(&mut batch);
+            if let Err(error) = tended {
                 tracing::debug!(%error, "the SQLite store's log is looked after another time");
             }
-            // Whoever was to carry the answers has had the time to; nobody waits for one that is stopped.
-            std::thread::yield_now();
-            self.answers.carry(self.file.path());
         }
         self.queries.close();
+        self.scans.close();
         self.checkpoints.close();
         for helper in self.helpers.drain(..) {
             // One that panicked has reported so itself.
             let _ = helper.join();
         }
-        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-            tracing::warn!(%error, "the SQLite store's log could not be put into its file; the next start does it");
+        // SQLite removes the log with its last connection, if that one may.
+        drop(self.look);
+        self.checkpoints.end(&self.connection);
+    }
+
+    /// Does what waits, and answers. What is left over needs [more room](Self::write_with_little_room).
+    fn work(&self, batch: &mut Vec<Box<dyn Job>>) {
+        // On a core that is shared with the callers, others of them now ask who would wait for the next commit.
+        std::thread::yield_now();
+        self.jobs.take(MAX_BATCH, batch);
+        self.write(batch);
+        // Whoever was to carry the answers has had the time to; nobody waits for one that is stopped.
+        std::thread::yield_now();
+        self.answers.carry(self.file.path());
+    }
+
+    /// Goes on writing while the log is copied: with a read open, so that until the copy is synced everything is read as
+    /// if it were not there.
+    fn write_beside_a_copy(&self, batch: &mut Vec<Box<dyn Job>>) -> rusqlite::Result<()> {
+        // It has several rows: the statement goes on after the first.
+        let mut read = self.connection.prepare_cached("SELECT name FROM sqlite_schema")?;
+        let mut rows = read.query([])?;
+        rows.next()?;
+        self.checkpoints.begin();
+        while self.checkpoints.is_copying() && self.jobs.wait() {
+            if !self.checkpoints.is_copying() {
+                break;
+            }
+            self.work(batch);
+            // Somebody else's program that wrote can be followed with a new read alone.
+            if self.suspect.get() || !batch.is_empty() || Checkpoints::is_too_long(&self.look) {
+                break;
+            }
+        }
+        // Before the read ends.
+        self.checkpoints.wait();
+        self.room.look_again();
+        Ok(())
+    }
+
+    fn write(&self, batch: &mut Vec<Box<dyn Job>>) {
+        if self.health.is_untrusted() {
+            for job in batch.drain(..) {
+                job.undone(self.health.check().expect_err("it is untrusted"));
+            }
+            return;
+        }
+        if self.health.is_full() {
+            return;
+        }
+        match self.attempt(batch, Steps::Together) {
+            Outcome::Committed => self.answer(batch),
+            // Nothing of it was kept, so it can be done again.
+            Outcome::NoRoom | Outcome::GivenUp => {}
+            Outcome::Failed(error) => self.fail(batch, error),
         }
     }
 
-    fn write(&mut self, batch: &mut Vec<Box<dyn Job>>) {
-        match self.attempt(batch) {
-            Outcome::Committed => self.answer(batch),
-            Outcome::GivenUp => {
-                // Nothing of it was kept, so it can be done again; each by itself, so that only what cannot be
-                // written fails: on a full disk, others may still fit.
-                for job in batch.drain(..) {
-                    let mut alone = vec![job];
-                    match self.attempt(&mut alone) {
-                        Outcome::Committed | Outcome::GivenUp => self.answer(&mut alone),
-                        Outcome::Failed(error) => self.fail(&mut alone, error),
-                    }
-                }
-            }
-            Outcome::Failed(error) => self.fail(batch, error),
+    /// Writes what could not be written together, so that only what cannot be written fails: on a full disk, others still
+    /// fit. Between two transactions, and while nothing is copied beside.
+    fn write_with_little_room(&self, batch: &mut Vec<Box<dyn Job>>) {
+        if batch.is_empty() {
+            return;
         }
+        if !self.health.is_full() {
+            self.make_room();
+        } else if self.pages().is_ok_and(|pages| self.room.is_there_again(pages)) {
+            self.room.set_full(false);
+        }
+        let is_growing = batch.iter().any(|job| job.is_growing());
+        self.refused.set(false);
+        self.write_parts(batch);
+        if self.refused.get() || is_growing {
+            self.room.set_full(self.refused.get());
+        }
+        self.answers.carry(self.file.path());
+    }
+
+    fn write_parts(&self, batch: &mut Vec<Box<dyn Job>>) {
+        let mut outcome = self.attempt(batch, Steps::One);
+        // It may have been the log that had no more room.
+        if matches!(outcome, Outcome::NoRoom | Outcome::GivenUp) && self.make_room() {
+            outcome = self.attempt(batch, Steps::One);
+        }
+        match outcome {
+            Outcome::Committed => self.answer(batch),
+            Outcome::Failed(error) => self.fail(batch, error),
+            Outcome::NoRoom | Outcome::GivenUp if batch.len() > 1 => {
+                let mut rest = batch.split_off(batch.len() / 2);
+                self.write_parts(batch);
+                self.write_parts(&mut rest);
+            }
+            // It knows itself what is wrong.
+            Outcome::GivenUp => self.answer(batch),
+            Outcome::NoRoom => {
+                self.refused.set(true);
+                batch.iter_mut().for_each(|job| job.refuse());
+                self.answer(batch);
+            }
+        }
+    }
+
+    fn make_room(&self) -> bool {
+        self.checkpoints.make_room(&self.connection, &self.room).unwrap_or_else(|error| {
+            tracing::debug!(%error, "the SQLite store's log could not make room");
+            false
+        })
+    }
+
+    /// Pages of the file, within the transaction those that it would have.
+    fn pages(&self) -> rusqlite::Result<u64> {
+        self.connection.prepare_cached("PRAGMA page_count")?.query_row([], |row| unsigned(row, 0))
     }
 
     fn answer(&self, batch: &mut Vec<Box<dyn Job>>) {
@@ -205,39 +346,53 @@ impl Writer {
     }
 
     /// Makes the writes of `batch` in one transaction.
-    fn attempt(&mut self, batch: &mut [Box<dyn Job>]) -> Outcome {
-        let outcome = self.transact(batch);
+    fn attempt(&self, batch: &mut [Box<dyn Job>], steps: Steps) -> Outcome {
+        let outcome = self.transact(batch, steps);
         // After a failed COMMIT the transaction may still be open.
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
             tracing::error!(%error, "a transaction of the SQLite store could not be rolled back");
         }
-        self.suspect = !matches!(outcome, Outcome::Committed);
+        self.suspect.set(!matches!(outcome, Outcome::Committed));
         outcome
     }
 
-    fn transact(&self, batch: &mut [Box<dyn Job>]) -> Outcome {
-        let statement = |sql| self.connection.prepare_cached(sql).and_then(|mut sql| sql.execute([]));
+    fn transact(&self, batch: &mut [Box<dyn Job>], steps: Steps) -> Outcome {
         let changes = self.connection.total_changes();
-        if let Err(error) = statement("BEGIN IMMEDIATE") {
+        if let Err(error) = self.statement("BEGIN IMMEDIATE") {
             return Outcome::Failed(error);
         }
-        if self.suspect
+        if self.suspect.get()
             && let Err(error) = self.connection.pragma_update(None, "user_version", schema::VERSION)
         {
-            return Outcome::Failed(error);
+            return Outcome::of(error);
         }
         let withheld = self.cache.withhold();
-        let mut transaction = Transaction { connection: &self.connection, file: &self.file, withheld };
-        for job in batch {
-            job.execute(&mut transaction);
+        let clock = &*self.clock;
+        let mut transaction = Transaction { connection: &self.connection, file: &self.file, clock, withheld };
+        for job in &mut *batch {
+            let made = match steps {
+                Steps::Together => {
+                    job.execute(&mut transaction);
+                    Ok(())
+                }
+                Steps::One => self.step(&mut **job, &mut transaction),
+            };
             if self.connection.is_autocommit() {
                 return Outcome::GivenUp;
             }
+            if let Err(error) = made {
+                return Outcome::of(error);
+            }
         }
-        if let Err(error) = statement("COMMIT") {
-            return Outcome::Failed(error);
+        match self.pages() {
+            Ok(pages) if self.room.cover(pages) => {}
+            Ok(_) => return Outcome::NoRoom,
+            Err(error) => return Outcome::Failed(error),
+        }
+        if let Err(error) = self.statement("COMMIT") {
+            return Outcome::of(error);
         }
         // Before anybody is answered: whoever reads after an answer finds what it says.
         transaction.withheld.publish();
@@ -246,6 +401,43 @@ impl Writer {
         }
         Outcome::Committed
     }
+
+    /// Makes one write of a transaction, and undoes it if there is no room for it.
+    fn step(&self, job: &mut dyn Job, transaction: &mut Transaction<'_>) -> rusqlite::Result<()> {
+        self.statement("SAVEPOINT step")?;
+        transaction.withheld.begin_step();
+        job.execute(transaction);
+        // If it gave up the whole transaction, there is no step any more.
+        if self.connection.is_autocommit() {
+            return Ok(());
+        }
+        if !self.room.cover(self.pages()?) {
+            self.statement("ROLLBACK TO step")?;
+            transaction.withheld.undo_step();
+            job.refuse();
+            self.refused.set(true);
+        }
+        self.statement("RELEASE step")
+    }
+
+    fn statement(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
+    }
+}
+
+impl Outcome {
+    fn of(error: rusqlite::Error) -> Self {
+        if is_no_room(&error) { Self::NoRoom } else { Self::Failed(error) }
+    }
+}
+
+/// How the writes of a transaction are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Steps {
+    /// All or none of them.
+    Together,
+    /// Each may be undone by itself.
+    One,
 }
 
 /// Opens a connection that writes, to the log or from there to the file.

@@ -2,16 +2,22 @@
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
 mod backup;
+mod clocks;
+mod disk;
 mod dist;
 mod faults;
 mod histories;
 mod hostile;
+mod kills;
+mod layout_1;
+mod member;
 mod openapi;
 mod races;
 mod redis_million;
 mod reloads;
 mod slow;
 mod sqlite_million;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -20,20 +26,29 @@ type Demonstration = (&'static str, fn() -> ExitCode);
 
 const DEMONSTRATIONS: &[Demonstration] = &[
     ("backup", backup::run_all),
+    ("clocks", clocks::run),
+    ("disk", disk::run),
     ("dist", dist::run),
     ("faults", faults::run),
     ("histories", histories::run),
     ("hostile", hostile::run),
+    ("kills", kills::run),
+    ("layout-1", layout_1::run),
+    ("member", member::run),
     ("openapi", openapi::run),
     ("races", races::run),
     ("redis-million", redis_million::run),
     ("reloads", reloads::run),
     ("slow", slow::run),
     ("sqlite-million", sqlite_million::run),
+    ("upgrade", upgrade::run),
 ];
 
 fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_default();
+    if name == disk::CONTROL {
+        return disk::run_control();
+    }
     if let Some((_, run)) = DEMONSTRATIONS.iter().find(|(known, _)| *known == name) {
         return run();
     }

@@ -15,10 +15,15 @@ pub(in super::super) struct Wanted {
 }
 
 /// The server removes a session 60 s late at the earliest, so that its clock, ahead of ours, ends none early.
-pub(in super::super) const WANTED: [Wanted; 2] = [
+pub(in super::super) const WANTED: [Wanted; 3] = [
     Wanted { name: "session_ttl", keys: &[("expires_at", 1)], expire_after_seconds: Some(60) },
     Wanted { name: "user_sessions", keys: &[("user_id", 1), ("created_at", -1)], expire_after_seconds: None },
+    USER_HANDLES,
 ];
+
+/// Gives a user's sessions in the order of lists.
+pub(in super::super) const USER_HANDLES: Wanted =
+    Wanted { name: "user_handles", keys: &[("user_id", 1), ("_id", 1)], expire_after_seconds: None };
 
 /// An index of the collection, as the server describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +79,7 @@ impl fmt::Display for Existing {
 
 impl Wanted {
     /// The keys as the server takes them.
-    pub(super) fn key_document(&self) -> Document {
+    pub(in super::super) fn key_document(&self) -> Document {
         self.keys.iter().map(|(field, direction)| ((*field).to_owned(), Bson::Int32(*direction))).collect()
     }
 

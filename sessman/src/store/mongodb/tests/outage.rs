@@ -52,7 +52,9 @@ impl Drop for StandIn {
 /// Waits until the store has made its indexes, which nothing asks it for.
 pub(super) async fn wait_for_indexes(config: &MongoConfig) {
     let started = Instant::now();
-    while server::index_names(&documents(config).await).await != ["_id_", "session_ttl", "user_sessions"] {
+    while server::index_names(&documents(config).await).await
+        != ["_id_", "session_ttl", "user_handles", "user_sessions"]
+    {
         assert!(started.elapsed() < Duration::from_secs(15), "no indexes");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

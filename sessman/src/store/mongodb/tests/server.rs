@@ -10,8 +10,9 @@ use mongodb::options::IndexOptions;
 use super::*;
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
-use crate::record::{Change, Record, Times};
-use crate::store::{Expected, Store, StoreError, Updated};
+use crate::mark::Mark;
+use crate::record::{Change, Record, Times, TtlSource};
+use crate::store::{Store, StoreError, Unless, Updated};
 use crate::time::Timestamp;
 
 pub(super) async fn index_names(documents: &Documents) -> Vec<String> {
@@ -44,7 +45,10 @@ async fn many_nodes_make_the_same_indexes_at_once() {
     for made in [a, b, c, d, database.make_indexes().await] {
         assert_eq!(made.unwrap(), []);
     }
-    assert_eq!(index_names(&database.documents().await).await, ["_id_", "session_ttl", "user_sessions"]);
+    assert_eq!(
+        index_names(&database.documents().await).await,
+        ["_id_", "session_ttl", "user_handles", "user_sessions"]
+    );
 }
 
 #[tokio::test]
@@ -61,7 +65,10 @@ async fn an_index_in_the_way_is_reported_and_left_alone() {
     );
     assert!(obstacle.mend.contains("collMod") && obstacle.mend.contains(&database.config.database));
     // The other one was made all the same.
-    assert_eq!(index_names(&database.documents().await).await, ["_id_", "theirs", "user_sessions"]);
+    assert_eq!(
+        index_names(&database.documents().await).await,
+        ["_id_", "theirs", "user_handles", "user_sessions"]
+    );
 }
 
 #[tokio::test]
@@ -93,7 +100,7 @@ async fn a_real_server_removes_what_expired() {
     store.create(Arc::new(record), past).await.unwrap();
     // The server looks once a minute.
     let started = Instant::now();
-    while store.counts(now).await.unwrap().expired > 0 {
+    while store.counts(now, &[]).await.unwrap().expired > 0 {
         assert!(started.elapsed() < Duration::from_secs(150), "the server removed nothing");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -122,9 +129,9 @@ async fn a_real_replica_set_makes_a_write_once_although_its_connection_broke() {
     }
     let times = Times { reset_at: start, last_activity: start, expires_at: first.expires_at };
     let change = Change { data: Some(Data::empty()), ..Change::touch(start, times) };
-    let expected = Expected { version: Some(1), ..Expected::holder(first.secret_hash) };
-    let updated = store.update(first.handle, expected, &change).await.unwrap();
-    assert_eq!(updated, Updated::Done(Arc::new(change.applied_to(&first))));
+    let updated = store.update(&first, Unless::Changed, &change).await.unwrap();
+    let record = Arc::new(change.applied_to(&first));
+    assert_eq!(updated, Updated::Done { record, lived_until: first.expires_at });
     store.close().await;
 }
 
@@ -210,6 +217,7 @@ async fn another_unique_index_is_not_taken_for_a_collision() {
 fn record(start: Timestamp) -> Record {
     Record {
         handle: Handle::from([1; 12]),
+        mark: Mark::from([1; 8]),
         secret_hash: SecretHash::from([1; 32]),
         user_id: None,
         auth_time: None,
@@ -220,7 +228,9 @@ fn record(start: Timestamp) -> Record {
         reset_at: start,
         last_activity: start,
         ttl: Duration::from_millis(1),
+        ttl_source: TtlSource::Configured,
         expires_at: start.after(Duration::from_millis(1)),
         version: 1,
+        mac: None,
     }
 }

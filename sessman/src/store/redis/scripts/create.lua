@@ -1,13 +1,13 @@
--- Stores a record unless a live one is there: 1 if it did, else 0.
--- ARGV: now, the record, when the server may remove it
-local head = redis.call('GETRANGE', KEYS[1], 0, 113)
+-- Stores a record unless a live one is there: 1 if it did, else the mark of the one that is there.
+-- ARGV: now, the record, for how many milliseconds the server keeps it
+local head = redis.call('GETRANGE', KEYS[1], 0, HEAD_2 - 1)
 if #head > 0 then
-    if #head < 114 or string.byte(head) ~= 1 then
-        return redis.error_reply('SESSMAN_LAYOUT not a record of this layout')
+    if not texts_of(head) then
+        return unknown_layout()
     end
-    if struct.unpack('>i8', head, 91) > tonumber(ARGV[1]) then
-        return 0
+    if struct.unpack('>i8', head, EXPIRES_AT + 1) > tonumber(ARGV[1]) then
+        return string.sub(head, MARK + 1, SECRET_HASH)
     end
 end
-redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1

@@ -1,20 +1,29 @@
--- Deletes a record: its mark and its user, in a list; or 0 if it is not there, opens with another secret or is not past
--- its time.
--- ARGV: the secret's hash ('' for any), now ('' whatever its time is)
-local head = redis.call('GETRANGE', KEYS[1], 0, 113)
-if #head == 0 or (ARGV[1] ~= '' and string.sub(head, 11, 42) ~= ARGV[1]) then
+-- Deletes a record: its mark and its user, in a list; or 0 if it is not there, or not as the conditions say. One that cannot
+-- be read is deleted without conditions alone, and both are empty.
+-- ARGV, each '' for any: mark, secret's hash, last activity, now, at which its time must be over
+local head = redis.call('GETRANGE', KEYS[1], 0, HEAD_2 - 1)
+if #head == 0 then
     return 0
 end
-if #head < 114 or string.byte(head) ~= 1 then
-    return redis.error_reply('SESSMAN_LAYOUT not a record of this layout')
+local texts = texts_of(head)
+if not texts then
+    if ARGV[1] ~= '' or ARGV[2] ~= '' or ARGV[3] ~= '' or ARGV[4] ~= '' then
+        return unknown_layout()
+    end
+    redis.call('DEL', KEYS[1])
+    return { '', '' }
 end
-if ARGV[2] ~= '' and struct.unpack('>i8', head, 91) > tonumber(ARGV[2]) then
+local mark = string.sub(head, MARK + 1, SECRET_HASH)
+if (ARGV[1] ~= '' and mark ~= ARGV[1])
+    or (ARGV[2] ~= '' and string.sub(head, SECRET_HASH + 1, VERSION) ~= ARGV[2])
+    or (ARGV[3] ~= '' and string.sub(head, LAST_ACTIVITY + 1, EXPIRES_AT) ~= ARGV[3])
+    or (ARGV[4] ~= '' and struct.unpack('>i8', head, EXPIRES_AT + 1) > tonumber(ARGV[4])) then
     return 0
 end
 local user = ''
-local user_length = struct.unpack('>I4', head, 107)
+local user_length = struct.unpack('>I4', head, USER_LENGTH + 1)
 if user_length > 0 then
-    user = redis.call('GETRANGE', KEYS[1], 114, 113 + user_length)
+    user = redis.call('GETRANGE', KEYS[1], texts, texts + user_length - 1)
 end
 redis.call('DEL', KEYS[1])
-return { string.sub(head, 3, 10), user }
+return { mark, user }

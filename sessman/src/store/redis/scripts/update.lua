@@ -1,56 +1,84 @@
--- Changes a live record: the record as it is then; or its version, in a list, if it was written to; or 0.
--- ARGV: now, the secret's hash, version, last activity ('' for any), the three times, when the server may remove it,
---       and, '' for what stays: a new secret's hash, the moment of a change that counts, user, data, metadata;
---       the mark that the record must have ('' for any)
+-- Changes a live record: until when it would have lived, and behind that the record as it is then; or its version, in a list,
+-- if it was written to; or 0.
+-- ARGV: now, the mark, the secret's hash, version and last activity ('' for any), the three times, for how many milliseconds
+--       the server keeps it, and, '' for what stays: a new secret's hash, the moment of a change that counts, user, data,
+--       metadata, tail
 local old = redis.call('GET', KEYS[1])
 if not old then
     return 0
 end
-if #old < 114 or string.byte(old) ~= 1 then
-    return redis.error_reply('SESSMAN_LAYOUT not a record of this layout')
+-- Not by a function: this is the script that runs most, and to make one each time costs a tenth of it.
+local layout = string.byte(old)
+if not (layout == 1 and #old >= HEAD_1 or layout == 2 and #old >= HEAD_2) then
+    return redis.error_reply('SESSMAN_LAYOUT not a record of a layout that is known')
 end
-if struct.unpack('>i8', old, 91) <= tonumber(ARGV[1]) or string.sub(old, 11, 42) ~= ARGV[2]
-    or (ARGV[12] ~= '' and string.sub(old, 3, 10) ~= ARGV[12]) then
+local mark, secret_hash, times, kept, now = ARGV[2], ARGV[3], ARGV[6], ARGV[7], ARGV[9]
+if struct.unpack('>i8', old, EXPIRES_AT + 1) <= tonumber(ARGV[1]) or string.sub(old, MARK + 1, SECRET_HASH) ~= mark
+    or string.sub(old, SECRET_HASH + 1, VERSION) ~= secret_hash then
     return 0
 end
-local version = string.sub(old, 43, 50)
-if (ARGV[3] ~= '' and version ~= ARGV[3]) or (ARGV[4] ~= '' and string.sub(old, 83, 90) ~= ARGV[4]) then
+local version = string.sub(old, VERSION + 1, CREATED_AT)
+if (ARGV[4] ~= '' and version ~= ARGV[4])
+    or (ARGV[5] ~= '' and string.sub(old, LAST_ACTIVITY + 1, EXPIRES_AT) ~= ARGV[5]) then
     return { version }
 end
-local secret_hash = ARGV[2]
-if ARGV[7] ~= '' then
-    secret_hash = ARGV[7]
+local lived_until = string.sub(old, EXPIRES_AT + 1, AUTH_TIME)
+if ARGV[8] ~= '' then
+    secret_hash = ARGV[8]
 end
-if ARGV[8] == '' then
+local user, data, metadata, tail = ARGV[10], ARGV[11], ARGV[12], ARGV[13]
+if now == '' and tail == '' then
     -- In place: a replica gets a few bytes.
-    if ARGV[7] ~= '' then
-        redis.call('SETRANGE', KEYS[1], 10, secret_hash)
+    if ARGV[8] ~= '' then
+        redis.call('SETRANGE', KEYS[1], SECRET_HASH, secret_hash)
     end
-    redis.call('SETRANGE', KEYS[1], 74, ARGV[5])
-    redis.call('PEXPIREAT', KEYS[1], ARGV[6])
-    return string.sub(old, 1, 10) .. secret_hash .. string.sub(old, 43, 74) .. ARGV[5] .. string.sub(old, 99)
+    redis.call('SETRANGE', KEYS[1], RESET_AT, times)
+    redis.call('PEXPIRE', KEYS[1], kept)
+    return lived_until .. string.sub(old, 1, SECRET_HASH) .. secret_hash .. string.sub(old, VERSION + 1, RESET_AT) .. times
+        .. string.sub(old, AUTH_TIME + 1)
 end
-local user_length, metadata_length = struct.unpack('>I4I4', old, 107)
-local metadata_end = 114 + user_length + metadata_length
-local user, data, metadata = ARGV[9], ARGV[10], ARGV[11]
-local flags, auth_time = string.char(3), ARGV[8]
+local user_length, metadata_length = struct.unpack('>I4I4', old, USER_LENGTH + 1)
+local texts, tail_length = HEAD_1, 0
+if layout == 2 then
+    texts, tail_length = HEAD_2, struct.unpack('>I4', old, TAIL_LENGTH + 1)
+end
+local user_end = texts + user_length
+local metadata_end = user_end + metadata_length
+local flags, auth_time
 if user == '' then
-    user, flags, auth_time = string.sub(old, 115, 114 + user_length), string.sub(old, 2, 2), string.sub(old, 99, 106)
+    user, flags = string.sub(old, texts + 1, user_end), string.sub(old, FLAGS + 1, MARK)
+    auth_time = string.sub(old, AUTH_TIME + 1, USER_LENGTH)
+else
+    flags, auth_time = string.char(bit.bor(string.byte(old, FLAGS + 1), HAS_USER + HAS_AUTH_TIME)), now
 end
 if data == '' then
-    data = string.sub(old, metadata_end + 1)
+    data = string.sub(old, metadata_end + tail_length + 1)
 end
 if metadata == '' then
-    metadata = string.sub(old, 115 + user_length, metadata_end)
+    metadata = string.sub(old, user_end + 1, metadata_end)
 end
--- In two halves: Lua's numbers are floats, which do not hold every integer of 64 bits.
-local high, low = struct.unpack('>I4I4', version)
-low = low + 1
-if low == 4294967296 then
-    high, low = high + 1, 0
+if tail == '' and tail_length > 0 then
+    tail = string.sub(old, metadata_end + 1, metadata_end + tail_length)
 end
-local record = string.sub(old, 1, 1) .. flags .. string.sub(old, 3, 10) .. secret_hash
-    .. struct.pack('>I4I4', high, low) .. string.sub(old, 51, 58) .. ARGV[8] .. string.sub(old, 67, 74) .. ARGV[5]
-    .. auth_time .. struct.pack('>I4I4', #user, #metadata) .. user .. metadata .. data
-redis.call('SET', KEYS[1], record, 'PXAT', ARGV[6])
-return record
+if now == '' then
+    now = string.sub(old, UPDATED_AT + 1, TTL)
+else
+    -- In two halves: Lua's numbers are floats, which do not hold every integer of 64 bits.
+    local high, low = struct.unpack('>I4I4', version)
+    low = low + 1
+    if low == 4294967296 then
+        high, low = high + 1, 0
+    end
+    version = struct.pack('>I4I4', high, low)
+end
+local lengths
+-- The version before knows layout 1 alone.
+if tail == '' then
+    layout, lengths = '\1', struct.pack('>I4I4', #user, #metadata)
+else
+    layout, lengths = '\2', struct.pack('>I4I4I4', #user, #metadata, #tail)
+end
+local record = layout .. flags .. mark .. secret_hash .. version .. string.sub(old, CREATED_AT + 1, UPDATED_AT)
+    .. now .. string.sub(old, TTL + 1, RESET_AT) .. times .. auth_time .. lengths .. user .. metadata .. tail .. data
+redis.call('SET', KEYS[1], record, 'PX', kept)
+return lived_until .. record

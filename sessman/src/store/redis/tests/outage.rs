@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::super::servers::CALL_LIMIT;
 use super::*;
-use crate::store::conformance::away::{assert_unavailable, freeze, record, thaw, wait_for};
+use crate::store::conformance::away::{assert_unavailable, freeze, thaw, wait_for};
 use crate::store::{Created, Store, StoreError};
 
 const KEPT: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
@@ -99,6 +99,7 @@ async fn a_replica_takes_no_writes_and_is_used_once_it_is_a_master() {
     assert!(matches!(store.create(one.clone(), now).await, Err(StoreError::Unavailable(_))));
     assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
     assert_eq!(server.cli(&["REPLICAOF", "NO", "ONE"]), "OK");
+    wait_for(&store).await;
     assert_eq!(store.create(one, now).await.unwrap(), Created::Yes);
     store.close().await;
 }

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::store::redis::failure::Refusal;
+use crate::store::redis::failure::{Refusal, Server};
 
 /// So long other tasks have their turns.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -50,7 +50,7 @@ async fn calls_of_one_thread_leave_together_and_get_their_answers_in_order() {
     assert_eq!(bytes[..count], packed(&["A", "B", "C"]), "in one piece");
     far.write_all(b":1\r\n-ERR no\r\n:3").await.unwrap();
     far.write_all(b"\r\n").await.unwrap();
-    let refused = Ok(Err(Refusal { code: "ERR".into(), place: None }));
+    let refused = Ok(Err(Refusal { code: "ERR".into(), place: None, server: Server::default() }));
     for (call, expected) in calls.into_iter().zip([number(1), refused, number(3)]) {
         assert_eq!(call.await.unwrap(), expected);
     }

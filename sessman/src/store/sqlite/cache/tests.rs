@@ -4,6 +4,8 @@ use std::time::Duration;
 use super::*;
 use crate::data::Data;
 use crate::id::SecretHash;
+use crate::mark::Mark;
+use crate::record::TtlSource;
 use crate::time::Timestamp;
 
 /// All of them in one shard.
@@ -13,6 +15,7 @@ fn record(n: u8, version: u64) -> Arc<Record> {
     (handle[1], handle[11]) = (n, n);
     Arc::new(Record {
         handle: Handle::from(handle),
+        mark: Mark::from([n; 8]),
         secret_hash: SecretHash::from([0; 32]),
         user_id: None,
         auth_time: None,
@@ -23,8 +26,10 @@ fn record(n: u8, version: u64) -> Arc<Record> {
         reset_at: at,
         last_activity: at,
         ttl: Duration::from_secs(1),
+        ttl_source: TtlSource::Configured,
         expires_at: at,
         version,
+        mac: None,
     })
 }
 
@@ -38,7 +43,7 @@ fn cache(records: usize) -> Cache {
 }
 
 fn row(n: u8, version: u64) -> Row {
-    Row { id: i64::from(n), record: record(n, version) }
+    Row { id: i64::from(n), has_tail: true, record: record(n, version) }
 }
 
 fn put(n: u8, version: u64) -> Vec<Written> {

@@ -1,0 +1,100 @@
+//! `purge_expired` and `clear`.
+
+use mongodb::bson::{Bson, Document, doc};
+
+use super::config::SERVER_LIMIT;
+use super::connection::Documents;
+use super::document;
+use super::failure::store_error;
+use super::metrics::Command;
+use crate::store::{Purged, Result};
+use crate::time::Timestamp;
+
+/// Documents that are deleted with one command where all are, well within the limit of a call.
+const SLICE: usize = 1_000;
+
+/// See [`Store::purge_expired`](crate::store::Store::purge_expired).
+pub(super) async fn purge(documents: &Documents, now: Timestamp, limit: usize) -> Result<Vec<Purged>> {
+    let mut purged = Vec::new();
+    while purged.len() < limit {
+        let wanted = limit - purged.len();
+        let (ids, records) = expired_records(documents, now, wanted).await?;
+        if ids.is_empty() {
+            break;
+        }
+        let all = ids.len() < wanted;
+        // The condition again: one that was extended since it was found stays.
+        let mut filter = document::expired(now);
+        filter.insert("_id", doc! { "$in": ids.clone() });
+        let delete = documents.delete_many(filter);
+        let deleted = documents.ask(Command::Delete, delete).await.map_err(store_error)?.deleted_count;
+        // Another node or the server itself took some of them, or one was extended: which is not said, so that as many
+        // are named as there were.
+        purged.extend(records.into_iter().take(usize::try_from(deleted).unwrap_or(usize::MAX)));
+        if all {
+            break;
+        }
+    }
+    Ok(purged)
+}
+
+/// At most `limit` documents that are past their time: their `_id`s, and of those that are records what is told of them.
+async fn expired_records(
+    documents: &Documents,
+    now: Timestamp,
+    limit: usize,
+) -> Result<(Vec<Bson>, Vec<Purged>)> {
+    let find = documents
+        .find(document::expired(now))
+        .projection(doc! { "_id": 1, "user_id": 1 })
+        .sort(doc! { "expires_at": 1 })
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .max_time(SERVER_LIMIT);
+    let mut cursor = documents.ask(Command::Find, find).await.map_err(store_error)?;
+    let (mut ids, mut records) = (Vec::new(), Vec::new());
+    while cursor.advance().await.map_err(store_error)? {
+        let found = cursor.current();
+        if let Ok(Some(id)) = found.get("_id") {
+            ids.extend(Bson::try_from(id).ok());
+        }
+        let user_id = found.get_str("user_id").ok().map(str::to_owned);
+        records.extend(document::handle_of(found).map(|handle| Purged { handle, user_id }));
+    }
+    Ok((ids, records))
+}
+
+/// Deletes one slice of the documents that `filter` matches whose `_id` is as `range` says; how many, and the last `_id` if
+/// there may be more behind it.
+pub(super) async fn clear(
+    documents: &Documents,
+    mut filter: Document,
+    range: Document,
+) -> Result<(u64, Option<Bson>)> {
+    filter.insert("_id", range);
+    let found = ids(documents, filter, SLICE).await?;
+    if found.is_empty() {
+        return Ok((0, None));
+    }
+    let last = found.last().filter(|_| found.len() == SLICE).cloned();
+    let delete = documents.delete_many(doc! { "_id": { "$in": found } });
+    let deleted = documents.ask(Command::Delete, delete).await.map_err(store_error)?;
+    Ok((deleted.deleted_count, last))
+}
+
+/// The `_id`s of at most `limit` documents that `filter` matches, in their order.
+async fn ids(documents: &Documents, filter: Document, limit: usize) -> Result<Vec<Bson>> {
+    let find = documents
+        .find(filter)
+        .projection(doc! { "_id": 1 })
+        .sort(doc! { "_id": 1 })
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .max_time(SERVER_LIMIT);
+    let mut cursor = documents.ask(Command::Find, find).await.map_err(store_error)?;
+    let mut ids = Vec::new();
+    while cursor.advance().await.map_err(store_error)? {
+        if let Ok(Some(id)) = cursor.current().get("_id") {
+            ids.extend(Bson::try_from(id).ok());
+        }
+    }
+    Ok(ids)
+}

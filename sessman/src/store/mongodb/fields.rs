@@ -1,0 +1,146 @@
+//! The fields of a document, whatever they turn out to be.
+
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{RawBsonRef, RawDocument};
+
+use super::json::{self, NotOurs};
+use crate::data::Data;
+use crate::id::Handle;
+use crate::store::StoreError;
+use crate::time::Timestamp;
+
+/// Why a document of the collection is no record of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("the document of session {handle} cannot be read: {field}: {reason}")]
+pub(super) struct Unreadable {
+    handle: String,
+    field: String,
+    reason: String,
+}
+
+impl From<Unreadable> for StoreError {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::Unusable(unreadable.to_string())
+    }
+}
+
+/// The handle of a document, if its `_id` is one.
+pub(super) fn handle_of(document: &RawDocument) -> Option<Handle> {
+    let Ok(Some(RawBsonRef::Binary(id))) = document.get("_id") else { return None };
+    let bytes: [u8; 12] = id.bytes.try_into().ok()?;
+    (id.subtype == BinarySubtype::Generic).then(|| Handle::from(bytes))
+}
+
+/// Reads fields by their names.
+pub(super) struct Fields<'a> {
+    document: &'a RawDocument,
+    handle: Option<Handle>,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn of(document: &'a RawDocument) -> Self {
+        Self { document, handle: handle_of(document) }
+    }
+
+    pub(super) fn unreadable(&self, field: &str, reason: impl Into<String>) -> Unreadable {
+        let handle = self.handle.map_or_else(|| "(no handle)".to_owned(), |handle| handle.to_string());
+        Unreadable { handle, field: field.to_owned(), reason: reason.into() }
+    }
+
+    fn expected(&self, field: &str, wanted: &str, found: Option<RawBsonRef<'_>>) -> Unreadable {
+        let found = found.map_or_else(|| "nothing".to_owned(), |value| format!("{:?}", value.element_type()));
+        self.unreadable(field, format!("expected {wanted}, found {found}"))
+    }
+
+    fn get(&self, field: &str) -> Result<Option<RawBsonRef<'a>>, Unreadable> {
+        self.document.get(field).map_err(|_| self.unreadable(field, NotOurs::Malformed.to_string()))
+    }
+
+    /// As [`get`](Self::get), for a field that came later than others, or that not every record has.
+    fn get_some(&self, field: &str) -> Result<Option<RawBsonRef<'a>>, Unreadable> {
+        Ok(self.get(field)?.filter(|value| !matches!(value, RawBsonRef::Null)))
+    }
+
+    /// Refuses a document that has a field with none of these names.
+    pub(super) fn none_but(&self, known: &[&str]) -> Result<(), Unreadable> {
+        for element in self.document {
+            let (name, _) = element.map_err(|_| self.unreadable("_id", NotOurs::Malformed.to_string()))?;
+            if !known.contains(&name.as_str()) {
+                // The name is somebody's, and may be of any length.
+                let name: String = name.as_str().chars().take(40).collect();
+                return Err(self.unreadable(&name, "this build does not know it"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle(&self) -> Result<Handle, Unreadable> {
+        self.handle.ok_or_else(|| self.unreadable("_id", "expected 12 bytes of binary data"))
+    }
+
+    pub(super) fn date(&self, field: &str) -> Result<Timestamp, Unreadable> {
+        match self.get(field)? {
+            Some(RawBsonRef::DateTime(date)) => Ok(Timestamp::from_millis(date.timestamp_millis())),
+            other => Err(self.expected(field, "a date", other)),
+        }
+    }
+
+    pub(super) fn optional_date(&self, field: &str) -> Result<Option<Timestamp>, Unreadable> {
+        self.get_some(field)?.map(|_| self.date(field)).transpose()
+    }
+
+    /// A shell writes small numbers in 32 bits: what was edited by hand stays readable.
+    pub(super) fn whole(&self, field: &str) -> Result<i64, Unreadable> {
+        match self.get(field)? {
+            Some(RawBsonRef::Int32(number)) => Ok(number.into()),
+            Some(RawBsonRef::Int64(number)) => Ok(number),
+            other => Err(self.expected(field, "an integer", other)),
+        }
+    }
+
+    pub(super) fn count(&self, field: &str) -> Result<u64, Unreadable> {
+        u64::try_from(self.whole(field)?).map_err(|_| self.unreadable(field, "expected no negative number"))
+    }
+
+    pub(super) fn bytes<const N: usize>(&self, field: &str) -> Result<[u8; N], Unreadable> {
+        match self.get(field)? {
+            Some(RawBsonRef::Binary(binary)) => {
+                binary.bytes.try_into().map_err(|_| self.unreadable(field, format!("expected {N} bytes")))
+            }
+            other => Err(self.expected(field, "binary data", other)),
+        }
+    }
+
+    pub(super) fn optional_bytes<const N: usize>(&self, field: &str) -> Result<Option<[u8; N]>, Unreadable> {
+        self.get_some(field)?.map(|_| self.bytes(field)).transpose()
+    }
+
+    /// Text that may be null, but not missing.
+    pub(super) fn nullable_text(&self, field: &str) -> Result<Option<String>, Unreadable> {
+        match self.get(field)? {
+            Some(RawBsonRef::Null) => Ok(None),
+            Some(RawBsonRef::String(text)) => Ok(Some(text.to_owned())),
+            other => Err(self.expected(field, "text or null", other)),
+        }
+    }
+
+    pub(super) fn optional_text(&self, field: &str) -> Result<Option<&'a str>, Unreadable> {
+        match self.get_some(field)? {
+            None => Ok(None),
+            Some(RawBsonRef::String(text)) => Ok(Some(text)),
+            other => Err(self.expected(field, "text", other)),
+        }
+    }
+
+    pub(super) fn data(&self, field: &str) -> Result<Data, Unreadable> {
+        let value = self.get(field)?.ok_or_else(|| self.expected(field, "a value", None))?;
+        json::from_bson(value).map_err(|error| self.unreadable(field, error.to_string()))
+    }
+
+    pub(super) fn object(&self, field: &str) -> Result<Data, Unreadable> {
+        match self.get(field)? {
+            Some(RawBsonRef::Document(_)) => self.data(field),
+            other => Err(self.expected(field, "a document", other)),
+        }
+    }
+}

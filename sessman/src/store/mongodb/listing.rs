@@ -1,0 +1,174 @@
+//! Reads of many records: lists of sessions, whole records for a backup, outlines.
+//!
+//! A page is read in slices, each a `find` of so many documents as what was read before leaves room for, so that it takes
+//! about [`PAGE_BYTES`] of memory, whatever the documents are like. Each names the index that gives it in order: left to
+//! choose, some servers sort a whole user, or the whole collection.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use mongodb::Cursor;
+use mongodb::action::Find;
+use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
+use mongodb::options::Hint;
+
+use super::config::SERVER_LIMIT;
+use super::connection::Documents;
+use super::document::{self, Unreadable, date};
+use super::failure::{is_refused_hint, store_error};
+use super::indexes::USER_HANDLES;
+use super::metrics::Command;
+use crate::id::Handle;
+use crate::record::{Record, Summary};
+use crate::store::{Outlined, PAGE_BYTES, Page, Result};
+use crate::time::Timestamp;
+
+/// The most documents of a slice.
+const MOST: usize = 1_000;
+
+/// What is asked for on a page.
+pub(super) struct Wanted {
+    pub(super) user_id: Option<String>,
+    pub(super) after: Option<Handle>,
+    pub(super) limit: usize,
+    pub(super) now: Timestamp,
+}
+
+impl Wanted {
+    /// What has no date in `expires_at` is ours all the same, and cannot be read.
+    fn filter(&self, after: Option<Handle>) -> Document {
+        let mut filter = doc! { "_id": document::handles_after(after) };
+        if let Some(user_id) = &self.user_id {
+            filter.insert("user_id", user_id);
+        }
+        filter.insert("expires_at", doc! { "$not": { "$lte": date(self.now) } });
+        filter
+    }
+
+    fn index(&self) -> Document {
+        if self.user_id.is_some() {
+            USER_HANDLES.key_document()
+        } else {
+            doc! { "_id": 1 }
+        }
+    }
+}
+
+/// How records of a page are read.
+struct Reading<T> {
+    /// Documents of the first slice, of which nothing is known yet.
+    first: usize,
+    projection: Option<Document>,
+    read: fn(&RawDocument) -> std::result::Result<T, Unreadable>,
+    bytes: fn(&T) -> usize,
+}
+
+/// See [`Store::list`](crate::store::Store::list).
+pub(super) async fn list(documents: &Documents, wanted: Wanted) -> Result<Page<Summary>> {
+    let reading = Reading {
+        first: 101,
+        projection: Some(document::without_data()),
+        read: document::to_summary,
+        bytes: Summary::bytes,
+    };
+    page(documents, wanted, reading).await
+}
+
+/// See [`Store::records`](crate::store::Store::records).
+pub(super) async fn records(documents: &Documents, wanted: Wanted) -> Result<Page<Arc<Record>>> {
+    let reading = Reading {
+        first: 8,
+        projection: None,
+        read: |document| document::to_record(document).map(Arc::new),
+        bytes: |record: &Arc<Record>| record.bytes(),
+    };
+    page(documents, wanted, reading).await
+}
+
+async fn page<T>(documents: &Documents, wanted: Wanted, reading: Reading<T>) -> Result<Page<T>> {
+    let mut page = Page::default();
+    // What cannot be read takes a place on the page too, so that however many there are, it ends.
+    let (mut last, mut taken, mut bytes) = (wanted.after, 0, 0);
+    let mut slice = reading.first;
+    loop {
+        // One more than fits tells whether there is a next page.
+        let asked = slice.min(wanted.limit.saturating_add(1) - taken);
+        let mut cursor = find(documents, &wanted, last, asked, &reading.projection).await?;
+        let mut found = 0;
+        while cursor.advance().await.map_err(store_error)? {
+            let Some(handle) = document::handle_of(cursor.current()) else { continue };
+            if taken == wanted.limit || bytes >= PAGE_BYTES {
+                page.next = last;
+                return Ok(page);
+            }
+            match (reading.read)(cursor.current()) {
+                Ok(item) => {
+                    bytes += (reading.bytes)(&item);
+                    page.items.push(item);
+                }
+                Err(unreadable) => {
+                    tracing::warn!(%unreadable, "a document of the session collection is left out");
+                    page.unread.push(handle);
+                }
+            }
+            (last, taken, found) = (Some(handle), taken + 1, found + 1);
+        }
+        if found < asked {
+            return Ok(page);
+        }
+        slice = (PAGE_BYTES.saturating_sub(bytes) / (bytes / taken).max(1) + 1).min(MOST);
+    }
+}
+
+/// Asks for so many documents after `after`.
+async fn find(
+    documents: &Documents,
+    wanted: &Wanted,
+    after: Option<Handle>,
+    limit: usize,
+    projection: &Option<Document>,
+) -> Result<Cursor<RawDocumentBuf>> {
+    let find = || -> Find<'_, RawDocumentBuf> {
+        let find = documents
+            .find(wanted.filter(after))
+            .sort(doc! { "_id": 1 })
+            .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+            // More than the limit: a batch that is just full would leave the cursor open.
+            .batch_size(u32::try_from(limit + 1).unwrap_or(u32::MAX))
+            .max_time(SERVER_LIMIT);
+        match projection {
+            Some(projection) => find.projection(projection.clone()),
+            None => find,
+        }
+    };
+    if documents.hints().are_taken() || wanted.user_id.is_none() {
+        let named = find().hint(Hint::Keys(wanted.index()));
+        match documents.ask(Command::Find, named).await {
+            // It is made at the start of a service that may make it, which may take a while where much is stored.
+            Err(error) if wanted.user_id.is_some() && is_refused_hint(&error) => {
+                documents.hints().set_taken(false);
+            }
+            answer => return answer.map_err(store_error),
+        }
+    }
+    documents.ask(Command::Find, find()).await.map_err(store_error)
+}
+
+/// See [`Store::outlines`](crate::store::Store::outlines).
+pub(super) async fn outlines(documents: &Documents, handles: &[Handle]) -> Result<Vec<Outlined>> {
+    let find = documents
+        .find(doc! { "_id": { "$in": document::ids(handles.iter().copied()) } })
+        .projection(document::without_texts())
+        .max_time(SERVER_LIMIT);
+    let mut cursor = documents.ask(Command::Find, find).await.map_err(store_error)?;
+    let mut found = HashMap::new();
+    while cursor.advance().await.map_err(store_error)? {
+        let document = cursor.current();
+        if let Some(handle) = document::handle_of(document) {
+            let outlined = document::to_outline(document).map_or(Outlined::Unreadable, Outlined::Found);
+            found.insert(handle, outlined);
+        }
+    }
+    let outlined = |handle: &Handle| found.get(handle).cloned().unwrap_or(Outlined::Missing);
+    Ok(handles.iter().map(outlined).collect())
+}

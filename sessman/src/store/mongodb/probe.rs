@@ -1,0 +1,34 @@
+//! `ping`: whether sessions can be created, changed and deleted, which a server may refuse each for itself (a full disk, a
+//! quota, a role).
+//!
+//! It writes a document of its own into the collection of the sessions. Its `_id` is an ObjectId, so that nothing takes it for
+//! a session, and its time is over, so that the server removes one that stays behind.
+
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{RawDocumentBuf, doc};
+
+use super::config::SERVER_LIMIT;
+use super::connection::Documents;
+use super::document::date;
+use super::failure::{is_duplicate_key, store_error};
+use super::metrics::Command;
+use crate::store::{Result, StoreError};
+use crate::time::Timestamp;
+
+/// Creates the document of `node`, changes it and deletes it, with the commands that sessions are written with. Where a node
+/// asks twice at once, one may find that the other is further.
+pub(super) async fn ping(documents: &Documents, node: ObjectId) -> Result<()> {
+    let same = doc! { "_id": node };
+    let probe = doc! { "_id": node, "expires_at": date(Timestamp::from_millis(0)), "probe": 0 };
+    let probe = RawDocumentBuf::try_from(&probe)
+        .map_err(|_| StoreError::Unusable("a document that BSON cannot hold".into()))?;
+    match documents.ask(Command::Insert, documents.insert_one(probe)).await {
+        Err(error) if !is_duplicate_key(&error) => return Err(store_error(error)),
+        _ => {}
+    }
+    let change = documents.find_one_and_update(same.clone(), doc! { "$inc": { "probe": 1 } });
+    let change = change.max_time(SERVER_LIMIT);
+    documents.ask(Command::FindAndModify, change).await.map_err(store_error)?;
+    documents.ask(Command::Delete, documents.delete_one(same)).await.map_err(store_error)?;
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! How records are deleted, and their names after them.
+//!
+//! A session is gone once its record is. Its names are taken away behind the answer, and where that fails, or too much is under
+//! way, they stay until the [tidying](super::tidying): whoever reads them passes over them.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use futures_util::future::join_all;
+use redis::{Cmd, Value};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::failure::Trouble;
+use super::index;
+use super::keys::{Keys, Name};
+use super::layout::{self, unexpected};
+use super::scripts::DELETE;
+use super::servers::{CALL_LIMIT, Servers, deadline};
+use super::store::RedisStore;
+use super::sweep::{NOT_OURS, bytes};
+use crate::id::Handle;
+use crate::mark::Mark;
+use crate::store::{Result, StoreError, Target};
+use crate::time::Timestamp;
+
+/// Records that are deleted in one go, and names that one command takes away.
+const SLICE: usize = 250;
+
+/// Takings away of names under way at once.
+const MAX_UNDER_WAY: u32 = 256;
+
+/// A record that was deleted.
+#[derive(Debug, Clone)]
+pub(super) struct Deleted {
+    pub(super) handle: Handle,
+    /// `None` if it could not be read.
+    mark: Option<Mark>,
+    pub(super) user_id: Option<String>,
+}
+
+/// What is taken away behind the answers.
+pub(super) struct Leftovers(Arc<Semaphore>);
+
+impl Default for Leftovers {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_UNDER_WAY as usize)))
+    }
+}
+
+impl Leftovers {
+    /// Does it in a task of its own, unless too much is under way. What is sent at once is sent first, so that it is before what
+    /// comes later on the same connection: the very same session may be written again, as when it is restored.
+    async fn take_away(&self, taking: impl Future<Output = ()> + Send + 'static) {
+        let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() else {
+            tracing::debug!(
+                "the names of sessions that ended stay for a while: too many are being taken away"
+            );
+            return;
+        };
+        let mut taking = Box::pin(taking);
+        if poll_fn(|context| Poll::Ready(taking.as_mut().poll(context))).await.is_ready() {
+            return;
+        }
+        tokio::spawn(async move {
+            taking.await;
+            drop(permit);
+        });
+    }
+
+    /// Waits for what is under way.
+    pub(super) async fn finish(&self) {
+        let _ = timeout(CALL_LIMIT, self.0.acquire_many(MAX_UNDER_WAY)).await;
+    }
+}
+
+/// What became of deletions. What was deleted is to be heeded though others failed.
+pub(super) struct Deletion {
+    pub(super) deleted: Vec<Deleted>,
+    /// Whether something was not deleted that is no record, or of which it cannot be said whether it is what its target says.
+    pub(super) is_any_refused: bool,
+    pub(super) done: Result<()>,
+}
+
+impl Deletion {
+    /// Heeds the answer of the script about one record.
+    fn heed(&mut self, handle: Handle, answer: std::result::Result<Value, Trouble>) {
+        let one = match answer {
+            Ok(answer) => outcome(handle, answer),
+            Err(Trouble::Refused(refusal)) if NOT_OURS.contains(&refusal.code.as_str()) => {
+                self.is_any_refused = true;
+                Ok(None)
+            }
+            Err(trouble) => Err(trouble.into()),
+        };
+        match one {
+            Ok(one) => self.deleted.extend(one),
+            Err(error) if self.done.is_ok() => self.done = Err(error),
+            Err(_) => {}
+        }
+    }
+}
+
+impl RedisStore {
+    /// Deletes the records that are what their targets say, past their time if `now` is given.
+    pub(super) async fn delete_records(
+        &self,
+        targets: &[Target],
+        now: Option<Timestamp>,
+        first_deadline: Instant,
+    ) -> Deletion {
+        let mut deletion = Deletion { deleted: Vec::new(), is_any_refused: false, done: Ok(()) };
+        // What is past its time ends by itself, too.
+        let durably = now.is_none() && self.servers.waits_for_replicas();
+        if let [target] = targets {
+            let answer = self.delete_one(target, now, durably, first_deadline).await;
+            deletion.heed(target.handle, answer);
+            return deletion;
+        }
+        for slice in targets.chunks(SLICE) {
+            if durably {
+                // They gather, and one `WAIT` serves for all of them.
+                let deadline = deadline();
+                let deleting = slice.iter().map(|target| self.delete_one(target, now, true, deadline));
+                for (target, answer) in slice.iter().zip(join_all(deleting).await) {
+                    deletion.heed(target.handle, answer);
+                }
+                if deletion.done.is_err() {
+                    break;
+                }
+                continue;
+            }
+            let calls =
+                slice.iter().map(|target| (self.keys.session(target.handle), conditions(target, now).into()));
+            let calls: Vec<(Vec<u8>, Vec<Vec<u8>>)> = calls.collect();
+            match self.servers.run_each(&DELETE, &calls, deadline()).await {
+                Ok(answers) => slice
+                    .iter()
+                    .zip(answers)
+                    .for_each(|(target, answer)| deletion.heed(target.handle, answer)),
+                Err(trouble) => deletion.done = Err(trouble.into()),
+            }
+            // Who did not answer now would not for the next ones.
+            if deletion.done.is_err() {
+                break;
+            }
+        }
+        deletion
+    }
+
+    async fn delete_one(
+        &self,
+        target: &Target,
+        now: Option<Timestamp>,
+        durably: bool,
+        deadline: Instant,
+    ) -> std::result::Result<Value, Trouble> {
+        let (key, conditions) = (self.keys.session(target.handle), conditions(target, now));
+        match durably {
+            true => self.servers.run_durably(&DELETE, &key, &conditions, deadline).await,
+            false => self.servers.run(&DELETE, &key, &conditions, deadline).await,
+        }
+    }
+
+    /// Takes away the names of records that were deleted.
+    pub(super) async fn take_names(&self, deleted: &[Deleted]) {
+        take_names(&self.servers, &self.keys, deleted, self.latest()).await;
+    }
+
+    /// Does so behind the answer.
+    pub(super) async fn take_names_later(&self, deleted: Vec<Deleted>) {
+        if deleted.is_empty() {
+            return;
+        }
+        let (servers, keys, now) = (Arc::clone(&self.servers), self.keys.clone(), self.latest());
+        self.leftovers.take_away(async move { take_names(&servers, &keys, &deleted, now).await }).await;
+    }
+
+    /// Takes away the names of a session that was not begun, behind the answer.
+    pub(super) async fn take_name_later(&self, name: &Name, user_id: Option<&str>) {
+        let deleted =
+            Deleted { handle: name.handle, mark: Some(name.mark), user_id: user_id.map(str::to_owned) };
+        self.take_names_later(vec![deleted]).await;
+    }
+}
+
+/// The arguments of the script.
+fn conditions(target: &Target, now: Option<Timestamp>) -> [Vec<u8>; 4] {
+    let Target { handle: _, mark, secret_hash, last_activity } = target;
+    [
+        mark.map_or(Vec::new(), |mark| mark.as_bytes().to_vec()),
+        secret_hash.map_or(Vec::new(), |secret_hash| secret_hash.as_bytes().to_vec()),
+        last_activity.map_or(Vec::new(), |moment| layout::moment(moment).to_vec()),
+        now.map_or(Vec::new(), |now| now.as_millis().to_string().into_bytes()),
+    ]
+}
+
+/// What the script's answer says of one record.
+fn outcome(handle: Handle, answer: Value) -> Result<Option<Deleted>> {
+    let parts = match answer {
+        Value::Int(0) => return Ok(None),
+        Value::Array(parts) => parts.into_iter().map(bytes).collect::<Option<Vec<_>>>(),
+        _ => None,
+    };
+    let [mark, user_id] = <[Vec<u8>; 2]>::try_from(parts.unwrap_or_default()).map_err(|_| unexpected())?;
+    let mark = <[u8; Mark::BYTES]>::try_from(mark).ok().map(Mark::from);
+    let user_id = String::from_utf8(user_id).ok().filter(|user_id| !user_id.is_empty());
+    Ok(Some(Deleted { handle, mark, user_id }))
+}
+
+/// Takes away the names of records that are not there any more: among those of all, and among their users'.
+async fn take_names(servers: &Arc<Servers>, keys: &Keys, deleted: &[Deleted], now: Timestamp) {
+    let mut names: HashMap<Vec<u8>, Vec<Vec<u8>>> = HashMap::new();
+    for Deleted { handle, mark, user_id } in deleted {
+        let Some(mark) = *mark else {
+            // Nobody knows whose it was: with that user it stays until its time has come.
+            let taken = index::tidy_handle(servers, keys, *handle, now).await;
+            report(taken.err());
+            continue;
+        };
+        let name = Name { handle: *handle, mark }.to_bytes();
+        let of_user = user_id.as_ref().map(|user_id| keys.names(user_id));
+        for key in [keys.index(handle.as_bytes()[0])].into_iter().chain(of_user) {
+            names.entry(key).or_default().push(name.clone());
+        }
+    }
+    let remove = |(key, names): (Vec<u8>, &[Vec<u8>])| {
+        let mut command = redis::cmd("ZREM");
+        command.arg(&key).arg(names);
+        (key, command)
+    };
+    let commands: Vec<(Vec<u8>, Cmd)> = names
+        .iter()
+        .flat_map(|(key, names)| names.chunks(SLICE).map(|names| remove((key.clone(), names))))
+        .collect();
+    for slice in commands.chunks(SLICE) {
+        match servers.call_each_apart(slice, deadline()).await {
+            Ok(answers) => {
+                report(answers.into_iter().find_map(std::result::Result::err).map(StoreError::from))
+            }
+            Err(trouble) => report(Some(trouble.into())),
+        }
+    }
+}
+
+fn report(error: Option<StoreError>) {
+    if let Some(error) = error {
+        tracing::debug!(%error, "the names of sessions that ended stay for a while");
+    }
+}

@@ -1,0 +1,80 @@
+//! Deleting the records that are what their targets say.
+
+use rusqlite::{OptionalExtension as _, Row};
+
+use super::cache::Written;
+use super::operation::{Failure, Operation, Transaction};
+use super::row::{is_unreadable, mark, tail};
+use crate::id::{Handle, SecretHash};
+use crate::store::Target;
+use crate::time::Timestamp;
+
+/// [`Store::delete`](crate::store::Store::delete).
+pub(super) struct Delete {
+    pub(super) targets: Vec<Target>,
+}
+
+impl Operation for Delete {
+    type Output = Vec<Handle>;
+
+    fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Vec<Handle>, Failure> {
+        let mut deleted = Vec::new();
+        for target in &self.targets {
+            if is_stored(transaction, target)? {
+                let rows = transaction
+                    .connection
+                    .prepare_cached("DELETE FROM sessions WHERE handle = ?1")?
+                    .execute([target.handle.as_bytes()])?;
+                if rows > 0 {
+                    transaction.withheld.add(Written::Gone(target.handle));
+                    deleted.push(target.handle);
+                }
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+/// Whether a record is what `target` says; `true` if it says nothing but a handle, which then need not be stored.
+fn is_stored(transaction: &Transaction<'_>, target: &Target) -> rusqlite::Result<bool> {
+    let Target { handle, mark, secret_hash, last_activity } = *target;
+    if (mark, secret_hash, last_activity) == (None, None, None) {
+        return Ok(true);
+    }
+    if let Some(row) = transaction.withheld.row(handle) {
+        return Ok(target.is(&row.record));
+    }
+    let found = transaction
+        .connection
+        .prepare_cached(
+            "SELECT created_at, last_activity, tail, secret_hash FROM sessions WHERE handle = ?1",
+        )?
+        .query_row([handle.as_bytes()], |row| is_met(target, row))
+        .optional();
+    match found {
+        Ok(is_met) => Ok(is_met == Some(true)),
+        // What cannot be read is not known to be what the target says.
+        Err(error) if is_unreadable(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// As [`Target::is`], of a row of which only what is asked for has to be readable. Compared here and not in SQL, where the
+/// time it takes would tell how much of a secret's hash is right.
+fn is_met(target: &Target, row: &Row<'_>) -> rusqlite::Result<bool> {
+    let moment = |index| row.get(index).map(Timestamp::from_millis);
+    if let Some(expected) = target.mark
+        && mark(tail(row, 2)?, moment(0)?) != expected
+    {
+        return Ok(false);
+    }
+    if let Some(expected) = target.last_activity
+        && moment(1)? != expected
+    {
+        return Ok(false);
+    }
+    match target.secret_hash {
+        Some(expected) => Ok(SecretHash::from(row.get::<_, [u8; 32]>(3)?) == expected),
+        None => Ok(true),
+    }
+}
