@@ -40,6 +40,7 @@ fn a_node_that_began_behind_catches_up_and_says_so() {
     assert!(now_of(&client, "sessman") < clock::now() - 15_000, "it begins behind");
     // As a machine that boots before it has asked for the time.
     clock.set(0);
-    pserve.wait_for_log("wall clock");
-    eventually("the time of others", || now_of(&client, "sessman") > clock::now() - 1_500);
+    pserve.wait_for_log("the wall clock is ahead of the service's by");
+    // A second in ten, so that no session ends long before it was promised to. At 500 ppm it would take an hour and a half.
+    eventually("three seconds less", || now_of(&client, "sessman") > clock::now() - 17_000);
 }
