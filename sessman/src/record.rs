@@ -93,9 +93,10 @@ pub struct Life {
 }
 
 impl Life {
-    /// Whether nothing was done with the session since it began.
+    /// Whether nothing was done with the session since it began, or since it became a user's, where the rules
+    /// [tell that](crate::rules::Rules::renewed).
     pub fn was_never_used(&self) -> bool {
-        self.last_activity == self.created_at
+        self.last_activity == self.reset_at
     }
 }
 

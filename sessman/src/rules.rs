@@ -109,6 +109,19 @@ impl Rules {
         self.times(life.created_at, self.ttl(life), now, now)
     }
 
+    /// As [`reset`](Self::reset), for a session that somebody uses. Where it matters whether one was ever used, its time to
+    /// live starts a millisecond before: by that it is told from one that has just begun.
+    pub fn renewed(&self, life: &Life, now: Timestamp) -> Times {
+        self.used(life, now, now)
+    }
+
+    fn used(&self, life: &Life, reset_at: Timestamp, now: Timestamp) -> Times {
+        let is_told = self.tells_use();
+        let before = now.before(Duration::from_millis(1));
+        let reset_at = if is_told { reset_at.min(before) } else { reset_at };
+        self.times(life.created_at, self.ttl(life), reset_at, now)
+    }
+
     /// The times that reading a session at `now` gives it; `None` where that is no activity, or has been written down
     /// a short while ago.
     pub fn activity(&self, record: &Record, now: Timestamp) -> Option<Times> {
@@ -116,7 +129,8 @@ impl Rules {
             let (reset_at, expires_at) = (record.reset_at, record.expires_at);
             return Some(Times { reset_at, last_activity: now, expires_at });
         }
-        let ttl = self.ttl(&record.life());
+        let life = record.life();
+        let ttl = self.ttl(&life);
         let is_due =
             now > record.last_activity && now.since(record.last_activity) >= self.activity_interval(ttl);
         if self.sliding == Sliding::Update || !is_due {
@@ -124,16 +138,18 @@ impl Rules {
         }
         // With an idle timeout it is that which activity puts off.
         let reset_at = if self.idle_timeout.is_some() { record.reset_at } else { now };
-        Some(self.times(record.created_at, ttl, reset_at, now))
+        Some(self.used(&life, reset_at, now))
+    }
+
+    /// Whether it matters if a session was ever used.
+    fn tells_use(&self) -> bool {
+        self.max_sessions_per_user.is_some() && self.on_limit == OnLimit::Reject
     }
 
     /// Whether this use of the session is to be written down whatever counts as activity: where logins over the limit
     /// are refused, a session that was never used may have been begun for somebody who never got its id.
     fn is_first_use(&self, record: &Record) -> bool {
-        self.max_sessions_per_user.is_some()
-            && self.on_limit == OnLimit::Reject
-            && record.user_id.is_some()
-            && record.life().was_never_used()
+        self.tells_use() && record.user_id.is_some() && record.life().was_never_used()
     }
 
     /// The time to live of a session that is renewed.

@@ -46,6 +46,8 @@ use turns::Turns;
 
 /// A store that has not answered by then is away.
 pub const STORE_DEADLINE: Duration = Duration::from_secs(2);
+/// By more than this the clocks of two nodes do not differ: what is decided by the age of something is decided so much later.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(120);
 /// Characters that a user id may have.
 const MAX_USER_ID: usize = 256;
 

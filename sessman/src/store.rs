@@ -367,6 +367,11 @@ pub trait Store: Send + Sync {
     /// Forgets the places of all users.
     async fn forget_places(&self) -> Result<()>;
 
+    /// Whether other processes, whose clocks may differ from ours, work on the same records.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Whether this process is to do the clean-up that one of all processes at a store does at a time; it is asked again
     /// for each clean-up, at the latest when `period` is over, and whoever has it keeps it. A store of this process alone
     /// says yes.

@@ -17,7 +17,7 @@ use stand::Stand;
 pub use stand::{Interruption, Server};
 
 /// Longer than a session must go unused until a login that is refused may take its place.
-const GRACE: i64 = 65;
+const GRACE: i64 = 130;
 /// More steps than any operation has.
 const MOST: usize = 400;
 

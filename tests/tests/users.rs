@@ -190,7 +190,7 @@ fn an_administrator_lists_and_ends_sessions(_: Store, config: Value) {
     }
 }
 
-fn an_administrator_counts_cleans_and_clears(_: Store, config: Value) {
+fn an_administrator_counts_cleans_and_clears(store: Store, config: Value) {
     let (_site, _pserve, client) = serve(&config, json!({ "admin_key": ADMIN_KEY }));
     let admin = client.with("X-Admin-Key", ADMIN_KEY);
     let kept = begin(&client, "ada");
@@ -206,12 +206,15 @@ fn an_administrator_counts_cleans_and_clears(_: Store, config: Value) {
     ]);
     let stats = json!({ "total": 3, "active": 2, "expired": 1, "by_age": by_age });
     assert_eq!(admin.get("/sessman/stats").expect(200).json(), stats);
-    assert_eq!(admin.send("POST", "/sessman/cleanup", "").expect(200).json(), json!({ "purged": 1 }));
-    assert_eq!(admin.get("/sessman/stats").expect(200).json()["total"], 2);
+    // Where other nodes may work on the same sessions, what has just ended stays until it has by each of their clocks.
+    let purged = u64::from(!store.is_shared());
+    assert_eq!(admin.send("POST", "/sessman/cleanup", "").expect(200).json(), json!({ "purged": purged }));
+    assert_eq!(admin.get("/sessman/stats").expect(200).json()["total"], 3 - purged);
     admin.send("POST", "/sessman/clear", "").expect(400);
     admin.send("POST", "/sessman/clear?confirm=no", "").expect(400);
     assert_eq!(status(&client, &kept), 200);
-    assert_eq!(admin.post("/sessman/clear", json!({ "confirm": "yes" })).expect(200).json()["cleared"], 2);
+    let cleared = admin.post("/sessman/clear", json!({ "confirm": "yes" })).expect(200).json();
+    assert_eq!(cleared["cleared"], 3 - purged);
     assert_eq!(status(&client, &kept), 404);
     assert_eq!(admin.get("/sessman/stats").expect(200).json()["total"], 0);
 }

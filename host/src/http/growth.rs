@@ -85,6 +85,7 @@ fn parts(bytes: usize, header: impl Fn(usize) -> (String, String)) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
+#[allow(clippy::type_complexity, reason = "a name and a maker")]
 const SEVERAL: [(&str, fn(usize) -> (String, String)); 4] = [
     ("one name again and again", |_| ("cookie".into(), String::new())),
     ("other names", |n| (format!("x{n}"), String::new())),

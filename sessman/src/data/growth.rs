@@ -8,6 +8,7 @@ use super::{Data, DataError};
 const SIZE: usize = 64 << 10;
 
 /// Texts of about so many bytes, by their names. Most are data, the others are refused, each for another reason.
+#[allow(clippy::type_complexity, reason = "a name and a maker")]
 pub(crate) const SHAPES: [(&str, fn(usize) -> String); 22] = [
     ("members", |bytes| object(bytes / 12, |n| format!("\"{n:06}\":{}", n % 10))),
     ("members with escapes in their names", |bytes| {
@@ -58,6 +59,7 @@ fn array(items: usize, item: impl Fn(usize) -> String) -> String {
 }
 
 /// Two objects of so many members each, by what the second does to the first.
+#[allow(clippy::type_complexity, reason = "a name and a maker")]
 const PATCHES: [(&str, fn(usize) -> (String, String)); 8] = {
     fn members(count: usize) -> String {
         object(count, |n| format!("\"{n:06}\":{n}"))
@@ -74,8 +76,9 @@ const PATCHES: [(&str, fn(usize) -> (String, String)); 8] = {
             (members(count), object(count, |n| format!("\"-{n:06}\":null")))
         }),
         ("removes one and puts another in", |count| {
-            let member =
-                |n: usize| if n % 2 == 0 { format!("\"{n:06}\":null") } else { format!("\"+{n:06}\":[]") };
+            let member = |n: usize| {
+                if n.is_multiple_of(2) { format!("\"{n:06}\":null") } else { format!("\"+{n:06}\":[]") }
+            };
             (members(count), object(count, member))
         }),
         ("replaces all", |count| (members(count), object(count, |n| format!("\"{n:06}\":\"{n}\"")))),

@@ -146,10 +146,14 @@ impl Sessions {
         }
         let (this, secret_hash) = (Arc::clone(self), rotated.secret_hash());
         let steps = async move {
-            let change =
+            let mut change =
                 Change { secret_hash: Some(secret_hash), user_id: login.clone(), ..this.reset(&record) };
             match login.filter(|_| record.user_id.is_none()) {
-                Some(user_id) => this.log_in(&record, &change, &user_id).await,
+                Some(user_id) => {
+                    // Nobody has used it yet as this user's.
+                    change.times = this.rules.reset(&record.life(), change.now);
+                    this.log_in(&record, &change, &user_id).await
+                }
                 None => this.change(&record, &change).await,
             }
         };
@@ -236,7 +240,7 @@ impl Sessions {
     /// The change with which the time to live of a session starts again.
     pub(super) fn reset(&self, record: &Record) -> Change {
         let now = self.clock.now();
-        Change::touch(now, self.rules.reset(&record.life(), now))
+        Change::touch(now, self.rules.renewed(&record.life(), now))
     }
 
     /// Makes a change whatever version the session has.

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Sessions;
+use super::{CLOCKS_DIFFER, Sessions};
 use crate::error::Error;
 use crate::events::Kind;
 use crate::id::Handle;
@@ -25,9 +25,8 @@ use crate::store::{Claim, Claimed, Listing, Outlined, Places, StoreError, Target
 const ATTEMPTS: usize = 16;
 /// Sessions that are looked through at a time.
 const PAGE: usize = 250;
-/// A session that nobody has used for so long since it began may be of a login whose answer never arrived. Longer than
-/// the clocks of two nodes differ.
-const UNUSED: Duration = Duration::from_secs(120);
+/// A session that nobody has used for so long since it began may be of a login whose answer never arrived.
+const UNUSED: Duration = CLOCKS_DIFFER;
 
 /// A session that counts.
 #[derive(Debug, Clone, Copy)]

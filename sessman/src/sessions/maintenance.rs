@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Sessions, to_the_end};
+use super::{CLOCKS_DIFFER, Sessions, to_the_end};
 use crate::error::Error;
 use crate::events::Kind;
 use crate::store::{Purged, StoreError};
+use crate::time::Timestamp;
 
 /// Records removed in one go.
 const SLICE: usize = 250;
@@ -18,7 +19,8 @@ const GOES: usize = 100;
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl Sessions {
-    /// Removes every record that is past its time, slice by slice, and says how many there were.
+    /// Removes every record that is past its time, slice by slice, and says how many there were. Where other nodes work on the
+    /// same records, those that are so by the clock of each of them.
     ///
     /// # Errors
     /// The store's; what was removed before stays removed.
@@ -26,7 +28,7 @@ impl Sessions {
         let mut purged = 0;
         loop {
             // Without the deadline of a request: nobody waits for it, and it pauses for those who do wait.
-            let slice = self.store.purge_expired(self.clock.now(), SLICE).await?;
+            let slice = self.store.purge_expired(self.over_everywhere(), SLICE).await?;
             self.metrics.expired.add(slice.len() as u64);
             for Purged { handle, user_id } in &slice {
                 self.tell(Kind::Expired, *handle, user_id.as_deref());
@@ -37,6 +39,12 @@ impl Sessions {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// What ended before this is over by the clock of every node.
+    fn over_everywhere(&self) -> Timestamp {
+        let now = self.clock.now();
+        if self.store.is_shared() { now.before(CLOCKS_DIFFER) } else { now }
     }
 
     /// All of the clean-up at once; how many records it removed.

@@ -178,6 +178,10 @@ impl Store for SealedStore {
         self.inner.forget_places().await
     }
 
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
     async fn leads_cleanup(&self, period: Duration) -> Result<bool> {
         self.inner.leads_cleanup(period).await
     }

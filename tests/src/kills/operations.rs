@@ -81,7 +81,7 @@ pub(super) struct Case {
     answer: Option<Answer>,
 }
 
-/// A login that was refused, as a session that nobody knows might live. It must be let in a minute later.
+/// A login that was refused, as a session that nobody knows might live. It must be let in two minutes later.
 pub(super) struct Later {
     case: Case,
     taken: Option<String>,
@@ -273,7 +273,7 @@ impl Later {
             login if login.status == 201 => self.case.entered(client, &login, found),
             login => {
                 found.fault("locked out", || {
-                    format!("{}: a minute later: {}", self.case.what(), login.status)
+                    format!("{}: two minutes later: {}", self.case.what(), login.status)
                 });
             }
         }

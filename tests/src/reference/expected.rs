@@ -12,7 +12,7 @@ use crate::pserve::Site;
 /// Above every bound.
 const TOO_MUCH: u64 = 1_000_000_000_000_000_000;
 /// A text that is nowhere one of those to choose from.
-const NO_CHOICE: &str = "\u{1}";
+const NO_CHOICE: &str = "?";
 
 /// What was said to each key, the first thing first.
 pub(super) struct Expected(HashMap<(String, String), Vec<String>>);
@@ -27,7 +27,7 @@ impl Expected {
         let not_text = |_: &Key| Some(json!({ "x": 1 }));
         let too_much = |key: &Key| match key.of.as_str() {
             // Already asked; a value of another type keeps all others from being looked at closer.
-            "bool" => None,
+            "bool" | "u8" => None,
             "u64" | "usize" => Some(json!(TOO_MUCH)),
             _ if key.name == "cookie" => Some(json!(7)),
             // `backend` as well, so that each key of a store is said to belong to another one; that is passed over.
@@ -40,6 +40,8 @@ impl Expected {
         }
         this.ask_instance("sessman", sessman, &|key| not_text(key).filter(|_| key.of != "Value"));
         this.ask_instance("sessman", sessman, &too_much);
+        // Any text can be a key.
+        this.ask_instance("sessman", sessman, &|key| (key.name == "admin_key").then(|| json!({ "x": 1 })));
         // The one choice that a store has: with no other word the store is SQLite.
         this.ask_instance("sessman", sessman, &|key| (key.name == "durability").then(|| json!(NO_CHOICE)));
         this

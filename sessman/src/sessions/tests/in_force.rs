@@ -47,8 +47,8 @@ async fn a_new_session_ttl_counts_from_the_next_renewal_on() {
         let lasts = |record: &Record| record.expires_at.since(record.reset_at);
         let read = engines[1].sessions.get(holder(&configured)).await.unwrap();
         assert_eq!(lasts(&read), secs(was));
-        assert_eq!(lasts(&*engines[1].sessions.touch(holder(&configured)).await.unwrap()), secs(is));
-        assert_eq!(lasts(&*engines[1].sessions.touch(holder(&own)).await.unwrap()), secs(50));
+        assert_eq!(lasts(&engines[1].sessions.touch(holder(&configured)).await.unwrap()), secs(is));
+        assert_eq!(lasts(&engines[1].sessions.touch(holder(&own)).await.unwrap()), secs(50));
     }
 }
 

@@ -216,6 +216,10 @@ impl Store for MongoStore {
         Ok(())
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn leads_cleanup(&self, period: Duration) -> Result<bool> {
         let lease = Arc::clone(&self.lease);
         let call = move |documents: Documents| async move {

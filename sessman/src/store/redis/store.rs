@@ -361,6 +361,10 @@ impl Store for RedisStore {
     }
 
     /// By a lease that outlives two periods: whoever has it asks within one, and if it does not, another one takes it.
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn leads_cleanup(&self, period: Duration) -> Result<bool> {
         let turn = self.turn().await?;
         let lease = (2 * period).max(Duration::from_secs(1)).as_millis().to_string();
