@@ -150,8 +150,12 @@ impl Sessions {
         // without it has to go all the same.
         let Standing { live, mut gone } = self.standing(user_id, handles.to_vec()).await?;
         let surplus = live.len().saturating_sub(limit);
-        let others = live.iter().filter(|counted| counted.handle != own);
-        let known = others.filter_map(|counted| Some(Target::incarnation(counted.handle, counted.known?.0)));
+        // It is not the last where somebody wrote it down with those that came before a first claim: then it is as old as its
+        // place says.
+        let evictable = live.iter().enumerate();
+        let evictable = evictable.filter(|(place, counted)| counted.handle != own || *place < surplus);
+        let known =
+            evictable.filter_map(|(_, counted)| Some(Target::incarnation(counted.handle, counted.known?.0)));
         let targets: Vec<Target> = known.take(surplus).collect();
         let evicted = self.delete(&targets).await?;
         self.tell_evicted(user_id, &evicted);
