@@ -175,10 +175,13 @@ impl RawConfig {
             None => "sqlite",
         });
         self.refuse_keys_of_others(backend, problems);
+        if let Some(hidden) = self.hidden_in_environment(backend, surroundings) {
+            problems.push(hidden);
+            return None;
+        }
         match backend {
             "memory" => Some(StoreConfig::Memory(self.memory())),
             "sqlite" => Some(StoreConfig::Sqlite(self.sqlite(surroundings, problems))),
-            "mongodb" | "redis" if self.hidden_in_environment(backend, surroundings, problems) => None,
             "mongodb" => match self.mongodb(surroundings).check() {
                 Ok(config) => Some(StoreConfig::MongoDb(config)),
                 Err(wrong) => {
@@ -200,19 +203,15 @@ impl RawConfig {
         }
     }
 
-    /// Whether the URL of the environment, where it counts, has something in it that nobody sees.
-    fn hidden_in_environment(
-        &self,
-        backend: &str,
-        surroundings: &Surroundings<'_>,
-        problems: &mut Vec<Problem>,
-    ) -> bool {
-        let name = if backend == "redis" { "REDIS_URL" } else { "MONGODB_URI" };
-        let url = self.server_url.is_none().then(|| (surroundings.environment)(name)).flatten();
-        let found = url.and_then(|url| seen::check_text(name, &url));
-        let is_hidden = found.is_some();
-        problems.extend(found);
-        is_hidden
+    /// What is hidden in the URL of the environment, where that counts.
+    fn hidden_in_environment(&self, backend: &str, surroundings: &Surroundings<'_>) -> Option<Problem> {
+        let name = match backend {
+            "mongodb" => "MONGODB_URI",
+            "redis" => "REDIS_URL",
+            _ => return None,
+        };
+        let url = self.server_url.is_none().then(|| (surroundings.environment)(name)).flatten()?;
+        seen::check_text(name, &url)
     }
 
     /// A key that the store does not have is a mistake that should not stay unseen.

@@ -6,19 +6,21 @@ pub fn flaw(text: &str) -> Option<&'static str> {
     if let Some(unseen) = unseen(text) {
         return Some(unseen);
     }
+    // Joiners and marks of direction: what is shown is not what is there.
+    let is_hidden =
+        |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}');
+    if text.contains(is_hidden) {
+        return Some("a character in it that cannot be seen; write it anew");
+    }
     (text.trim() != text).then_some("white space around it; write it without")
 }
 
-/// What is in a text that cannot be seen and cannot be meant, though it may have blanks around it, as a password may.
+/// What is in a password that cannot be meant. It may have blanks around it, and an emoji has joiners in it.
 pub fn unseen(text: &str) -> Option<&'static str> {
     text.chars().find_map(|c| match c {
         '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => Some("a line break in it; write it on one line"),
         '\t' => Some("a tab in it; write it without"),
         '\u{feff}' => Some("a byte order mark in it; write it without"),
-        // Joiners and marks of direction: what is shown is not what is there.
-        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' => {
-            Some("a character in it that cannot be seen; write it anew")
-        }
         c if c.is_control() => Some("a control character in it; write it anew"),
         _ => None,
     })
@@ -63,6 +65,6 @@ mod tests {
         for fine in ["", "a", "a b", "\u{fc} \u{1f600}", "pa$$ w%0Ard", "/var/lib/p s"] {
             assert_eq!(flaw(fine), None, "{fine}");
         }
-        assert_eq!((unseen(" a "), unseen("a\n").is_some()), (None, true));
+        assert_eq!((unseen(" a\u{200d}b "), unseen("a\n").is_some()), (None, true));
     }
 }

@@ -214,3 +214,21 @@ fn a_request_under_way_is_answered_within_the_grace() {
     assert_eq!(status(&rest(slow)), Some(201));
     assert!(!pserve.log().contains("not answered"));
 }
+
+#[test]
+fn a_patch_that_removes_thousands_of_members_is_done_and_one_above_max_data_bytes_is_refused() {
+    let (_site, pserve) = start("");
+    let client = pserve.client();
+    let members = |count: usize, value: &str| {
+        let members: Vec<String> = (0..count).map(|n| format!("\"{n:06}\":{value}")).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    let new = format!("{{\"data\":{}}}", members(16_000, "1"));
+    let id = client.send("POST", "/sessman/new", &new).expect(201).member("session_id");
+    let path = format!("/sessman/update?session_id={id}");
+    let patched = client.send("PATCH", &path, &members(16_000, "null")).expect(200).json();
+    assert_eq!(patched["data"], json!({}));
+    let patch = members(32_000, "null");
+    let refused = client.send("PATCH", &path, &patch).expect(413).member("error");
+    assert_eq!(refused, format!("the patch has {} bytes as JSON; at most 262144 are accepted", patch.len()));
+}

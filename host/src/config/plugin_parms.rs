@@ -224,7 +224,7 @@ fn instance(
 ) -> Result<InstanceConfig, String> {
     let (own, rest): (Map<_, _>, Map<_, _>) = parameters.into_iter().partition(|(key, _)| is_host_key(key));
     for (key, value) in &own {
-        values::seen(value.clone()).map_err(|message| format!("{key}: {message}"))?;
+        values::check_seen(value).map_err(|message| format!("{key}: {message}"))?;
     }
     let own = settings::read::<HostKeys>(&own)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;

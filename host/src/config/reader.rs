@@ -105,7 +105,8 @@ impl<'a> Reader<'a> {
         let Some(section) = resolver.raw.section(name) else { return T::default() };
         let mut values = serde_json::Map::new();
         for entry in &section.entries {
-            match resolver.value(name, entry).and_then(values::seen) {
+            let read = resolver.value(name, entry);
+            match read.and_then(|value| values::check_seen(&value).map(|()| value)) {
                 Ok(value) => {
                     values.insert(entry.key.clone(), value);
                 }

@@ -66,13 +66,13 @@ pub(crate) fn typed(kind: Kind, text: &str) -> Result<Value, String> {
 ///
 /// # Errors
 /// What is hidden in it; never the value.
-pub(crate) fn seen(value: Value) -> Result<Value, String> {
-    let flaw = match &value {
+pub(crate) fn check_seen(value: &Value) -> Result<(), String> {
+    let flaw = match value {
         Value::String(text) => settings::text::flaw(text),
         Value::Array(items) => items.iter().filter_map(Value::as_str).find_map(settings::text::flaw),
         _ => None,
     };
-    flaw.map_or(Ok(value), |flaw| Err(flaw.to_owned()))
+    flaw.map_or(Ok(()), |flaw| Err(flaw.to_owned()))
 }
 
 #[cfg(test)]
