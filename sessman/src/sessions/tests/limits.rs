@@ -313,3 +313,26 @@ async fn a_place_is_not_lost_when_an_id_is_used_again() {
         engine.sessions.end(holder(&external)).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_login_that_another_one_wrote_down_is_as_old_as_its_place_says() {
+    let engine = engine(Rules { max_sessions_per_user: Some(3), ..Rules::default() });
+    let sessions = &engine.sessions;
+    let ttl = (secs(3_600), TtlSource::Configured);
+    let mut ids = Vec::new();
+    // Of the user nothing is written down: the first to claim a place writes down who is there already.
+    for _ in 0..2 {
+        ids.push(sessions.insert(&new(Some("ada")), ttl, false).await.unwrap().0.handle());
+    }
+    sessions.reserve("ada", ids[1], false).await.unwrap();
+    for _ in 0..2 {
+        let handle = sessions.insert(&new(Some("ada")), ttl, false).await.unwrap().0.handle();
+        sessions.reserve("ada", handle, false).await.unwrap();
+        ids.push(handle);
+    }
+    let places = sessions.reserve("ada", ids[0], false).await.unwrap();
+    assert_eq!(places, ids, "it has the first place, though it claims one last");
+    sessions.evict("ada", &places, ids[0]).await.unwrap();
+    sessions.evict("ada", &places, ids[3]).await.unwrap();
+    assert_eq!(engine.live_of("ada").await, ids[1..].iter().copied().collect());
+}

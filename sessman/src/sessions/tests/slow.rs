@@ -36,3 +36,30 @@ async fn a_change_is_answered_in_time_however_many_calls_and_others_it_waits_for
     store.delay.store(900, Ordering::SeqCst);
     assert!(sessions.touch(holder(&id)).await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_login_is_answered_in_time_however_many_calls_it_makes() {
+    for on_limit in [OnLimit::EvictOldest, OnLimit::Reject] {
+        let store = Arc::new(Unsure::default());
+        let clock = Arc::new(ManualClock::new(START));
+        let rules = Rules { max_sessions_per_user: Some(1), on_limit, ..Rules::default() };
+        let sessions = Arc::new(Sessions::new(store.clone(), clock, rules));
+        let (visitor, _) = sessions.create(new(None)).await.unwrap();
+        store.delay.store(1_400, Ordering::SeqCst);
+        let begun = Moment::now();
+        let login = sessions.create(new(Some("ada"))).await;
+        assert!(matches!(login, Err(Error::Store(StoreError::Unavailable(_)))), "{login:?}");
+        assert!(begun.elapsed() <= STORE_DEADLINE + Duration::from_millis(10), "{:?}", begun.elapsed());
+        let begun = Moment::now();
+        let login = sessions.rotate(holder(&visitor), Some("eve".into())).await;
+        assert!(matches!(login, Err(Error::Store(StoreError::Unavailable(_)))), "{login:?}");
+        assert!(begun.elapsed() <= STORE_DEADLINE + Duration::from_millis(10), "{:?}", begun.elapsed());
+
+        // Where nobody else would be let in for it, a login that nobody heard of is taken back.
+        store.delay.store(0, Ordering::SeqCst);
+        tokio::time::sleep(secs(20)).await;
+        if on_limit == OnLimit::Reject {
+            sessions.create(new(Some("ada"))).await.unwrap();
+        }
+    }
+}

@@ -23,7 +23,7 @@ pub(super) struct Unsure {
     pub(super) counts_take: AtomicU32,
     /// So many counts were made.
     pub(super) counted: AtomicU32,
-    /// How many milliseconds a load or an update takes.
+    /// How many milliseconds a load, a creation, a claim or an update takes.
     pub(super) delay: AtomicU32,
 }
 
@@ -64,6 +64,7 @@ fn unreachable<T>() -> Result<T> {
 #[async_trait]
 impl Store for Unsure {
     async fn create(&self, record: Arc<Record>, now: Timestamp) -> Result<Created> {
+        self.wait().await;
         self.inner.create(record, now).await
     }
 
@@ -112,6 +113,7 @@ impl Store for Unsure {
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed> {
+        self.wait().await;
         let claimed = self.inner.claim(claim).await;
         if let Some((clock, takes, times)) = &self.slow_claims
             && takes_one(times)
