@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::on_every_store;
 use e2e::pserve::{Pserve, Site};
@@ -37,10 +37,14 @@ fn next_line(lines: &Receiver<String>) -> String {
 
 /// The next event: its name and data.
 fn next(lines: &Receiver<String>) -> (String, Value) {
+    let asked = Instant::now();
     let name = loop {
-        if let Some(name) = next_line(lines).strip_prefix("event: ") {
+        let line = next_line(lines);
+        if let Some(name) = line.strip_prefix("event: ") {
             break name.to_owned();
         }
+        // Comments go on for ever.
+        assert!(asked.elapsed() < Duration::from_secs(60), "no event");
     };
     let data = next_line(lines);
     assert!(!data.contains("session_id"), "{data}");

@@ -1,5 +1,6 @@
 //! Starting programs: commands that must succeed, and servers that must not outlive us.
 
+use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -50,6 +51,21 @@ pub(crate) fn on_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
+/// Ends a process that was started here, and all that it started; what is gone already is no error.
+pub(crate) fn end_with_descendants(id: u32) {
+    let children = children_of(id);
+    // First the parent, so that it starts nothing anew.
+    let _ = Command::new("kill").args(["-KILL", &id.to_string()]).stderr(Stdio::null()).status();
+    children.into_iter().for_each(end_with_descendants);
+}
+
+fn children_of(id: u32) -> Vec<u32> {
+    // A child belongs to the thread that started it.
+    let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
 /// A server that is stopped, by its own process handle, when this value is dropped.
 pub(crate) struct Server(pub(crate) Child);
 
@@ -81,9 +97,10 @@ pub(crate) fn wait_for_port(server: &mut Child, port: u16, limit: Duration) -> R
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
 
-    use super::{Server, on_path, succeed};
+    use super::{Server, end_with_descendants, on_path, succeed};
 
     #[test]
     fn a_failing_command_is_named_in_its_error() {
@@ -97,6 +114,19 @@ mod tests {
         let id = child.id();
         drop(Server(child));
         assert!(!std::path::Path::new(&format!("/proc/{id}")).exists());
+    }
+
+    #[test]
+    fn what_a_process_started_ends_with_it() {
+        let script = "sleep 600 & echo $!; wait";
+        let mut shell = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(shell.stdout.take().unwrap());
+        let mut child = String::new();
+        output.read_line(&mut child).unwrap();
+        end_with_descendants(shell.id());
+        shell.wait().unwrap();
+        // The child holds the other end of the pipe.
+        assert_eq!(output.read_line(&mut child).unwrap(), 0);
     }
 
     #[test]

@@ -1,17 +1,24 @@
 //! The checks, in the order of a run. A new one is a function and a line in [`STAGES`].
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use crate::process::{line_of, succeed};
+use crate::process::{end_with_descendants, line_of, succeed};
 use crate::report::Tally;
 use crate::servers::Servers;
 use crate::workspace::Workspace;
 use crate::{artifacts, deny, npm, tools, wheels};
+
+/// How long a test command may print nothing; the longest step, compiling the tests or one test, takes a few minutes.
+const SILENCE: Duration = Duration::from_secs(600);
 
 /// One check.
 pub(crate) struct Stage {
@@ -54,6 +61,8 @@ pub(crate) struct Findings {
     pub(crate) tally: Tally,
     /// Tests marked `#[ignore]`, by name and reason.
     pub(crate) ignored: Vec<(String, String)>,
+    /// Tests that run for over a minute and have not ended.
+    slow: BTreeSet<String>,
 }
 
 /// What all stages of a run share.
@@ -94,7 +103,7 @@ impl Checks {
             bail!("{name}: {reason}");
         }
         servers.describe_to(&mut cargo);
-        follow(&mut cargo, findings)
+        follow(&mut cargo, SILENCE, findings)
     }
 }
 
@@ -142,8 +151,9 @@ fn end_to_end(checks: &Checks, findings: &mut Findings) -> Result<()> {
     checks.tests(&["--test", "*"], findings)
 }
 
-/// Runs a test command, passing its output on line by line while counting.
-fn follow(command: &mut Command, findings: &mut Findings) -> Result<()> {
+/// Runs a test command, passing its output on line by line while counting. One that stays silent for `silence` is ended
+/// with all that it started, so that a test that hangs does not cost the report of all others.
+fn follow(command: &mut Command, silence: Duration, findings: &mut Findings) -> Result<()> {
     let line = line_of(command);
     let mut child = command
         .stdin(Stdio::null())
@@ -151,14 +161,32 @@ fn follow(command: &mut Command, findings: &mut Findings) -> Result<()> {
         .spawn()
         .with_context(|| format!("could not start `{line}`"))?;
     let mut output = BufReader::new(child.stdout.take().context("a piped output is missing")?);
-    let mut bytes = Vec::new();
-    // By bytes, not `lines()`: a test may print what is not UTF-8.
-    while output.read_until(b'\n', &mut bytes)? > 0 {
-        let text = String::from_utf8_lossy(&bytes);
-        print!("{text}");
-        findings.note(text.trim_end());
-        bytes.clear();
+    let (sender, lines) = channel();
+    let reader = thread::spawn(move || -> std::io::Result<()> {
+        loop {
+            // By bytes, not `lines()`: a test may print what is not UTF-8.
+            let mut bytes = Vec::new();
+            if output.read_until(b'\n', &mut bytes)? == 0 || sender.send(bytes).is_err() {
+                return Ok(());
+            }
+        }
+    });
+    loop {
+        match lines.recv_timeout(silence) {
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                print!("{text}");
+                findings.note(text.trim_end());
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                end_with_descendants(child.id());
+                child.wait()?;
+                bail!("`{line}` printed nothing for {} s; slow or hanging: {:?}", silence.as_secs(), findings.slow);
+            }
+        }
     }
+    reader.join().map_err(|_| anyhow!("the output of `{line}` could not be read"))??;
     let status = child.wait()?;
     ensure!(status.success(), "`{line}` failed ({status})");
     Ok(())
@@ -170,21 +198,30 @@ impl Findings {
             self.tally.add(tally);
         } else if let Some((name, reason)) = ignored(line) {
             self.ignored.push((name.to_owned(), reason.to_owned()));
+        } else if let Some((name, _)) = test_line(line).and_then(|line| line.split_once(" has been running for over")) {
+            self.slow.insert(name.to_owned());
+        } else if let Some((name, _)) = test_line(line).and_then(|line| line.split_once(" ... ")) {
+            self.slow.remove(name);
         }
     }
 }
 
+fn test_line(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")
+}
+
 /// Reads libtest's line for a test marked `#[ignore]` or `#[ignore = "reason"]`.
 fn ignored(line: &str) -> Option<(&str, &str)> {
-    let (name, outcome) = line.strip_prefix("test ")?.split_once(" ... ignored")?;
+    let (name, outcome) = test_line(line)?.split_once(" ... ignored")?;
     Some((name, outcome.strip_prefix(", ").unwrap_or("marked as ignored")))
 }
 
 #[cfg(test)]
 mod tests {
     use std::process::Command;
+    use std::time::Duration;
 
-    use super::{Findings, STAGES, follow, ignored};
+    use super::{Findings, SILENCE, STAGES, follow, ignored};
     use crate::report::Tally;
 
     #[test]
@@ -209,8 +246,21 @@ mod tests {
         let script = r"printf 'noise \377\ntest result: ok. 2 passed; 0 failed; 0 ignored; 0 measured\n'
             printf 'test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured\n'; exit 101";
         let mut findings = Findings::default();
-        let error = follow(Command::new("sh").args(["-c", script]), &mut findings).unwrap_err().to_string();
+        let error = follow(Command::new("sh").args(["-c", script]), SILENCE, &mut findings).unwrap_err().to_string();
         assert_eq!(findings.tally, Tally { passed: 3, failed: 1, skipped: 0 });
         assert!(error.contains("101"), "{error}");
+    }
+
+    #[test]
+    fn a_test_that_hangs_is_ended_and_named() {
+        let script = r"echo 'test slow has been running for over 60 seconds'
+            echo 'test late has been running for over 60 seconds'; echo 'test late ... ok'
+            echo 'test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured'
+            exec sleep 600";
+        let mut findings = Findings::default();
+        let silence = Duration::from_secs(1);
+        let error = follow(Command::new("sh").args(["-c", script]), silence, &mut findings).unwrap_err().to_string();
+        assert!(error.ends_with(r#"{"slow"}"#), "{error}");
+        assert_eq!(findings.tally.passed, 2);
     }
 }
