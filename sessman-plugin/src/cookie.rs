@@ -1,20 +1,12 @@
-//! The cookie that carries the session id (RFC 6265bis).
+//! The cookie that carries the session id (RFC 6265bis): how it is set, and in `header` how it is read.
+
+pub(crate) mod header;
 
 use std::net::IpAddr;
 
 use plugin_api::Request;
 use sessman::config::{CookieConfig, SameSite};
 use sessman::id::SessionId;
-
-/// The value of the first cookie with that name.
-pub(crate) fn value(request: &Request<'_>, name: &str) -> Option<String> {
-    request.header_all("cookie").filter_map(|header| std::str::from_utf8(header).ok()).find_map(|header| {
-        header.split(';').find_map(|pair| {
-            let (found, value) = pair.trim().split_once('=')?;
-            (found == name).then(|| value.trim_matches('"').to_owned())
-        })
-    })
-}
 
 /// The `Set-Cookie` that hands out an id. It ends with the browser; the session ends on its own time.
 pub(crate) fn set(config: &CookieConfig, id: &SessionId, request: &Request<'_>) -> String {

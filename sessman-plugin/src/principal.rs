@@ -1,10 +1,10 @@
 //! Whose live session a request carries, for a guard or a reverse proxy that asks before somebody else answers.
 
-use plugin_api::{Principal, Request};
+use plugin_api::{Principal, Request, Secret};
 use sessman::error::Error;
 use sessman::sessions::Credentials;
 
-use crate::parameters::Presented;
+use crate::presented::{Choice, Presented};
 use crate::service::Service;
 
 /// The user of the live session that `request` carries; `None` where there is none, or an anonymous one.
@@ -15,7 +15,12 @@ pub(crate) async fn of(service: &Service, request: &Request<'_>) -> Result<Optio
     let id = match Presented::carried(request, service.cookie_name()) {
         Presented::Explicit(Some(id)) => id,
         // A page of another origin must not act with a visitor's cookie.
-        Presented::Cookie(Some(id)) if is_safe(request.method()) || !request.is_cross_site() => id,
+        Presented::Cookie(candidates) if is_safe(request.method()) || !request.is_cross_site() => {
+            match Box::pin(candidates.choose(service, request)).await? {
+                Choice::One(id) => id,
+                Choice::None | Choice::Several => return Ok(None),
+            }
+        }
         _ => return Ok(None),
     };
     match service
@@ -27,7 +32,10 @@ pub(crate) async fn of(service: &Service, request: &Request<'_>) -> Result<Optio
             .user_id
             .as_ref()
             .map(|user_id| Principal { user_id: user_id.clone(), handle: record.handle.to_string() })),
-        Err(Error::NotFound) => Ok(None),
+        Err(Error::NotFound) => {
+            request.brought_wrong(Secret::SessionId);
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 
 use crate::runtime::Entered;
+use crate::seldom::Seldom;
 
 /// How often the clock is compared with the wall clock.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,6 +25,10 @@ pub(crate) struct Service {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) access: AccessConfig,
     pub(crate) cookie: Option<CookieConfig>,
+    /// Requests whose cookies may have been planted.
+    pub(crate) planted: Seldom,
+    /// For a host that does not look after them.
+    pub(crate) wrong_admin_keys: Seldom,
     /// How far the wall clock is ahead of the engine's, in microseconds.
     clock_offset: Arc<AtomicI64>,
     runtime: Handle,
@@ -73,6 +78,8 @@ impl Service {
             sessions,
             access: config.access.clone(),
             cookie: config.cookie.clone(),
+            planted: Seldom::default(),
+            wrong_admin_keys: Seldom::default(),
             clock_offset,
             runtime: handle,
             owned,

@@ -7,6 +7,7 @@ mod cli;
 mod clocks;
 mod compat;
 mod configuration;
+mod cookies;
 mod cors;
 mod counters;
 mod deploy;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use hyper::body::Body;
@@ -22,6 +22,7 @@ use super::load::{Load, Share};
 use super::proxy::Client;
 use super::request::{self, HostRequest, RequestId};
 use super::response::{self, AnswerBody, problem, problem_with};
+use super::secrets::{Misses, Secret};
 use super::snapshot::{Mount, Snapshot, Target};
 use crate::config::Limits;
 use crate::plugin::{Authentication, Entered, Instance, Route, State};
@@ -126,7 +127,7 @@ impl<'a> Call<'a> {
         let instance = &self.mount.instance;
         let entered = enter(instance)?;
         let answer = in_time(deadline, pin!(instance.handle(&entered, request.raw()))).await;
-        self.answered(answer, presented)
+        self.answered(answer, presented, request.misses())
     }
 
     /// The plugin's answer to a request without a body, where that needs no waiting; `None` leaves it to
@@ -148,7 +149,7 @@ impl<'a> Call<'a> {
         let instance = &self.mount.instance;
         let Ok(entered) = instance.enter() else { return Ok(None) };
         let answer = instance.handle_now(&entered, request.raw());
-        answer.map(|answer| self.answered(Some(answer), presented)).transpose()
+        answer.map(|answer| self.answered(Some(answer), presented, request.misses())).transpose()
     }
 
     /// What is looked at before the body is there.
@@ -200,6 +201,7 @@ impl<'a> Call<'a> {
             principal: None,
             deadline,
             id,
+            told: OnceLock::new(),
         }
     }
 
@@ -208,6 +210,7 @@ impl<'a> Call<'a> {
         &self,
         answer: Option<Result<RawResponse, String>>,
         presented: Presented,
+        mut misses: Misses,
     ) -> Result<Response<AnswerBody>, Step> {
         let instance = &self.mount.instance;
         let mut response = match answer {
@@ -218,7 +221,10 @@ impl<'a> Call<'a> {
         // It may have let in no session either: then the wrong key is one that was tried.
         let is_refused = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if is_refused && presented == Presented::Wrong {
-            response.extensions_mut().insert(presented);
+            misses = misses.and(Misses::one(Secret::ApiKey));
+        }
+        if !misses.is_empty() {
+            response.extensions_mut().insert(misses);
         }
         Ok(response)
     }
@@ -262,16 +268,21 @@ impl<'a> Call<'a> {
             principal: None,
             deadline,
             id,
+            told: OnceLock::new(),
         };
         let entered = enter(keeper)?;
         match in_time(deadline, pin!(keeper.authenticate(&entered, request.raw()))).await {
             Some(Ok(Authentication::Live(principal))) => Ok(principal),
-            Some(Ok(Authentication::None)) => Err(Step::refuse(problem_with(
-                StatusCode::UNAUTHORIZED,
-                "a live session is needed: log in, and send its id as X-Session-Id or in the cookie",
-                "www-authenticate",
-                "Session realm=\"pserve\"",
-            ))),
+            Some(Ok(Authentication::None)) => {
+                let mut refused = problem_with(
+                    StatusCode::UNAUTHORIZED,
+                    "a live session is needed: log in, and send its id as X-Session-Id or in the cookie",
+                    "www-authenticate",
+                    "Session realm=\"pserve\"",
+                );
+                refused.extensions_mut().insert(request.misses());
+                Err(Step::refuse(refused))
+            }
             Some(Ok(Authentication::Unavailable)) => Err(Step::refuse(busy(&format!(
                 "`{}` cannot say now whether the session lives",
                 keeper.name
@@ -365,7 +376,7 @@ impl<'a> Call<'a> {
         };
         if caller == Caller::Unkeyed && self.route.class == Class::Service {
             let mut response = unauthorized(self.snapshot.config.auth.allow_query_key);
-            response.extensions_mut().insert(presented);
+            response.extensions_mut().insert(presented.misses());
             return Err(Step::refuse(response));
         }
         Ok(caller)

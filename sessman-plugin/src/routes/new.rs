@@ -46,8 +46,10 @@ fn asked(exchange: &Exchange<'_, '_>) -> Result<NewSession, Problem> {
 /// What is known of the client: what the caller says, and where it says nothing, what the request shows.
 fn metadata(exchange: &Exchange<'_, '_>, given: Option<Data>) -> Data {
     let client_ip = exchange.request.client_address().map(|address| ("client_ip", address.to_string()));
-    let user_agent = exchange.header("user-agent").map(|text| text.chars().take(MAX_USER_AGENT).collect());
-    let user_agent = user_agent.map(|text| ("user_agent", text));
+    let user_agent = exchange.request.header("user-agent").map(|bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        ("user_agent", text.chars().take(MAX_USER_AGENT).collect())
+    });
     given.unwrap_or_else(Data::empty).with_texts(client_ip.into_iter().chain(user_agent))
 }
 
