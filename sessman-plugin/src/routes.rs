@@ -24,7 +24,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use plugin_api::{Caller, Class, Level, Request, Response, Route, Secret};
-use sessman::config::ClientAccess;
+use sessman::config::{AccessConfig, ClientAccess};
 use sessman::data::large::LARGE;
 use sessman::error::Error;
 use sessman::id::SessionId;
@@ -102,7 +102,7 @@ macro_rules! spec {
 
 /// Every route. `login`, `profile` and `logout` are other names for `new`, `get` and `end`.
 #[rustfmt::skip]
-pub(crate) static ROUTES: [Spec; 21] = [
+pub(crate) static ROUTES: [Spec; 22] = [
     spec!("new", ["POST"], Service, new, [UserId, Data, Metadata, TtlSeconds, ExternalId] -> NewSession,
         [403, 409, 413, 422, 429], "Begins a session"),
     spec!("login", ["POST"], Service, new, [UserId, Data, Metadata, TtlSeconds, ExternalId] -> NewSession,
@@ -121,7 +121,7 @@ pub(crate) static ROUTES: [Spec; 21] = [
         [401, 403, 404], "Ends the session"),
     spec!("logout", ["POST", "DELETE"], Session(Read), end, [SessionId, UserId] -> End,
         [401, 403, 404], "Ends the session; another name of `end`"),
-    spec!("verify", ["GET"], ForwardAuth(Read), verify, [] -> Principal,
+    spec!("verify", ["GET", "*"], ForwardAuth(Read), verify, [] -> Principal,
         [401, 403], "Whose session the request carries, for a reverse proxy"),
     // A login with it is for who has the key.
     spec!("rotate", ["POST"], Session(Read), rotate, [SessionId, UserId] -> Session,
@@ -138,7 +138,18 @@ pub(crate) static ROUTES: [Spec; 21] = [
     spec!("clear", ["POST"], Admin, clear, [Confirm] -> Cleared, [], "Ends every session"),
     spec!("events", ["GET"], Admin, events, [] -> Events, [], "What happens to sessions, as server-sent events"),
     spec!("openapi.json", ["GET"], Public, openapi, [] -> OpenApi, [], "This description"),
+    // The last, as it is there only where it is configured.
+    spec!("verify/*", ["GET", "*"], ForwardAuth(Read), verify, [] -> Principal,
+        [401, 403], "As `verify`, for a proxy that puts the path of the request that it asks about behind it"),
 ];
+
+/// Those that are there.
+pub(crate) fn registered(access: &AccessConfig) -> &'static [Spec] {
+    match access.verify_prefix {
+        true => &ROUTES,
+        false => &ROUTES[..ROUTES.len() - 1],
+    }
+}
 
 /// A request and the service that answers it.
 pub(crate) struct Exchange<'s, 'a: 's> {

@@ -15,6 +15,7 @@ mod durability;
 mod encryption;
 mod events;
 mod forward_auth;
+mod guesses;
 mod hand_over;
 mod histories;
 mod hostile;

@@ -19,7 +19,7 @@ use super::cors;
 use super::in_time::in_time;
 use super::lines::Lines;
 use super::load::{Load, Share};
-use super::proxy::Client;
+use super::proxy::{self, Client};
 use super::request::{self, HostRequest, RequestId};
 use super::response::{self, AnswerBody, problem, problem_with};
 use super::secrets::{Misses, Secret};
@@ -156,16 +156,21 @@ impl<'a> Call<'a> {
     fn head(&self) -> Result<Head<'a>, Step> {
         let Received { parts, .. } = *self.received;
         // Before everything: a browser asks without a key, and must be told before it sends one.
-        if self.snapshot.config.cors.is_some() && cors::is_preflight(parts) {
+        let is_about_another = self.route.class == Class::ForwardAuth;
+        if self.snapshot.config.cors.is_some() && cors::is_preflight(parts) && !is_about_another {
             return Err(self.options());
         }
         self.check_local()?;
-        let method = self.method()?;
+        let mut method = self.method()?;
         let instance = &self.mount.instance;
         if !matches!(instance.state(), State::Ready | State::HandingOver | State::Retired) {
             return Err(not_serving(instance, instance.state()));
         }
-        let query = parts.uri.query().unwrap_or_default();
+        let mut query = parts.uri.query().unwrap_or_default();
+        if is_about_another {
+            // The query is that of the other request, and so is the method that counts.
+            (method, query) = (proxy::method_asked_about(parts, &self.received.client), "");
+        }
         let mut presented = self.key_in_headers();
         let query = match access::take_query_key(query) {
             Some(taken) => {
@@ -319,12 +324,11 @@ impl<'a> Call<'a> {
     /// The method that the plugin sees.
     fn method(&self) -> Result<&'a str, Step> {
         let method = self.received.parts.method.as_str();
-        let has = |wanted: &str| self.route.methods.iter().any(|method| method == wanted);
-        if has(method) {
+        if self.route.takes(method) {
             return Ok(method);
         }
         match method {
-            "HEAD" if has("GET") => Ok("GET"),
+            "HEAD" if self.route.takes("GET") => Ok("GET"),
             "OPTIONS" => Err(self.options()),
             _ => {
                 let detail = format!("{} takes {}", self.route.path, self.route.allow);

@@ -158,9 +158,12 @@ pub(crate) fn is_cross_site(parts: &Parts, client: &Client<'_>, cors: Option<&Co
 }
 
 fn is_of_other_origin(parts: &Parts, scheme: &str, host: &str) -> bool {
-    let site = parts.headers.get("sec-fetch-site").map(|value| value.as_bytes());
-    if matches!(site, Some(b"cross-site" | b"same-site")) {
-        return true;
+    let mut sites = parts.headers.get_all("sec-fetch-site").iter().map(|value| value.as_bytes());
+    match (sites.next(), sites.next()) {
+        // The browser's word for what is compared below, where a proxy may have written another host. No page can write it.
+        (Some(b"same-origin"), None) => return false,
+        (None | Some(b"none"), None) => {}
+        _ => return true,
     }
     let own = |origin: &[u8]| {
         let authority = origin.strip_prefix(scheme.as_bytes()).and_then(|rest| rest.strip_prefix(b"://"));
@@ -287,6 +290,10 @@ mod tests {
         assert!(!cross(&[("sec-fetch-site", "none")]));
         assert!(cross(&[("sec-fetch-site", "cross-site")]));
         assert!(cross(&[("sec-fetch-site", "same-site")]));
+        assert!(cross(&[("sec-fetch-site", "anything-else")]));
+        assert!(cross(&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")]));
+        assert!(cross(&[("sec-fetch-site", "none"), ("origin", "http://other.test")]));
+        assert!(!cross(&[("sec-fetch-site", "same-origin"), ("origin", "http://as-the-browser-saw.it")]));
         assert!(!cross(&[("origin", "http://me.test:6123")]));
         assert!(!cross(&[("origin", "http://ME.test:6123")]));
         for origin in ["https://me.test:6123", "http://me.test", "http://other.test:6123", "null", ""] {

@@ -203,6 +203,18 @@ pub struct RawConfig {
     /// Default: false.
     #[serde(deserialize_with = "settings::loose::option")]
     pub allow_open_login: Option<bool>,
+    /// Whether `verify` answers on every path below it, too: for proxies that put the path of the request that they ask about
+    /// behind it, as Envoy does.
+    ///
+    /// Default: false.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub verify_prefix: Option<bool>,
+    /// Whether `verify` lets the preflights of browsers through without a session, as whose they are nobody can say. For
+    /// applications that answer `OPTIONS` with nothing but what pages of other origins may do.
+    ///
+    /// Default: false.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub verify_preflight: Option<bool>,
     /// `false` for none, or an object with `name` (`PS_SESSID`; of another instance `<instance>_sid`), `path` (`/`),
     /// `domain`, `same_site` (`Lax`).
     ///
