@@ -4,7 +4,7 @@ pub(crate) mod header;
 
 use std::net::IpAddr;
 
-use plugin_api::Request;
+use plugin_api::{Caller, Request};
 use sessman::config::{CookieConfig, SameSite};
 use sessman::id::SessionId;
 
@@ -31,10 +31,18 @@ fn attributes(config: &CookieConfig, request: &Request<'_>) -> String {
         SameSite::Lax => "; SameSite=Lax",
         SameSite::None => "; SameSite=None",
     });
-    if config.wants_secure() || request.scheme() != "http" || !is_local(request.host()) {
+    if is_secure(config, request) {
         attributes.push_str("; Secure");
     }
     attributes
+}
+
+/// A browser that asks without a key, of this machine, is one that some browsers would not take a `Secure` cookie with. Whoever
+/// has the key hands the cookie on to browsers that are elsewhere.
+fn is_secure(config: &CookieConfig, request: &Request<'_>) -> bool {
+    let is_tried_out =
+        request.caller() == Caller::Open && request.scheme() == "http" && is_local(request.host());
+    config.secure.unwrap_or(config.wants_secure() || !is_tried_out)
 }
 
 /// Whether a browser takes this host for its own machine, where a cookie need not be `Secure`.

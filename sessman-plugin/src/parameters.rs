@@ -109,9 +109,10 @@ impl Parameters {
         body: Body,
         cookie_name: Option<&str>,
         accepted: &[Name],
+        ids_in_urls: bool,
     ) -> Result<Self, Problem> {
         let mut found = body.0?;
-        found.add_query(request.query(), accepted)?;
+        found.add_query(request.query(), accepted, ids_in_urls)?;
         if accepted.contains(&Name::SessionId) {
             for text in header_ids(request) {
                 // Bytes that are no text are no id, either.
@@ -236,8 +237,15 @@ impl Found {
         Ok(found)
     }
 
-    fn add_query(&mut self, query: &str, accepted: &[Name]) -> Result<(), Problem> {
-        query::pairs(query).try_for_each(|(name, value)| self.text(known(&name?, accepted)?, value?))
+    fn add_query(&mut self, query: &str, accepted: &[Name], ids_in_urls: bool) -> Result<(), Problem> {
+        query::pairs(query).try_for_each(|(name, value)| {
+            let name = known(&name?, accepted)?;
+            if !ids_in_urls && matches!(name, Name::SessionId | Name::ExternalId) {
+                let detail = "does not go into a URL here (ids_in_urls is false); send it in the JSON body, or as X-Session-Id";
+                return Err(Problem::malformed(format!("{}: {detail}", name.text())));
+            }
+            self.text(name, value?)
+        })
     }
 
     fn text(&mut self, name: Name, value: String) -> Result<(), Problem> {
@@ -278,6 +286,8 @@ impl Found {
             Name::TtlSeconds | Name::Limit | Name::Others | Name::Confirm if !value.starts_with('"') => {
                 self.text(name, value.to_owned())
             }
+            // As whole numbers databases number their users with.
+            Name::UserId if !value.starts_with('"') => self.text(name, values::whole_number(value, name)?),
             _ => self.text(name, values::string(value, name)?),
         }
     }

@@ -235,6 +235,20 @@ impl Exchange<'_, '_> {
         self.note(Level::Info, &format!("admin: {act}"));
     }
 
+    /// Writes down that a session was not begun, or nobody logged in with it, by a rule.
+    fn audit_refusal(&self, error: &Error, user_id: Option<&str>) {
+        let by_rule = matches!(
+            error,
+            Error::LimitReached { .. } | Error::TooMany { .. } | Error::OtherUser | Error::Exists
+        );
+        if by_rule && self.service.access.audit {
+            self.note(
+                Level::Info,
+                &format!("audit: a session was refused user={user_id:?} reason={error:?}"),
+            );
+        }
+    }
+
     fn note(&self, level: Level, what: &str) {
         let request = &self.request;
         let from = request.client_address().map_or_else(|| "-".to_owned(), |address| address.to_string());
@@ -257,7 +271,8 @@ impl Exchange<'_, '_> {
     fn parameters(&self) -> Result<Parameters, Problem> {
         let accepted = self.accepted();
         let body = self.body.as_deref().cloned().unwrap_or_else(|| Body::read(&self.request, &accepted));
-        Parameters::read(&self.request, body, self.service.cookie_name(), &accepted)
+        let service = self.service;
+        Parameters::read(&self.request, body, service.cookie_name(), &accepted, service.access.ids_in_urls)
     }
 
     fn accepted(&self) -> Cow<'static, [Name]> {

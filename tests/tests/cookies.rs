@@ -32,8 +32,8 @@ fn with_cookies(client: &Client, ids: &[&str]) -> Client {
 
 /// The status of a request with these bytes as its `Cookie` header.
 fn raw(pserve: &Pserve, cookie: &[u8]) -> Option<u16> {
-    let head = format!("GET /sessman/get HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nCookie: ");
-    status(&exchange(pserve.address(), &[head.as_bytes(), cookie, b"\r\n\r\n"].concat(), false))
+    let head = b"GET /sessman/get HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nCookie: ";
+    status(&exchange(pserve.address(), &[&head[..], cookie, b"\r\n\r\n"].concat(), false))
 }
 
 #[test]
@@ -208,6 +208,51 @@ fn raw_header(pserve: &Pserve, id: &str) -> Option<u16> {
         "GET /sessman/get HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Session-Id: {id}\r\n\r\n"
     );
     status(&exchange(pserve.address(), request.as_bytes(), false))
+}
+
+#[test]
+fn whoever_has_the_key_gets_a_secure_cookie_to_hand_on() {
+    let set = |site: &Site, key: Option<&str>, forwarded: Option<&str>| {
+        let pserve = site.start();
+        let mut client = pserve.client().with("Host", "localhost");
+        for (name, value) in [("X-Custom-Auth", key), ("X-Forwarded-Proto", forwarded)] {
+            client = value.map_or(client.clone(), |value| client.with(name, value));
+        }
+        let answer = client.post("/sessman/new", json!({})).expect(201);
+        (answer.header("set-cookie").unwrap().contains("; Secure"), pserve.log())
+    };
+    const KEYED: &str = "[auth]\napikey=the-valid-key\n";
+    const WARNING: &str = "cookie.secure is false";
+    // Whether there is a key, what is written, and whether the cookie is Secure for http://localhost.
+    for (keyed, secure, expected) in [
+        (true, None, true),
+        (false, None, false),
+        (true, Some(false), false),
+        (false, Some(false), false),
+        (true, Some(true), true),
+        (false, Some(true), true),
+    ] {
+        let site = Site::new();
+        let cookie = secure.map_or(json!({}), |secure| json!({ "secure": secure }));
+        site.write("sessman.json", json!({ "backend": "memory", "cookie": cookie }).to_string());
+        site.ini(&format!("{}[plugin_parms]\nsessman=json=sessman.json", if keyed { KEYED } else { "" }));
+        let (is_secure, log) = set(&site, keyed.then_some("the-valid-key"), None);
+        assert_eq!(is_secure, expected, "{keyed} {secure:?}");
+        assert_eq!(log.contains(WARNING), secure == Some(false), "{log}");
+    }
+    let site = Site::new();
+    for cookie in [json!({ "name": "__Host-sid" }), json!({ "same_site": "None" })] {
+        let mut cookie = cookie;
+        cookie["secure"] = json!(false);
+        site.sessman(&json!({ "backend": "memory", "cookie": cookie }).to_string());
+        let pserve = site.start();
+        pserve.client().get("/sessman/get").expect(503);
+        assert!(
+            pserve.log().contains("cookie.secure: browsers take it only with Secure"),
+            "{}",
+            pserve.log()
+        );
+    }
 }
 
 /// A visitor logs in to `app`, is led to its sibling `evil`, which plants cookies for both, and comes back.

@@ -176,3 +176,21 @@ fn a_page_of_another_origin_is_told_from_a_visitor_by_the_method_asked_about() {
             .expect(200);
     }
 }
+
+#[test]
+fn an_id_that_a_framework_chose_does_not_write_what_it_is_trusted_for() {
+    let (_site, _pserve, client, service) = keyed(&json!({ "backend": "memory", "client_access": "write" }));
+    let chosen = "a-framework-chose-this-id";
+    service.post("/sessman/new", json!({ "external_id": chosen, "data": { "user": "ann" } })).expect(201);
+    let own = new(&service, json!({ "user": "ann" }));
+    for (id, status) in [(chosen, 403), (own.as_str(), 200)] {
+        let visitor = client.with("X-Session-Id", id);
+        visitor.get("/sessman/get").expect(200);
+        visitor.post("/sessman/touch", json!({})).expect(200);
+        visitor.post("/sessman/update", json!({ "data": { "user": "admin" } })).expect(status);
+        visitor.send("PATCH", "/sessman/update", r#"{"user":"admin"}"#).expect(status);
+        service.with("X-Session-Id", id).send("PATCH", "/sessman/update", r#"{"seen":1}"#).expect(200);
+    }
+    let data = service.with("X-Session-Id", chosen).get("/sessman/get").expect(200).json()["data"].clone();
+    assert_eq!(data, json!({ "user": "ann", "seen": 1 }));
+}

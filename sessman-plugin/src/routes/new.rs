@@ -15,7 +15,9 @@ const MAX_USER_AGENT: usize = 512;
 
 pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let new = asked(&exchange)?;
-    let (id, record) = exchange.service.sessions.create(new).await?;
+    let user_id = new.user_id.clone();
+    let created = exchange.service.sessions.create(new).await;
+    let (id, record) = created.inspect_err(|error| exchange.audit_refusal(error, user_id.as_deref()))?;
     let response = render::session(201, &record, Some(&id));
     Ok(match &exchange.service.cookie {
         // One that the caller chose goes to the client in the caller's own way.
@@ -28,7 +30,8 @@ pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Probl
 
 /// What the session is to begin with.
 fn asked(exchange: &Exchange<'_, '_>) -> Result<NewSession, Problem> {
-    if exchange.service.cookie.is_some() {
+    // Where there is no key, a page that a visitor of this machine happens to open could begin sessions without end.
+    if exchange.service.cookie.is_some() || exchange.request.caller() == Caller::Open {
         exchange.refuse_cross_site()?;
     }
     let parameters = exchange.parameters()?;

@@ -19,9 +19,12 @@ pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Probl
     let (rotated, record) = exchange
         .service
         .sessions
-        .rotate(exchange.credentials(&id, None), parameters.user_id)
+        .rotate(exchange.credentials(&id, None), parameters.user_id.clone())
         .await
-        .map_err(|error| exchange.missed(found, error))?;
+        .map_err(|error| {
+            exchange.audit_refusal(&error, parameters.user_id.as_deref());
+            exchange.missed(found, error)
+        })?;
     let response = render::session(200, &record, (found == Found::Explicit).then_some(&rotated));
     Ok(match cookie {
         Some(cookie) if exchange.cookie_may_be(&id, &cookie.name) => {

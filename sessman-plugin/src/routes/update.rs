@@ -1,6 +1,6 @@
 //! `update`: changes a session's data.
 
-use plugin_api::Response;
+use plugin_api::{Caller, Response};
 use sessman::id::SessionId;
 use sessman::rules::UpdateMode;
 use sessman::sessions::{Precondition, Update};
@@ -30,6 +30,13 @@ impl Asked {
     async fn read(exchange: &Exchange<'_, '_>) -> Result<Self, Problem> {
         let parameters = exchange.parameters()?;
         let (id, found) = exchange.presented_for_write(parameters.session).await?;
+        // A framework keeps there whom it takes the visitor for.
+        if id.is_external() && exchange.request.caller() == Caller::Unkeyed {
+            return Err(Problem::new(
+                403,
+                "the data of a session with an external_id is changed with the API key alone; send it as Authorization: Bearer",
+            ));
+        }
         let data = parameters
             .data
             .ok_or_else(|| Problem::malformed("no data given; send the JSON body {\"data\": ...}"))?;

@@ -18,6 +18,10 @@ pub struct AccessConfig {
     pub verify_prefix: bool,
     /// Whether `verify` lets preflights through.
     pub verify_preflight: bool,
+    /// Whether ids may stand in the query of a URL.
+    pub ids_in_urls: bool,
+    /// Whether the log tells what becomes of sessions.
+    pub audit: bool,
     /// What opens the routes for administrators; `None` where nothing does.
     pub admin_keys: Option<AdminKeys>,
 }
@@ -70,6 +74,8 @@ pub(super) fn read(raw: &RawConfig, problems: &mut Vec<Problem>) -> AccessConfig
             problems,
         ),
         allow_open_login: raw.allow_open_login.unwrap_or(false),
+        ids_in_urls: raw.ids_in_urls.unwrap_or(true),
+        audit: raw.audit.unwrap_or(true),
         verify_prefix: raw.verify_prefix.unwrap_or(false),
         verify_preflight: raw.verify_preflight.unwrap_or(false),
         admin_keys: admin_keys(raw.admin_key.as_ref(), problems),

@@ -215,8 +215,20 @@ pub struct RawConfig {
     /// Default: false.
     #[serde(deserialize_with = "settings::loose::option")]
     pub verify_preflight: Option<bool>,
+    /// Whether an id may stand in the query of a URL, which others log: as `session_id` or `external_id`. With `false` it comes
+    /// in a header, the cookie or the body.
+    ///
+    /// Default: true.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub ids_in_urls: Option<bool>,
+    /// Whether a line of the log tells of each session that begins, gets a new id, ends, gives way to another or is refused:
+    /// its handle and its user, never its id.
+    ///
+    /// Default: true.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub audit: Option<bool>,
     /// `false` for none, or an object with `name` (`PS_SESSID`; of another instance `<instance>_sid`), `path` (`/`),
-    /// `domain`, `same_site` (`Lax`).
+    /// `domain`, `same_site` (`Lax`), `secure` (true; where there is no key, not for `http://localhost`).
     ///
     /// Default: `{}`.
     pub cookie: Option<Value>,
