@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::budget::{Budget, Size};
 use crate::config::{Config, ConfigError};
 use crate::error::one_line;
 use crate::http::{self, Snapshot};
@@ -50,7 +51,7 @@ impl Findings {
             }
         };
         findings.warnings.extend(config.warnings.iter().map(ToString::to_string));
-        let loaded = match Loader::default().load(&config, Want::All(&[])) {
+        let loaded = match Loader::new(Budget::new(Size::of(&config).budget)).load(&config, Want::All(&[])) {
             Ok(loaded) => loaded,
             Err(error) => {
                 findings.problems.push(error.line());

@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::budget::{Budget, Size};
 use crate::config::Config;
 use crate::http::access::ExposureError;
 use crate::http::listener::ListenError;
@@ -57,6 +58,7 @@ pub enum HostError {
 pub struct Host {
     snapshot: Snapshot,
     loader: Loader,
+    budget: Arc<Budget>,
     /// Absolute, for reloads.
     ini_file: PathBuf,
     logging: Logging,
@@ -72,9 +74,10 @@ impl Host {
     pub fn load(config: Config, ini_file: &Path, logging: Logging) -> Result<Self, HostError> {
         let ini_file = std::path::absolute(ini_file)
             .map_err(|source| HostError::System("cannot tell the current folder", source))?;
-        let loader = Loader::default();
+        let budget = Budget::new(Size::of(&config).budget);
+        let loader = Loader::new(Arc::clone(&budget));
         let snapshot = lifecycle::load(&loader, config)?;
-        Ok(Self { snapshot, loader, ini_file, logging })
+        Ok(Self { snapshot, loader, budget, ini_file, logging })
     }
 
     /// Serves until SIGTERM or SIGINT, then lets what is under way end. A second signal ends the process at once.
@@ -101,14 +104,14 @@ impl Host {
     }
 
     async fn run(self) -> Result<(), HostError> {
-        let Self { snapshot, loader, ini_file, logging } = self;
+        let Self { snapshot, loader, budget, ini_file, logging } = self;
         let config = Arc::clone(&snapshot.config);
         let (orders, ordered) = unbounded_channel();
         let signals = Signals::new().map_err(|source| HostError::System("cannot catch signals", source))?;
         let (stop, stopped) = watch::channel(None);
         let mut signalled = signals.watch(orders.clone());
         make_state_folder(&config.paths);
-        let app = Arc::new(App::new(snapshot, orders));
+        let app = Arc::new(App::new(snapshot, orders, budget));
         let server = Arc::new(Server::new(Arc::clone(&app)));
         let prepared = server.prepare(&config).await?;
         let _pidfile = config.paths.pidfile.as_deref().map(Pidfile::write).transpose()?;

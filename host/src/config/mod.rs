@@ -114,6 +114,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Requests being answered.
     pub max_in_flight: usize,
+    /// Bytes of memory that the process may take.
+    pub max_memory: u64,
     /// That requests get to end when the host stops.
     pub shutdown_grace: Duration,
 }

@@ -29,6 +29,8 @@ use super::router::join_names;
 use super::snapshot::{Snapshot, Target};
 use super::together::Outboxes;
 use super::trace::TraceId;
+use super::untaken::Untaken;
+use crate::budget::{Budget, Payer, Size};
 use crate::config::Config;
 use crate::lifecycle::Order;
 use crate::log::ACCESS_TARGET;
@@ -38,6 +40,7 @@ pub(crate) struct App {
     snapshot: ArcSwap<Snapshot>,
     control: Control,
     load: Load,
+    budget: Arc<Budget>,
     metrics: Arc<Metrics>,
     attempts: Attempts,
     outboxes: Outboxes,
@@ -83,14 +86,17 @@ enum From {
 }
 
 impl App {
-    /// Serves `snapshot`. What the control routes are told to do goes to `orders`.
-    pub(crate) fn new(mut snapshot: Snapshot, orders: UnboundedSender<Order>) -> Self {
+    /// Serves `snapshot`. What the control routes are told to do goes to `orders`; what clients make it hold is drawn on
+    /// `budget`, as large as the configuration has it.
+    pub(crate) fn new(mut snapshot: Snapshot, orders: UnboundedSender<Order>, budget: Arc<Budget>) -> Self {
+        budget.set_limit(Size::of(&snapshot.config).budget);
         let metrics = Arc::new(Metrics::new(Control::ROUTES));
         snapshot.count(&metrics);
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             control: Control::new(orders),
             load: Load::default(),
+            budget,
             metrics,
             attempts: Attempts::default(),
             outboxes: Outboxes::default(),
@@ -100,6 +106,11 @@ impl App {
     /// What is counted.
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// What clients draw on.
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     /// Where the answers of connections go.
@@ -115,6 +126,7 @@ impl App {
     /// From now on serves `snapshot`.
     pub(crate) fn serve(&self, mut snapshot: Snapshot) {
         snapshot.count(&self.metrics);
+        self.budget.set_limit(Size::of(&snapshot.config).budget);
         self.snapshot.store(Arc::new(snapshot));
     }
 
@@ -178,7 +190,8 @@ impl App {
         let target = snapshot.find(path)?;
         let client = proxy::client(&config.proxies, head.peer, &head.parts).ok()?;
         let deadline = head.start + config.limits.request_timeout;
-        let received = Received { parts: &head.parts, client, id: &head.id, deadline, load: &self.load };
+        let (load, budget) = (&self.load, &self.budget);
+        let received = Received { parts: &head.parts, client, id: &head.id, deadline, load, budget };
         let call = Call::new(snapshot, target, &received)?;
         let response = match call.answer_now()? {
             Ok(response) => response,
@@ -204,8 +217,9 @@ impl App {
             let (answer, address) = match proxy::client(&config.proxies, head.peer, &head.parts) {
                 Ok(client) => {
                     let deadline = head.start + config.limits.request_timeout;
+                    let (load, budget) = (&app.load, &app.budget);
                     let received =
-                        Received { parts: &head.parts, client, id: &head.id, deadline, load: &app.load };
+                        Received { parts: &head.parts, client, id: &head.id, deadline, load, budget };
                     (app.dispatch(&mut snapshot, &received, body).await, received.client.address)
                 }
                 Err(detail) => (Answer::of_host(problem(StatusCode::BAD_REQUEST, detail)), head.peer.address),
@@ -233,6 +247,7 @@ impl App {
         let Head { parts, start, id, trace, .. } = head;
         let Answer { mut response, from } = answer;
         let (instance, route) = from.names(snapshot);
+        self.draw(&mut response, parts, address);
         let pause = self.key_failure(&mut response, address, [instance, route, id.text()]);
         let duration = start.elapsed();
         from.counters(snapshot).unwrap_or_else(|| self.metrics.own(route)).record(
@@ -261,6 +276,19 @@ impl App {
             cors::finish(cors, parts, &mut response);
         }
         (response, pause)
+    }
+
+    /// Draws the memory of an answer until it was handed over; without it the client is told to come again.
+    fn draw(&self, response: &mut Response<AnswerBody>, parts: &Parts, address: Option<IpAddr>) {
+        let untaken = parts.extensions.get::<Untaken>();
+        let Some(is_known) = response.body().takes_memory(untaken) else { return };
+        let client = self.budget.client(address);
+        let payer = if is_known { Payer::Known(client) } else { Payer::Stranger(client) };
+        if !response.body_mut().draw(self.budget.share(payer), untaken) {
+            let busy = busy("there is no memory for the answer now ([limits] max_memory)");
+            // One that waits to be taken would need memory, too.
+            *response = if untaken.is_some() { busy.map(AnswerBody::without) } else { busy };
+        }
     }
 
     /// Notes that a request was refused for want of a key. An address that brings too many wrong ones is told so, late.
@@ -297,7 +325,7 @@ impl App {
             let response = Box::pin(self.control.answer(self, snapshot, route, received.parts)).await;
             return Answer { response, from: From::Control(route) };
         }
-        let mut incoming = Incoming::new(body, &snapshot.config.limits, &self.load);
+        let mut incoming = Incoming::new(body, &snapshot.config.limits, received);
         let mut under_way = None;
         loop {
             let Some(target) = snapshot.find(path) else { return Answer::of_host(no_route(snapshot, path)) };

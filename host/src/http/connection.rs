@@ -19,15 +19,20 @@ use tokio_rustls::server::TlsStream;
 
 use super::app::App;
 use super::deadline::{DeadlineStream, Deadlines, Phase};
+use super::header_block::HeaderBlock;
 use super::http2;
 use super::listener::Stream;
 use super::proxy::{Peer, Shown};
 use super::refusal::RefusalStream;
 use super::together::{Socket, Together};
+use crate::budget::Payer;
 use crate::config::tls::HTTP_2;
 
 /// Bytes of a request's line and headers together.
 pub(super) const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// Bytes that are encrypted and wait for a client to take them.
+const TLS_BUFFER: usize = 32 * 1024;
 
 /// What the configuration says about connections.
 #[derive(Clone, Default)]
@@ -71,13 +76,14 @@ impl Connection {
 
     async fn secure(mut self, stream: TcpStream, tls: &TlsAcceptor) -> Result<(), String> {
         let handshake = tokio::time::timeout(self.settings.deadlines.header, tls.accept(stream));
-        let stream: TlsStream<TcpStream> = tokio::select! {
+        let mut stream: TlsStream<TcpStream> = tokio::select! {
             shaken = handshake => match shaken {
                 Ok(shaken) => shaken.map_err(|error| error.to_string())?,
                 Err(_) => return Err("the TLS handshake is not complete".to_owned()),
             },
             _ = self.stopped.changed() => return Ok(()),
         };
+        stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
         if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) {
             Box::pin(self.http2(stream)).await
         } else {
@@ -90,6 +96,12 @@ impl Connection {
         self.http1(stream, false).await
     }
 
+    /// What its requests' headers draw on: nobody knows yet whose they are.
+    fn header_block(&self) -> HeaderBlock {
+        let budget = self.app.budget();
+        HeaderBlock::new(budget, Payer::Stranger(budget.client(self.address)))
+    }
+
     fn peer(&self, tls: bool) -> Peer {
         Peer { address: self.address, tls }
     }
@@ -100,7 +112,8 @@ impl Connection {
     {
         let peer = self.peer(tls);
         let phase = Phase::default();
-        let stream = DeadlineStream::new(stream, phase.clone(), self.settings.deadlines);
+        let headers = self.header_block();
+        let stream = DeadlineStream::new(stream, phase.clone(), self.settings.deadlines).counting(headers);
         let io = TokioIo::new(RefusalStream::new(stream, phase.clone()));
         let app = self.app;
         let service = service_fn(move |request| {
@@ -112,6 +125,8 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(None)
             .max_header_size(MAX_HEADER_BYTES)
+            // Of what it reads and writes ahead, too.
+            .max_buf_size(MAX_HEADER_BYTES)
             .serve_connection(io, service);
         let mut connection = pin!(connection);
         let ended = tokio::select! {
@@ -128,6 +143,7 @@ impl Connection {
 
     async fn http2(self, stream: TlsStream<TcpStream>) -> Result<(), String> {
         let peer = self.peer(true);
+        let headers = self.header_block();
         let app = self.app;
         let answer = |request: Request<Incoming>| {
             let app = Arc::clone(&app);
@@ -137,6 +153,6 @@ impl Connection {
                 (response, body)
             }
         };
-        http2::serve(stream, self.settings.deadlines, answer, self.stopped).await
+        http2::serve(stream, headers, self.settings.deadlines, answer, self.stopped).await
     }
 }

@@ -18,6 +18,7 @@ mod deadline;
 mod frames;
 #[cfg(test)]
 mod growth;
+mod header_block;
 mod http2;
 mod in_time;
 mod lines;
@@ -33,6 +34,7 @@ pub(crate) mod server;
 mod snapshot;
 mod together;
 mod trace;
+mod untaken;
 
 pub(crate) use self::app::App;
 pub(crate) use self::control::plugins;

@@ -19,6 +19,7 @@ use super::app::App;
 use super::connection::{Connection, Settings};
 use super::deadline::Deadlines;
 use super::listener::{ListenError, Listener, Place, Stream};
+use crate::budget::Size;
 use crate::config::Config;
 
 /// For the system to tell of connections that wait at a socket that is given up.
@@ -111,7 +112,11 @@ impl Server {
             write: limits.request_timeout,
         };
         let settings = Settings { deadlines, tls: tls.map(|tls| TlsAcceptor::from(tls.server_config())) };
-        Ok(Prepared { endpoints, settings, max_connections: limits.max_connections })
+        let max_connections = Size::of(config).connections;
+        if max_connections < limits.max_connections {
+            tracing::info!(max_connections, "[limits] max_memory has room for no more connections");
+        }
+        Ok(Prepared { endpoints, settings, max_connections })
     }
 
     /// Puts a configuration into effect: serves its sockets, and ends those that it has not.

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::LoadError;
 use super::library::Library;
 use super::services::Services;
+use crate::budget::Budget;
 use crate::config::InstanceConfig;
 use crate::http::router;
 use crate::spread::{Counter, Spread};
@@ -135,11 +136,13 @@ impl Instance {
         library: &Arc<Library>,
         config: &InstanceConfig,
         state_folder: &str,
+        budget: &Arc<Budget>,
     ) -> Result<Self, LoadError> {
         let services = Services {
             instance: config.name.clone(),
             parameters: config.parameters.clone(),
             state_folder: state_folder.to_owned(),
+            budget: Arc::clone(budget),
         };
         let raw = library.prepare(services.into_raw())?;
         let routes = routes(&raw, &config.mount)?;
