@@ -119,7 +119,7 @@ impl Budget {
 
     /// Draws `bytes` for something that then has `size`; says whether they were to be had. Each relaxed: numbers are
     /// compared here, and nothing else is read by them.
-    fn draw(&self, payer: Payer, bytes: usize, size: usize) -> bool {
+    pub(crate) fn draw(&self, payer: Payer, bytes: usize, size: usize) -> bool {
         let limit = self.limit();
         let all = add(&self.taken, bytes);
         let fits = match payer {
@@ -148,7 +148,8 @@ impl Budget {
         fits
     }
 
-    fn give(&self, payer: Payer, bytes: usize) {
+    /// Gives bytes back.
+    pub(crate) fn give(&self, payer: Payer, bytes: usize) {
         self.taken.fetch_sub(bytes, Ordering::Relaxed);
         match payer {
             Payer::Known(client) => self.of(client).fetch_sub(bytes, Ordering::Relaxed),

@@ -28,6 +28,7 @@ mod lifetimes;
 mod limits;
 mod login_flow;
 mod logs;
+mod memory;
 mod metrics;
 mod mongodb_faults;
 mod network_faults;

@@ -17,6 +17,7 @@ use super::{
     Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, PAGE_BYTES, Page, PlacesPage, Purged, Result,
     Store, StoreError, Target, Unless, Updated,
 };
+use crate::budget::{Budget, Drawn, Kind, Unlimited};
 use crate::id::Handle;
 use crate::record::{Change, Record, Summary};
 use crate::time::Timestamp;
@@ -24,6 +25,9 @@ use crate::time::Timestamp;
 /// A shard holds the handles that begin with the same six bits, so that the shards one after the other are in the
 /// order of handles. Handles are random: the shards fill evenly, and two requests seldom meet in one.
 const SHARDS: usize = 64;
+
+/// Memory is drawn in steps of so many bytes.
+const STEP: usize = 256 * 1024;
 
 /// Records that clean-up looks at while a shard is locked.
 const SLICE: usize = 256;
@@ -49,6 +53,9 @@ pub struct MemoryStore {
     claims: Mutex<Claims>,
     used: AtomicUsize,
     max_bytes: usize,
+    /// Bytes of memory that were drawn for what is used: as many, or a few more.
+    covered: AtomicUsize,
+    drawn: Mutex<Drawn>,
 }
 
 /// The limit does not allow so many more bytes.
@@ -57,11 +64,18 @@ struct NoRoom(usize);
 impl MemoryStore {
     /// An empty store.
     pub fn new(config: MemoryConfig) -> Self {
+        Self::drawing(config, &Unlimited::shared())
+    }
+
+    /// An empty store, whose records draw on `budget`.
+    pub fn drawing(config: MemoryConfig, budget: &Arc<dyn Budget>) -> Self {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
             claims: Mutex::default(),
             used: AtomicUsize::new(0),
             max_bytes: config.max_bytes,
+            covered: AtomicUsize::new(0),
+            drawn: Mutex::new(Drawn::new(budget, Kind::Kept)),
         }
     }
 
@@ -107,16 +121,43 @@ impl MemoryStore {
     ) -> std::result::Result<(), NoRoom> {
         let new_size = size_of_record(&record);
         match new_size.checked_sub(old_size) {
-            Some(more @ 1..) => self
-                .used
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                    used.checked_add(more).filter(|used| *used <= self.max_bytes)
-                })
-                .map_err(|_| NoRoom(more))?,
-            _ => self.used.fetch_sub(old_size - new_size, Ordering::Relaxed),
-        };
+            Some(more @ 1..) => {
+                let before = self
+                    .used
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                        used.checked_add(more).filter(|used| *used <= self.max_bytes)
+                    })
+                    .map_err(|_| NoRoom(more))?;
+                if before + more > self.covered.load(Ordering::Relaxed) && !self.draw() {
+                    self.used.fetch_sub(more, Ordering::Relaxed);
+                    return Err(NoRoom(more));
+                }
+            }
+            _ => self.free(old_size - new_size),
+        }
         shard.put(record);
         Ok(())
+    }
+
+    /// Draws memory for what is used, with some to go on with.
+    fn draw(&self) -> bool {
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = self.used_bytes().saturating_sub(drawn.bytes());
+        let is_covered = missing == 0 || drawn.grow(missing + STEP) || drawn.grow(missing);
+        self.covered.store(drawn.bytes(), Ordering::Relaxed);
+        is_covered
+    }
+
+    /// So many bytes are not used any more.
+    fn free(&self, bytes: usize) {
+        let used = self.used.fetch_sub(bytes, Ordering::Relaxed) - bytes;
+        if used + 4 * STEP >= self.covered.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused = drawn.bytes().saturating_sub(self.used_bytes() + STEP);
+        drawn.shrink(unused);
+        self.covered.store(drawn.bytes(), Ordering::Relaxed);
     }
 
     /// Does `step` until it has room, dropping expired records as long as that helps. The step takes its shard's
@@ -200,7 +241,7 @@ impl MemoryStore {
                 }
             }
         }
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.free(bytes);
         (taken, bytes)
     }
 }
@@ -257,7 +298,7 @@ impl Store for MemoryStore {
             if shard.get(target.handle).is_some_and(|record| target.is(record))
                 && let Some(record) = shard.take(target.handle)
             {
-                self.used.fetch_sub(size_of_record(&record), Ordering::Relaxed);
+                self.free(size_of_record(&record));
                 deleted.push(target.handle);
             }
         }
@@ -343,7 +384,7 @@ impl Store for MemoryStore {
         for index in 0..SHARDS {
             let mut shard = self.write(index);
             let (count, bytes) = shard.clear();
-            self.used.fetch_sub(bytes, Ordering::Relaxed);
+            self.free(bytes);
             cleared += count;
         }
         Ok(cleared)
@@ -362,6 +403,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::budget::Purse;
     use crate::data::Data;
     use crate::id::SecretHash;
     use crate::mark::Mark;
@@ -460,6 +502,25 @@ mod tests {
             update(&store, 0, write(30, Some(text(15_000)))).await.unwrap(),
             Updated::Done { .. }
         ));
+    }
+
+    #[tokio::test]
+    async fn there_are_no_more_records_than_there_is_memory_for() {
+        let purse = Purse::of(2_000_000);
+        let budget: Arc<dyn Budget> = purse.clone();
+        let store = MemoryStore::drawing(MemoryConfig::default(), &budget);
+        let mut count = 0;
+        while store.create(record(count, 100_000, 1_000), at(0)).await.is_ok() {
+            count += 1;
+        }
+        assert_eq!(count, 19);
+        assert!(purse.left() < 100_000);
+        // Those that expired make room here, too.
+        store.create(record(200, 100_000, 2_000), at(1_000)).await.unwrap();
+        store.clear().await.unwrap();
+        assert!(purse.left() > 2_000_000 - 5 * STEP);
+        drop(store);
+        assert_eq!(purse.left(), 2_000_000);
     }
 
     #[tokio::test]

@@ -15,13 +15,14 @@ use std::sync::{Arc, mpsc};
 use rusqlite::OptionalExtension as _;
 use tempfile::TempDir;
 
-use super::budget::MAX_WAITING_BYTES;
 use super::operation::{Create, Failure, Operation, Ping, Transaction, Update};
 use super::reader::Query;
 use super::scan::Scan;
 use super::store::READERS;
+use super::waiting::MAX_WAITING_BYTES;
 use super::writer::Call;
 use super::*;
+use crate::budget::Unlimited;
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
 use crate::mark::Mark;
@@ -65,7 +66,7 @@ fn path_in(folder: &TempDir) -> PathBuf {
 
 /// With a clock that stands still: what is written lives by the moments that the tests name.
 fn open(config: SqliteConfig) -> Result<SqliteStore, StoreError> {
-    SqliteStore::open(config, Arc::new(ManualClock::new(at(0))))
+    SqliteStore::open(config, Arc::new(ManualClock::new(at(0))), &Unlimited::shared())
 }
 
 fn open_in(folder: &TempDir) -> SqliteStore {
@@ -510,7 +511,7 @@ async fn what_nobody_waits_for_any_more_is_not_begun_and_takes_no_memory() {
     };
     let given_up: Vec<_> = (0..10).map(write).collect();
     tokio::task::yield_now().await;
-    assert!(store.budget.taken() > 10 << 20);
+    assert!(store.waiting.taken() > 10 << 20);
     for call in given_up {
         call.abort();
         assert!(call.await.unwrap_err().is_cancelled());
@@ -518,14 +519,14 @@ async fn what_nobody_waits_for_any_more_is_not_begun_and_takes_no_memory() {
     // As many as there is memory for: what others gave up is forgotten for it.
     let waiting: Vec<_> = (100..131).map(write).collect();
     tokio::task::yield_now().await;
-    assert!(store.budget.taken() <= MAX_WAITING_BYTES && waiting.iter().all(|call| !call.is_finished()));
+    assert!(store.waiting.taken() <= MAX_WAITING_BYTES && waiting.iter().all(|call| !call.is_finished()));
     let refused = store.create(record(200, 1 << 20), at(0)).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))));
     drop(release);
     for call in waiting {
         assert_eq!(call.await.unwrap().unwrap(), Created::Yes);
     }
-    assert_eq!(store.budget.taken(), 0);
+    assert_eq!(store.waiting.taken(), 0);
     assert_eq!(store.counts(at(0), &[]).await.unwrap().active, 31);
     store.close().await;
 }
