@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use plugin_api::{Host, Memory};
@@ -25,6 +25,8 @@ pub(crate) struct Service {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) access: AccessConfig,
     pub(crate) cookie: Option<CookieConfig>,
+    /// What `openapi.json` says.
+    pub(crate) openapi: OnceLock<String>,
     /// How far the wall clock is ahead of the engine's, in microseconds.
     clock_offset: Arc<AtomicI64>,
     runtime: Handle,
@@ -79,6 +81,7 @@ impl Service {
             sessions,
             access: config.access.clone(),
             cookie: config.cookie.clone(),
+            openapi: OnceLock::new(),
             clock_offset,
             runtime: handle,
             owned,

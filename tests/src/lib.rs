@@ -4,6 +4,7 @@
 
 pub mod blocks;
 pub mod browser;
+pub mod cgroup;
 pub mod clock;
 pub mod clocks;
 pub mod container;
@@ -32,6 +33,7 @@ pub mod sessctl;
 pub mod standin;
 pub mod store;
 mod strace;
+pub mod strangers;
 pub mod tls;
 pub mod wrk;
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use futures_util::future::Either;
 use hyper::body::Body;
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
@@ -35,6 +37,9 @@ use crate::config::Config;
 use crate::lifecycle::Order;
 use crate::log::ACCESS_TARGET;
 
+/// How long one waits whose answer found no memory.
+const WITHOUT_ANSWER: Duration = Duration::from_secs(1);
+
 /// Everything that answering a request needs.
 pub(crate) struct App {
     snapshot: ArcSwap<Snapshot>,
@@ -43,6 +48,8 @@ pub(crate) struct App {
     budget: Arc<Budget>,
     metrics: Arc<Metrics>,
     attempts: Attempts,
+    /// Places for those whose answer found no memory.
+    without_answer: Arc<Semaphore>,
     outboxes: Outboxes,
 }
 
@@ -99,6 +106,7 @@ impl App {
             budget,
             metrics,
             attempts: Attempts::default(),
+            without_answer: Arc::new(Semaphore::new(1024)),
             outboxes: Outboxes::default(),
         }
     }
@@ -247,8 +255,8 @@ impl App {
         let Head { parts, start, id, trace, .. } = head;
         let Answer { mut response, from } = answer;
         let (instance, route) = from.names(snapshot);
-        self.draw(&mut response, parts, address);
-        let pause = self.key_failure(&mut response, address, [instance, route, id.text()]);
+        let crowded = self.draw(&mut response, parts, address);
+        let pause = self.key_failure(&mut response, address, [instance, route, id.text()]).or(crowded);
         let duration = start.elapsed();
         from.counters(snapshot).unwrap_or_else(|| self.metrics.own(route)).record(
             &parts.method,
@@ -278,17 +286,25 @@ impl App {
         (response, pause)
     }
 
-    /// Draws the memory of an answer until it was handed over; without it the client is told to come again.
-    fn draw(&self, response: &mut Response<AnswerBody>, parts: &Parts, address: Option<IpAddr>) {
+    /// Draws the memory of an answer until it was handed over. Without it the client is told to come again, late: to make
+    /// answers that nobody gets would be work without an end.
+    fn draw(
+        &self,
+        response: &mut Response<AnswerBody>,
+        parts: &Parts,
+        address: Option<IpAddr>,
+    ) -> Option<Pause> {
         let untaken = parts.extensions.get::<Untaken>();
-        let Some(is_known) = response.body().takes_memory(untaken) else { return };
+        let is_known = response.body().takes_memory(untaken)?;
         let client = self.budget.client(address);
         let payer = if is_known { Payer::Known(client) } else { Payer::Stranger(client) };
-        if !response.body_mut().draw(self.budget.share(payer), untaken) {
-            let busy = busy("there is no memory for the answer now ([limits] max_memory)");
-            // One that waits to be taken would need memory, too.
-            *response = if untaken.is_some() { busy.map(AnswerBody::without) } else { busy };
+        if response.body_mut().draw(self.budget.share(payer), untaken) {
+            return None;
         }
+        let busy = busy("there is no memory for the answer now ([limits] max_memory)");
+        // One that waits to be taken would need memory, too.
+        *response = if untaken.is_some() { busy.map(AnswerBody::without) } else { busy };
+        Pause::among(&self.without_answer, WITHOUT_ANSWER)
     }
 
     /// Notes that a request was refused for want of a key. An address that brings too many wrong ones is told so, late.

@@ -76,6 +76,11 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
+    /// A wait of so long, if there is one of these places.
+    pub(crate) fn among(places: &Arc<Semaphore>, time: Duration) -> Option<Self> {
+        Arc::clone(places).try_acquire_owned().ok().map(|_place| Self { time, _place })
+    }
+
     /// Waits.
     pub(crate) async fn wait(self) {
         tokio::time::sleep(self.time).await;
@@ -99,10 +104,9 @@ impl Attempts {
             return Verdict { retry_after: None, pause: None, tell };
         }
         let time = FIRST_PAUSE.saturating_mul(1 << (over - 1).min(16)).min(LONGEST_PAUSE);
-        let place = Arc::clone(&self.late).try_acquire_owned().ok();
         Verdict {
             retry_after: Some(u64::from(over) * FORGET.as_secs()),
-            pause: place.map(|_place| Pause { time, _place }),
+            pause: Pause::among(&self.late, time),
             tell,
         }
     }
