@@ -96,10 +96,15 @@ impl<'s> Stand<'s> {
             "", "requests", "refused", "p99", "taken", "RSS"
         );
         let mut is_good = quiet.failed == 0;
-        for attack in self.attacks {
-            is_good &= self.look(attack.name, &[*attack], LOOK, quiet.p99);
+        let together: [(&str, &[Attack], Duration); 1] = [("all together", self.attacks, TOGETHER)];
+        let alone = self.attacks.iter().map(|attack| (attack.name, std::slice::from_ref(attack), LOOK));
+        for (name, attacks, long) in alone.chain(together) {
+            is_good &= self.look(name, attacks, long, quiet.p99);
+            if self.is_killed() {
+                println!("{name:<28} THE SYSTEM ENDED IT FOR WANT OF MEMORY\n");
+                return false;
+            }
         }
-        is_good &= self.look("all together", self.attacks, TOGETHER, quiet.p99);
         let after = self.caller.call_for(LOOK);
         println!("quiet again: {after}; peak {} MiB\n", self.pserve.peak_kib() >> 10);
         is_good && after.failed == 0
@@ -127,16 +132,21 @@ impl<'s> Stand<'s> {
             seen
         });
         let ratio = seen.p99.as_secs_f64() / quiet.as_secs_f64();
-        let killed = !self.pserve.is_running() || self.group.as_ref().is_some_and(|group| group.kills() > 0);
-        if killed {
-            println!("{name:<28} KILLED: {seen}");
+        if self.is_killed() {
             return false;
         }
         let taken = self.group.as_ref().map_or(0, Cgroup::taken) >> 20;
         let (rss, p99) = (self.pserve.memory_kib() >> 10, seen.p99);
         let (count, failed) = (seen.count, seen.failed);
         println!("{name:<28} {count:>10} {failed:>10} {p99:>9.1?} {taken:>7} {rss:>7}  {ratio:.1}");
+        if let Some(first) = &seen.first {
+            println!("    refused first: {first}");
+        }
         seen.failed == 0 && ratio <= SLOWER && self.pserve.peak_kib() << 10 < MEMORY
+    }
+
+    fn is_killed(&mut self) -> bool {
+        !self.pserve.is_running() || self.group.as_ref().is_some_and(|group| group.kills() > 0)
     }
 
     /// What the host has made of its memory.

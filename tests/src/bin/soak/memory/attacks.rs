@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use e2e::http::Client;
 use e2e::tls::{Frames, get, header, post, request};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::process::setpriority_process;
 use serde_json::json;
 
@@ -96,6 +97,10 @@ impl Crowd<'_> {
             while open.len() < count && !stop.load(Ordering::Relaxed) {
                 let Ok(stream) = TcpStream::connect(&self.address) else { break };
                 stream.set_nonblocking(true).expect("it does not block");
+                if !self.reads {
+                    // What nobody reads is to wait at the host, not here.
+                    let _ = set_socket_recv_buffer_size(&stream, 4_096);
+                }
                 open.push((stream, 0));
             }
             open.retain_mut(|(stream, at)| {
@@ -157,13 +162,13 @@ fn unread(target: &Target, host: &str, stop: &AtomicBool) {
 fn pages(target: &Target, host: &str, stop: &AtomicBool) {
     let asked =
         format!("GET /sessman/mine HTTP/1.1\r\nHost: a\r\nX-Session-Id: {}\r\n\r\n", target.one_of_many);
-    crowd(target, host, BODIES, asked.repeat(1_000).as_bytes(), stop);
+    crowd(target, host, BODIES, asked.repeat(20).as_bytes(), stop);
 }
 
 fn empty_unread(target: &Target, host: &str, stop: &AtomicBool) {
     let sent = "HEAD /healthz HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1_000);
     let address = format!("{host}:{}", target.port);
-    Crowd { address, sent: sent.as_bytes(), reads: false, again: true }.run(CONNECTIONS, stop);
+    Crowd { address, sent: sent.as_bytes(), reads: false, again: true }.run(4, stop);
 }
 
 fn events(target: &Target, host: &str, stop: &AtomicBool) {

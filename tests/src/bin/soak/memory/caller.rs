@@ -28,7 +28,7 @@ pub(super) struct Seen {
     pub(super) p99: Duration,
     p50: Duration,
     /// The first answer that was none.
-    first: Option<String>,
+    pub(super) first: Option<String>,
 }
 
 impl fmt::Display for Seen {
