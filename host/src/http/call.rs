@@ -25,7 +25,7 @@ use super::proxy::Client;
 use super::request::{self, HostRequest, RequestId};
 use super::response::{self, AnswerBody, problem, problem_with};
 use super::snapshot::{Mount, Snapshot, Target};
-use super::untaken::STREAM_BYTES;
+use super::untaken::{STREAM_BYTES, Untaken};
 use crate::budget::{Budget, Payer};
 use crate::config::Limits;
 use crate::plugin::{Authentication, Entered, Instance, Route, State};
@@ -227,6 +227,9 @@ impl<'a> Call<'a> {
         // Before everything: a browser asks without a key, and must be told before it sends one.
         if self.snapshot.config.cors.is_some() && cors::is_preflight(parts) {
             return Err(self.options());
+        }
+        if parts.extensions.get().is_some_and(Untaken::is_nearly_full) {
+            return Err(Step::refuse(busy("too many answers wait on this connection: take them first")));
         }
         self.check_local()?;
         let method = self.method()?;

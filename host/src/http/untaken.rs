@@ -23,6 +23,11 @@ pub(crate) struct Held {
 }
 
 impl Untaken {
+    /// Whether so much waits already that nothing more is asked of a plugin.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > MAX_UNTAKEN / 4 * 3
+    }
+
     /// Counts an answer, if there is room for it.
     pub(crate) fn hold(&self, bytes: usize) -> Option<Held> {
         let fits = |held: usize| (held == 0 || held + bytes <= MAX_UNTAKEN).then_some(held + bytes);
@@ -56,7 +61,7 @@ mod tests {
         drop(large);
         let first = untaken.hold(1 << 20).unwrap();
         let more: Vec<_> = std::iter::from_fn(|| first.another(1 << 20)).collect();
-        assert_eq!(more.len(), 3);
+        assert_eq!((more.len(), untaken.is_nearly_full()), (3, true));
         drop((first, more));
         assert_eq!(untaken.0.load(Ordering::Relaxed), 0);
     }

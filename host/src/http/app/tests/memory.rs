@@ -114,3 +114,23 @@ async fn answers_count_until_they_were_taken() {
     assert_eq!(app.budget.taken(), 0);
     assert_eq!(ask(&[]).await.status(), 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_on_a_connection_of_many_is_soon_asked_nothing_more_for() {
+    let app = app("").await;
+    let untaken = Untaken::default();
+    let ask = async || {
+        let uri = "/probe/open?".to_owned() + &"x".repeat(50_000);
+        let request = Request::builder().uri(uri).header("host", "localhost").extension(untaken.clone());
+        app.answer(request.body(Full::new(Bytes::new())).unwrap(), LOCAL).await
+    };
+    let mut answers = Vec::new();
+    for _ in 0..200 {
+        answers.push(ask().await);
+    }
+    let taken = answers.iter().filter(|answer| answer.status() == 200).count();
+    assert!((25..70).contains(&taken), "{taken}");
+    assert_eq!(app.snapshot().instances().next().unwrap().requests.get(), taken as u64);
+    drop(answers);
+    assert_eq!(ask().await.status(), 200);
+}
