@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{STORE_DEADLINE, Sessions, check_user_id, client_ip, to_the_end_until};
+use super::limits::NotEvicted;
+use super::{RETRIES, STORE_DEADLINE, Sessions, check_user_id, client_ip, to_the_end_until};
 use crate::data::Data;
 use crate::error::Error;
 use crate::events::Kind;
@@ -20,6 +21,9 @@ use crate::store::{Created, StoreError, Target, Unless, Updated};
 /// How long a session lives that has no place among its user's yet: longer than taking one takes, and short, because
 /// one whose process ends meanwhile stands in the way of others so long.
 const PENDING: Duration = Duration::from_secs(10);
+
+/// After so long a command that a store got has been done, or never will be.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// What a session begins with.
 #[derive(Debug, Clone)]
@@ -78,7 +82,7 @@ impl Sessions {
                 to_the_end_until(until, steps, |(id, record)| async move {
                     // Nobody was told its id, unless the caller chose it: it would only keep others out.
                     if this.rules.on_limit == OnLimit::Reject && !id.is_external() {
-                        this.take_back(&record).await;
+                        this.take_back(&record, &[]).await;
                     }
                 })
                 .await
@@ -188,6 +192,10 @@ impl Sessions {
             if let Begun::Yes(id, record) = self.begin_in_place(new, ttl, user_id).await? {
                 return Ok((id, record));
             }
+            // One whose id others know may have been ended by them, and does not come back.
+            if new.id.is_some() {
+                break;
+            }
         }
         Err(StoreError::Unavailable(Box::new(Lost)).into())
     }
@@ -218,47 +226,60 @@ impl Sessions {
         let created_at = pending.created_at;
         let times = self.rules.reset(&pending.life(), created_at);
         let begin = Change::touch(self.clock.now(), Times { last_activity: created_at, ..times });
-        let begun = match self.write(&pending, Unless::Gone, &begin).await {
-            Ok(Updated::Done { record, .. }) => record,
+        // What others who know its id do to it comes after its beginning, although it may be there before.
+        let begun = Arc::new(begin.applied_to(&pending));
+        match self.write(&pending, Unless::Gone, &begin).await {
+            Ok(Updated::Done { .. }) => {}
             Ok(Updated::Missing | Updated::Conflict(_)) => {
                 if self.was_evicted(user_id, &places).await? {
                     // As it might have been a moment after the answer.
-                    return Ok(Begun::Yes(id, Arc::new(begin.applied_to(&pending))));
+                    return Ok(Begun::Yes(id, begun));
                 }
                 self.release(user_id, &[handle]).await;
                 return Ok(Begun::Lost);
             }
             Err(error) => {
-                self.take_back_behind(pending);
+                self.take_back_behind(pending, Vec::new());
                 return Err(error.into());
             }
-        };
+        }
         match self.evict(user_id, &places, handle).await {
             Ok(()) => Ok(Begun::Yes(id, begun)),
-            Err(error) => {
-                self.take_back_behind(begun);
+            Err(NotEvicted { asked, error }) => {
+                self.take_back_behind(begun, asked);
                 Err(error.into())
             }
         }
     }
 
-    fn take_back_behind(self: &Arc<Self>, record: Arc<Record>) {
+    fn take_back_behind(self: &Arc<Self>, record: Arc<Record>, asked: Vec<Target>) {
         let this = Arc::clone(self);
-        tokio::spawn(async move { this.take_back(&record).await });
+        tokio::spawn(async move {
+            if !asked.is_empty() {
+                // What the store was asked for and did not answer may be on its way still.
+                tokio::time::sleep(ON_ITS_WAY).await;
+            }
+            this.take_back(&record, &asked).await;
+        });
     }
 
     /// Deletes a session whose beginning may have been written although it failed: nobody knows its id, and it would
     /// keep its place for all its time. A store that was unreachable is back soon, or all its users wait anyway.
-    async fn take_back(&self, record: &Record) {
+    ///
+    /// It stays if one of those that were `asked` to make room for it has ended: nobody is evicted for one that never came.
+    async fn take_back(&self, record: &Record, asked: &[Target]) {
         let target = Target::incarnation(record.handle, record.mark);
-        for pause in [1, 2, 4, 8, 16, 32, 64].map(Duration::from_secs) {
-            if self.delete(&[target]).await.is_ok() {
-                if let Some(user_id) = &record.user_id {
-                    self.release(user_id, &[record.handle]).await;
+        for pause in RETRIES.map(Duration::from_secs) {
+            match self.has_any_ended(asked).await {
+                Ok(true) => return,
+                Ok(false) if self.delete(&[target]).await.is_ok() => {
+                    if let Some(user_id) = &record.user_id {
+                        self.release(user_id, &[record.handle]).await;
+                    }
+                    return;
                 }
-                return;
+                _ => tokio::time::sleep(pause).await,
             }
-            tokio::time::sleep(pause).await;
         }
         tracing::warn!(handle = %record.handle, "a session that could not be begun may live on, and nobody has its id");
     }

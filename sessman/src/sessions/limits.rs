@@ -36,6 +36,22 @@ struct Counted {
     known: Option<(Mark, Life)>,
 }
 
+/// An eviction that failed, or may have been made.
+#[derive(Debug)]
+pub(super) struct NotEvicted {
+    /// Sessions that may have ended.
+    pub(super) asked: Vec<Target>,
+    /// Why.
+    pub(super) error: StoreError,
+}
+
+impl From<StoreError> for NotEvicted {
+    /// Before any session was to end.
+    fn from(error: StoreError) -> Self {
+        Self { asked: Vec::new(), error }
+    }
+}
+
 /// What the places of a user come to.
 #[derive(Debug, Default)]
 struct Standing {
@@ -136,12 +152,15 @@ impl Sessions {
 
     /// Ends the oldest of the user's sessions that are too many, where `own` was the last to arrive among `handles`, and
     /// takes their places away.
+    ///
+    /// # Errors
+    /// [`NotEvicted`]: where sessions were asked to end, nobody knows whether they did.
     pub(super) async fn evict(
         &self,
         user_id: &str,
         handles: &[Handle],
         own: Handle,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), NotEvicted> {
         let limit = self.rules.max_sessions_per_user.unwrap_or(usize::MAX);
         if self.rules.on_limit == OnLimit::Reject || handles.len() <= limit {
             return Ok(());
@@ -157,7 +176,14 @@ impl Sessions {
         let known =
             evictable.filter_map(|(_, counted)| Some(Target::incarnation(counted.handle, counted.known?.0)));
         let targets: Vec<Target> = known.take(surplus).collect();
-        let evicted = self.delete(&targets).await?;
+        let evicted = match self.delete(&targets).await {
+            Ok(evicted) => evicted,
+            // It may have been done. Done once more, none of them is there, whoever ended them.
+            Err(_) => match self.delete(&targets).await {
+                Ok(_) => targets.iter().map(|target| target.handle).collect(),
+                Err(error) => return Err(NotEvicted { asked: targets, error }),
+            },
+        };
         self.tell_evicted(user_id, &evicted);
         // After they ended: as long as one lives it has its place, so that others see it.
         gone.extend(evicted);
@@ -174,6 +200,21 @@ impl Sessions {
         }
         let now = self.ask(Operation::Claim, self.store.places(user_id)).await?;
         Ok(now.iter().filter(|handle| !places.contains(handle)).count() >= limit)
+    }
+
+    /// Whether one of these sessions has ended.
+    pub(super) async fn has_any_ended(&self, targets: &[Target]) -> Result<bool, StoreError> {
+        if targets.is_empty() {
+            return Ok(false);
+        }
+        let handles: Vec<Handle> = targets.iter().map(|target| target.handle).collect();
+        let outlined = self.ask(Operation::Load, self.store.outlines(&handles)).await?;
+        let has_ended = |(target, outlined): (&Target, &Outlined)| match outlined {
+            Outlined::Found(outline) => target.mark.is_some_and(|mark| mark != outline.mark),
+            Outlined::Unreadable => false,
+            Outlined::Missing => true,
+        };
+        Ok(targets.iter().zip(&outlined).any(has_ended))
     }
 
     fn tell_evicted(&self, user_id: &str, evicted: &[Handle]) {

@@ -1,5 +1,6 @@
 //! The engine on the memory store, with a clock that goes when it is told to.
 
+mod evictions;
 mod in_force;
 mod incarnation;
 mod late;
@@ -27,7 +28,13 @@ struct Engine {
 }
 
 fn engine(rules: Rules) -> Engine {
-    on(Arc::new(MemoryStore::new(MemoryConfig::default())), rules)
+    on(memory(), rules)
+}
+
+/// With a clock that stands still: what is written lives by the moments that the engine names.
+fn memory() -> Arc<MemoryStore> {
+    let clock = ManualClock::new(START);
+    Arc::new(MemoryStore::new(MemoryConfig::default(), Arc::new(clock)))
 }
 
 fn on(store: Arc<MemoryStore>, rules: Rules) -> Engine {

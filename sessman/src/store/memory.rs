@@ -19,7 +19,7 @@ use super::{
 };
 use crate::id::Handle;
 use crate::record::{Change, Record, Summary};
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 
 /// A shard holds the handles that begin with the same six bits, so that the shards one after the other are in the
 /// order of handles. Handles are random: the shards fill evenly, and two requests seldom meet in one.
@@ -49,19 +49,21 @@ pub struct MemoryStore {
     claims: Mutex<Claims>,
     used: AtomicUsize,
     max_bytes: usize,
+    clock: Arc<dyn Clock>,
 }
 
 /// The limit does not allow so many more bytes.
 struct NoRoom(usize);
 
 impl MemoryStore {
-    /// An empty store.
-    pub fn new(config: MemoryConfig) -> Self {
+    /// An empty store. By `clock`, which is that of the engine, a session lives or not when it is written to.
+    pub fn new(config: MemoryConfig, clock: Arc<dyn Clock>) -> Self {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
             claims: Mutex::default(),
             used: AtomicUsize::new(0),
             max_bytes: config.max_bytes,
+            clock,
         }
     }
 
@@ -235,7 +237,9 @@ impl Store for MemoryStore {
     async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
         self.with_room(change.now, || {
             let mut shard = self.write(Self::index(read.handle));
-            let Some(old) = shard.get(read.handle).filter(|record| record.is_live(change.now)) else {
+            // Nobody looks while it is locked: whoever was told that it has ended looked before.
+            let now = self.clock.now().max(change.now);
+            let Some(old) = shard.get(read.handle).filter(|record| record.is_live(now)) else {
                 return Ok(Updated::Missing);
             };
             match unless.is_met(read, old) {
@@ -367,9 +371,14 @@ mod tests {
     use crate::mark::Mark;
     use crate::record::{Times, TtlSource};
     use crate::store::conformance::{Fixture, conformance_tests};
+    use crate::time::ManualClock;
+
+    fn memory(config: MemoryConfig, now: i64) -> MemoryStore {
+        MemoryStore::new(config, Arc::new(ManualClock::new(at(now))))
+    }
 
     async fn open() -> Option<Fixture> {
-        Some(Fixture::new(MemoryStore::new(MemoryConfig::default())))
+        Some(Fixture::new(memory(MemoryConfig::default(), 0)))
     }
 
     conformance_tests!(open);
@@ -414,7 +423,7 @@ mod tests {
 
     /// A store with room for four records of 10,000 bytes and not for five.
     async fn full() -> MemoryStore {
-        let store = MemoryStore::new(MemoryConfig { max_bytes: 48_000 });
+        let store = memory(MemoryConfig { max_bytes: 48_000 }, 0);
         for n in 0..4 {
             assert_eq!(store.create(record(n * 60, 10_000, 1_000), at(0)).await.unwrap(), Created::Yes);
         }
@@ -460,6 +469,18 @@ mod tests {
             update(&store, 0, write(30, Some(text(15_000)))).await.unwrap(),
             Updated::Done { .. }
         ));
+    }
+
+    #[tokio::test]
+    async fn an_update_that_came_past_the_end_revives_nothing() {
+        for (now, lives) in [(999, true), (1_000, false)] {
+            let store = memory(MemoryConfig::default(), now);
+            store.create(record(1, 2, 1_000), at(0)).await.unwrap();
+            // Asked for in time; the thread stood still meanwhile.
+            let updated = update(&store, 1, write(990, None)).await.unwrap();
+            assert_eq!(matches!(updated, Updated::Done { .. }), lives);
+            assert_eq!(updated == Updated::Missing, !lives);
+        }
     }
 
     #[tokio::test]

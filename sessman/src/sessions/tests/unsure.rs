@@ -10,15 +10,19 @@ use crate::store::{Claim, Claimed, Counts, Created, Outlined, Page, PlacesPage, 
 
 /// The memory store, some of whose calls fail.
 pub(super) struct Unsure {
-    pub(super) inner: MemoryStore,
+    pub(super) inner: Arc<MemoryStore>,
     /// So many updates are made and not answered.
     pub(super) silent_updates: AtomicU32,
+    /// So many deletions are made and not answered.
+    pub(super) silent_deletes: AtomicU32,
     /// So many deletions are not made.
     pub(super) failing_deletes: AtomicU32,
     /// What taking a place takes, by this clock, so many times.
     pub(super) slow_claims: Option<(Arc<ManualClock>, Duration, AtomicU32)>,
     /// What an update takes, by this clock, while it is slow.
     pub(super) slow_updates: Option<(Arc<ManualClock>, Duration, AtomicBool)>,
+    /// Whether it is a server that others work on, too.
+    pub(super) is_shared: bool,
     /// How many milliseconds a count takes.
     pub(super) counts_take: AtomicU32,
     /// So many counts were made.
@@ -29,14 +33,17 @@ pub(super) struct Unsure {
 
 impl Default for Unsure {
     fn default() -> Self {
-        let inner = MemoryStore::new(MemoryConfig::default());
-        let [silent_updates, failing_deletes, delay, counts_take, counted] = [0; 5].map(AtomicU32::new);
+        let inner = memory();
+        let [silent_updates, silent_deletes, failing_deletes, delay, counts_take, counted] =
+            [0; 6].map(AtomicU32::new);
         Self {
             inner,
             silent_updates,
+            silent_deletes,
             failing_deletes,
             slow_claims: None,
             slow_updates: None,
+            is_shared: false,
             counts_take,
             counted,
             delay,
@@ -85,7 +92,11 @@ impl Store for Unsure {
     }
 
     async fn delete(&self, targets: &[Target]) -> Result<Vec<Handle>> {
-        if takes_one(&self.failing_deletes) { unreachable() } else { self.inner.delete(targets).await }
+        if takes_one(&self.failing_deletes) {
+            return unreachable();
+        }
+        let deleted = self.inner.delete(targets).await;
+        if takes_one(&self.silent_deletes) { unreachable() } else { deleted }
     }
 
     async fn outlines(&self, handles: &[Handle]) -> Result<Vec<Outlined>> {
@@ -137,6 +148,10 @@ impl Store for Unsure {
 
     async fn forget_places(&self) -> Result<()> {
         self.inner.forget_places().await
+    }
+
+    fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Purged>> {
