@@ -170,7 +170,7 @@ pub(crate) mod tests {
 
     /// Sessions 0 to 299; each third one is sealed with another key.
     pub(crate) async fn mixed(now: Timestamp) -> Arc<dyn Store> {
-        let stored: Arc<dyn Store> = 
+        let stored: Arc<dyn Store> =
             Arc::new(MemoryStore::new(MemoryConfig::default(), Arc::new(ManualClock::new(now))));
         for n in 0..300_u16 {
             let [high, low] = n.to_be_bytes();

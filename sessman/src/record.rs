@@ -98,6 +98,16 @@ impl Life {
     pub fn was_never_used(&self) -> bool {
         self.last_activity == self.reset_at
     }
+
+    /// What is written of a session that is about to begin: its last activity is before it, as that of no other is.
+    pub(crate) fn before_begin(created_at: Timestamp) -> Timestamp {
+        created_at.before(Duration::from_millis(1))
+    }
+
+    /// Whether it has begun. One that is about to is there for nobody: it may not get a place among its user's.
+    pub fn has_begun(&self) -> bool {
+        self.reset_at != self.created_at || self.last_activity != Self::before_begin(self.created_at)
+    }
 }
 
 /// What has to be known of a session to count it among its user's, and to end it.

@@ -418,9 +418,7 @@ pub trait Store: Send + Sync {
 /// What is wrong and what to do about it.
 pub fn open(config: &StoreConfig, clock: &Arc<dyn Clock>, keys: Option<&Keys>) -> Result<Arc<dyn Store>> {
     let store: Arc<dyn Store> = match config {
-        StoreConfig::Memory(config) => {
-            Arc::new(memory::MemoryStore::new(config.clone(), Arc::clone(clock)))
-        }
+        StoreConfig::Memory(config) => Arc::new(memory::MemoryStore::new(config.clone(), Arc::clone(clock))),
         StoreConfig::Sqlite(config) => {
             Arc::new(sqlite::SqliteStore::open(config.clone(), Arc::clone(clock))?)
         }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Credentials, NoAnswer, RETRIES, STORE_DEADLINE, Sessions, check_user_id, to_the_end, to_the_end_until};
+use super::{
+    Credentials, NoAnswer, RETRIES, STORE_DEADLINE, Sessions, check_user_id, to_the_end, to_the_end_until,
+};
 use crate::data::Data;
 use crate::error::Error;
 use crate::events::Kind;
@@ -232,6 +234,7 @@ impl Sessions {
             Err(limit @ Error::LimitReached { .. }) => {
                 // The old id is gone already.
                 self.delete(&[Target::incarnation(record.handle, record.mark)]).await?;
+                self.release(user_id, &[record.handle]).await;
                 self.tell(Kind::Ended, record.handle, Some(user_id));
                 Err(limit)
             }

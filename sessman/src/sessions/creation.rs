@@ -4,23 +4,27 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::limits::NotEvicted;
 use super::{RETRIES, STORE_DEADLINE, Sessions, check_user_id, client_ip, to_the_end_until};
 use crate::data::Data;
 use crate::error::Error;
 use crate::events::Kind;
-use crate::id::SessionId;
+use crate::id::{Handle, SessionId};
 use crate::mark::Mark;
 use crate::metrics::Operation;
-use crate::record::{Change, Record, Times, TtlSource};
+use crate::record::{Change, Life, Record, Times, TtlSource};
 use crate::rules::OnLimit;
-use crate::store::{Created, StoreError, Target, Unless, Updated};
+use crate::store::{Created, Outlined, StoreError, Target, Unless, Updated};
 
 /// How long a session lives that has no place among its user's yet: longer than taking one takes, and short, because
 /// one whose process ends meanwhile stands in the way of others so long.
 const PENDING: Duration = Duration::from_secs(10);
+
+/// Whoever uses an id that somebody else is about to use waits so long for that, and looks so often.
+const ABOUT_TO_BEGIN: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// After so long a command that a store got has been done, or never will be.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
@@ -157,16 +161,45 @@ impl Sessions {
             record.expires_at = self.rules.reset(&record.life(), now).expires_at;
             if is_pending {
                 record.expires_at = record.expires_at.min(now.after(PENDING));
-                // By this it is told apart from one that has begun, whatever its times are.
-                record.last_activity = now.before(Duration::from_millis(1));
+                record.last_activity = Life::before_begin(now);
             }
             let record = Arc::new(record);
             match self.ask(Operation::Create, self.store.create(Arc::clone(&record), now)).await? {
                 Created::Yes => return Ok((id, record)),
-                Created::Exists if new.id.is_some() => return Err(Error::Exists),
+                Created::Exists if new.id.is_some() => {
+                    if self.has_begun(id.handle()).await? {
+                        return Err(Error::Exists);
+                    }
+                }
                 // Two equal handles of 96 random bits are all but impossible; the store decides all the same.
                 Created::Exists => {}
             }
+        }
+    }
+
+    /// Whether there is a session with that handle, which somebody else is about to begin. After a while it is taken for one
+    /// whose process has ended, and deleted.
+    async fn has_begun(&self, handle: Handle) -> Result<bool, StoreError> {
+        let (mut pending, asked) = (None, Instant::now());
+        loop {
+            let outlined = self.ask(Operation::Load, self.store.outlines(&[handle])).await?.pop();
+            let (mark, life) = match outlined {
+                Some(Outlined::Found(outline)) if outline.life.has_begun() => return Ok(true),
+                Some(Outlined::Found(outline)) => (outline.mark, outline.life),
+                Some(Outlined::Unreadable) => return Ok(true),
+                Some(Outlined::Missing) | None => return Ok(false),
+            };
+            if pending.is_some_and(|pending| pending != mark) {
+                return Ok(false);
+            }
+            pending = Some(mark);
+            if asked.elapsed() >= ABOUT_TO_BEGIN {
+                // Unless it has begun since.
+                let last_activity = Some(life.last_activity);
+                self.delete(&[Target { last_activity, ..Target::incarnation(handle, mark) }]).await?;
+                return Ok(false);
+            }
+            sleep(LOOK).await;
         }
     }
 
@@ -192,10 +225,6 @@ impl Sessions {
             if let Begun::Yes(id, record) = self.begin_in_place(new, ttl, user_id).await? {
                 return Ok((id, record));
             }
-            // One whose id others know may have been ended by them, and does not come back.
-            if new.id.is_some() {
-                break;
-            }
         }
         Err(StoreError::Unavailable(Box::new(Lost)).into())
     }
@@ -218,22 +247,22 @@ impl Sessions {
         let places = match self.reserve(user_id, handle, id.is_external()).await {
             Ok(places) => places,
             Err(error) => {
-                // If that fails, too, it ends by itself.
-                let _ = self.delete(&[this]).await;
+                // If that fails, too, it ends by itself. It may have had a place before, too far behind.
+                if self.delete(&[this]).await.is_ok() && id.is_external() {
+                    self.release(user_id, &[handle]).await;
+                }
                 return Err(error);
             }
         };
         let created_at = pending.created_at;
         let times = self.rules.reset(&pending.life(), created_at);
         let begin = Change::touch(self.clock.now(), Times { last_activity: created_at, ..times });
-        // What others who know its id do to it comes after its beginning, although it may be there before.
-        let begun = Arc::new(begin.applied_to(&pending));
-        match self.write(&pending, Unless::Gone, &begin).await {
-            Ok(Updated::Done { .. }) => {}
+        let begun = match self.write(&pending, Unless::Gone, &begin).await {
+            Ok(Updated::Done { record, .. }) => record,
             Ok(Updated::Missing | Updated::Conflict(_)) => {
                 if self.was_evicted(user_id, &places).await? {
                     // As it might have been a moment after the answer.
-                    return Ok(Begun::Yes(id, begun));
+                    return Ok(Begun::Yes(id, Arc::new(begin.applied_to(&pending))));
                 }
                 self.release(user_id, &[handle]).await;
                 return Ok(Begun::Lost);
@@ -242,7 +271,7 @@ impl Sessions {
                 self.take_back_behind(pending, Vec::new());
                 return Err(error.into());
             }
-        }
+        };
         match self.evict(user_id, &places, handle).await {
             Ok(()) => Ok(Begun::Yes(id, begun)),
             Err(NotEvicted { asked, error }) => {
@@ -257,7 +286,7 @@ impl Sessions {
         tokio::spawn(async move {
             if !asked.is_empty() {
                 // What the store was asked for and did not answer may be on its way still.
-                tokio::time::sleep(ON_ITS_WAY).await;
+                sleep(ON_ITS_WAY).await;
             }
             this.take_back(&record, &asked).await;
         });
@@ -278,7 +307,7 @@ impl Sessions {
                     }
                     return;
                 }
-                _ => tokio::time::sleep(pause).await,
+                _ => sleep(pause).await,
             }
         }
         tracing::warn!(handle = %record.handle, "a session that could not be begun may live on, and nobody has its id");

@@ -81,8 +81,6 @@ impl Sessions {
                 Claimed::Full(handles) => {
                     let others: Vec<Handle> = handles.into_iter().filter(|other| *other != handle).collect();
                     if !self.make_room(user_id, others).await? {
-                        // Its own place may be too far behind, from when others were allowed.
-                        self.release(user_id, &[handle]).await;
                         return Err(Error::LimitReached { limit });
                     }
                 }
@@ -279,19 +277,17 @@ impl Sessions {
     pub(super) async fn tidy(&self, users: &[Places]) -> Result<(), StoreError> {
         let standings = self.standings(users).await?;
         for (Places { user_id, .. }, Standing { gone, .. }) in users.iter().zip(standings) {
-            if !gone.is_empty() {
-                self.ask(Operation::Claim, self.store.release(user_id, &gone)).await?;
-            }
+            self.take_away(user_id, gone).await?;
         }
         Ok(())
     }
 
-    /// Takes places away. If that fails they are taken away by a later session, or by clean-up.
+    /// Takes places away of sessions that are gone. If that fails they are taken away by a later session, or by clean-up.
     pub(super) async fn release(&self, user_id: &str, handles: &[Handle]) {
-        if self.rules.max_sessions_per_user.is_none() || handles.is_empty() {
+        if self.rules.max_sessions_per_user.is_none() {
             return;
         }
-        if let Err(error) = self.ask(Operation::Claim, self.store.release(user_id, handles)).await {
+        if let Err(error) = self.take_away(user_id, handles.to_vec()).await {
             tracing::debug!(%error, "the places of sessions that ended could not be taken away");
         }
     }
@@ -301,5 +297,22 @@ impl Sessions {
         for (user_id, handles) in users {
             self.release(&user_id, &handles).await;
         }
+    }
+
+    /// Places bear handles, and one that the caller chose may be its user's again meanwhile: a session takes its place once
+    /// it is there, so that one whose place was taken away is seen afterwards, and gets it back.
+    async fn take_away(&self, user_id: &str, handles: Vec<Handle>) -> Result<(), StoreError> {
+        if handles.is_empty() {
+            return Ok(());
+        }
+        self.ask(Operation::Claim, self.store.release(user_id, &handles)).await?;
+        for Counted { handle, .. } in self.standing(user_id, handles).await?.live {
+            let places = self.claim(user_id, handle, None, true).await?;
+            if let Claimed::Done(places) = places {
+                // What is too many is ended by the user's next login otherwise.
+                Box::pin(self.evict(user_id, &places, handle)).await.map_err(|failed| failed.error)?;
+            }
+        }
+        Ok(())
     }
 }

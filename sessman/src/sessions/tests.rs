@@ -8,6 +8,8 @@ mod limits;
 mod many;
 mod outage;
 mod patches;
+mod pending;
+mod reused;
 mod slow;
 mod unread;
 mod unsure;
@@ -42,7 +44,7 @@ fn on(store: Arc<MemoryStore>, rules: Rules) -> Engine {
     Engine { sessions: Arc::new(Sessions::new(store, clock.clone(), rules)), clock }
 }
 
-fn secs(seconds: u64) -> Duration {
+const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 

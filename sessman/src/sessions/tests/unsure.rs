@@ -3,10 +3,14 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::record::Summary;
 use crate::store::{Claim, Claimed, Counts, Created, Outlined, Page, PlacesPage, Purged, Result};
+
+/// What happens between two calls of others.
+type Meanwhile = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 
 /// The memory store, some of whose calls fail.
 pub(super) struct Unsure {
@@ -21,6 +25,8 @@ pub(super) struct Unsure {
     pub(super) slow_claims: Option<(Arc<ManualClock>, Duration, AtomicU32)>,
     /// What an update takes, by this clock, while it is slow.
     pub(super) slow_updates: Option<(Arc<ManualClock>, Duration, AtomicBool)>,
+    /// Happens just before the next places are taken away.
+    pub(super) before_release: std::sync::Mutex<Option<Meanwhile>>,
     /// Whether it is a server that others work on, too.
     pub(super) is_shared: bool,
     /// How many milliseconds a count takes.
@@ -43,6 +49,7 @@ impl Default for Unsure {
             failing_deletes,
             slow_claims: None,
             slow_updates: None,
+            before_release: std::sync::Mutex::default(),
             is_shared: false,
             counts_take,
             counted,
@@ -135,6 +142,10 @@ impl Store for Unsure {
     }
 
     async fn release(&self, user_id: &str, handles: &[Handle]) -> Result<()> {
+        let meanwhile = self.before_release.lock().unwrap().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile().await;
+        }
         self.inner.release(user_id, handles).await
     }
 
