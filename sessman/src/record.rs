@@ -99,14 +99,15 @@ impl Life {
         self.last_activity == self.reset_at
     }
 
-    /// What is written of a session that is about to begin: its last activity is before it, as that of no other is.
-    pub(crate) fn before_begin(created_at: Timestamp) -> Timestamp {
+    /// What is written of a session that waits for its place among its user's: its last activity is before its beginning, to
+    /// the millisecond, as that of no other is.
+    pub(crate) fn pending_since(created_at: Timestamp) -> Timestamp {
         created_at.before(Duration::from_millis(1))
     }
 
-    /// Whether it has begun. One that is about to is there for nobody: it may not get a place among its user's.
-    pub fn has_begun(&self) -> bool {
-        self.reset_at != self.created_at || self.last_activity != Self::before_begin(self.created_at)
+    /// Whether the session waits for its place among its user's, and has not begun: it is there for nobody.
+    pub fn is_pending(&self) -> bool {
+        self.reset_at == self.created_at && self.last_activity == Self::pending_since(self.created_at)
     }
 }
 

@@ -221,7 +221,7 @@ impl Sessions {
         now: Timestamp,
     ) -> Result<Option<Arc<Record>>, StoreError> {
         match loaded {
-            Loaded::Live(record) if !record.life().has_begun() => Ok(None),
+            Loaded::Live(record) if record.life().is_pending() => Ok(None),
             Loaded::Live(record) if self.rules.is_live(&record.life(), now) => {
                 check_unsealed(&record)?;
                 Ok(Some(record))

@@ -161,7 +161,7 @@ impl Sessions {
             record.expires_at = self.rules.reset(&record.life(), now).expires_at;
             if is_pending {
                 record.expires_at = record.expires_at.min(now.after(PENDING));
-                record.last_activity = Life::before_begin(now);
+                record.last_activity = Life::pending_since(now);
             }
             let record = Arc::new(record);
             match self.ask(Operation::Create, self.store.create(Arc::clone(&record), now)).await? {
@@ -184,7 +184,7 @@ impl Sessions {
         loop {
             let outlined = self.ask(Operation::Load, self.store.outlines(&[handle])).await?.pop();
             let (mark, life) = match outlined {
-                Some(Outlined::Found(outline)) if outline.life.has_begun() => return Ok(true),
+                Some(Outlined::Found(outline)) if !outline.life.is_pending() => return Ok(true),
                 Some(Outlined::Found(outline)) => (outline.mark, outline.life),
                 Some(Outlined::Unreadable) => return Ok(true),
                 Some(Outlined::Missing) | None => return Ok(false),
@@ -264,6 +264,8 @@ impl Sessions {
                     // As it might have been a moment after the answer.
                     return Ok(Begun::Yes(id, Arc::new(begin.applied_to(&pending))));
                 }
+                // It may be there still, past its time.
+                self.delete(&[this]).await?;
                 self.release(user_id, &[handle]).await;
                 return Ok(Begun::Lost);
             }

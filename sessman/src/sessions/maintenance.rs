@@ -42,7 +42,7 @@ impl Sessions {
     }
 
     /// What ended before this is over by the clock of every node.
-    fn over_everywhere(&self) -> Timestamp {
+    pub(super) fn over_everywhere(&self) -> Timestamp {
         let now = self.clock.now();
         if self.store.is_shared() { now.before(CLOCKS_DIFFER) } else { now }
     }
@@ -75,7 +75,7 @@ impl Sessions {
         }
         for _ in 0..GOES {
             let page = self.store.all_places(after.as_deref(), USERS).await?;
-            self.tidy(&page.users).await?;
+            self.tidy(&page.users, self.over_everywhere()).await?;
             *after = page.next;
             if after.is_none() {
                 return Ok(false);

@@ -27,14 +27,14 @@ pub(super) struct Unsure {
     pub(super) slow_updates: Option<(Arc<ManualClock>, Duration, AtomicBool)>,
     /// Happens just before the next places are taken away.
     pub(super) before_release: std::sync::Mutex<Option<Meanwhile>>,
-    /// Whether it is a server that others work on, too.
-    pub(super) is_shared: bool,
     /// How many milliseconds a count takes.
     pub(super) counts_take: AtomicU32,
     /// So many counts were made.
     pub(super) counted: AtomicU32,
     /// How many milliseconds a load, a creation, a claim or an update takes.
     pub(super) delay: AtomicU32,
+    /// Whether other processes work on it, too.
+    pub(super) is_shared: bool,
 }
 
 impl Default for Unsure {
@@ -50,10 +50,10 @@ impl Default for Unsure {
             slow_claims: None,
             slow_updates: None,
             before_release: std::sync::Mutex::default(),
-            is_shared: false,
             counts_take,
             counted,
             delay,
+            is_shared: false,
         }
     }
 }
@@ -80,6 +80,10 @@ impl Store for Unsure {
     async fn create(&self, record: Arc<Record>, now: Timestamp) -> Result<Created> {
         self.wait().await;
         self.inner.create(record, now).await
+    }
+
+    fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
@@ -159,10 +163,6 @@ impl Store for Unsure {
 
     async fn forget_places(&self) -> Result<()> {
         self.inner.forget_places().await
-    }
-
-    fn is_shared(&self) -> bool {
-        self.is_shared
     }
 
     async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Purged>> {
