@@ -33,7 +33,7 @@ fn a_login_that_is_killed_amid_its_writes_to_mongodb_keeps_nobody_out_and_evicts
 #[test]
 fn nobody_is_evicted_for_a_login_that_is_taken_back_as_it_was_cut_off_from_mongodb() {
     let test = "nobody_is_evicted_for_a_login_that_is_taken_back_as_it_was_cut_off_from_mongodb";
-    is_right(test, Store::MongoDb, Interruption::Cut, &[Operation::NewEvicts, Operation::AgainEvicts]);
+    is_right(test, Store::MongoDb, Interruption::Cut, &[Operation::NewEvicts]);
 }
 
 #[test]
