@@ -172,6 +172,18 @@ impl Sessions {
         }
     }
 
+    /// Whether the credentials open a live session. Looking is no activity, whatever the rules say.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn opens(&self, credentials: Credentials<'_>) -> Result<bool, Error> {
+        match self.find(credentials).await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The live session that the credentials open.
     async fn find(&self, credentials: Credentials<'_>) -> Result<Arc<Record>, Error> {
         let record = self.load(credentials.id.handle()).await?;

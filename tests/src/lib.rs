@@ -9,7 +9,6 @@ pub mod clocks;
 pub mod container;
 pub mod cut;
 pub mod disk;
-pub mod echo;
 pub mod faults;
 pub mod history;
 pub mod hostile;
@@ -34,6 +33,7 @@ pub mod store;
 mod strace;
 pub mod tls;
 pub mod wrk;
+pub mod wsgi;
 
 use std::env;
 use std::io::Write as _;
