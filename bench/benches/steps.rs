@@ -151,7 +151,7 @@ fn steps(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime starts");
     ids(criterion);
     let clock = Arc::new(SystemClock::start());
-    let (memory, ids) = filled(&runtime, &clock, MemoryStore::new(MemoryConfig::default()));
+    let (memory, ids) = filled(&runtime, &clock, MemoryStore::new(MemoryConfig::default(), clock.clone()));
     let record = memory.get_now(credentials(&ids[0])).expect("it is at hand").expect("it lives");
     json(criterion, &record);
     look_up(criterion, "memory", &memory, &ids);

@@ -50,7 +50,8 @@ impl Findings {
                 return findings;
             }
         };
-        findings.warnings.extend(config.warnings.iter().map(ToString::to_string));
+        let told = config.warnings.iter().chain(&config.notes);
+        findings.warnings.extend(told.map(ToString::to_string));
         let loaded = match Loader::new(Budget::new(Size::of(&config).budget)).load(&config, Want::All(&[])) {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -61,7 +62,12 @@ impl Findings {
         let snapshot = Snapshot::new(Arc::new(config), loaded, Vec::new());
         let failures = snapshot.failures.iter();
         findings.problems.extend(failures.map(|failure| format!("{}: {}", failure.name, failure.reason)));
-        findings.problems.extend(lifecycle::check_exposure(&snapshot).err().map(|error| error.to_string()));
+        let exposed = lifecycle::check_exposure(&snapshot).err();
+        match exposed {
+            Some(exposed) => findings.problems.push(exposed.to_string()),
+            // Where other machines reach it, they are a part of that.
+            None => findings.problems.extend(lifecycle::short_keys(&snapshot)),
+        }
         findings.snapshot = Some(snapshot);
         findings
     }

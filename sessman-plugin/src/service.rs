@@ -5,16 +5,19 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use plugin_api::{Host, Memory};
-use sessman::budget::{Budget, Kind, Unlimited};
+use plugin_api::{Host, Level, Memory};
+use sessman::budget::{self, Budget, Unlimited};
 use sessman::config::{AccessConfig, Config, CookieConfig, StoreConfig};
+use sessman::events::Kind;
+use sessman::id::Handle;
 use sessman::sessions::Sessions;
 use sessman::store::{self, Store};
 use sessman::time::{Clock, SystemClock, Watch};
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{self, Builder, Runtime};
 use tokio::task::JoinSet;
 
 use crate::runtime::Entered;
+use crate::seldom::Seldom;
 
 /// How often the clock is compared with the wall clock.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
@@ -25,11 +28,15 @@ pub(crate) struct Service {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) access: AccessConfig,
     pub(crate) cookie: Option<CookieConfig>,
-    /// What `openapi.json` says.
-    pub(crate) openapi: OnceLock<String>,
+    /// Requests whose cookies may have been planted.
+    pub(crate) planted: Seldom,
+    /// The description of the routes, once somebody has asked for it.
+    pub(crate) description: OnceLock<String>,
+    /// For a host that does not look after them.
+    pub(crate) wrong_admin_keys: Seldom,
     /// How far the wall clock is ahead of the engine's, in microseconds.
     clock_offset: Arc<AtomicI64>,
-    runtime: Handle,
+    runtime: runtime::Handle,
     /// Taken out by `stop`; a runtime must not be dropped on a thread of another one.
     owned: Mutex<Option<(Runtime, JoinSet<()>)>>,
 }
@@ -69,6 +76,15 @@ impl Service {
             }
         };
         let sessions = Arc::new(Sessions::new(store, clock.clone(), config.rules.clone()));
+        if config.access.audit {
+            let host = host.clone();
+            sessions.events().observe(move |kind, handle, user_id| audit(&host, kind, handle, user_id));
+        }
+        if let Some(CookieConfig { secure: Some(false), name, .. }) = &config.cookie {
+            tracing::warn!(
+                "cookie.secure is false: browsers send the cookie {name} over connections that others read"
+            );
+        }
         let mut tasks = JoinSet::new();
         let clock_offset = Arc::new(AtomicI64::new(0));
         tasks.spawn_on(keep_time(clock, Arc::clone(&clock_offset)), &handle);
@@ -81,7 +97,9 @@ impl Service {
             sessions,
             access: config.access.clone(),
             cookie: config.cookie.clone(),
-            openapi: OnceLock::new(),
+            planted: Seldom::default(),
+            description: OnceLock::new(),
+            wrong_admin_keys: Seldom::default(),
             clock_offset,
             runtime: handle,
             owned,
@@ -135,19 +153,19 @@ impl Drop for Service {
 struct HostBudget(plugin_api::Budget);
 
 impl Budget for HostBudget {
-    fn draw(&self, kind: Kind, bytes: usize) -> bool {
+    fn draw(&self, kind: budget::Kind, bytes: usize) -> bool {
         self.0.draw(memory_of(kind), bytes)
     }
 
-    fn give_back(&self, kind: Kind, bytes: usize) {
+    fn give_back(&self, kind: budget::Kind, bytes: usize) {
         self.0.give_back(memory_of(kind), bytes);
     }
 }
 
-fn memory_of(kind: Kind) -> Memory {
+fn memory_of(kind: budget::Kind) -> Memory {
     match kind {
-        Kind::Waiting => Memory::Waiting,
-        Kind::Kept => Memory::Kept,
+        budget::Kind::Waiting => Memory::Waiting,
+        budget::Kind::Kept => Memory::Kept,
     }
 }
 
@@ -156,6 +174,20 @@ fn worker_threads(store: &StoreConfig) -> usize {
     match store {
         StoreConfig::MongoDb(_) => 2,
         StoreConfig::Redis(_) | StoreConfig::Memory(_) | StoreConfig::Sqlite(_) => 1,
+    }
+}
+
+/// Writes down what became of a session. What is read or changed all the time is not.
+fn audit(host: &Host, kind: Kind, handle: Handle, user_id: Option<&str>) {
+    let what = match kind {
+        Kind::Created => "began",
+        Kind::Rotated => "has a new id",
+        Kind::Ended => "ended",
+        Kind::Evicted => "gave way to another of its user",
+        Kind::Updated | Kind::Expired | Kind::Cleared => return,
+    };
+    if host.log_enabled(Level::Info) {
+        host.log(Level::Info, &format!("audit: a session {what} handle={handle} user={user_id:?}"));
     }
 }
 

@@ -424,7 +424,9 @@ pub fn open(
     budget: &Arc<dyn Budget>,
 ) -> Result<Arc<dyn Store>> {
     let store: Arc<dyn Store> = match config {
-        StoreConfig::Memory(config) => Arc::new(memory::MemoryStore::drawing(config.clone(), budget)),
+        StoreConfig::Memory(config) => {
+            Arc::new(memory::MemoryStore::drawing(config.clone(), Arc::clone(clock), budget))
+        }
         StoreConfig::Sqlite(config) => {
             Arc::new(sqlite::SqliteStore::open(config.clone(), Arc::clone(clock), budget)?)
         }

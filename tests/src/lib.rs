@@ -10,7 +10,6 @@ pub mod clocks;
 pub mod container;
 pub mod cut;
 pub mod disk;
-pub mod echo;
 pub mod faults;
 pub mod history;
 pub mod hostile;
@@ -36,6 +35,7 @@ mod strace;
 pub mod strangers;
 pub mod tls;
 pub mod wrk;
+pub mod wsgi;
 
 use std::env;
 use std::io::Write as _;

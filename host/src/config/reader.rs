@@ -13,8 +13,10 @@ use crate::budget;
 
 use super::doubtful;
 use super::layers::{self, Environment, IniFile, IniFormat};
+use super::overrides::{self, Overrides};
 use super::plugin_parms::{self, Folders};
 use super::raw::{RawConfig, RawSection, Resolver};
+use super::secret_file;
 use super::sections::{
     AuthSection, CorsSection, LimitsSection, LogSection, NetworkSection, PLUGIN_PARMS, PathsSection,
     ProxySection, SECTIONS, SslSection,
@@ -35,6 +37,7 @@ pub(super) struct Reader<'a> {
     environment: Vec<(OsString, OsString)>,
     folder: &'a Path,
     problems: Vec<Problem>,
+    overrides: Overrides,
 }
 
 impl<'a> Reader<'a> {
@@ -55,7 +58,12 @@ impl<'a> Reader<'a> {
             .into_iter()
             .map(|error| Problem::at(format!("{name}:{}", error.line), error.message))
             .collect();
-        Ok(Self { raw: RawConfig::from_layers(merged, name), environment, folder, problems })
+        let below = layers::merged(&[&file]).map(|below| RawConfig::from_layers(below, name));
+        // Read once more for this alone, so that its mistakes are told once.
+        format.take_errors();
+        let raw = RawConfig::from_layers(merged, name);
+        let overrides = below.map(|below| overrides::find(&below, &raw)).unwrap_or_default();
+        Ok(Self { raw, environment, folder, problems, overrides })
     }
 
     /// The configuration, if nothing is wrong with it.
@@ -66,7 +74,7 @@ impl<'a> Reader<'a> {
             let found = variables.iter().find(|(variable, _)| variable == name);
             found.and_then(|(_, value)| value.to_str().map(str::to_owned))
         };
-        let resolver = Resolver { raw: &raw, environment: &lookup };
+        let resolver = Resolver { raw: &raw, environment: &lookup, files: &secret_file::read };
         self.unknown_sections(&raw);
         let network = self.network(&resolver);
         let tls = self.ssl(&resolver);
@@ -78,8 +86,10 @@ impl<'a> Reader<'a> {
         let log = self.log(&resolver);
         let instances = self.instances(&resolver, &paths, &auth);
         if self.problems.is_empty() {
-            let warnings = doubtful::warnings(&raw);
-            Ok(Config { network, tls, paths, auth, cors, proxies, limits, log, instances, warnings })
+            let mut warnings = doubtful::warnings(&raw);
+            warnings.append(&mut self.overrides.keys);
+            let notes = self.overrides.others;
+            Ok(Config { network, tls, paths, auth, cors, proxies, limits, log, instances, warnings, notes })
         } else {
             // An instance's problems keep only that instance away; but who has the file open mends them now.
             let broken = instances.into_iter().filter_map(|line| line.config.err());

@@ -17,17 +17,17 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use super::access::Presented;
 use super::attempts::{Attempts, Pause};
 use super::call::{Call, Incoming, Received, Step};
 use super::control::Control;
 use super::cors;
 use super::load::Load;
-use super::metrics::{KeyFailure, Metrics, RouteMetrics};
+use super::metrics::{Guess, Metrics, RouteMetrics};
 use super::proxy::{self, Peer, Shown};
 use super::request::{REQUEST_ID, RequestId};
 use super::response::{AnswerBody, problem, problem_with};
 use super::router::join_names;
+use super::secrets::{Misses, Secret};
 use super::snapshot::{Snapshot, Target};
 use super::together::Outboxes;
 use super::trace::TraceId;
@@ -256,7 +256,8 @@ impl App {
         let Answer { mut response, from } = answer;
         let (instance, route) = from.names(snapshot);
         let crowded = self.draw(&mut response, parts, address);
-        let pause = self.key_failure(&mut response, address, [instance, route, id.text()]).or(crowded);
+        let guessed = self.guesses(&mut response, address, [instance, route, id.text()]);
+        let pause = Pause::longer(guessed, crowded);
         let duration = start.elapsed();
         from.counters(snapshot).unwrap_or_else(|| self.metrics.own(route)).record(
             &parts.method,
@@ -307,29 +308,48 @@ impl App {
         Pause::among(&self.without_answer, WITHOUT_ANSWER)
     }
 
-    /// Notes that a request was refused for want of a key. An address that brings too many wrong ones is told so, late.
-    fn key_failure(
+    /// Notes what a request brought that opens nothing. An address that brings too much of it is told so, late.
+    fn guesses(
         &self,
         response: &mut Response<AnswerBody>,
         client: Option<IpAddr>,
         [instance, route, request]: [&str; 3],
     ) -> Option<Pause> {
-        if *response.extensions().get::<Presented>()? != Presented::Wrong {
-            self.metrics.key_failure(KeyFailure::Missing);
-            return None;
+        let misses = *response.extensions().get::<Misses>()?;
+        if misses.without_key {
+            self.metrics.without_key();
         }
-        let verdict = self.attempts.wrong(client, Instant::now());
-        if let Some(attempts) = verdict.tell {
-            tracing::warn!(client = %Shown(client), instance, route, request, attempts, "a wrong API key");
+        let mut longest: Option<Pause> = None;
+        for (secret, count) in misses.wrong() {
+            let verdict = self.attempts.wrong(secret, count, client, Instant::now());
+            if let Some(attempts) = verdict.tell {
+                let client = Shown(client);
+                match secret {
+                    Secret::ApiKey => {
+                        tracing::warn!(%client, instance, route, request, attempts, "a wrong API key");
+                    }
+                    Secret::AdminKey => {
+                        tracing::warn!(%client, instance, route, request, attempts, "a wrong admin key");
+                    }
+                    Secret::SessionId => tracing::warn!(
+                        %client, instance, route, request, attempts, "many session ids that no session has"
+                    ),
+                }
+            }
+            let Some(seconds) = verdict.retry_after else {
+                self.metrics.guess(secret, count, Guess::Answered);
+                continue;
+            };
+            self.metrics.guess(secret, count, Guess::Slowed);
+            if secret.is_refused() || verdict.pause.is_none() {
+                let what = secret.plural();
+                let detail = format!("too many wrong {what} from this address; try again in {seconds} s");
+                let retry_after = seconds.to_string();
+                *response = problem_with(StatusCode::TOO_MANY_REQUESTS, &detail, "retry-after", retry_after);
+            }
+            longest = Pause::longer(longest, verdict.pause);
         }
-        let Some(seconds) = verdict.retry_after else {
-            self.metrics.key_failure(KeyFailure::Wrong);
-            return None;
-        };
-        self.metrics.key_failure(KeyFailure::Slowed);
-        let detail = format!("too many wrong API keys from this address; try again in {seconds} s");
-        *response = problem_with(StatusCode::TOO_MANY_REQUESTS, &detail, "retry-after", seconds.to_string());
-        verdict.pause
+        longest
     }
 
     async fn dispatch<B>(&self, snapshot: &mut Arc<Snapshot>, received: &Received<'_>, body: &mut B) -> Answer

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use hyper::body::Body;
@@ -21,9 +21,10 @@ use super::http2;
 use super::in_time::in_time;
 use super::lines::Lines;
 use super::load::{Load, Share};
-use super::proxy::Client;
+use super::proxy::{self, Client};
 use super::request::{self, HostRequest, RequestId};
 use super::response::{self, AnswerBody, problem, problem_with};
+use super::secrets::{Misses, Secret};
 use super::snapshot::{Mount, Snapshot, Target};
 use super::untaken::{STREAM_BYTES, Untaken};
 use crate::budget::{Budget, Payer};
@@ -142,7 +143,7 @@ impl<'a> Call<'a> {
         let instance = &self.mount.instance;
         let entered = enter(instance)?;
         let answer = in_time(deadline, pin!(instance.handle(&entered, request.raw()))).await;
-        self.answered(answer, presented)
+        self.answered(answer, presented, request.misses())
     }
 
     /// The body, for whom it may be as large as it is.
@@ -218,26 +219,31 @@ impl<'a> Call<'a> {
         let instance = &self.mount.instance;
         let Ok(entered) = instance.enter() else { return Ok(None) };
         let answer = instance.handle_now(&entered, request.raw());
-        answer.map(|answer| self.answered(Some(answer), presented)).transpose()
+        answer.map(|answer| self.answered(Some(answer), presented, request.misses())).transpose()
     }
 
     /// What is looked at before the body is there.
     fn head(&self) -> Result<Head<'a>, Step> {
         let Received { parts, .. } = *self.received;
         // Before everything: a browser asks without a key, and must be told before it sends one.
-        if self.snapshot.config.cors.is_some() && cors::is_preflight(parts) {
+        let is_about_another = self.route.class == Class::ForwardAuth;
+        if self.snapshot.config.cors.is_some() && cors::is_preflight(parts) && !is_about_another {
             return Err(self.options());
         }
         if parts.extensions.get().is_some_and(Untaken::is_nearly_full) {
             return Err(Step::refuse(busy("too many answers wait on this connection: take them first")));
         }
         self.check_local()?;
-        let method = self.method()?;
+        let mut method = self.method()?;
         let instance = &self.mount.instance;
         if !matches!(instance.state(), State::Ready | State::HandingOver | State::Retired) {
             return Err(not_serving(instance, instance.state()));
         }
-        let query = parts.uri.query().unwrap_or_default();
+        let mut query = parts.uri.query().unwrap_or_default();
+        if is_about_another {
+            // The query is that of the other request, and so is the method that counts.
+            (method, query) = (proxy::method_asked_about(parts, &self.received.client), "");
+        }
         let mut presented = self.key_in_headers();
         let query = match access::take_query_key(query) {
             Some(taken) => {
@@ -273,6 +279,7 @@ impl<'a> Call<'a> {
             principal: None,
             deadline,
             id,
+            told: OnceLock::new(),
         }
     }
 
@@ -281,6 +288,7 @@ impl<'a> Call<'a> {
         &self,
         answer: Option<Result<RawResponse, String>>,
         presented: Presented,
+        mut misses: Misses,
     ) -> Result<Response<AnswerBody>, Step> {
         let instance = &self.mount.instance;
         let mut response = match answer {
@@ -292,7 +300,10 @@ impl<'a> Call<'a> {
         // It may have let in no session either: then the wrong key is one that was tried.
         let is_refused = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if is_refused && presented == Presented::Wrong {
-            response.extensions_mut().insert(presented);
+            misses = misses.and(Misses::one(Secret::ApiKey));
+        }
+        if !misses.is_empty() {
+            response.extensions_mut().insert(misses);
         }
         Ok(response)
     }
@@ -336,16 +347,21 @@ impl<'a> Call<'a> {
             principal: None,
             deadline,
             id,
+            told: OnceLock::new(),
         };
         let entered = enter(keeper)?;
         match in_time(deadline, pin!(keeper.authenticate(&entered, request.raw()))).await {
             Some(Ok(Authentication::Live(principal))) => Ok(principal),
-            Some(Ok(Authentication::None)) => Err(Step::refuse(problem_with(
-                StatusCode::UNAUTHORIZED,
-                "a live session is needed: log in, and send its id as X-Session-Id or in the cookie",
-                "www-authenticate",
-                "Session realm=\"pserve\"",
-            ))),
+            Some(Ok(Authentication::None)) => {
+                let mut refused = problem_with(
+                    StatusCode::UNAUTHORIZED,
+                    "a live session is needed: log in, and send its id as X-Session-Id or in the cookie",
+                    "www-authenticate",
+                    "Session realm=\"pserve\"",
+                );
+                refused.extensions_mut().insert(request.misses());
+                Err(Step::refuse(refused))
+            }
             Some(Ok(Authentication::Unavailable)) => Err(Step::refuse(busy(&format!(
                 "`{}` cannot say now whether the session lives",
                 keeper.name
@@ -382,12 +398,11 @@ impl<'a> Call<'a> {
     /// The method that the plugin sees.
     fn method(&self) -> Result<&'a str, Step> {
         let method = self.received.parts.method.as_str();
-        let has = |wanted: &str| self.route.methods.iter().any(|method| method == wanted);
-        if has(method) {
+        if self.route.takes(method) {
             return Ok(method);
         }
         match method {
-            "HEAD" if has("GET") => Ok("GET"),
+            "HEAD" if self.route.takes("GET") => Ok("GET"),
             "OPTIONS" => Err(self.options()),
             _ => {
                 let detail = format!("{} takes {}", self.route.path, self.route.allow);
@@ -439,7 +454,7 @@ impl<'a> Call<'a> {
         };
         if caller == Caller::Unkeyed && self.route.class == Class::Service {
             let mut response = unauthorized(self.snapshot.config.auth.allow_query_key);
-            response.extensions_mut().insert(presented);
+            response.extensions_mut().insert(presented.misses());
             return Err(Step::refuse(response));
         }
         Ok(caller)

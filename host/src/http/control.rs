@@ -195,7 +195,7 @@ fn check_key(snapshot: &Snapshot, route: &str, parts: &Parts) -> Result<(), Box<
             "www-authenticate",
             "Bearer realm=\"pserve\"",
         );
-        refused.extensions_mut().insert(presented);
+        refused.extensions_mut().insert(presented.misses());
         return Err(Box::new(refused));
     }
     Ok(())

@@ -4,7 +4,7 @@
 //! `refusal`, `deadline` and `together`, or `http2` and `frames`) -> `app` (what a request leads to, by the `snapshot` of the
 //! moment) with `proxy` (who the client is) -> `call` with `body` and `access` (what may come in) -> `request` (as the
 //! plugin sees it) -> the plugin -> `response`, `cors`. What is seen from outside: `metrics`,
-//! `trace`, and of wrong keys `attempts`.
+//! `trace`, and of guessed `secrets` the `attempts`.
 
 pub(crate) mod access;
 mod app;
@@ -30,6 +30,7 @@ mod refusal;
 mod request;
 mod response;
 pub(crate) mod router;
+mod secrets;
 pub(crate) mod server;
 mod snapshot;
 mod together;

@@ -20,7 +20,7 @@ use super::{
 use crate::budget::{Budget, Drawn, Kind, Unlimited};
 use crate::id::Handle;
 use crate::record::{Change, Record, Summary};
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 
 /// A shard holds the handles that begin with the same six bits, so that the shards one after the other are in the
 /// order of handles. Handles are random: the shards fill evenly, and two requests seldom meet in one.
@@ -56,19 +56,20 @@ pub struct MemoryStore {
     /// Bytes of memory that were drawn for what is used: as many, or a few more.
     covered: AtomicUsize,
     drawn: Mutex<Drawn>,
+    clock: Arc<dyn Clock>,
 }
 
 /// The limit does not allow so many more bytes.
 struct NoRoom(usize);
 
 impl MemoryStore {
-    /// An empty store.
-    pub fn new(config: MemoryConfig) -> Self {
-        Self::drawing(config, &Unlimited::shared())
+    /// An empty store. By `clock`, which is that of the engine, a session lives or not when it is written to.
+    pub fn new(config: MemoryConfig, clock: Arc<dyn Clock>) -> Self {
+        Self::drawing(config, clock, &Unlimited::shared())
     }
 
-    /// An empty store, whose records draw on `budget`.
-    pub fn drawing(config: MemoryConfig, budget: &Arc<dyn Budget>) -> Self {
+    /// The same, and its records draw on `budget`.
+    pub fn drawing(config: MemoryConfig, clock: Arc<dyn Clock>, budget: &Arc<dyn Budget>) -> Self {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
             claims: Mutex::default(),
@@ -76,6 +77,7 @@ impl MemoryStore {
             max_bytes: config.max_bytes,
             covered: AtomicUsize::new(0),
             drawn: Mutex::new(Drawn::new(budget, Kind::Kept)),
+            clock,
         }
     }
 
@@ -276,7 +278,9 @@ impl Store for MemoryStore {
     async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
         self.with_room(change.now, || {
             let mut shard = self.write(Self::index(read.handle));
-            let Some(old) = shard.get(read.handle).filter(|record| record.is_live(change.now)) else {
+            // Nobody looks while it is locked: whoever was told that it has ended looked before.
+            let now = self.clock.now().max(change.now);
+            let Some(old) = shard.get(read.handle).filter(|record| record.is_live(now)) else {
                 return Ok(Updated::Missing);
             };
             match unless.is_met(read, old) {
@@ -409,9 +413,14 @@ mod tests {
     use crate::mark::Mark;
     use crate::record::{Times, TtlSource};
     use crate::store::conformance::{Fixture, conformance_tests};
+    use crate::time::ManualClock;
+
+    fn memory(config: MemoryConfig, now: i64) -> MemoryStore {
+        MemoryStore::new(config, Arc::new(ManualClock::new(at(now))))
+    }
 
     async fn open() -> Option<Fixture> {
-        Some(Fixture::new(MemoryStore::new(MemoryConfig::default())))
+        Some(Fixture::new(memory(MemoryConfig::default(), 0)))
     }
 
     conformance_tests!(open);
@@ -456,7 +465,7 @@ mod tests {
 
     /// A store with room for four records of 10,000 bytes and not for five.
     async fn full() -> MemoryStore {
-        let store = MemoryStore::new(MemoryConfig { max_bytes: 48_000 });
+        let store = memory(MemoryConfig { max_bytes: 48_000 }, 0);
         for n in 0..4 {
             assert_eq!(store.create(record(n * 60, 10_000, 1_000), at(0)).await.unwrap(), Created::Yes);
         }
@@ -508,7 +517,8 @@ mod tests {
     async fn there_are_no_more_records_than_there_is_memory_for() {
         let purse = Purse::of(2_000_000);
         let budget: Arc<dyn Budget> = purse.clone();
-        let store = MemoryStore::drawing(MemoryConfig::default(), &budget);
+        let clock = Arc::new(ManualClock::new(at(0)));
+        let store = MemoryStore::drawing(MemoryConfig::default(), clock, &budget);
         let mut count = 0;
         while store.create(record(count, 100_000, 1_000), at(0)).await.is_ok() {
             count += 1;
@@ -521,6 +531,18 @@ mod tests {
         assert!(purse.left() > 2_000_000 - 5 * STEP);
         drop(store);
         assert_eq!(purse.left(), 2_000_000);
+    }
+
+    #[tokio::test]
+    async fn an_update_that_came_past_the_end_revives_nothing() {
+        for (now, lives) in [(999, true), (1_000, false)] {
+            let store = memory(MemoryConfig::default(), now);
+            store.create(record(1, 2, 1_000), at(0)).await.unwrap();
+            // Asked for in time; the thread stood still meanwhile.
+            let updated = update(&store, 1, write(990, None)).await.unwrap();
+            assert_eq!(matches!(updated, Updated::Done { .. }), lives);
+            assert_eq!(updated == Updated::Missing, !lives);
+        }
     }
 
     #[tokio::test]

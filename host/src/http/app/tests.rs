@@ -515,10 +515,10 @@ async fn wrong_keys_are_answered_late_after_some_and_valid_ones_never() {
     for _ in 0..10 {
         assert_eq!(send(&app, "GET /probe/service", &wrong, "").await.status, 401);
     }
-    assert_eq!(start.elapsed(), std::time::Duration::ZERO);
+    assert_eq!(start.elapsed(), Duration::ZERO);
     let late = send(&app, "GET /probe/service", &wrong, "").await;
     assert_eq!((late.status, &late.headers["retry-after"]), (429, &"6".parse().unwrap()));
-    assert_eq!(start.elapsed(), std::time::Duration::from_millis(125));
+    assert_eq!(start.elapsed(), Duration::from_millis(125));
     assert_eq!(send(&app, "GET /metrics", &wrong, "").await.status, 429, "whatever is asked for");
     let start = Instant::now();
     assert_eq!(send(&app, "GET /probe/service", &[BEARER], "").await.status, 200);
@@ -528,7 +528,7 @@ async fn wrong_keys_are_answered_late_after_some_and_valid_ones_never() {
         200,
         "nor is one that nobody asked for"
     );
-    assert_eq!(start.elapsed(), std::time::Duration::ZERO);
+    assert_eq!(start.elapsed(), Duration::ZERO);
     let metrics = send(&app, "GET /metrics", &[BEARER], "").await.text;
     let slowed = "pserve_requests_total{plugin_instance=\"probe\",route=\"/probe/service\",method=\"GET\",status=\"429\"} 1\n";
     assert!(metrics.contains(slowed), "{metrics}");
