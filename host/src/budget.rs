@@ -11,6 +11,7 @@
 //!
 //! Nothing here locks. The usual request, which is small, comes by at most once.
 
+mod give_back;
 mod machine;
 mod size;
 
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+pub(crate) use self::give_back::give_back;
 pub(crate) use self::machine::memory;
 pub(crate) use self::size::Size;
 

@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::budget::{Budget, Size};
+use crate::budget::{Budget, Size, give_back};
 use crate::config::Config;
 use crate::http::access::ExposureError;
 use crate::http::listener::ListenError;
@@ -111,6 +111,7 @@ impl Host {
         let (stop, stopped) = watch::channel(None);
         let mut signalled = signals.watch(orders.clone());
         make_state_folder(&config.paths);
+        tokio::spawn(give_back(Arc::clone(&budget)));
         let app = Arc::new(App::new(snapshot, orders, budget));
         let server = Arc::new(Server::new(Arc::clone(&app)));
         let prepared = server.prepare(&config).await?;
