@@ -103,11 +103,15 @@ fn is_required(spec: &Spec, name: Name) -> bool {
 
 fn body(spec: &Spec, accepted: &[Name], instance: &Instance<'_>) -> Value {
     // `null` is as good as nothing, where nothing is good enough.
-    let shown = |name: Name| match is_required(spec, name)
-        || matches!(name, Name::Data | Name::Handle | Name::Others)
-    {
-        true => schema(name, instance),
-        false => json!({ "anyOf": [schema(name, instance), { "type": "null" }] }),
+    let shown = |name: Name| {
+        let mut kinds = vec![schema(name, instance)];
+        if name == Name::UserId {
+            kinds.push(json!({ "type": "integer", "description": "Taken as its digits." }));
+        }
+        if !is_required(spec, name) && !matches!(name, Name::Data | Name::Handle | Name::Others) {
+            kinds.push(json!({ "type": "null" }));
+        }
+        if kinds.len() == 1 { kinds.remove(0) } else { json!({ "anyOf": kinds }) }
     };
     let properties: Map<String, Value> =
         accepted.iter().map(|name| (name.text().to_owned(), shown(*name))).collect();

@@ -348,13 +348,13 @@ def test_both_clients_have_every_call_and_say_what_it_returns() -> None:
 
 
 def test_a_user_may_be_a_whole_number(manager: SessionManager) -> None:
-    session = manager.create_session(42)
-    assert session.user_id == "42"
-    assert manager.get_session(session, user_id=42).user_id == "42"
-    assert manager.validate_session(session, user_id=41) is None
-    assert manager.rotate_session(manager.create_session(), 42).user_id == "42"
-    assert {each.user_id for each in manager.get_user_sessions(42)} == {"42"}
-    assert manager.end_user_sessions(42) == 2
+    session = manager.create_session(700)
+    assert session.user_id == "700"
+    assert manager.get_session(session, user_id=700).user_id == "700"
+    assert manager.validate_session(session, user_id=701) is None
+    assert manager.rotate_session(manager.create_session(), 700).user_id == "700"
+    assert {each.user_id for each in manager.get_user_sessions(700)} == {"700"}
+    assert manager.end_user_sessions(700) == 2
     for other in (True, 1.5, b"ada"):
         with pytest.raises(TypeError, match="whole number"):
             manager.create_session(other)  # type: ignore[arg-type]
