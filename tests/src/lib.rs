@@ -9,6 +9,7 @@ pub mod clocks;
 pub mod container;
 pub mod cut;
 pub mod disk;
+pub mod early;
 pub mod echo;
 pub mod faults;
 pub mod history;

@@ -11,6 +11,7 @@ mod cors;
 mod counters;
 mod deploy;
 mod durability;
+mod early;
 mod encryption;
 mod events;
 mod forward_auth;

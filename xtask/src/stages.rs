@@ -182,7 +182,11 @@ fn follow(command: &mut Command, silence: Duration, findings: &mut Findings) -> 
             Err(RecvTimeoutError::Timeout) => {
                 end_with_descendants(child.id());
                 child.wait()?;
-                bail!("`{line}` printed nothing for {} s; slow or hanging: {:?}", silence.as_secs(), findings.slow);
+                bail!(
+                    "`{line}` printed nothing for {} s; slow or hanging: {:?}",
+                    silence.as_secs(),
+                    findings.slow
+                );
             }
         }
     }
@@ -198,7 +202,9 @@ impl Findings {
             self.tally.add(tally);
         } else if let Some((name, reason)) = ignored(line) {
             self.ignored.push((name.to_owned(), reason.to_owned()));
-        } else if let Some((name, _)) = test_line(line).and_then(|line| line.split_once(" has been running for over")) {
+        } else if let Some((name, _)) =
+            test_line(line).and_then(|line| line.split_once(" has been running for over"))
+        {
             self.slow.insert(name.to_owned());
         } else if let Some((name, _)) = test_line(line).and_then(|line| line.split_once(" ... ")) {
             self.slow.remove(name);
@@ -246,7 +252,8 @@ mod tests {
         let script = r"printf 'noise \377\ntest result: ok. 2 passed; 0 failed; 0 ignored; 0 measured\n'
             printf 'test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured\n'; exit 101";
         let mut findings = Findings::default();
-        let error = follow(Command::new("sh").args(["-c", script]), SILENCE, &mut findings).unwrap_err().to_string();
+        let error =
+            follow(Command::new("sh").args(["-c", script]), SILENCE, &mut findings).unwrap_err().to_string();
         assert_eq!(findings.tally, Tally { passed: 3, failed: 1, skipped: 0 });
         assert!(error.contains("101"), "{error}");
     }
@@ -259,7 +266,8 @@ mod tests {
             exec sleep 600";
         let mut findings = Findings::default();
         let silence = Duration::from_secs(1);
-        let error = follow(Command::new("sh").args(["-c", script]), silence, &mut findings).unwrap_err().to_string();
+        let error =
+            follow(Command::new("sh").args(["-c", script]), silence, &mut findings).unwrap_err().to_string();
         assert!(error.ends_with(r#"{"slow"}"#), "{error}");
         assert_eq!(findings.tally.passed, 2);
     }

@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{InconsistentKeys, ServerConfig, SupportedProtocolVersion, version};
 
 /// What a client may speak after the handshake, the better one first.
-const PROTOCOLS: [&[u8]; 2] = [HTTP_2, b"http/1.1"];
+const PROTOCOLS: [&[u8]; 3] = [HTTP_2, b"http/1.1", b"http/1.0"];
 /// The name of HTTP/2 in a handshake.
 pub(crate) const HTTP_2: &[u8] = b"h2";
 

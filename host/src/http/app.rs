@@ -53,6 +53,10 @@ struct Arrived<B> {
     body: B,
 }
 
+/// With the answer of a route that reads no body, to a request that has one.
+#[derive(Clone, Copy)]
+pub(super) struct BodyIgnored;
+
 /// An answer that is there, and how long it is to wait.
 type Now = (Response<AnswerBody>, Option<Pause>);
 
@@ -210,7 +214,11 @@ impl App {
                 }
                 Err(detail) => (Answer::of_host(problem(StatusCode::BAD_REQUEST, detail)), head.peer.address),
             };
-            let (response, pause) = app.finish(head, &snapshot, &config, address, answer);
+            let is_body_ignored = !body.is_end_stream() && answer.from.ignores_bodies(&snapshot);
+            let (mut response, pause) = app.finish(head, &snapshot, &config, address, answer);
+            if is_body_ignored {
+                response.extensions_mut().insert(BodyIgnored);
+            }
             if let Some(pause) = pause {
                 // Nothing that a reload replaces is held meanwhile.
                 drop((snapshot, config, arrived));
@@ -335,6 +343,11 @@ impl From {
                 None => ("-", "-"),
             },
         }
+    }
+
+    fn ignores_bodies(self, snapshot: &Snapshot) -> bool {
+        let Self::Route(target) = self else { return false };
+        snapshot.target(target).is_some_and(|(_, route)| route.ignores_bodies())
     }
 
     /// The counters of an instance's route.

@@ -22,7 +22,6 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::connection::MAX_HEADER_BYTES;
@@ -41,13 +40,13 @@ const LINGER_BYTES: usize = 1 << 20;
 /// An answer's body is handed over in pieces of this many bytes, so that a client that stops reading is noticed.
 const PIECE: usize = 16 * 1024;
 
-/// Serves a connection until it ends, or, once `stopped` changes, the requests under way have ended. `answer` gives the
+/// Serves a connection until it ends, or, once `stopped` ends, the requests under way have ended. `answer` gives the
 /// request's body back.
 pub(super) async fn serve<S, F>(
     stream: S,
     deadlines: Deadlines,
     answer: impl Fn(Request<Incoming>) -> F,
-    mut stopped: watch::Receiver<()>,
+    stopped: impl Future<Output = ()>,
 ) -> Result<(), String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -88,7 +87,7 @@ where
                 Err(_) => return Err("the client was too slow".to_owned()),
             }
         }
-        _ = stopped.changed() => {
+        () = stopped => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection => ended,

@@ -1,4 +1,4 @@
-//! Which sockets the host listens on, how many connections it has, and their end.
+//! Which sockets the host listens on, and the end of their connections.
 //!
 //! A configuration takes effect in two steps, so that it does so as a whole: [`Server::prepare`] does all that can
 //! fail, [`Server::commit`] cannot. What the new configuration keeps is not touched: a socket at the same place goes
@@ -18,8 +18,9 @@ use tokio_rustls::TlsAcceptor;
 use super::app::App;
 use super::connection::{Connection, Settings};
 use super::deadline::Deadlines;
+use super::gate::{Gate, Knock};
 use super::listener::{ListenError, Listener, Place, Stream};
-use crate::config::Config;
+use crate::config::{Config, Proxies};
 
 /// For the system to tell of connections that wait at a socket that is given up.
 const LAST_LOOK: Duration = Duration::from_millis(100);
@@ -63,6 +64,7 @@ pub(crate) struct Prepared {
     endpoints: Vec<(Wanted, Arc<Listener>)>,
     settings: Settings,
     max_connections: usize,
+    proxies: Proxies,
 }
 
 impl Prepared {
@@ -111,17 +113,18 @@ impl Server {
             write: limits.request_timeout,
         };
         let settings = Settings { deadlines, tls: tls.map(|tls| TlsAcceptor::from(tls.server_config())) };
-        Ok(Prepared { endpoints, settings, max_connections: limits.max_connections })
+        let (max_connections, proxies) = (limits.max_connections, config.proxies.clone());
+        Ok(Prepared { endpoints, settings, max_connections, proxies })
     }
 
     /// Puts a configuration into effect: serves its sockets, and ends those that it has not.
     pub(crate) fn commit(&self, prepared: Prepared) {
-        let Prepared { endpoints, settings, max_connections } = prepared;
+        let Prepared { endpoints, settings, max_connections, proxies } = prepared;
         let mut running = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
         // A reload that was under way when the host was told to stop.
         let Some(running) = running.as_mut() else { return };
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
-        self.gate.limit(max_connections);
+        self.gate.limit(max_connections, proxies);
         let mut before = std::mem::take(running);
         for (wanted, listener) in endpoints {
             let same = |one: &Endpoint| one.wanted == wanted && Arc::ptr_eq(&one.listener, &listener);
@@ -193,7 +196,7 @@ impl Doorman {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, address)) => self.let_in(stream, address).await,
+                Ok((stream, address)) => self.let_in(stream, address),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections");
@@ -211,23 +214,31 @@ impl Doorman {
         }
         drop(listener);
         for (stream, address) in waiting {
-            self.let_in(stream, address).await;
+            self.let_in(stream, address);
         }
     }
 
-    async fn let_in(&self, stream: Stream, address: Option<IpAddr>) {
-        // After accepting, not before: a socket that nobody comes to must not hold a place of another's.
-        let place = self.gate.enter().await;
+    fn let_in(&self, stream: Stream, address: Option<IpAddr>) {
         let mut settings = self.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
         if !self.tls {
             settings.tls = None;
         }
-        let connection =
-            Connection { app: Arc::clone(&self.app), address, settings, stopped: self.stopped.clone() };
-        tokio::spawn(async move {
-            connection.serve(stream).await;
-            drop(place);
-        });
+        let patience = settings.deadlines.header;
+        let (app, stopped) = (Arc::clone(&self.app), self.stopped.clone());
+        let serve =
+            async move |seat| Connection { app, address, settings, seat, stopped }.serve(stream).await;
+        match self.gate.knock(address) {
+            Knock::In(seat) => drop(tokio::spawn(serve(seat))),
+            Knock::Wait(waiting) => {
+                let deadline = Instant::now() + patience;
+                tokio::spawn(async move {
+                    if let Some(seat) = waiting.place(deadline).await {
+                        serve(seat).await;
+                    }
+                });
+            }
+            Knock::Away => {}
+        }
     }
 }
 
@@ -236,84 +247,11 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Counts connections, up to a limit that may change meanwhile.
-struct Gate(watch::Sender<Count>);
-
-#[derive(Default)]
-struct Count {
-    open: usize,
-    limit: usize,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self(watch::Sender::new(Count::default()))
-    }
-}
-
-impl Gate {
-    fn limit(&self, limit: usize) {
-        self.0.send_modify(|count| count.limit = limit);
-    }
-
-    /// Waits for a place.
-    async fn enter(self: &Arc<Self>) -> Admitted {
-        let mut counts = self.0.subscribe();
-        loop {
-            let is_in = self.0.send_if_modified(|count| {
-                let has_room = count.open < count.limit;
-                count.open += usize::from(has_room);
-                has_room
-            });
-            if is_in {
-                return Admitted(Arc::clone(self));
-            }
-            // An error would mean that the sender is gone, which is here.
-            let _ = counts.wait_for(|count| count.open < count.limit).await;
-        }
-    }
-
-    async fn empty(&self) {
-        let _ = self.0.subscribe().wait_for(|count| count.open == 0).await;
-    }
-}
-
-/// A connection's place; free again when this is dropped.
-struct Admitted(Arc<Gate>);
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        self.0.0.send_modify(|count| count.open -= 1);
-    }
-}
-
 /// Many systems let a process have 1024 open files unless it asks for more, and a connection is one.
 fn raise_file_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     // Refused, it stays as it is; `accept` says when it is reached.
     if current != maximum {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_gate_follows_its_limit() {
-        let gate = Arc::new(Gate::default());
-        gate.limit(1);
-        let first = gate.enter().await;
-        let second = tokio::time::timeout(Duration::from_secs(1), gate.enter());
-        assert!(second.await.is_err());
-        gate.limit(2);
-        let second = gate.enter().await;
-        gate.limit(1);
-        drop(second);
-        assert!(tokio::time::timeout(Duration::from_secs(1), gate.enter()).await.is_err());
-        drop(first);
-        drop(gate.enter().await);
-        gate.empty().await;
     }
 }

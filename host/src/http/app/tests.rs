@@ -277,7 +277,7 @@ async fn other_classes_are_told_who_calls() {
         "GET guard? Keyed "
     );
     let in_body = send(&app, "GET /probe/guard", &[], r#"{"apikey":"k1"}"#).await;
-    assert_eq!(in_body.text, "GET guard? Unkeyed {}");
+    assert_eq!(in_body.text, "GET guard? Unkeyed ", "its body is left unread");
 }
 
 #[tokio::test]
