@@ -98,6 +98,11 @@ impl Life {
     pub fn was_never_used(&self) -> bool {
         self.last_activity == self.reset_at
     }
+
+    /// Whether the session waits for its place among its user's, and has not begun.
+    pub fn is_pending(&self) -> bool {
+        self.last_activity < self.created_at
+    }
 }
 
 /// What has to be known of a session to count it among its user's, and to end it.

@@ -93,14 +93,17 @@ fn what_the_drivers_count_is_read_too() {
         }
         let commands =
             |command| scrape.sum("sessman_mongodb_command_duration_seconds_count", &[("command", command)]);
-        assert_eq!((commands("insert"), commands("find")), (5.0, 5.0));
+        // A few are the service's own: it asks who cleans up, and whether the server takes a write.
+        for asked in [commands("insert"), commands("find")] {
+            assert!((5.0..25.0).contains(&asked), "{asked}");
+        }
         assert_eq!(scrape.sum("sessman_mongodb_errors_total", &[]), 0.0);
         let connections = scrape.sum("sessman_mongodb_connections", &[]);
         assert!((1.0..=50.0).contains(&connections), "{connections}");
         assert!(scrape.sum("sessman_mongodb_checkout_duration_seconds_count", &[]) >= 10.0);
-        eventually("both indexes are there", || {
+        eventually("the indexes are there", || {
             let scrape = Scrape::of(&pserve, "what_the_drivers_count").expect("it was there");
-            scrape.sum("sessman_mongodb_index_ready", &[]) == 2.0
+            scrape.sum("sessman_mongodb_index_ready", &[]) == 3.0
         });
     }
 }

@@ -46,12 +46,12 @@ fn shutdown_grace_is_for_all_plugins_at_once() {
 
 #[test]
 fn a_request_that_hangs_takes_nothing_from_the_last_moment_of_its_plugin() {
-    let site = site("[limits]\nshutdown_grace=1", &[("a", "brief-in-deactivate")]);
+    let site = site("[limits]\nshutdown_grace=1\n[auth]\napikey=k", &[("a", "brief-in-deactivate")]);
     let pserve = site.start();
+    let keyed = pserve.client().with("X-Custom-Auth", "k");
     let (client, log) = (pserve.client(), site.path("pserve.log"));
     let hanging = thread::spawn(move || client.try_send("GET", "/a/never", ""));
-    let under_way =
-        || pserve.client().get("/metrics").expect(200).text.contains("pserve_requests_in_flight 1");
+    let under_way = || keyed.get("/metrics").expect(200).text.contains("pserve_requests_in_flight 1");
     eventually("the request is under way", under_way);
     assert!(pserve.stop().success());
     assert!(hanging.join().unwrap().is_err());

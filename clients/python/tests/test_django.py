@@ -211,7 +211,8 @@ def test_another_expiry_needs_no_second_place(on_limit: str) -> None:
         session.save()
         assert [each.handle for each in manager.list_sessions()] == [manager.get_session(key(session)).handle]
         assert manager.get_session(key(session)).user_id == "7"
-        assert lifetime(manager, session) == timedelta(seconds=7200)
+        # Where a login can be refused, its first use is written down, a moment later.
+        assert timedelta(seconds=7100) < lifetime(manager, session) <= timedelta(seconds=7200)
 
 
 @pytest.mark.parametrize("value", ["x" * 300_000, float("nan"), datetime.now()])

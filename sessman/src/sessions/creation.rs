@@ -153,7 +153,7 @@ impl Sessions {
             record.expires_at = self.rules.reset(&record.life(), now).expires_at;
             if is_pending {
                 record.expires_at = record.expires_at.min(now.after(PENDING));
-                // By this it is told apart from one that has begun, whatever its times are.
+                // See `Life::is_pending`.
                 record.last_activity = now.before(Duration::from_millis(1));
             }
             let record = Arc::new(record);

@@ -8,7 +8,7 @@
 //! past its time is deleted first, by its mark, so that whoever was about to begin it finds nothing. So a clock that is
 //! wrong ends no session that somebody was told of, and lets nobody in beyond the limit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::{CLOCKS_DIFFER, Sessions};
@@ -20,6 +20,7 @@ use crate::metrics::Operation;
 use crate::record::{Life, Outline};
 use crate::rules::OnLimit;
 use crate::store::{Claim, Claimed, Listing, Outlined, Places, StoreError, Target};
+use crate::time::Timestamp;
 
 /// How often a session tries to take its place: each time others have left theirs, or taken it.
 const ATTEMPTS: usize = 16;
@@ -34,6 +35,14 @@ struct Counted {
     handle: Handle,
     /// `None` where what is stored cannot be read: it counts, and is not ended for another.
     known: Option<(Mark, Life)>,
+}
+
+/// A session that is past its time.
+struct Over<'a> {
+    target: Target,
+    user_id: &'a str,
+    /// Nobody was told that it had begun.
+    is_pending: bool,
 }
 
 /// What the places of a user come to.
@@ -185,17 +194,18 @@ impl Sessions {
 
     async fn standing(&self, user_id: &str, handles: Vec<Handle>) -> Result<Standing, StoreError> {
         let places = Places { user_id: user_id.to_owned(), handles };
-        Ok(self.standings(&[places]).await?.pop().unwrap_or_default())
+        Ok(self.standings(&[places], self.clock.now()).await?.pop().unwrap_or_default())
     }
 
-    /// Tells the sessions of places apart, and deletes those that are past their time.
-    async fn standings(&self, users: &[Places]) -> Result<Vec<Standing>, StoreError> {
-        let (mut standings, mut over) = self.look(users).await?;
-        let mut deleted = self.delete(&over).await?;
+    /// Tells the sessions of places apart, and deletes those whose time was over at `moment`.
+    async fn standings(&self, users: &[Places], moment: Timestamp) -> Result<Vec<Standing>, StoreError> {
+        let (mut standings, over) = self.look(users, moment).await?;
+        let mut deleted = self.delete_over(&over).await?;
         if deleted.len() < over.len() {
             // One was written to since it was looked at, or is gone: it is looked at once more, and then lives.
-            (standings, over) = self.look(users).await?;
-            deleted = self.delete(&over).await?;
+            let (again, over) = self.look(users, moment).await?;
+            deleted = self.delete_over(&over).await?;
+            standings = again;
         }
         for Standing { live, gone } in &mut standings {
             gone.extend(live.iter().map(|counted| counted.handle).filter(|handle| deleted.contains(handle)));
@@ -204,11 +214,27 @@ impl Sessions {
         Ok(standings)
     }
 
-    /// Tells the sessions of places apart: those past their time are among the live ones, and to be deleted.
-    async fn look(&self, users: &[Places]) -> Result<(Vec<Standing>, Vec<Target>), StoreError> {
+    /// Deletes what is past its time, and tells of it.
+    async fn delete_over(&self, over: &[Over<'_>]) -> Result<HashSet<Handle>, StoreError> {
+        let targets: Vec<Target> = over.iter().map(|over| over.target).collect();
+        let deleted: HashSet<Handle> = self.delete(&targets).await?.into_iter().collect();
+        for Over { target, user_id, .. } in over.iter().filter(|over| !over.is_pending) {
+            if deleted.contains(&target.handle) {
+                self.metrics.expired.increment();
+                self.tell(Kind::Expired, target.handle, Some(user_id));
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Tells the sessions of places apart: those whose time was over at `moment` are among the live ones, and to be deleted.
+    async fn look<'a>(
+        &self,
+        users: &'a [Places],
+        moment: Timestamp,
+    ) -> Result<(Vec<Standing>, Vec<Over<'a>>), StoreError> {
         let handles: Vec<Handle> = users.iter().flat_map(|places| &places.handles).copied().collect();
         let mut outlined = self.ask(Operation::Load, self.store.outlines(&handles)).await?.into_iter();
-        let now = self.clock.now();
         let (mut standings, mut over) = (Vec::new(), Vec::new());
         for Places { user_id, handles } in users {
             let mut standing = Standing::default();
@@ -221,9 +247,10 @@ impl Sessions {
                             standing.gone.push(handle);
                             continue;
                         }
-                        if !self.rules.is_live(&life, now) {
+                        if !self.rules.is_live(&life, moment) {
                             let last_activity = Some(life.last_activity);
-                            over.push(Target { last_activity, ..Target::incarnation(handle, mark) });
+                            let target = Target { last_activity, ..Target::incarnation(handle, mark) };
+                            over.push(Over { target, user_id, is_pending: life.is_pending() });
                         }
                         standing.live.push(Counted { handle, known: Some((mark, life)) });
                     }
@@ -234,9 +261,9 @@ impl Sessions {
         Ok((standings, over))
     }
 
-    /// Takes away the places of the sessions that are gone, of several users.
-    pub(super) async fn tidy(&self, users: &[Places]) -> Result<(), StoreError> {
-        let standings = self.standings(users).await?;
+    /// Takes away the places of the sessions that are gone, of several users, and what was over at `moment`.
+    pub(super) async fn tidy(&self, users: &[Places], moment: Timestamp) -> Result<(), StoreError> {
+        let standings = self.standings(users, moment).await?;
         for (Places { user_id, .. }, Standing { gone, .. }) in users.iter().zip(standings) {
             if !gone.is_empty() {
                 self.ask(Operation::Claim, self.store.release(user_id, &gone)).await?;

@@ -75,7 +75,7 @@ impl Sessions {
         }
         for _ in 0..GOES {
             let page = self.store.all_places(after.as_deref(), USERS).await?;
-            self.tidy(&page.users).await?;
+            self.tidy(&page.users, self.over_everywhere()).await?;
             *after = page.next;
             if after.is_none() {
                 return Ok(false);

@@ -1,5 +1,6 @@
 //! The engine on the memory store, with a clock that goes when it is told to.
 
+mod cleaned;
 mod in_force;
 mod incarnation;
 mod late;

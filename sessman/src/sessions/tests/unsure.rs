@@ -25,6 +25,8 @@ pub(super) struct Unsure {
     pub(super) counted: AtomicU32,
     /// How many milliseconds a load, a creation, a claim or an update takes.
     pub(super) delay: AtomicU32,
+    /// Whether other processes work on it, too.
+    pub(super) is_shared: bool,
 }
 
 impl Default for Unsure {
@@ -40,6 +42,7 @@ impl Default for Unsure {
             counts_take,
             counted,
             delay,
+            is_shared: false,
         }
     }
 }
@@ -66,6 +69,10 @@ impl Store for Unsure {
     async fn create(&self, record: Arc<Record>, now: Timestamp) -> Result<Created> {
         self.wait().await;
         self.inner.create(record, now).await
+    }
+
+    fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
