@@ -1,6 +1,8 @@
 //! The life of the host: load, bind, activate, serve, drain.
 
+use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -261,7 +263,8 @@ struct Pidfile<'a>(&'a Path);
 
 impl<'a> Pidfile<'a> {
     fn write(path: &'a Path) -> Result<Self, HostError> {
-        std::fs::write(path, format!("{}\n", std::process::id()))
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(path);
+        file.and_then(|mut file| writeln!(file, "{}", std::process::id()))
             .map_err(|source| HostError::Pidfile { path: path.to_owned(), source })?;
         Ok(Self(path))
     }

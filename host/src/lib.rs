@@ -24,5 +24,6 @@ pub mod log;
 mod notify;
 mod plugin;
 mod spread;
+mod trust;
 
 pub use plugin::{LoadError, probe_child};

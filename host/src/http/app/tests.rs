@@ -178,7 +178,7 @@ fn snapshot(ini: &str, failures: Vec<Failure>) -> Snapshot {
         Arc::new(Instance::prepare(library, line, "/").unwrap())
     };
     let instances = lines.iter().map(prepare).collect();
-    Snapshot::new(Arc::new(config), Loaded { instances, failures, files: Vec::new() }, Vec::new())
+    Snapshot::new(Arc::new(config), Loaded { instances, failures, ..Loaded::default() }, Vec::new())
 }
 
 async fn serve(snapshot: Snapshot) -> App {
