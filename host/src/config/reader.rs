@@ -23,6 +23,9 @@ use super::{
     Problem, Proxies, parse_level,
 };
 
+/// Seconds.
+const YEAR: u64 = 31_536_000;
+
 /// Collects problems while sections become types.
 pub(super) struct Reader<'a> {
     raw: RawConfig,
@@ -181,7 +184,7 @@ impl<'a> Reader<'a> {
             self.reject(resolver, "ssl", missing, "TLS is enabled, so a PEM file must be named");
             return None;
         };
-        match Tls::load(certfile, keyfile, versions) {
+        match Tls::load(certfile, keyfile, versions, section.hsts_seconds.unwrap_or(YEAR)) {
             Ok(tls) => return Some(tls),
             Err(TlsError::Certificate(message)) => self.reject(resolver, "ssl", "certfile", &message),
             Err(TlsError::Key(message)) => self.reject(resolver, "ssl", "keyfile", &message),
@@ -270,7 +273,7 @@ impl<'a> Reader<'a> {
         };
         let header_timeout = seconds("header_timeout", section.header_timeout, 10);
         let request_timeout = seconds("request_timeout", section.request_timeout, 30);
-        let keepalive_timeout = seconds("keepalive_timeout", section.keepalive_timeout, 60);
+        let keepalive_timeout = seconds("keepalive_timeout", section.keepalive_timeout, 75);
         let shutdown_grace = seconds("shutdown_grace", section.shutdown_grace, 10);
         let mut count = |key: &str, written: Option<usize>, default: usize, most: usize| {
             if written.is_some_and(|count| count == 0 || count > most) {

@@ -10,6 +10,7 @@ use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use futures_util::future::Either;
 use hyper::body::Body;
+use hyper::header::{HeaderValue, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use tokio::sync::mpsc::UnboundedSender;
@@ -29,9 +30,12 @@ use super::router::join_names;
 use super::snapshot::{Snapshot, Target};
 use super::together::Outboxes;
 use super::trace::TraceId;
-use crate::config::Config;
+use crate::config::{Config, Tls};
 use crate::lifecycle::Order;
 use crate::log::ACCESS_TARGET;
+
+/// A browser is not to guess what an answer is.
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// Everything that answering a request needs.
 pub(crate) struct App {
@@ -238,7 +242,7 @@ impl App {
         address: Option<IpAddr>,
         answer: Answer,
     ) -> Now {
-        let Head { parts, start, id, trace, .. } = head;
+        let Head { parts, peer, start, id, trace } = head;
         let Answer { mut response, from } = answer;
         let (instance, route) = from.names(snapshot);
         let pause = self.key_failure(&mut response, address, [instance, route, id.text()]);
@@ -264,9 +268,13 @@ impl App {
             );
         }
         response.headers_mut().insert(REQUEST_ID, id.value());
-        // Last: it names the headers that there are.
+        // It names the headers that there are.
         if let Some(cors) = &config.cors {
             cors::finish(cors, parts, &mut response);
+        }
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        if let Some(strict) = config.tls.as_ref().filter(|_| peer.tls).and_then(Tls::strict_transport) {
+            response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| strict.clone());
         }
         (response, pause)
     }

@@ -20,8 +20,7 @@ pub(crate) fn run() -> ExitCode {
         for client in CLIENTS {
             let mut cells = Vec::new();
             for size in SIZES {
-                let asked: Vec<Early> =
-                    answers(client, size).into_iter().cycle().take(TIMES - 1).collect();
+                let asked: Vec<Early> = answers(client, size).into_iter().cycle().take(TIMES - 1).collect();
                 // A few at a time: some clients hold all bodies of a run in memory.
                 let mut missed: Vec<String> =
                     asked.chunks(6).flat_map(|some| stand.ask(client, some, size)).collect();
