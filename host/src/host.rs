@@ -16,6 +16,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::activation::{self, Inherited};
 use crate::config::Config;
 use crate::http::access::ExposureError;
 use crate::http::listener::ListenError;
@@ -62,6 +63,8 @@ pub struct Host {
     /// Absolute, for reloads.
     ini_file: PathBuf,
     logging: Logging,
+    /// Sockets that were handed over.
+    inherited: Vec<Inherited>,
 }
 
 impl Host {
@@ -74,9 +77,12 @@ impl Host {
     pub fn load(config: Config, ini_file: &Path, logging: Logging) -> Result<Self, HostError> {
         let ini_file = std::path::absolute(ini_file)
             .map_err(|source| HostError::System("cannot tell the current folder", source))?;
+        // Before any child is started.
+        let inherited = activation::take()
+            .map_err(|source| HostError::System("cannot take the sockets of the service manager", source))?;
         let loader = Loader::default();
         let snapshot = lifecycle::load(&loader, config)?;
-        Ok(Self { snapshot, loader, ini_file, logging })
+        Ok(Self { snapshot, loader, ini_file, logging, inherited })
     }
 
     /// Serves until SIGTERM or SIGINT, then lets what is under way end. A second signal ends the process at once.
@@ -103,7 +109,7 @@ impl Host {
     }
 
     async fn run(self) -> Result<(), HostError> {
-        let Self { snapshot, loader, ini_file, logging } = self;
+        let Self { snapshot, loader, ini_file, logging, inherited } = self;
         let config = Arc::clone(&snapshot.config);
         let (orders, ordered) = unbounded_channel();
         let signals = Signals::new().map_err(|source| HostError::System("cannot catch signals", source))?;
@@ -111,7 +117,7 @@ impl Host {
         let mut signalled = signals.watch(orders.clone());
         make_state_folder(&config.paths);
         let app = Arc::new(App::new(snapshot, orders));
-        let server = Arc::new(Server::new(Arc::clone(&app)));
+        let server = Arc::new(Server::new(Arc::clone(&app), inherited));
         let prepared = server.prepare(&config).await?;
         let _pidfile = config.paths.pidfile.as_deref().map(Pidfile::write).transpose()?;
         let notifier = Arc::new(Notifier::from_environment());

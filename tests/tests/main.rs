@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that finds something missing is to fail")]
 
 mod access;
+mod activation;
 mod book;
 mod cli;
 mod clocks;

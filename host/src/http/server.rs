@@ -20,6 +20,7 @@ use super::connection::{Connection, Settings};
 use super::deadline::Deadlines;
 use super::gate::{Gate, Knock};
 use super::listener::{ListenError, Listener, Place, Stream};
+use crate::activation::Inherited;
 use crate::config::{Config, Proxies};
 
 /// For the system to tell of connections that wait at a socket that is given up.
@@ -35,6 +36,8 @@ pub(crate) struct Server {
     settings: Arc<RwLock<Settings>>,
     /// `None` once it has stopped for good.
     endpoints: Mutex<Option<Vec<Endpoint>>>,
+    /// Sockets that the service manager handed over, for as long as this process lives.
+    inherited: Vec<Inherited>,
 }
 
 /// A socket that is served.
@@ -83,9 +86,10 @@ impl Prepared {
 
 impl Server {
     /// A server that listens nowhere yet.
-    pub(crate) fn new(app: Arc<App>) -> Self {
+    pub(crate) fn new(app: Arc<App>, inherited: Vec<Inherited>) -> Self {
         raise_file_limit();
-        Self { app, gate: Arc::default(), settings: Arc::default(), endpoints: Mutex::new(Some(Vec::new())) }
+        let endpoints = Mutex::new(Some(Vec::new()));
+        Self { app, gate: Arc::default(), settings: Arc::default(), endpoints, inherited }
     }
 
     /// Binds the sockets of a configuration that this server does not have yet. Requests wait in their queues.
@@ -98,11 +102,16 @@ impl Server {
         wanted.extend(
             config.network.unix_socket.clone().map(|path| Wanted { place: Place::Unix(path), tls: false }),
         );
+        // Whoever connects to one that nobody serves would wait for ever.
+        let is_wanted = |one: &&Inherited| wanted.iter().any(|wanted| one.is_for(&wanted.place));
+        if let Some(unwanted) = self.inherited.iter().find(|one| !is_wanted(one)) {
+            return Err(ListenError::Unwanted(unwanted.shown()));
+        }
         let mut endpoints = Vec::new();
         for wanted in wanted {
             let listener = match self.listener(&wanted.place) {
                 Some(listener) => listener,
-                None => Arc::new(Listener::bind(&wanted.place).await?),
+                None => Arc::new(self.bind(&wanted.place).await?),
             };
             endpoints.push((wanted, listener));
         }
@@ -157,6 +166,13 @@ impl Server {
         tokio::time::timeout_at(deadline, self.gate.empty()).await.is_ok()
     }
 
+    async fn bind(&self, place: &Place) -> Result<Listener, ListenError> {
+        match self.inherited.iter().find(|one| one.is_for(place)) {
+            Some(inherited) => Listener::inherit(inherited, place),
+            None => Listener::bind(place).await,
+        }
+    }
+
     fn listener(&self, place: &Place) -> Option<Arc<Listener>> {
         let running = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
         let found =
@@ -207,6 +223,10 @@ impl Doorman {
         // Whose connections the system has taken would be turned away with the socket. If another doorman has it, they
         // are that one's.
         let Some(listener) = Arc::into_inner(listener) else { return };
+        // Those that wait at a socket of the service manager are the next process's.
+        if listener.is_inherited() {
+            return;
+        }
         let mut waiting = Vec::new();
         let end = Instant::now() + LAST_LOOK;
         while let Ok(Ok(accepted)) = tokio::time::timeout_at(end, listener.accept()).await {
