@@ -36,8 +36,13 @@ fn systemd_finds_no_fault_with_the_unit() {
     }
     let mut root = std::ffi::OsString::from("--root=");
     root.push(image.file("/"));
-    let verify =
-        || Command::new("systemd-analyze").arg(&root).args(["verify", "pserve.service", "pserve.socket"]).output().unwrap();
+    let verify = || {
+        Command::new("systemd-analyze")
+            .arg(&root)
+            .args(["verify", "pserve.service", "pserve.socket"])
+            .output()
+            .unwrap()
+    };
     let verified = verify();
     let told = String::from_utf8_lossy(&verified.stderr).into_owned();
     assert!(verified.status.success() && told.is_empty(), "{told}");
