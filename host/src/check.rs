@@ -60,6 +60,10 @@ impl Findings {
             }
         };
         let snapshot = Snapshot::new(Arc::new(config), loaded, Vec::new());
+        let others = snapshot.others.iter();
+        findings
+            .warnings
+            .extend(others.map(|other| format!("{}: {}; it is left alone", other.name, other.reason)));
         let failures = snapshot.failures.iter();
         findings.problems.extend(failures.map(|failure| format!("{}: {}", failure.name, failure.reason)));
         let exposed = lifecycle::check_exposure(&snapshot).err();

@@ -10,6 +10,7 @@ pub mod clocks;
 pub mod container;
 pub mod cut;
 pub mod disk;
+pub mod early;
 pub mod faults;
 pub mod history;
 pub mod hostile;

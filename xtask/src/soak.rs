@@ -15,6 +15,7 @@ use crate::workspace::Workspace;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// `backup`: 100,000 sessions backed up, restored into every store, compared and moved.
+    /// `clients`: clients and proxies that are answered before their body was read, 60 times each.
     /// `clocks`: nodes whose clocks differ, on one store.
     /// `disk`: errors of single calls injected under SQLite, a volume that is full, a disk that stands still.
     /// `dist`: the packages of a release made twice and compared, and the Debian package installed and purged, as root.
@@ -36,6 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     artifacts::build_shipped(&workspace)?;
     wheels::install_all(&workspace.tools());
     tools::ensure(&[tools::WRK])?;
+    tools::ensure(tools::END_TO_END)?;
     let mut cargo = workspace.cargo();
     cargo.args(["run", "--package", "e2e", "--bin", "soak", "--", &options.name]);
     cargo.env("E2E_ARTIFACTS", workspace.release());

@@ -45,6 +45,7 @@ pub use self::tls::Tls;
 use self::layers::{IniFile, IniFormat};
 use self::raw::{RawConfig, Resolver};
 use self::reader::Reader;
+use crate::trust;
 
 /// A configuration in which nothing is wrong.
 #[derive(Debug)]
@@ -162,7 +163,7 @@ impl Config {
     /// The file cannot be read, or everything that is wrong in it.
     pub fn load_with(path: &Path, environment: Vec<(OsString, OsString)>) -> Result<Self, ConfigError> {
         let read = |source| ConfigError::Read { path: path.to_owned(), source };
-        let bytes = std::fs::read(path).map_err(read)?;
+        let bytes = trust::read(path).map_err(read)?;
         let absolute = std::path::absolute(path).map_err(read)?;
         let folder = absolute.parent().unwrap_or(Path::new("/"));
         let name = path.display().to_string();

@@ -30,6 +30,8 @@ use super::{
 
 /// Bytes that `max_memory` may be: enough for the program to serve somebody, and not beyond all machines.
 const MEMORY: RangeInclusive<u64> = 64 << 20..=1 << 50;
+/// Seconds.
+const YEAR: u64 = 31_536_000;
 
 /// Collects problems while sections become types.
 pub(super) struct Reader<'a> {
@@ -197,7 +199,7 @@ impl<'a> Reader<'a> {
             self.reject(resolver, "ssl", missing, "TLS is enabled, so a PEM file must be named");
             return None;
         };
-        match Tls::load(certfile, keyfile, versions) {
+        match Tls::load(certfile, keyfile, versions, section.hsts_seconds.unwrap_or(YEAR)) {
             Ok(tls) => return Some(tls),
             Err(TlsError::Certificate(message)) => self.reject(resolver, "ssl", "certfile", &message),
             Err(TlsError::Key(message)) => self.reject(resolver, "ssl", "keyfile", &message),
@@ -286,7 +288,7 @@ impl<'a> Reader<'a> {
         };
         let header_timeout = seconds("header_timeout", section.header_timeout, 10);
         let request_timeout = seconds("request_timeout", section.request_timeout, 30);
-        let keepalive_timeout = seconds("keepalive_timeout", section.keepalive_timeout, 60);
+        let keepalive_timeout = seconds("keepalive_timeout", section.keepalive_timeout, 75);
         let shutdown_grace = seconds("shutdown_grace", section.shutdown_grace, 10);
         if section.max_memory.is_some_and(|bytes| !MEMORY.contains(&bytes)) {
             let (least, most) = MEMORY.into_inner();

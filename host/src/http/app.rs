@@ -11,6 +11,7 @@ use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use futures_util::future::Either;
 use hyper::body::Body;
+use hyper::header::{HeaderValue, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use tokio::sync::Semaphore;
@@ -33,12 +34,15 @@ use super::together::Outboxes;
 use super::trace::TraceId;
 use super::untaken::Untaken;
 use crate::budget::{Budget, Payer, Size};
-use crate::config::Config;
+use crate::config::{Config, Tls};
 use crate::lifecycle::Order;
 use crate::log::ACCESS_TARGET;
 
 /// How long one waits whose answer found no memory.
 const WITHOUT_ANSWER: Duration = Duration::from_secs(1);
+
+/// A browser is not to guess what an answer is.
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// Everything that answering a request needs.
 pub(crate) struct App {
@@ -62,6 +66,10 @@ struct Arrived<B> {
     head: Head,
     body: B,
 }
+
+/// With the answer of a route that reads no body, to a request that has one.
+#[derive(Clone, Copy)]
+pub(super) struct BodyIgnored;
 
 /// An answer that is there, and how long it is to wait.
 type Now = (Response<AnswerBody>, Option<Pause>);
@@ -232,7 +240,11 @@ impl App {
                 }
                 Err(detail) => (Answer::of_host(problem(StatusCode::BAD_REQUEST, detail)), head.peer.address),
             };
-            let (response, pause) = app.finish(head, &snapshot, &config, address, answer);
+            let is_body_ignored = !body.is_end_stream() && answer.from.ignores_bodies(&snapshot);
+            let (mut response, pause) = app.finish(head, &snapshot, &config, address, answer);
+            if is_body_ignored {
+                response.extensions_mut().insert(BodyIgnored);
+            }
             if let Some(pause) = pause {
                 // Nothing that a reload replaces is held meanwhile.
                 drop((snapshot, config, arrived));
@@ -252,7 +264,7 @@ impl App {
         address: Option<IpAddr>,
         answer: Answer,
     ) -> Now {
-        let Head { parts, start, id, trace, .. } = head;
+        let Head { parts, peer, start, id, trace } = head;
         let Answer { mut response, from } = answer;
         let (instance, route) = from.names(snapshot);
         let crowded = self.draw(&mut response, parts, address);
@@ -280,9 +292,13 @@ impl App {
             );
         }
         response.headers_mut().insert(REQUEST_ID, id.value());
-        // Last: it names the headers that there are.
+        // It names the headers that there are.
         if let Some(cors) = &config.cors {
             cors::finish(cors, parts, &mut response);
+        }
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        if let Some(strict) = config.tls.as_ref().filter(|_| peer.tls).and_then(Tls::strict_transport) {
+            response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| strict.clone());
         }
         (response, pause)
     }
@@ -399,6 +415,11 @@ impl From {
                 None => ("-", "-"),
             },
         }
+    }
+
+    fn ignores_bodies(self, snapshot: &Snapshot) -> bool {
+        let Self::Route(target) = self else { return false };
+        snapshot.target(target).is_some_and(|(_, route)| route.ignores_bodies())
     }
 
     /// The counters of an instance's route.

@@ -43,7 +43,7 @@ struct Table {
 
 /// Where a key came from: an IPv4 address, the 64 bits of an IPv6 address that one customer has, or a socket that has
 /// no address.
-type Source = Option<u64>;
+pub(super) type Source = Option<u64>;
 
 struct Entry {
     /// Attempts, less one for each [`Pace::forget`] that has passed; as of `when`.
@@ -164,7 +164,8 @@ impl Entry {
     }
 }
 
-fn source(client: Option<IpAddr>) -> Source {
+/// Whom an address stands for.
+pub(super) fn source(client: Option<IpAddr>) -> Source {
     client.map(|client| match client.to_canonical() {
         // Below 2^32, where no IPv6 network is: all of ::/8 is reserved.
         IpAddr::V4(address) => u64::from(u32::from(address)),

@@ -124,7 +124,8 @@ impl<'a> Call<'a> {
     {
         let Received { parts, deadline, load, .. } = *self.received;
         let Head { method, query, mut presented } = self.head()?;
-        let mut body = self.body(incoming, presented).await?;
+        let mut body =
+            if self.route.ignores_bodies() { Bytes::new() } else { self.body(incoming, presented).await? };
         let _place = self.place(load)?;
         if parts.method != Method::PATCH
             && let Some(taken) = access::take_body_key(&body)

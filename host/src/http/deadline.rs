@@ -11,7 +11,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -37,13 +37,17 @@ const IDLE: u8 = 1;
 const HEADERS: u8 = 2;
 const BUSY: u8 = 3;
 
-/// What the connection is doing, shared between the stream below hyper and the service above it.
+/// What the connection is doing, shared between the stream below hyper, the service above it, and the gate that it came by.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Phase(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     phase: AtomicU8,
+    /// Requests that are being answered: with HTTP/2 there may be several.
+    under_way: AtomicUsize,
+    /// A request was answered before all of it was read.
+    is_unread: AtomicBool,
     /// Who waits for bytes while nothing is counted. hyper asks for bytes once and then waits to be woken, so the
     /// end of a request must wake it: only its next question starts the keep-alive timer.
     reader: AtomicWaker,
@@ -53,6 +57,7 @@ impl Phase {
     /// A request's headers are complete. Idle again when the guard is dropped, which is when its answer has been taken to
     /// be written.
     pub(crate) fn request(&self) -> RequestGuard {
+        self.0.under_way.fetch_add(1, Ordering::AcqRel);
         self.0.phase.store(BUSY, Ordering::Release);
         RequestGuard(self.clone())
     }
@@ -60,6 +65,31 @@ impl Phase {
     /// Whether some bytes of a request are there, and not yet all of its headers.
     pub(crate) fn is_reading_headers(&self) -> bool {
         self.0.phase.load(Ordering::Acquire) == HEADERS
+    }
+
+    /// Whether it waits for another request, after one at the least.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.is_answering() && !self.is_unfinished()
+    }
+
+    /// Whether it waits for its first request, or for the rest of one.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        matches!(self.0.phase.load(Ordering::Acquire), NEW | HEADERS)
+    }
+
+    /// Whether a request is being answered.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.0.under_way.load(Ordering::Acquire) > 0
+    }
+
+    /// A request is answered, and not all of it was read: there may be more to come.
+    pub(crate) fn leave_unread(&self) {
+        self.0.is_unread.store(true, Ordering::Release);
+    }
+
+    /// Whether there may be more to come of a request that was answered.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.0.is_unread.load(Ordering::Acquire)
     }
 }
 
@@ -70,6 +100,7 @@ pub(crate) struct RequestGuard(Phase);
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         let shared = &*self.0.0;
+        shared.under_way.fetch_sub(1, Ordering::AcqRel);
         shared.phase.store(IDLE, Ordering::Release);
         shared.reader.wake();
     }
@@ -116,6 +147,10 @@ impl<S> DeadlineStream<S> {
     /// Bytes of a header block have come.
     fn count(&mut self, bytes: usize) -> io::Result<()> {
         self.headers.as_mut().map_or(Ok(()), |headers| headers.add(bytes))
+    }
+
+    pub(crate) fn into_inner(self) -> S {
+        self.stream
     }
 
     /// When reading must have got on; `None` while a request is being answered.

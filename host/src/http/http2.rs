@@ -22,7 +22,6 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::connection::MAX_HEADER_BYTES;
@@ -46,14 +45,14 @@ const PIECE: usize = 16 * 1024;
 /// What a client may send before it is asked for, on all streams together: the least that HTTP/2 knows.
 const WINDOW: u32 = 65_535;
 
-/// Serves a connection until it ends, or, once `stopped` changes, the requests under way have ended. `answer` gives the
+/// Serves a connection until it ends, or, once `stopped` ends, the requests under way have ended. `answer` gives the
 /// request's body back.
 pub(super) async fn serve<S, F>(
     stream: S,
     headers: HeaderBlock,
     deadlines: Deadlines,
     answer: impl Fn(Request<Incoming>) -> F,
-    mut stopped: watch::Receiver<()>,
+    stopped: impl Future<Output = ()>,
 ) -> Result<(), String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -98,7 +97,7 @@ where
                 Err(_) => return Err("the client was too slow".to_owned()),
             }
         }
-        _ = stopped.changed() => {
+        () = stopped => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection => ended,

@@ -278,7 +278,7 @@ fn convert(raw: RawResponse, instance: Option<&Arc<Instance>>) -> Result<Respons
     let mut response = Response::new(AnswerBody { content, size, is_known: false, _guard: None });
     *response.status_mut() = status;
     // And the host's own: the name of the request, the date and the length.
-    response.headers_mut().reserve(raw.headers.len() + 3);
+    response.headers_mut().reserve(raw.headers.len() + 4);
     for header in raw.headers {
         let name = HeaderName::from_bytes(header.name.as_bytes())
             .map_err(|_| format!("a header name of {} bytes that is none", header.name.len()))?;

@@ -92,6 +92,12 @@ impl Route {
         let allow = allowed.join(", ");
         Self { path: router::join(mount, path), methods, class, allow }
     }
+
+    /// Whether bodies are left unread: a proxy that asks about a request may send what announces that one's body, and then
+    /// not the body.
+    pub(crate) fn ignores_bodies(&self) -> bool {
+        self.class == Class::ForwardAuth
+    }
 }
 
 /// Where in its life an instance is.

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
 mod backup;
+mod clients;
 mod clocks;
 mod disk;
 mod dist;
@@ -27,6 +28,7 @@ type Demonstration = (&'static str, fn() -> ExitCode);
 
 const DEMONSTRATIONS: &[Demonstration] = &[
     ("backup", backup::run_all),
+    ("clients", clients::run),
     ("clocks", clocks::run),
     ("disk", disk::run),
     ("dist", dist::run),
