@@ -73,7 +73,7 @@ fn one_more_is_refused_where_that_is_the_rule(_: Store, config: Value) {
     }
     client.post("/sessman/end", json!({ "token": first.member("session_id") })).expect(200);
     let short = client.post("/sessman/new", json!({ "user": "ada", "ttl_seconds": 1 })).expect(201);
-    std::thread::sleep(std::time::Duration::from_millis(1_050));
+    std::thread::sleep(Duration::from_millis(1_050));
     assert_eq!(status(&client, &short), 404);
     begin(&client, "ada");
     client.post("/sessman/new", json!({ "user": "ada" })).expect(409);
@@ -198,7 +198,7 @@ fn an_administrator_counts_cleans_and_clears(store: Store, config: Value) {
     let kept = begin(&client, "ada");
     begin(&client, "eve");
     client.post("/sessman/new", json!({ "ttl_seconds": 1 })).expect(201);
-    std::thread::sleep(std::time::Duration::from_millis(1_050));
+    std::thread::sleep(Duration::from_millis(1_050));
     let by_age = json!([
         { "below_seconds": 3_600, "sessions": 2 },
         { "below_seconds": 86_400, "sessions": 0 },
