@@ -73,7 +73,8 @@ pub enum Client {
     Nginx,
     /// Python's, through an nginx that passes the body on as it comes.
     NginxUnbuffered,
-    /// curl, through Caddy, which itself closes connections on clients that write before they read.
+    /// curl, through Caddy. What Caddy got is what counts: it closes connections by itself on clients that still write, and then
+    /// those may miss what it passed on.
     Caddy,
 }
 
@@ -150,8 +151,8 @@ impl Stand {
         let mut command = if client == Client::Caddy {
             let transport = if self.is_tls { "tls_insecure_skip_verify" } else { "" };
             let file = format!(
-                "{{\nadmin off\nauto_https off\n}}\nhttp://{address} {{\nreverse_proxy {upstream} {{\ntransport http {{\n\
-                 versions 1.1\n{transport}\n}}\n}}\n}}\n"
+                "{{\nadmin off\nauto_https off\n}}\nhttp://{address} {{\nlog {{\noutput file access.log\n}}\n\
+                 reverse_proxy {upstream} {{\ntransport http {{\nversions 1.1\n{transport}\n}}\n}}\n}}\n"
             );
             std::fs::write(folder.join("Caddyfile"), file).expect("Caddy's file");
             let mut command = Command::new("caddy");
@@ -187,9 +188,8 @@ impl Stand {
     pub fn ask(&self, client: Client, answers: &[Early], size: usize) -> Vec<String> {
         let requests: Vec<Value> = answers.iter().map(|early| self.request(client, early, size)).collect();
         let seen = match client {
-            Client::Curl | Client::Caddy => {
-                requests.iter().map(|request| curl(request, size, &["--http1.1"])).collect()
-            }
+            Client::Caddy => self.ask_caddy(answers, &requests, size),
+            Client::Curl => requests.iter().map(|request| curl(request, size, &["--http1.1"])).collect(),
             Client::Curl10 => {
                 let options = ["--http1.0", "-H", "Expect:"];
                 requests.iter().map(|request| curl(request, size, &options)).collect()
@@ -204,6 +204,21 @@ impl Stand {
             format!("{client}, {size} bytes, {} {}: {seen} for {}", early.method, early.path, early.status)
         })
         .collect()
+    }
+
+    /// The statuses that Caddy has logged, one for each request.
+    fn ask_caddy(&self, answers: &[Early], requests: &[Value], size: usize) -> Vec<String> {
+        let ask = |(early, request): (&Early, &Value)| {
+            let log = self.site.path(&format!("{:?}-{}/access.log", Client::Caddy, early.is_open));
+            let lines = || std::fs::read_to_string(&log).unwrap_or_default();
+            let before = lines().lines().count();
+            curl(request, size, &["--http1.1"]);
+            eventually("Caddy logs it", || lines().lines().count() > before);
+            let line: Value =
+                serde_json::from_str(lines().lines().last().unwrap_or_default()).unwrap_or_default();
+            line["status"].to_string()
+        };
+        answers.iter().zip(requests).map(ask).collect()
     }
 
     /// Has the next wrong key answered with 429: ten of an address are free, and forgotten after a while.

@@ -25,8 +25,8 @@ pub(crate) struct Options {
     /// that hangs, and what the others' sessions notice of it. `memory`: everything that takes memory, in a control group of
     /// 512 MiB, as root. `redis-million`: a million sessions in Redis, listed and
     /// counted. `openapi`: thousands of requests made up from the OpenAPI description. `races`: 64 clients at once,
-    /// 100 rounds, on every store. `reloads`: 200 reloads under load, on SQLite and MongoDB. `slow`: 2,000 connections
-    /// that send a byte now and then while normal requests go on. `sqlite-million`: a million sessions in SQLite.
+    /// 100 rounds, on every store. `reloads`: 200 reloads under load, on SQLite and MongoDB. `slow`: 10,000 connections
+    /// that send a byte now and then, and 200 that idle, while normal requests go on. `sqlite-million`: a million sessions in SQLite.
     /// `upgrade`: the last release with layout 1 beside this one, and one taking the other's place under load.
     name: String,
 }
