@@ -11,6 +11,7 @@
 //! A finding becomes a test with a name, beside the code that it was found in.
 
 mod choice;
+mod cookies;
 mod data;
 mod documents;
 mod door;
@@ -40,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ini", about: "the INI file", open: ini::open },
     Target { name: "json5", about: "a plugin's JSON file and its references", open: json5::open },
     Target { name: "requests", about: "requests to the session routes", open: requests::open },
+    Target { name: "cookies", about: "the Cookie header", open: cookies::open },
     Target { name: "ids", about: "session ids and handles", open: ids::open },
     Target { name: "bson", about: "records as MongoDB documents", open: documents::written },
     Target { name: "documents", about: "MongoDB documents of any kind as records", open: documents::foreign },
@@ -94,6 +96,11 @@ mod tests {
     #[test]
     fn requests() {
         short("requests");
+    }
+
+    #[test]
+    fn cookies() {
+        short("cookies");
     }
 
     #[test]

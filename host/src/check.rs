@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::budget::{Budget, Size};
 use crate::config::{Config, ConfigError};
 use crate::error::one_line;
 use crate::http::{self, Snapshot};
@@ -49,8 +50,9 @@ impl Findings {
                 return findings;
             }
         };
-        findings.warnings.extend(config.warnings.iter().map(ToString::to_string));
-        let loaded = match Loader::default().load(&config, Want::All(&[])) {
+        let told = config.warnings.iter().chain(&config.notes);
+        findings.warnings.extend(told.map(ToString::to_string));
+        let loaded = match Loader::new(Budget::new(Size::of(&config).budget)).load(&config, Want::All(&[])) {
             Ok(loaded) => loaded,
             Err(error) => {
                 findings.problems.push(error.line());
@@ -64,7 +66,12 @@ impl Findings {
             .extend(others.map(|other| format!("{}: {}; it is left alone", other.name, other.reason)));
         let failures = snapshot.failures.iter();
         findings.problems.extend(failures.map(|failure| format!("{}: {}", failure.name, failure.reason)));
-        findings.problems.extend(lifecycle::check_exposure(&snapshot).err().map(|error| error.to_string()));
+        let exposed = lifecycle::check_exposure(&snapshot).err();
+        match exposed {
+            Some(exposed) => findings.problems.push(exposed.to_string()),
+            // Where other machines reach it, they are a part of that.
+            None => findings.problems.extend(lifecycle::short_keys(&snapshot)),
+        }
         findings.snapshot = Some(snapshot);
         findings
     }

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::activation::{self, Inherited};
+use crate::budget::{Budget, Size, give_back};
 use crate::config::Config;
 use crate::http::access::ExposureError;
 use crate::http::listener::ListenError;
@@ -60,6 +61,7 @@ pub enum HostError {
 pub struct Host {
     snapshot: Snapshot,
     loader: Loader,
+    budget: Arc<Budget>,
     /// Absolute, for reloads.
     ini_file: PathBuf,
     logging: Logging,
@@ -80,9 +82,10 @@ impl Host {
         // Before any child is started.
         let inherited = activation::take()
             .map_err(|source| HostError::System("cannot take the sockets of the service manager", source))?;
-        let loader = Loader::default();
+        let budget = Budget::new(Size::of(&config).budget);
+        let loader = Loader::new(Arc::clone(&budget));
         let snapshot = lifecycle::load(&loader, config)?;
-        Ok(Self { snapshot, loader, ini_file, logging, inherited })
+        Ok(Self { snapshot, loader, budget, ini_file, logging, inherited })
     }
 
     /// Serves until SIGTERM or SIGINT, then lets what is under way end. A second signal ends the process at once.
@@ -109,14 +112,15 @@ impl Host {
     }
 
     async fn run(self) -> Result<(), HostError> {
-        let Self { snapshot, loader, ini_file, logging, inherited } = self;
+        let Self { snapshot, loader, budget, ini_file, logging, inherited } = self;
         let config = Arc::clone(&snapshot.config);
         let (orders, ordered) = unbounded_channel();
         let signals = Signals::new().map_err(|source| HostError::System("cannot catch signals", source))?;
         let (stop, stopped) = watch::channel(None);
         let mut signalled = signals.watch(orders.clone());
         make_state_folder(&config.paths);
-        let app = Arc::new(App::new(snapshot, orders));
+        tokio::spawn(give_back(Arc::clone(&budget)));
+        let app = Arc::new(App::new(snapshot, orders, budget));
         let server = Arc::new(Server::new(Arc::clone(&app), inherited));
         let prepared = server.prepare(&config).await?;
         let _pidfile = config.paths.pidfile.as_deref().map(Pidfile::write).transpose()?;

@@ -1,6 +1,7 @@
 //! The host: it reads a configuration, loads plugins and serves their routes.
 //!
 //! - [`cli`]: the command line
+//! - `budget`: memory that others can make it take, counted
 //! - [`config`]: from an INI file and the environment to a checked configuration
 //! - `plugin`: from files in a directory to instances
 //! - `http`: connections, routes, access, answers
@@ -12,6 +13,7 @@
 //! - [`host`]: the life of the process, in which all of them meet
 
 mod activation;
+mod budget;
 pub mod check;
 pub mod cli;
 pub mod config;

@@ -121,6 +121,7 @@ pub(crate) fn load(loader: &Loader, config: Config) -> Result<Snapshot, HostErro
     let loaded = loader.load(&config, Want::All(&[])).map_err(HostError::Plugins)?;
     let snapshot = Snapshot::new(Arc::new(config), loaded, Vec::new());
     check_exposure(&snapshot)?;
+    warn_of_keys(&snapshot);
     Ok(snapshot)
 }
 
@@ -128,12 +129,27 @@ fn warn_of(config: &Config) {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    for note in &config.notes {
+        tracing::info!("{note}");
+    }
 }
 
-/// Refuses to serve open instances to the network when nobody wrote that they are to be open.
+fn warn_of_keys(snapshot: &Snapshot) {
+    for short in short_keys(snapshot) {
+        tracing::warn!("{short}");
+    }
+}
+
+/// Refuses to serve to the network what nobody wrote that it is to be open for, or what a guess opens.
 pub(crate) fn check_exposure(snapshot: &Snapshot) -> Result<(), access::ExposureError> {
     let access = snapshot.mounts.iter().map(|mount| (mount.instance.name.as_str(), &mount.access));
-    access::check_exposure(snapshot.config.network.address, access)
+    access::check_exposure(snapshot.config.network.address, &snapshot.config.auth.keys, access)
+}
+
+/// Keys that can be guessed; one line each.
+pub(crate) fn short_keys(snapshot: &Snapshot) -> Vec<String> {
+    let access = snapshot.mounts.iter().map(|mount| (mount.instance.name.as_str(), &mount.access));
+    access::short_keys(&snapshot.config.auth.keys, access)
 }
 
 impl Lifecycle {
@@ -363,6 +379,7 @@ impl Lifecycle {
     /// Serves `new` instead of `old`.
     async fn change(&self, old: &Snapshot, new: Snapshot) -> Result<Report, Refusal> {
         check_exposure(&new).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        warn_of_keys(&new);
         check_nothing_is_lost(old, &new)?;
         let prepared = self.server.prepare(&new.config).await;
         let prepared = prepared.map_err(|error| Refusal::Invalid(one_line(&error)))?;

@@ -14,9 +14,10 @@ pub mod extension;
 pub mod guard;
 pub mod sdk;
 
+pub use sdk::budget::{Budget, Memory};
 pub use sdk::host::{Host, Level};
 pub use sdk::plugin::{Health, Plugin, Unavailable};
-pub use sdk::request::{Caller, Principal, Request};
+pub use sdk::request::{Caller, Principal, Request, Secret};
 pub use sdk::response::Response;
 pub use sdk::route::{Class, Route};
 pub use settings;

@@ -1,20 +1,12 @@
-//! The cookie that carries the session id (RFC 6265bis).
+//! The cookie that carries the session id (RFC 6265bis): how it is set, and in `header` how it is read.
+
+pub(crate) mod header;
 
 use std::net::IpAddr;
 
-use plugin_api::Request;
+use plugin_api::{Caller, Request};
 use sessman::config::{CookieConfig, SameSite};
 use sessman::id::SessionId;
-
-/// The value of the first cookie with that name.
-pub(crate) fn value(request: &Request<'_>, name: &str) -> Option<String> {
-    request.header_all("cookie").filter_map(|header| std::str::from_utf8(header).ok()).find_map(|header| {
-        header.split(';').find_map(|pair| {
-            let (found, value) = pair.trim().split_once('=')?;
-            (found == name).then(|| value.trim_matches('"').to_owned())
-        })
-    })
-}
 
 /// The `Set-Cookie` that hands out an id. It ends with the browser; the session ends on its own time.
 pub(crate) fn set(config: &CookieConfig, id: &SessionId, request: &Request<'_>) -> String {
@@ -39,10 +31,18 @@ fn attributes(config: &CookieConfig, request: &Request<'_>) -> String {
         SameSite::Lax => "; SameSite=Lax",
         SameSite::None => "; SameSite=None",
     });
-    if config.wants_secure() || request.scheme() != "http" || !is_local(request.host()) {
+    if is_secure(config, request) {
         attributes.push_str("; Secure");
     }
     attributes
+}
+
+/// A browser that asks without a key, of this machine, is one that some browsers would not take a `Secure` cookie with. Whoever
+/// has the key hands the cookie on to browsers that are elsewhere.
+fn is_secure(config: &CookieConfig, request: &Request<'_>) -> bool {
+    let is_tried_out =
+        request.caller() == Caller::Open && request.scheme() == "http" && is_local(request.host());
+    config.secure.unwrap_or(config.wants_secure() || !is_tried_out)
 }
 
 /// Whether a browser takes this host for its own machine, where a cookie need not be `Secure`.

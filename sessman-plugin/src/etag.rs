@@ -58,7 +58,9 @@ struct Tag<'a> {
 fn parse<'a>(header: &'a str, name: &str) -> Result<Option<Vec<Tag<'a>>>, Problem> {
     let malformed =
         || Problem::malformed(format!("{name}: expected * or a list of entity tags like \"1-2\""));
-    let mut rest = header.trim();
+    // Spaces and tabs alone (RFC 9110, section 5.6.3).
+    const BLANK: [char; 2] = [' ', '\t'];
+    let mut rest = header.trim_matches(BLANK);
     if rest == "*" {
         return Ok(None);
     }
@@ -71,11 +73,11 @@ fn parse<'a>(header: &'a str, name: &str) -> Result<Option<Vec<Tag<'a>>>, Proble
         let inner = quoted.strip_prefix('"').ok_or_else(malformed)?;
         let end = inner.find('"').ok_or_else(malformed)?;
         tags.push(Tag { weak, opaque: &quoted[..end + 2] });
-        rest = inner[end + 1..].trim_start();
+        rest = inner[end + 1..].trim_start_matches(BLANK);
         if rest.is_empty() {
             return Ok(Some(tags));
         }
-        rest = rest.strip_prefix(',').ok_or_else(malformed)?.trim_start();
+        rest = rest.strip_prefix(',').ok_or_else(malformed)?.trim_start_matches(BLANK);
     }
 }
 

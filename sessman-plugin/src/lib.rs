@@ -9,13 +9,16 @@ mod log;
 mod openapi;
 mod parameters;
 mod plugin;
+mod presented;
 mod principal;
 mod problem;
 mod render;
 mod routes;
 mod runtime;
+mod seldom;
 mod service;
 
+pub use cookie::header::values as cookie_values;
 pub use plugin::Sessman;
 
 plugin_api::export_plugin!(Sessman);

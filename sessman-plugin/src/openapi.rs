@@ -28,9 +28,11 @@ pub(crate) struct Instance<'a> {
 pub(crate) fn document(instance: &Instance<'_>) -> Value {
     let &Instance { cookie, mount, .. } = instance;
     let mut paths = Map::new();
-    for spec in &ROUTES {
+    // A path that goes on as somebody else likes cannot be described.
+    for spec in ROUTES.iter().filter(|spec| !spec.route.path.ends_with('*')) {
         let mut item = Map::new();
-        for method in spec.route.methods {
+        // Any other method is answered like those.
+        for method in spec.route.methods.iter().filter(|method| **method != "*") {
             item.insert(method.to_lowercase(), operation(spec, method, instance));
         }
         paths.insert(format!("/{}", spec.route.path), Value::Object(item));
@@ -101,11 +103,15 @@ fn is_required(spec: &Spec, name: Name) -> bool {
 
 fn body(spec: &Spec, accepted: &[Name], instance: &Instance<'_>) -> Value {
     // `null` is as good as nothing, where nothing is good enough.
-    let shown = |name: Name| match is_required(spec, name)
-        || matches!(name, Name::Data | Name::Handle | Name::Others)
-    {
-        true => schema(name, instance),
-        false => json!({ "anyOf": [schema(name, instance), { "type": "null" }] }),
+    let shown = |name: Name| {
+        let mut kinds = vec![schema(name, instance)];
+        if name == Name::UserId {
+            kinds.push(json!({ "type": "integer", "description": "Taken as its digits." }));
+        }
+        if !is_required(spec, name) && !matches!(name, Name::Data | Name::Handle | Name::Others) {
+            kinds.push(json!({ "type": "null" }));
+        }
+        if kinds.len() == 1 { kinds.remove(0) } else { json!({ "anyOf": kinds }) }
     };
     let properties: Map<String, Value> =
         accepted.iter().map(|name| (name.text().to_owned(), shown(*name))).collect();
@@ -428,8 +434,8 @@ mod tests {
     #[test]
     fn every_route_and_every_reference_is_in_it() {
         let document = document(&instance(Some("PS_SESSID")));
-        for spec in &ROUTES {
-            for method in spec.route.methods {
+        for spec in ROUTES.iter().filter(|spec| !spec.route.path.ends_with('*')) {
+            for method in spec.route.methods.iter().filter(|method| **method != "*") {
                 let operation = &document["paths"][format!("/{}", spec.route.path)][method.to_lowercase()];
                 assert!(operation["summary"].is_string(), "{} {method}", spec.route.path);
             }

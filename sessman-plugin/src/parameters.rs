@@ -15,7 +15,7 @@ use sessman::data::{Data, large};
 use sessman::id::{Handle, SessionId};
 use sessman::rules::UpdateMode;
 
-use crate::cookie;
+use crate::presented::{Presented, header_ids};
 use crate::problem::Problem;
 use members::Members;
 
@@ -79,39 +79,6 @@ impl Name {
     }
 }
 
-/// The session id that a request presents.
-#[derive(Debug, Clone)]
-pub(crate) enum Presented {
-    /// As a parameter or in `X-Session-Id`; `None` if no session can have it.
-    Explicit(Option<SessionId>),
-    /// In the cookie; `None` if no session can have it.
-    Cookie(Option<SessionId>),
-    /// Nowhere.
-    Nothing,
-}
-
-impl Presented {
-    /// The id that a request carries besides what it says: in `X-Session-Id` or the cookie. Query and body of a request
-    /// that somebody else answers are not ours to read.
-    pub(crate) fn carried(request: &Request<'_>, cookie_name: Option<&str>) -> Self {
-        match header_id(request) {
-            Some(text) => Self::Explicit(SessionId::read(&text)),
-            None => Self::in_cookie(request, cookie_name),
-        }
-    }
-
-    fn in_cookie(request: &Request<'_>, cookie_name: Option<&str>) -> Self {
-        cookie_name
-            .and_then(|name| cookie::value(request, name))
-            .map_or(Self::Nothing, |text| Self::Cookie(SessionId::read(&text)))
-    }
-}
-
-/// Bytes that are no text are no id, either.
-fn header_id(request: &Request<'_>) -> Option<String> {
-    request.header("x-session-id").map(|header| String::from_utf8_lossy(header).trim().to_owned())
-}
-
 /// What a request asks with.
 #[derive(Debug)]
 pub(crate) struct Parameters {
@@ -142,13 +109,15 @@ impl Parameters {
         body: Body,
         cookie_name: Option<&str>,
         accepted: &[Name],
+        ids_in_urls: bool,
     ) -> Result<Self, Problem> {
         let mut found = body.0?;
-        found.add_query(request.query(), accepted)?;
-        if accepted.contains(&Name::SessionId)
-            && let Some(header) = header_id(request)
-        {
-            found.text(Name::SessionId, header)?;
+        found.add_query(request.query(), accepted, ids_in_urls)?;
+        if accepted.contains(&Name::SessionId) {
+            for text in header_ids(request) {
+                // Bytes that are no text are no id, either.
+                found.text(Name::SessionId, String::from_utf8_lossy(text).into_owned())?;
+            }
         }
         let session = match found.session_id {
             Some(text) => Presented::Explicit(SessionId::read(&text)),
@@ -205,10 +174,11 @@ fn check_coding(request: &Request<'_>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The body as text; an empty one has neither members nor a change.
+/// The body as text; an empty one, or one of JSON's white space, has neither members nor a change.
 fn body_text(body: &[u8]) -> Result<&str, Problem> {
     let text = std::str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
-    Ok(if text.trim().is_empty() { "" } else { text })
+    let is_blank = text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+    Ok(if is_blank { "" } else { text })
 }
 
 fn known(name: &str, accepted: &[Name]) -> Result<Name, Problem> {
@@ -267,8 +237,15 @@ impl Found {
         Ok(found)
     }
 
-    fn add_query(&mut self, query: &str, accepted: &[Name]) -> Result<(), Problem> {
-        query::pairs(query).try_for_each(|(name, value)| self.text(known(&name?, accepted)?, value?))
+    fn add_query(&mut self, query: &str, accepted: &[Name], ids_in_urls: bool) -> Result<(), Problem> {
+        query::pairs(query).try_for_each(|(name, value)| {
+            let name = known(&name?, accepted)?;
+            if !ids_in_urls && matches!(name, Name::SessionId | Name::ExternalId) {
+                let detail = "does not go into a URL here (ids_in_urls is false); send it in the JSON body, or as X-Session-Id";
+                return Err(Problem::malformed(format!("{}: {detail}", name.text())));
+            }
+            self.text(name, value?)
+        })
     }
 
     fn text(&mut self, name: Name, value: String) -> Result<(), Problem> {
@@ -309,6 +286,8 @@ impl Found {
             Name::TtlSeconds | Name::Limit | Name::Others | Name::Confirm if !value.starts_with('"') => {
                 self.text(name, value.to_owned())
             }
+            // As whole numbers databases number their users with.
+            Name::UserId if !value.starts_with('"') => self.text(name, values::whole_number(value, name)?),
             _ => self.text(name, values::string(value, name)?),
         }
     }

@@ -9,10 +9,11 @@ use serde_json::{Map, Value};
 use sessman::config::{Config, Surroundings};
 use sessman::store::StoreError;
 
+use crate::openapi;
+use crate::principal::{self, Carried};
 use crate::problem::{self, Problem};
-use crate::routes::{self, ROUTES};
+use crate::routes;
 use crate::service::{Service, with_sources};
-use crate::{openapi, principal};
 
 /// One instance.
 pub struct Sessman {
@@ -48,7 +49,7 @@ impl Plugin for Sessman {
     }
 
     fn routes(&self) -> Vec<Route> {
-        ROUTES.iter().map(|spec| spec.route.clone()).collect()
+        routes::registered(&self.config.access).iter().map(|spec| spec.route.clone()).collect()
     }
 
     fn capabilities(&self) -> u64 {
@@ -84,7 +85,8 @@ impl Plugin for Sessman {
 
     async fn authenticate(&self, request: Request<'_>) -> Result<Option<Principal>, Unavailable> {
         let service = self.service().ok_or(Unavailable)?;
-        service.run(principal::of(&service, &request)).await.map_err(|error| {
+        let carried = service.run(principal::of(&service, &request)).await;
+        carried.map(Carried::principal).map_err(|error| {
             // Whoever asks gets no reason; the log has it.
             problem::report(&error);
             Unavailable

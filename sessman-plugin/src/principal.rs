@@ -1,33 +1,64 @@
 //! Whose live session a request carries, for a guard or a reverse proxy that asks before somebody else answers.
 
-use plugin_api::{Principal, Request};
+use plugin_api::{Principal, Request, Secret};
 use sessman::error::Error;
 use sessman::sessions::Credentials;
 
-use crate::parameters::Presented;
+use crate::presented::{Choice, Presented};
 use crate::service::Service;
 
-/// The user of the live session that `request` carries; `None` where there is none, or an anonymous one.
+/// What a request carries.
+pub(crate) enum Carried {
+    /// The live session of a user.
+    Session(Principal),
+    /// None, or an anonymous one.
+    Nothing,
+    /// A cookie that a page of another origin had the browser send with what may change something.
+    OfOtherOrigin,
+}
+
+impl Carried {
+    /// The user, if there is one who may act.
+    pub(crate) fn principal(self) -> Option<Principal> {
+        match self {
+            Self::Session(principal) => Some(principal),
+            Self::Nothing | Self::OfOtherOrigin => None,
+        }
+    }
+}
+
+/// What `request` carries.
 ///
 /// # Errors
 /// The store's.
-pub(crate) async fn of(service: &Service, request: &Request<'_>) -> Result<Option<Principal>, Error> {
+pub(crate) async fn of(service: &Service, request: &Request<'_>) -> Result<Carried, Error> {
     let id = match Presented::carried(request, service.cookie_name()) {
         Presented::Explicit(Some(id)) => id,
         // A page of another origin must not act with a visitor's cookie.
-        Presented::Cookie(Some(id)) if is_safe(request.method()) || !request.is_cross_site() => id,
-        _ => return Ok(None),
+        Presented::Cookie(_) if !is_safe(request.method()) && request.is_cross_site() => {
+            return Ok(Carried::OfOtherOrigin);
+        }
+        Presented::Cookie(candidates) => match Box::pin(candidates.choose(service, request)).await? {
+            Choice::One(id) => id,
+            Choice::None | Choice::Several => return Ok(Carried::Nothing),
+        },
+        Presented::Explicit(None) | Presented::Nothing => return Ok(Carried::Nothing),
     };
     match service
         .sessions
         .get(Credentials { id: &id, user_id: None, address: request.client_address() })
         .await
     {
-        Ok(record) => Ok(record
-            .user_id
-            .as_ref()
-            .map(|user_id| Principal { user_id: user_id.clone(), handle: record.handle.to_string() })),
-        Err(Error::NotFound) => Ok(None),
+        Ok(record) => Ok(match &record.user_id {
+            Some(user_id) => {
+                Carried::Session(Principal { user_id: user_id.clone(), handle: record.handle.to_string() })
+            }
+            None => Carried::Nothing,
+        }),
+        Err(Error::NotFound) => {
+            request.brought_wrong(Secret::SessionId);
+            Ok(Carried::Nothing)
+        }
         Err(error) => Err(error),
     }
 }

@@ -101,10 +101,18 @@ impl From<Error> for Problem {
     }
 }
 
+/// Bytes of a detail that a client gets: whatever it is about, it is one line for people.
+const MAX_DETAIL: usize = 512;
+
+/// As much of it as is said.
+fn shortened(detail: &str) -> &str {
+    &detail[..detail.floor_char_boundary(MAX_DETAIL)]
+}
+
 impl From<Problem> for Response {
     fn from(problem: Problem) -> Self {
-        let response =
-            Self::problem(problem.status, &problem.detail).with_header("cache-control", "no-store");
+        let response = Self::problem(problem.status, shortened(&problem.detail))
+            .with_header("cache-control", "no-store");
         match problem.header {
             Some((name, value)) => response.with_header(name, value),
             None => response,

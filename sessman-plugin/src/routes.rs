@@ -23,15 +23,16 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 
-use plugin_api::{Caller, Class, Level, Request, Response, Route};
-use sessman::config::ClientAccess;
+use plugin_api::{Caller, Class, Level, Request, Response, Route, Secret};
+use sessman::config::{AccessConfig, ClientAccess};
 use sessman::data::large::LARGE;
 use sessman::error::Error;
 use sessman::id::SessionId;
 use sessman::sessions::Credentials;
 
-use crate::cookie;
-use crate::parameters::{self, Body, Name, Parameters, Presented};
+use crate::cookie::header;
+use crate::parameters::{self, Body, Name, Parameters};
+use crate::presented::{Choice, Presented};
 use crate::problem::Problem;
 use crate::service::Service;
 
@@ -101,7 +102,7 @@ macro_rules! spec {
 
 /// Every route. `login`, `profile` and `logout` are other names for `new`, `get` and `end`.
 #[rustfmt::skip]
-pub(crate) static ROUTES: [Spec; 21] = [
+pub(crate) static ROUTES: [Spec; 22] = [
     spec!("new", ["POST"], Service, new, [UserId, Data, Metadata, TtlSeconds, ExternalId] -> NewSession,
         [403, 409, 413, 422, 429], "Begins a session"),
     spec!("login", ["POST"], Service, new, [UserId, Data, Metadata, TtlSeconds, ExternalId] -> NewSession,
@@ -120,7 +121,7 @@ pub(crate) static ROUTES: [Spec; 21] = [
         [401, 403, 404], "Ends the session"),
     spec!("logout", ["POST", "DELETE"], Session(Read), end, [SessionId, UserId] -> End,
         [401, 403, 404], "Ends the session; another name of `end`"),
-    spec!("verify", ["GET"], ForwardAuth(Read), verify, [] -> Principal,
+    spec!("verify", ["GET", "*"], ForwardAuth(Read), verify, [] -> Principal,
         [401, 403], "Whose session the request carries, for a reverse proxy"),
     // A login with it is for who has the key.
     spec!("rotate", ["POST"], Session(Read), rotate, [SessionId, UserId] -> Session,
@@ -137,7 +138,18 @@ pub(crate) static ROUTES: [Spec; 21] = [
     spec!("clear", ["POST"], Admin, clear, [Confirm] -> Cleared, [], "Ends every session"),
     spec!("events", ["GET"], Admin, events, [] -> Events, [], "What happens to sessions, as server-sent events"),
     spec!("openapi.json", ["GET"], Public, openapi, [] -> OpenApi, [], "This description"),
+    // The last, as it is there only where it is configured.
+    spec!("verify/*", ["GET", "*"], ForwardAuth(Read), verify, [] -> Principal,
+        [401, 403], "As `verify`, for a proxy that puts the path of the request that it asks about behind it"),
 ];
+
+/// Those that are there.
+pub(crate) fn registered(access: &AccessConfig) -> &'static [Spec] {
+    match access.verify_prefix {
+        true => &ROUTES,
+        false => &ROUTES[..ROUTES.len() - 1],
+    }
+}
 
 /// A request and the service that answers it.
 pub(crate) struct Exchange<'s, 'a: 's> {
@@ -203,11 +215,17 @@ impl Exchange<'_, '_> {
         let Some(keys) = &self.service.access.admin_keys else {
             return Err(Problem::new(403, "there is no admin_key, so nobody may use this route"));
         };
-        if self.request.header_all("x-admin-key").any(|key| keys.accept(key.trim_ascii())) {
-            return Ok(());
+        // One value: a request is one guess.
+        let mut sent = self.request.header_all("x-admin-key");
+        match (sent.next(), sent.next()) {
+            (None, _) => return Err(Problem::not_admin()),
+            (Some(key), None) if keys.accept(header::trim(key)) => return Ok(()),
+            _ => {}
         }
-        if self.request.header("x-admin-key").is_some() {
-            self.note(Level::Warn, "a wrong X-Admin-Key was sent");
+        if !self.request.brought_wrong(Secret::AdminKey)
+            && let Some(times) = self.service.wrong_admin_keys.is_due()
+        {
+            self.note(Level::Warn, &format!("a wrong X-Admin-Key was sent requests={times}"));
         }
         Err(Problem::not_admin())
     }
@@ -215,6 +233,20 @@ impl Exchange<'_, '_> {
     /// Writes down what an administrator did: handles and users, never ids.
     fn audit(&self, act: &str) {
         self.note(Level::Info, &format!("admin: {act}"));
+    }
+
+    /// Writes down that a session was not begun, or nobody logged in with it, by a rule.
+    fn audit_refusal(&self, error: &Error, user_id: Option<&str>) {
+        let by_rule = matches!(
+            error,
+            Error::LimitReached { .. } | Error::TooMany { .. } | Error::OtherUser | Error::Exists
+        );
+        if by_rule && self.service.access.audit {
+            self.note(
+                Level::Info,
+                &format!("audit: a session was refused user={user_id:?} reason={error:?}"),
+            );
+        }
     }
 
     fn note(&self, level: Level, what: &str) {
@@ -228,41 +260,70 @@ impl Exchange<'_, '_> {
         Credentials { id, user_id, address: self.request.client_address() }
     }
 
+    /// Why the session that was asked for is not there. Only who looked for one has missed it.
+    fn missed(&self, found: Found, error: Error) -> Problem {
+        if matches!(error, Error::NotFound) {
+            self.request.brought_wrong(Secret::SessionId);
+        }
+        found.problem(error)
+    }
+
     fn parameters(&self) -> Result<Parameters, Problem> {
         let accepted = self.accepted();
         let body = self.body.as_deref().cloned().unwrap_or_else(|| Body::read(&self.request, &accepted));
-        Parameters::read(&self.request, body, self.service.cookie_name(), &accepted)
+        let service = self.service;
+        Parameters::read(&self.request, body, service.cookie_name(), &accepted, service.access.ids_in_urls)
     }
 
     fn accepted(&self) -> Cow<'static, [Name]> {
         parameters::accepted(self.spec.accepts, self.request.method())
     }
 
-    /// A header with text in it.
-    fn header(&self, name: &str) -> Option<&str> {
-        self.request.header(name).and_then(|value| std::str::from_utf8(value).ok())
+    /// The lines of a header as one list (RFC 9110, section 5.3). A condition that cannot be read is not none.
+    fn list<'s>(&'s self, name: &'s str) -> Result<Option<Cow<'s, str>>, Problem> {
+        let text = |line| {
+            std::str::from_utf8(line).map_err(|_| Problem::malformed(format!("{name}: expected text")))
+        };
+        let mut lines = self.request.header_all(name).map(text);
+        let Some(first) = lines.next().transpose()? else { return Ok(None) };
+        lines
+            .try_fold(Cow::Borrowed(first), |list, line| Ok(Cow::Owned(format!("{list}, {}", line?))))
+            .map(Some)
     }
 
     /// The id that was presented, and how a session that it does not name is answered.
-    fn presented(&self, session: Presented) -> Result<(SessionId, Found), Problem> {
+    async fn presented(&self, session: Presented) -> Result<(SessionId, Found), Problem> {
+        match Self::presented_now(&session) {
+            Some(presented) => presented,
+            // Boxed, because few requests have several.
+            None => Box::pin(self.chosen(session)).await,
+        }
+    }
+
+    /// As [`presented`](Self::presented), if no session has to be looked at for it.
+    fn presented_now(session: &Presented) -> Option<Result<(SessionId, Found), Problem>> {
         match session {
-            Presented::Explicit(Some(id)) => Ok((id, Found::Explicit)),
-            Presented::Cookie(Some(id)) => Ok((id, Found::Cookie)),
-            Presented::Explicit(None) => Err(Found::Explicit.problem(Error::NotFound)),
-            Presented::Cookie(None) => Err(Found::Cookie.problem(Error::NotFound)),
-            Presented::Nothing => Err(Problem::unauthorized(
-                "no session id; send it as session_id, as X-Session-Id or in the cookie",
-            )),
+            Presented::Explicit(id) => Some(Found::Explicit.or_nobody(id.clone())),
+            Presented::Cookie(candidates) => candidates.choose_now().map(Found::chosen),
+            Presented::Nothing => Some(Err(Found::nowhere())),
+        }
+    }
+
+    async fn chosen(&self, session: Presented) -> Result<(SessionId, Found), Problem> {
+        match session {
+            Presented::Cookie(candidates) => {
+                Found::chosen(candidates.choose(self.service, &self.request).await?)
+            }
+            Presented::Explicit(_) | Presented::Nothing => Found::chosen(Choice::None),
         }
     }
 
     /// As [`presented`](Self::presented), for a write: one that rides on a cookie must come from a page of ours.
-    fn presented_for_write(&self, session: Presented) -> Result<(SessionId, Found), Problem> {
-        let (id, found) = self.presented(session)?;
-        if found == Found::Cookie {
+    async fn presented_for_write(&self, session: Presented) -> Result<(SessionId, Found), Problem> {
+        if matches!(session, Presented::Cookie(_)) {
             self.refuse_cross_site()?;
         }
-        Ok((id, found))
+        self.presented(session).await
     }
 
     /// A page of another origin must not use, or set, a visitor's cookie.
@@ -276,10 +337,10 @@ impl Exchange<'_, '_> {
         Ok(())
     }
 
-    /// Whether the request's cookie names this session, or no session at all.
+    /// Whether the request's cookies name this session, or no session at all.
     fn cookie_may_be(&self, id: &SessionId, name: &str) -> bool {
-        let Some(text) = cookie::value(&self.request, name) else { return true };
-        SessionId::read(&text).is_none_or(|cookie| cookie.handle() == id.handle())
+        let Presented::Cookie(cookies) = Presented::in_cookie(&self.request, Some(name)) else { return true };
+        cookies.ids().is_empty() || cookies.ids().iter().any(|cookie| cookie.handle() == id.handle())
     }
 }
 
@@ -291,6 +352,26 @@ enum Found {
 }
 
 impl Found {
+    /// The id, if there is one that a session can have.
+    fn or_nobody(self, id: Option<SessionId>) -> Result<(SessionId, Self), Problem> {
+        id.map(|id| (id, self)).ok_or_else(|| self.problem(Error::NotFound))
+    }
+
+    /// What is answered where no id was sent.
+    fn nowhere() -> Problem {
+        Problem::unauthorized("no session id; send it as session_id, as X-Session-Id or in the cookie")
+    }
+
+    fn chosen(choice: Choice) -> Result<(SessionId, Self), Problem> {
+        match choice {
+            Choice::One(id) => Ok((id, Self::Cookie)),
+            Choice::None => Self::Cookie.or_nobody(None),
+            Choice::Several => Err(Problem::unauthorized(
+                "the cookies name more than one session, so nobody is logged in; log out, and log in again",
+            )),
+        }
+    }
+
     /// A session id that was given and names nothing is a 404; a cookie that names nothing is nobody logged in.
     fn problem(self, error: Error) -> Problem {
         match (self, error) {

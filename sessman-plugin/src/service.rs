@@ -2,18 +2,22 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use plugin_api::Host;
+use plugin_api::{Host, Level, Memory};
+use sessman::budget::{self, Budget, Unlimited};
 use sessman::config::{AccessConfig, Config, CookieConfig, StoreConfig};
+use sessman::events::Kind;
+use sessman::id::Handle;
 use sessman::sessions::Sessions;
 use sessman::store::{self, Store};
 use sessman::time::{Clock, SystemClock, Watch};
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{self, Builder, Runtime};
 use tokio::task::JoinSet;
 
 use crate::runtime::Entered;
+use crate::seldom::Seldom;
 
 /// How often the clock is compared with the wall clock.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,9 +28,15 @@ pub(crate) struct Service {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) access: AccessConfig,
     pub(crate) cookie: Option<CookieConfig>,
+    /// Requests whose cookies may have been planted.
+    pub(crate) planted: Seldom,
+    /// The description of the routes, once somebody has asked for it.
+    pub(crate) description: OnceLock<String>,
+    /// For a host that does not look after them.
+    pub(crate) wrong_admin_keys: Seldom,
     /// How far the wall clock is ahead of the engine's, in microseconds.
     clock_offset: Arc<AtomicI64>,
-    runtime: Handle,
+    runtime: runtime::Handle,
     /// Taken out by `stop`; a runtime must not be dropped on a thread of another one.
     owned: Mutex<Option<(Runtime, JoinSet<()>)>>,
 }
@@ -46,7 +56,12 @@ impl Service {
             let (store, keys) = (config.store.clone(), config.encryption.clone());
             // Opening a file may take its time, which the host's threads should not give.
             let opened_by: Arc<dyn Clock> = clock.clone();
-            let opening = handle.spawn_blocking(move || store::open(&store, &opened_by, keys.as_ref()));
+            let budget: Arc<dyn Budget> = match host.budget() {
+                Some(budget) => Arc::new(HostBudget(budget)),
+                None => Unlimited::shared(),
+            };
+            let opening =
+                handle.spawn_blocking(move || store::open(&store, &opened_by, keys.as_ref(), &budget));
             opening.await
         };
         let store: Arc<dyn Store> = match opened {
@@ -61,6 +76,15 @@ impl Service {
             }
         };
         let sessions = Arc::new(Sessions::new(store, clock.clone(), config.rules.clone()));
+        if config.access.audit {
+            let host = host.clone();
+            sessions.events().observe(move |kind, handle, user_id| audit(&host, kind, handle, user_id));
+        }
+        if let Some(CookieConfig { secure: Some(false), name, .. }) = &config.cookie {
+            tracing::warn!(
+                "cookie.secure is false: browsers send the cookie {name} over connections that others read"
+            );
+        }
         let mut tasks = JoinSet::new();
         let clock_offset = Arc::new(AtomicI64::new(0));
         tasks.spawn_on(keep_time(clock, Arc::clone(&clock_offset)), &handle);
@@ -73,6 +97,9 @@ impl Service {
             sessions,
             access: config.access.clone(),
             cookie: config.cookie.clone(),
+            planted: Seldom::default(),
+            description: OnceLock::new(),
+            wrong_admin_keys: Seldom::default(),
             clock_offset,
             runtime: handle,
             owned,
@@ -122,11 +149,45 @@ impl Drop for Service {
     }
 }
 
+/// The host's memory, which its requests draw on, too.
+struct HostBudget(plugin_api::Budget);
+
+impl Budget for HostBudget {
+    fn draw(&self, kind: budget::Kind, bytes: usize) -> bool {
+        self.0.draw(memory_of(kind), bytes)
+    }
+
+    fn give_back(&self, kind: budget::Kind, bytes: usize) {
+        self.0.give_back(memory_of(kind), bytes);
+    }
+}
+
+fn memory_of(kind: budget::Kind) -> Memory {
+    match kind {
+        budget::Kind::Waiting => Memory::Waiting,
+        budget::Kind::Kept => Memory::Kept,
+    }
+}
+
 /// MongoDB's driver and Redis's do their work on the runtime, Redis's in one task; the other stores need timers alone.
 fn worker_threads(store: &StoreConfig) -> usize {
     match store {
         StoreConfig::MongoDb(_) => 2,
         StoreConfig::Redis(_) | StoreConfig::Memory(_) | StoreConfig::Sqlite(_) => 1,
+    }
+}
+
+/// Writes down what became of a session. What is read or changed all the time is not.
+fn audit(host: &Host, kind: Kind, handle: Handle, user_id: Option<&str>) {
+    let what = match kind {
+        Kind::Created => "began",
+        Kind::Rotated => "has a new id",
+        Kind::Ended => "ended",
+        Kind::Evicted => "gave way to another of its user",
+        Kind::Updated | Kind::Expired | Kind::Cleared => return,
+    };
+    if host.log_enabled(Level::Info) {
+        host.log(Level::Info, &format!("audit: a session {what} handle={handle} user={user_id:?}"));
     }
 }
 

@@ -1,7 +1,8 @@
 //! What happens to sessions, for those who watch: this process's own doings, as they happen.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::broadcast::{Receiver, Sender, channel};
 
@@ -66,6 +67,18 @@ pub struct Event {
 pub struct Events {
     sender: Sender<Option<Arc<Event>>>,
     expired: Mutex<Recent>,
+    observer: OnceLock<Observer>,
+}
+
+/// Who is told of everything, where it happens.
+struct Observer(Box<Observing>);
+
+type Observing = dyn Fn(Kind, Handle, Option<&str>) + Send + Sync;
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 /// The last sessions that were told to have expired, so that those who meet them again do not tell it again.
@@ -93,13 +106,22 @@ impl Recent {
 
 impl Default for Events {
     fn default() -> Self {
-        Self { sender: channel(BACKLOG).0, expired: Mutex::default() }
+        Self { sender: channel(BACKLOG).0, expired: Mutex::default(), observer: OnceLock::new() }
     }
 }
 
 impl Events {
+    /// Has `observer` called for every event of a session, on the thread where it happens: unlike those who watch, it misses
+    /// none. The first one stays.
+    pub fn observe(&self, observer: impl Fn(Kind, Handle, Option<&str>) + Send + Sync + 'static) {
+        let _ = self.observer.set(Observer(Box::new(observer)));
+    }
+
     /// Tells those who watch; it waits for nobody, and costs next to nothing while nobody does.
     pub(crate) fn tell(&self, kind: Kind, handle: Handle, user_id: Option<&str>, at: Timestamp) {
+        if let Some(Observer(observer)) = self.observer.get() {
+            observer(kind, handle, user_id);
+        }
         self.send(kind, Some(handle), user_id, at);
     }
 

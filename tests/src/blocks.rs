@@ -101,9 +101,14 @@ impl Place {
 /// When it cannot be started.
 pub fn check(block: &Block<'_>) -> Result<(), String> {
     let site = Site::new();
+    // Files with keys are the site's own.
+    let text = block.text.replace("/etc/pserve/keys", &site.path("").display().to_string());
+    for name in ["current", "new"] {
+        site.write(name, format!("{KEY}\n"));
+    }
     match block.language {
-        "json" => site.sessman(&block.text),
-        _ => site.ini(&block.text),
+        "json" => site.sessman(&text),
+        _ => site.ini(&text),
     }
     site.write("sessman.mongodb.json", read("config/sessman.mongodb.json"));
     if !site.path("sessman.json").exists() {

@@ -4,13 +4,13 @@
 
 pub mod blocks;
 pub mod browser;
+pub mod cgroup;
 pub mod clock;
 pub mod clocks;
 pub mod container;
 pub mod cut;
 pub mod disk;
 pub mod early;
-pub mod echo;
 pub mod faults;
 pub mod history;
 pub mod hostile;
@@ -33,8 +33,10 @@ pub mod sessctl;
 pub mod standin;
 pub mod store;
 mod strace;
+pub mod strangers;
 pub mod tls;
 pub mod wrk;
+pub mod wsgi;
 
 use std::env;
 use std::io::Write as _;

@@ -78,7 +78,15 @@ fn an_address_that_others_reach_wants_a_key_or_a_word() {
     site.write("sessman.json", r#"{ "auth_type": "none" }"#);
     site.start();
     site.write("sessman.json", "{}");
-    site.ini(&format!("{network}\n[auth]\napikey=k\n{LINE}"));
+    for key in ["k", "list:a-key-that-is-long k", "11-letters."] {
+        site.ini(&format!("{network}\n[auth]\napikey={key}\n{LINE}"));
+        let log = site.try_start().err().expect("it refuses to start");
+        assert!(log.contains("fewer than 12 characters") && log.contains("openssl rand"), "{log}");
+    }
+    site.write("sessman.json", r#"{ "auth_type": "plugin", "apikey": "its-own" }"#);
+    site.ini(&format!("{network}\n[auth]\napikey=a-key-that-is-long\n{LINE}"));
+    assert!(site.try_start().err().expect("it refuses to start").contains("`apikey` of sessman"));
+    site.write("sessman.json", "{}");
     site.start();
 }
 

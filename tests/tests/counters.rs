@@ -8,13 +8,14 @@ fn sessions_and_the_store_are_counted_for_each_instance() {
     let site = Site::new();
     site.write(
         "sessman.json",
-        json!({ "max_sessions_per_user": 1, "cleanup_interval": 1, "admin_key": "admin" }).to_string(),
+        json!({ "max_sessions_per_user": 1, "cleanup_interval": 1, "admin_key": "the-admin-key" })
+            .to_string(),
     );
     site.ini(
         "[auth]\napikey=k\n[plugin_parms]\nsessman=json=sessman.json\nother=plugin=sessman&backend=memory",
     );
     let pserve = site.start();
-    let client = pserve.client().with("X-Custom-Auth", "k").with("X-Admin-Key", "admin");
+    let client = pserve.client().with("X-Custom-Auth", "k").with("X-Admin-Key", "the-admin-key");
     let begin = |user: &str| client.post("/sessman/new", json!({ "user": user })).expect(201);
     for _ in 0..3 {
         begin("ada");

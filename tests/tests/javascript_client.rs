@@ -73,6 +73,7 @@ fn the_package_is_packed_and_installed_as_its_readme_says() {
         "src/merge.js",
         "src/retry.js",
         "src/session.js",
+        "src/user.js",
         "types/express-session.d.ts",
         "types/index.d.ts",
     ];

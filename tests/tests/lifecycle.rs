@@ -203,6 +203,78 @@ fn keys_and_limits_of_the_host_are_taken_over_without_touching_the_plugins() {
     new.post("/sessman/new", json!({ "data": "x".repeat(200) })).expect(413);
 }
 
+/// The rotation of docs/operations.md, with its own lines, from the set-up of the systemd unit and the Compose files: the key is in
+/// the environment.
+#[test]
+fn a_key_is_replaced_as_the_page_has_it() {
+    const OLD: &str = "the-old-key-of-the-host";
+    const NEW: &str = "the-new-key-of-the-host";
+    let page = e2e::pages::read("docs/operations.md");
+    let site = Site::new();
+    fs::create_dir(site.path("keys")).unwrap();
+    let folder = site.path("keys").display().to_string();
+    let documented = |line: &str| {
+        assert!(page.contains(line), "the page does not have {line:?}");
+        line.replace("/etc/pserve/keys", &folder)
+    };
+    let both = documented("apikey = list:${FILE:/etc/pserve/keys/new} ${FILE:/etc/pserve/keys/current}");
+    let one = documented("apikey = ${FILE:/etc/pserve/keys/current}");
+    let ini = |line: &str| site.ini(&format!("[auth]\n{line}\n[plugin_parms]\nsessman=backend=memory"));
+    let opens =
+        |pserve: &Pserve, key: &str| pserve.client().with("X-Custom-Auth", key).get("/plugins").status == 200;
+    let reload = |pserve: &Pserve, key: &str| {
+        pserve.client().with("X-Custom-Auth", key).post("/reload/all", json!({})).expect(200);
+    };
+    let check = |environment: &[(&str, &str)]| {
+        let mut command = std::process::Command::new(e2e::artifacts().join("pserve"));
+        command.args(["check", "-i"]).arg(site.path("pserve.ini")).envs(environment.iter().copied());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    const TOLD: &str =
+        "[auth] apikey: this line counts for nothing: the environment variable PSERVE_AUTH_APIKEY";
+
+    // The key is withdrawn in the file alone: it still counts, and everybody is told.
+    site.write("keys/new", format!("{NEW}\n"));
+    site.write("keys/current", format!("{NEW}\n"));
+    ini(&one);
+    let variable = [("PSERVE_AUTH_APIKEY", OLD)];
+    let pserve = site.try_start_with(&variable).unwrap();
+    assert!(opens(&pserve, OLD) && !opens(&pserve, NEW));
+    assert_eq!(pserve.log().matches(TOLD).count(), 1, "{}", pserve.log());
+    for times in 2..4 {
+        reload(&pserve, OLD);
+        assert_eq!(pserve.log().matches(TOLD).count(), times, "{}", pserve.log());
+    }
+    assert!(check(&variable).contains(TOLD));
+    assert!(!check(&[]).contains("counts for nothing"));
+    assert!(!pserve.log().contains(OLD) && !pserve.log().contains(NEW));
+    drop(pserve);
+
+    // Step 1: the files, and a start without the variable.
+    site.write("keys/current", format!("{OLD}\n"));
+    ini(&both);
+    let pserve = site.start();
+    assert!(opens(&pserve, OLD) && opens(&pserve, NEW));
+    assert_eq!(pserve.log().matches(TOLD).count(), 3, "those of before: {}", pserve.log());
+    // Step 2, by a reload.
+    site.write("keys/current", format!("{NEW}\n"));
+    ini(&one);
+    reload(&pserve, NEW);
+    assert!(!opens(&pserve, OLD) && opens(&pserve, NEW));
+    // From then on the file alone is changed.
+    site.write("keys/current", "another-key-of-the-host\n");
+    reload(&pserve, NEW);
+    assert!(!opens(&pserve, NEW) && opens(&pserve, "another-key-of-the-host"));
+    // A file that is gone refuses the reload, and the key goes on.
+    fs::remove_file(site.path("keys/current")).unwrap();
+    let keyed = pserve.client().with("X-Custom-Auth", "another-key-of-the-host");
+    let refused = keyed.post("/reload/all", json!({})).expect(422);
+    assert!(refused.member("error").contains("keys/current cannot be read"), "{refused:?}");
+    keyed.get("/plugins").expect(200);
+}
+
 #[test]
 fn an_instance_that_does_not_come_to_rest_is_not_replaced() {
     let site = Site::new();

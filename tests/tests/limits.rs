@@ -147,7 +147,7 @@ fn beyond_max_in_flight_there_is_a_503_at_once() {
 }
 
 #[test]
-fn bodies_that_drip_take_nobodys_place_and_no_more_memory_than_they_may() {
+fn bodies_that_drip_take_nobodys_place() {
     let (_site, pserve) = start("max_in_flight=1\nmax_body=1000\nrequest_timeout=600");
     let mut slow: Vec<TcpStream> = (0..10).map(|_| connect(&pserve)).collect();
     for stream in &mut slow {
@@ -157,20 +157,6 @@ fn bodies_that_drip_take_nobodys_place_and_no_more_memory_than_they_may() {
     for _ in 0..10 {
         pserve.client().post("/sessman/new", json!({})).expect(201);
     }
-    // All that they have sent must fit where one whole body would.
-    for stream in &mut slow {
-        let _ = stream.write_all(&[b' '; 150]);
-    }
-    let refused = slow.into_iter().filter(|stream| {
-        stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-        let mut answer = [0; 4096];
-        let length = (&*stream).read(&mut answer).unwrap_or(0);
-        let answer = String::from_utf8_lossy(&answer[..length]);
-        assert!(answer.is_empty() || status(&answer) == Some(503), "{answer}");
-        !answer.is_empty()
-    });
-    let refused = refused.count();
-    assert!((1..10).contains(&refused), "{refused} of 10");
 }
 
 #[test]

@@ -22,8 +22,9 @@ fn the_description_is_open_to_everybody_and_names_every_route() {
     assert!(routes.len() > 15);
     for route in routes {
         let path = route["path"].as_str().unwrap().strip_prefix("/sessman").unwrap();
-        for method in route["methods"].as_array().unwrap() {
-            let method = method.as_str().unwrap().to_lowercase();
+        let methods = route["methods"].as_array().unwrap().iter().map(|method| method.as_str().unwrap());
+        for method in methods.filter(|method| *method != "*") {
+            let method = method.to_lowercase();
             let responses = &description["paths"][path][&method]["responses"];
             assert!(responses["503"].is_object(), "{method} {path}: {responses}");
         }

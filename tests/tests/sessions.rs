@@ -436,3 +436,140 @@ fn sessions_survive_a_restart_where_the_store_does(store: Store, config: Value) 
     }
     assert!(!pserve.log().contains(&id), "no session id is in the log");
 }
+
+#[test]
+fn a_user_may_be_a_whole_number() {
+    let (_site, _pserve, client) = serve(&json!({ "backend": "memory" }));
+    for name in ["user_id", "userid", "user", "username"] {
+        for (number, text) in [
+            ("42", "42"),
+            ("42.0", "42"),
+            ("0", "0"),
+            ("-7", "-7"),
+            ("12345678901234567890123", "12345678901234567890123"),
+        ] {
+            let answer = client.send("POST", "/sessman/new", &format!("{{\"{name}\":{number}}}")).expect(201);
+            assert_eq!(answer.json()["user_id"], text);
+            let id = answer.member("session_id");
+            client
+                .send("POST", "/sessman/get", &format!("{{\"token\":\"{id}\",\"{name}\":{number}}}"))
+                .expect(200);
+            client.post("/sessman/get", json!({ "token": id, name: text })).expect(200);
+            client.get(&format!("/sessman/get?token={id}&{name}={text}")).expect(200);
+        }
+        for none in ["1.5", "1e3", "true", "[]", "{}"] {
+            client.send("POST", "/sessman/new", &format!("{{\"{name}\":{none}}}")).expect(400);
+        }
+    }
+}
+
+#[test]
+fn a_malformed_body_is_not_sent_back() {
+    let (_site, _pserve, client) = serve(&json!({ "backend": "memory" }));
+    let long = "x".repeat(1_000_000);
+    let id = create(&client, json!({})).member("session_id");
+    for body in [
+        format!("\"{long}\""),
+        format!("{{\"{long}\":1}}"),
+        format!("{{\"data\":{long}}}"),
+        format!("{{\"user_id\":\"{long}\"}}"),
+        format!("{{\"mode\":\"{long}\"}}"),
+        format!("{{\"external_id\":\"{long}\"}}"),
+        format!("{{\"metadata\":\"{long}\"}}"),
+        format!("[{}1]", "1,".repeat(400_000)),
+        long.clone(),
+        format!("{{{}}}", (0..33).map(|n| format!("\"{n}\":1")).collect::<Vec<_>>().join(",")),
+    ] {
+        let answer = client.send("POST", "/sessman/new", &body).expect(400);
+        assert!(answer.text.len() < 2_000, "{} bytes for {} bytes", answer.text.len(), body.len());
+    }
+    let patch = client.with("X-Session-Id", &id).send("PATCH", "/sessman/update", &format!("\"{long}"));
+    assert!((400..500).contains(&patch.status) && patch.text.len() < 2_000, "{}", patch.text.len());
+}
+
+#[test]
+fn ids_in_urls_can_be_refused() {
+    let (_site, _pserve, client) = serve(&json!({ "backend": "memory", "ids_in_urls": false }));
+    let id = create(&client, json!({ "user": "ada" })).member("session_id");
+    for name in ["session_id", "sessionid", "token"] {
+        for (method, route) in [("GET", "get"), ("GET", "validate"), ("POST", "touch"), ("POST", "end")] {
+            let answer = client.send(method, &format!("/sessman/{route}?{name}={id}"), "").expect(400);
+            assert!(
+                answer.member("error").contains("ids_in_urls") && !answer.text.contains(&id),
+                "{answer:?}"
+            );
+        }
+        client.post("/sessman/get", json!({ name: id })).expect(200);
+    }
+    client.send("POST", "/sessman/new?external_id=an-id-that-the-caller-chose", "").expect(400);
+    client.with("X-Session-Id", &id).get("/sessman/get").expect(200);
+    client.with("Cookie", &format!("PS_SESSID={id}")).get("/sessman/get?user_id=ada").expect(200);
+}
+
+#[test]
+fn an_open_instance_begins_nothing_for_pages_of_other_origins() {
+    let (_site, pserve, client) = serve(&json!({ "backend": "memory", "cookie": false }));
+    for foreign in [("Origin", "http://evil.example"), ("Sec-Fetch-Site", "cross-site"), ("Origin", "null")] {
+        for route in ["new", "login"] {
+            client.with(foreign.0, foreign.1).post(&format!("/sessman/{route}"), json!({})).expect(403);
+        }
+    }
+    client
+        .with("Origin", &format!("http://{}", pserve.address()))
+        .post("/sessman/new", json!({}))
+        .expect(201);
+    client.post("/sessman/new", json!({})).expect(201);
+}
+
+#[test]
+fn what_becomes_of_sessions_is_written_down_without_their_ids() {
+    for (config, is_written) in [(json!({}), true), (json!({ "audit": false }), false)] {
+        let mut all = json!({ "backend": "memory", "max_sessions_per_user": 1, "new_rate": 3, "admin_key": "the-admin-key" });
+        all.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
+        let (_site, pserve, client) = serve(&all);
+        let first = create(&client, json!({ "user": "a \"b\"" })).member("session_id");
+        let second = create(&client, json!({ "user": "a \"b\"" })).member("session_id");
+        let rotated =
+            client.post("/sessman/rotate", json!({ "token": second })).expect(200).member("session_id");
+        client.post("/sessman/rotate", json!({ "token": rotated, "user": "eve" })).expect(409);
+        client.post("/sessman/end", json!({ "token": rotated })).expect(200);
+        let third = create(&client, json!({ "user": "eve" })).member("session_id");
+        client.post("/sessman/new", json!({ "user": "eve" })).expect(429);
+        let admin = client.with("X-Admin-Key", "the-admin-key");
+        admin.post("/sessman/end-user", json!({ "user": "eve" })).expect(200);
+        let log = pserve.log();
+        let written: Vec<String> = log
+            .lines()
+            .filter_map(|line| {
+                Some(line.split_once("audit: a session ")?.1.split(" from=").next()?.to_owned())
+            })
+            .map(|line| line.split(" instance=").next().unwrap_or_default().to_owned())
+            .collect();
+        let [one, two, three] = [&first[..16], &second[..16], &third[..16]];
+        let ada = "user=Some(\"a \\\"b\\\"\")";
+        let eve = "user=Some(\"eve\")";
+        let expected = [
+            format!("began handle={one} {ada}"),
+            format!("gave way to another of its user handle={one} {ada}"),
+            format!("began handle={two} {ada}"),
+            format!("has a new id handle={two} {ada}"),
+            format!("was refused {eve} reason=OtherUser"),
+            format!("ended handle={two} {ada}"),
+            format!("began handle={three} {eve}"),
+            format!("was refused {eve} reason=TooMany"),
+            format!("ended handle={three} {eve}"),
+        ];
+        match is_written {
+            true => {
+                assert_eq!(written.len(), expected.len(), "{written:#?}");
+                for line in expected {
+                    assert!(written.iter().any(|found| found.starts_with(&line)), "{line}\n{written:#?}");
+                }
+            }
+            false => assert!(written.is_empty(), "{written:#?}"),
+        }
+        for id in [first, second, rotated, third] {
+            assert!(!log.contains(&id[16..]), "{log}");
+        }
+    }
+}

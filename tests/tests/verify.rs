@@ -112,3 +112,85 @@ fn a_store_that_is_away_says_neither_yes_nor_no() {
     let answer = client.with("X-Session-Id", &"A".repeat(48)).get("/sessman/verify").expect(503);
     assert!(answer.header("retry-after").is_some());
 }
+
+/// What Envoy and Istio ask: the method and the path of the other request, below `verify`.
+#[test]
+fn a_proxy_asks_with_any_method_and_below_the_path_where_that_is_written() {
+    for prefix in [false, true] {
+        let (_site, pserve, _, service) = keyed(&json!({ "backend": "memory", "verify_prefix": prefix }));
+        let id = new(&service, json!({ "user": "ada" }));
+        let asked = service.with("X-Session-Id", &id);
+        let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"];
+        for method in methods {
+            let answer = asked.send(method, "/sessman/verify?session_id=x", "").expect(200);
+            assert_eq!(answer.header("x-session-user"), Some("ada"), "{method}");
+            service.send(method, "/sessman/verify", "").expect(401);
+            pserve.client().send(method, "/sessman/verify", "").expect(401);
+            let below = asked.send(method, "/sessman/verify/some/path?apikey=x&a=%zz", "");
+            assert_eq!(below.status, if prefix { 200 } else { 404 }, "{method}");
+        }
+        // A preflight is nobody's, and no way past the question.
+        let preflight =
+            service.with("Origin", "https://a.test").with("Access-Control-Request-Method", "POST");
+        preflight.send("OPTIONS", "/sessman/verify", "").expect(401);
+    }
+}
+
+#[test]
+fn pages_that_cors_allows_do_not_open_verify() {
+    let site = Site::new();
+    site.ini(&format!(
+        "[auth]\napikey={KEY}\n[cors]\nenabled=true\norigin_url=https://a.test\n[plugin_parms]\nsessman=backend=memory"
+    ));
+    let pserve = site.start();
+    let preflight =
+        pserve.client().with("Origin", "https://a.test").with("Access-Control-Request-Method", "POST");
+    preflight.send("OPTIONS", "/sessman/new", "").expect(204);
+    // A proxy takes each 2xx for a yes.
+    preflight.send("OPTIONS", "/sessman/verify", "").expect(401);
+    preflight.with("X-Custom-Auth", KEY).send("OPTIONS", "/sessman/verify", "").expect(401);
+}
+
+#[test]
+fn a_page_of_another_origin_is_told_from_a_visitor_by_the_method_asked_about() {
+    for trusted in [true, false] {
+        let site = Site::new();
+        let proxy = if trusted { "[proxy]\ntrusted=127.0.0.1\n" } else { "" };
+        site.ini(&format!("[auth]\napikey={KEY}\n{proxy}[plugin_parms]\nsessman=backend=memory"));
+        let pserve = site.start();
+        let service = pserve.client().with("X-Custom-Auth", KEY);
+        let id = new(&service, json!({ "user": "ada" }));
+        let asked = service.with("Cookie", &format!("PS_SESSID={id}"));
+        let foreign = asked.with("Sec-Fetch-Site", "cross-site");
+        foreign.get("/sessman/verify").expect(200);
+        for name in ["X-Forwarded-Method", "X-Original-Method"] {
+            foreign.with(name, "POST").get("/sessman/verify").expect(403);
+            foreign.with(name, "GET").get("/sessman/verify").expect(200);
+            asked.with(name, "POST").get("/sessman/verify").expect(200);
+            foreign.with(name, "GET").send("POST", "/sessman/verify", "").expect(403);
+        }
+        foreign
+            .with("X-Session-Id", &id)
+            .with("X-Forwarded-Method", "POST")
+            .get("/sessman/verify")
+            .expect(200);
+    }
+}
+
+#[test]
+fn an_id_that_a_framework_chose_does_not_write_what_it_is_trusted_for() {
+    let (_site, _pserve, client, service) = keyed(&json!({ "backend": "memory", "client_access": "write" }));
+    let chosen = "a-framework-chose-this-id";
+    service.post("/sessman/new", json!({ "external_id": chosen, "data": { "user": "ann" } })).expect(201);
+    let own = new(&service, json!({ "user": "ann" }));
+    for (id, status) in [(chosen, 403), (own.as_str(), 200)] {
+        let visitor = client.with("X-Session-Id", id);
+        visitor.get("/sessman/get").expect(200);
+        visitor.post("/sessman/touch", json!({})).expect(200);
+        visitor.post("/sessman/update", json!({ "data": { "user": "admin" } })).expect(status);
+        visitor.send("PATCH", "/sessman/update", r#"{"user":"admin"}"#).expect(status);
+        service.with("X-Session-Id", id).send("PATCH", "/sessman/update", r#"{"seen":1}"#).expect(200);
+    }
+    let data = service.with("X-Session-Id", chosen).get("/sessman/get").expect(200).json()["data"].clone();
+    assert_eq!(data, json!({ "user": "ann", "seen": 1 }));
+}

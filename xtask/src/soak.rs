@@ -22,7 +22,8 @@ pub(crate) struct Options {
     /// `faults`: stores killed, stopped, slowed and cut off under load. `histories`: what concurrent clients saw on every
     /// store, checked. `hostile`: 100,000 hostile requests at one process. `kills`: operations cut off from their store, and
     /// killed, between their writes. `layout-1`: makes `tests/fixtures/layout-1` anew. `member`: a member of a Redis cluster
-    /// that hangs, and what the others' sessions notice of it. `redis-million`: a million sessions in Redis, listed and
+    /// that hangs, and what the others' sessions notice of it. `memory`: everything that takes memory, in a control group of
+    /// 512 MiB, as root. `redis-million`: a million sessions in Redis, listed and
     /// counted. `openapi`: thousands of requests made up from the OpenAPI description. `races`: 64 clients at once,
     /// 100 rounds, on every store. `reloads`: 200 reloads under load, on SQLite and MongoDB. `slow`: 10,000 connections
     /// that send a byte now and then, and 200 that idle, while normal requests go on. `sqlite-million`: a million sessions in SQLite.

@@ -4,6 +4,7 @@ import { BASE_URL, checkAccess, send } from './client.js';
 import { ConflictError, NotFoundError, RateLimitError, SessmanError, UnavailableError } from './errors.js';
 import { difference, isObject, merged } from './merge.js';
 import { retryConflicts } from './retry.js';
+import { userText } from './user.js';
 
 /** How often a change starts again because other requests changed the same session. */
 const ATTEMPTS = 50;
@@ -174,7 +175,7 @@ export class SessmanStore extends session.Store {
 
     /** What a session is fixed to when it begins. */
     #terms(session) {
-        return { ttl_seconds: secondsToLive(session.cookie), user_id: this.#user?.(session) ?? undefined };
+        return { ttl_seconds: secondsToLive(session.cookie), user_id: userText(this.#user?.(session)) };
     }
 
     /**

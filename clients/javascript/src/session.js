@@ -1,5 +1,6 @@
 import { address, BASE_URL, checkAccess, send } from './client.js';
 import { retryConflicts } from './retry.js';
+import { userText } from './user.js';
 
 /** Names under which the service takes an id, which has a header of its own. */
 const ID_NAMES = ['session_id', 'sessionid', 'token'];
@@ -22,7 +23,7 @@ export class Session {
     /**
      * Nothing is sent yet: see `create` and `load`.
      *
-     * @param {string | null} [user]
+     * @param {string | number | bigint | null} [user]
      * @param {object} [options]
      */
     constructor(user, options) {
@@ -31,7 +32,7 @@ export class Session {
         // Not to be listed: whoever prints the session must not print the key.
         Object.defineProperty(this, 'options', { value: given, writable: true });
         this.base_url = given.base_url;
-        this.user = user ?? null;
+        this.user = userText(user) ?? null;
         this.data = given.data;
     }
 
@@ -62,7 +63,7 @@ export class Session {
     /** Begins the session, with the data that it has by now. */
     async createSession() {
         const { metadata, ttl_seconds } = this.options;
-        const body = { user_id: this.user ?? undefined, data: this.data, metadata, ttl_seconds };
+        const body = { user_id: userText(this.user), data: this.data, metadata, ttl_seconds };
         return this.#take(await this.#send('POST', 'new', { session_id: undefined, body }));
     }
 
@@ -112,7 +113,7 @@ export class Session {
 
     /** Gives it another id; the old one is dead at once. With `user` an anonymous visitor logs in. */
     async rotate(user) {
-        return this.#take(await this.#send('POST', 'rotate', { body: { user_id: user } }));
+        return this.#take(await this.#send('POST', 'rotate', { body: { user_id: userText(user) } }));
     }
 
     /** Whether it lives. */

@@ -30,6 +30,21 @@ test('a session begins, changes, is read elsewhere and ends', async () => {
     }
 });
 
+test('a user may be a whole number', async () => {
+    for (const user of [42, 42n]) {
+        const session = await Session.create(user, options);
+        assert.equal(session.user, '42');
+        assert.equal((await Session.load(session.session_id, options)).user, '42');
+    }
+    const visitor = await Session.create(null, options);
+    await visitor.rotate(42);
+    assert.equal(visitor.user, '42');
+    for (const other of [1.5, NaN, 2 ** 53, true, {}]) {
+        await assert.rejects(async () => Session.create(other, options), TypeError);
+        await assert.rejects(visitor.rotate(other), TypeError);
+    }
+});
+
 test('whoever is late is told, and may insist', async () => {
     const one = await Session.create(null, { ...options, data: { n: 1 } });
     const other = await Session.load(one.session_id, options);

@@ -40,6 +40,16 @@ test('it is a store, and gives back what it was given', async () => {
     assert.equal(await store.get(sid), undefined, 'touch begins nothing');
 });
 
+test('a user may be a whole number', async () => {
+    const sid = newId();
+    const numbered = make({ user: (held) => held.userId });
+    await numbered.set(sid, { cookie: cookie(), userId: 42 });
+    assert.equal((await numbered.get(sid)).userId, 42);
+    await numbered.set(sid, { cookie: cookie(), userId: 42, seen: 1 });
+    const told = await Session.load(sid, { base_url, auth });
+    assert.equal(told.user, '42');
+});
+
 test('callbacks are called once, with what promises give', async () => {
     const sid = newId();
     const call = (method, ...rest) => new Promise((resolve) => {

@@ -12,7 +12,7 @@ export interface SessmanStoreOptions {
     /** Milliseconds until a request is given up; 10,000 unless given. */
     timeout?: number;
     /** Whose session it is, so that the service can list and end sessions by user; unless given, it is told of nobody. */
-    user?: (session: SessionData) => string | null | undefined;
+    user?: (session: SessionData) => string | number | bigint | null | undefined;
 }
 
 /** What can be told of a session without its id: no data. */

@@ -24,10 +24,10 @@ export interface SessionOptions<Data = any> {
  */
 export class Session<Data = any> {
     /** Nothing is sent yet: see `create` and `load`. */
-    constructor(user?: string | null, options?: SessionOptions<Data>);
+    constructor(user?: string | number | bigint | null, options?: SessionOptions<Data>);
 
     /** Begins a session of `user`; of nobody yet, if there is none. */
-    static create<Data = any>(user?: string | null, options?: SessionOptions<Data>): Promise<Session<Data>>;
+    static create<Data = any>(user?: string | number | bigint | null, options?: SessionOptions<Data>): Promise<Session<Data>>;
 
     /** The session with this id; without one, the one whose cookie the browser sends. */
     static load<Data = any>(session_id?: string | null, options?: SessionOptions<Data>): Promise<Session<Data>>;
@@ -83,7 +83,7 @@ export class Session<Data = any> {
     touch(): Promise<this>;
 
     /** Gives it another id; the old one is dead at once. With `user` an anonymous visitor logs in. */
-    rotate(user?: string): Promise<this>;
+    rotate(user?: string | number | bigint): Promise<this>;
 
     /** Whether it lives. */
     validate(): Promise<boolean>;

@@ -88,6 +88,18 @@ def test_a_view_reaches_the_manager(service: Service) -> None:
         assert browser.get("/").json() == [True]
 
 
+def test_a_user_who_logs_in_may_be_a_whole_number(service: Service) -> None:
+    async def log_in(request: Request) -> JSONResponse:
+        visitor = session_of(request)
+        before = visitor.user_id
+        visitor.log_in(42)
+        return JSONResponse([before, visitor.user_id])
+
+    with starlette(log_in, service, secure=False) as browser:
+        assert browser.get("/").json() == [None, "42"]
+        assert browser.get("/").json() == ["42", "42"]
+
+
 def test_without_the_middleware_the_mistake_is_named() -> None:
     scope = {"type": "http", "headers": []}
     for helper in (session_of, session_manager):

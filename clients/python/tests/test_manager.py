@@ -345,3 +345,16 @@ def test_both_clients_have_every_call_and_say_what_it_returns() -> None:
             assert told.return_annotation == inspect.signature(call).return_annotation.__args__[-1]
             assert method.__doc__ == call.__doc__
     assert all(getattr(sessman, name).__doc__ for name in sessman.__all__)
+
+
+def test_a_user_may_be_a_whole_number(manager: SessionManager) -> None:
+    session = manager.create_session(700)
+    assert session.user_id == "700"
+    assert manager.get_session(session, user_id=700).user_id == "700"
+    assert manager.validate_session(session, user_id=701) is None
+    assert manager.rotate_session(manager.create_session(), 700).user_id == "700"
+    assert {each.user_id for each in manager.get_user_sessions(700)} == {"700"}
+    assert manager.end_user_sessions(700) == 2
+    for other in (True, 1.5, b"ada"):
+        with pytest.raises(TypeError, match="whole number"):
+            manager.create_session(other)  # type: ignore[arg-type]

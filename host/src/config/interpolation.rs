@@ -1,8 +1,8 @@
-//! `${section:key}`, `${key}`, `${ENV:VAR}`, `${ENV:VAR:-text}` in values.
+//! `${section:key}`, `${key}`, `${ENV:VAR}`, `${ENV:VAR:-text}`, `${FILE:/path}` in values.
 //!
 //! Two dialects of one syntax. In the INI file a dollar sign is always the beginning of something: `${..}` or
-//! `$$`. In a JSON file any password must be writable as it is, so only a well-formed `${ENV:..}` or
-//! `${section:key}` is replaced and any other `$` stays; `$${` stands for `${` there.
+//! `$$`. In a JSON file any password must be writable as it is, so only a well-formed `${ENV:..}`,
+//! `${FILE:/..}` or `${section:key}` is replaced and any other `$` stays; `$${` stands for `${` there.
 
 /// A piece of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(crate) enum Piece {
     Reference { section: Option<String>, key: String },
     /// `${ENV:VAR}` or `${ENV:VAR:-text}`.
     Variable { name: String, default: Option<String> },
+    /// `${FILE:/path}`.
+    File(String),
 }
 
 /// Takes an INI value apart.
@@ -31,7 +33,7 @@ pub(crate) fn ini_pieces(value: &str) -> Result<Vec<Piece>, String> {
         } else if let Some(body) = after.strip_prefix('{') {
             let end = body.find('}').ok_or("a `${` without its `}`")?;
             let piece = reference(&body[..end]).ok_or(
-                "a `${..}` that is none of `${key}`, `${section:key}`, `${ENV:VAR}`, `${ENV:VAR:-text}`",
+                "a `${..}` that is none of `${key}`, `${section:key}`, `${ENV:VAR}`, `${ENV:VAR:-text}`, `${FILE:/path}`",
             )?;
             pieces.push(piece);
             rest = &body[end + 1..];
@@ -101,6 +103,10 @@ fn reference(body: &str) -> Option<Piece> {
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         return well_formed.then(|| Piece::Variable { name: name.to_owned(), default });
     }
+    if section.eq_ignore_ascii_case("file") {
+        let well_formed = key.starts_with('/') && !key.chars().any(char::is_control);
+        return well_formed.then(|| Piece::File(key.to_owned()));
+    }
     (is_name(section) && is_name(key))
         .then(|| Piece::Reference { section: Some(section.to_lowercase()), key: key.to_lowercase() })
 }
@@ -139,6 +145,20 @@ mod tests {
                 text("$c"),
             ]
         );
+    }
+
+    #[test]
+    fn a_file_is_named_by_its_whole_path() {
+        let file = |path: &str| Piece::File(path.into());
+        assert_eq!(
+            ini_pieces("list:${FILE:/run/secrets/new} ${file:/a b}").unwrap(),
+            [text("list:"), file("/run/secrets/new"), text(" "), file("/a b")]
+        );
+        assert_eq!(json_pieces("${FILE:/run/secrets/key}"), [file("/run/secrets/key")]);
+        for value in ["${FILE:}", "${FILE:secrets/key}", "${FILE:key}"] {
+            assert!(ini_pieces(value).is_err(), "{value}");
+            assert_eq!(json_pieces(value), [text(value)]);
+        }
     }
 
     #[test]

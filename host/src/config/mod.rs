@@ -9,12 +9,14 @@ mod interpolation;
 mod json5;
 mod layers;
 mod origins;
+mod overrides;
 mod plugin_parms;
 mod problem;
 mod proxies;
 mod raw;
 mod reader;
 mod secret;
+mod secret_file;
 mod sections;
 mod swallowed;
 #[cfg(test)]
@@ -35,6 +37,7 @@ pub use self::origins::{Cors, Origins};
 pub use self::plugin_parms::{AuthType, InstanceConfig, InstanceLine};
 pub use self::problem::{ConfigError, Problem};
 pub use self::proxies::Proxies;
+pub(crate) use self::secret::LEAST_KEY;
 pub use self::secret::{ApiKey, ApiKeys, Parameters};
 pub(crate) use self::sections::SECTIONS;
 pub use self::tls::Tls;
@@ -67,6 +70,8 @@ pub struct Config {
     pub instances: Vec<InstanceLine>,
     /// Values that are what is written, and perhaps not what was meant.
     pub warnings: Vec<Problem>,
+    /// Lines of the file that an environment variable stands in for; of keys there is a warning.
+    pub notes: Vec<Problem>,
 }
 
 /// `[network]`
@@ -115,6 +120,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Requests being answered.
     pub max_in_flight: usize,
+    /// Bytes of memory that the process may take.
+    pub max_memory: u64,
     /// That requests get to end when the host stops.
     pub shutdown_grace: Duration,
 }
@@ -195,7 +202,8 @@ pub fn parse_json(
     let file = IniFile { name: "ini".into(), text: ini.into(), format: IniFormat::default() };
     let merged = layers::merged(&[&file]).map_err(|error| vec![error.to_string()])?;
     let raw = RawConfig::from_layers(merged, &file.name);
-    plugin_parms::json(json, &Resolver { raw: &raw, environment })
+    let files = &|path: &str| Err(format!("{path} is not read here"));
+    plugin_parms::json(json, &Resolver { raw: &raw, environment, files })
 }
 
 /// Reads the name of a log level.

@@ -21,9 +21,17 @@ impl Proxies {
         for text in written {
             match text.trim() {
                 "unix" => proxies.unix = true,
-                text => proxies.networks.push(network(text).ok_or(
-                    "expected IP addresses, networks such as `10.0.0.0/8`, or the word `unix`, several after `list:`",
-                )?),
+                text => {
+                    let network = network(text).ok_or(
+                        "expected IP addresses, networks such as `10.0.0.0/8`, or the word `unix`, several after `list:`",
+                    )?;
+                    if is_everybody(&network) {
+                        return Err("that is a great part of the internet, whose every client could name any address as its \
+                             own: write the addresses of the proxies, or their network"
+                            .to_owned());
+                    }
+                    proxies.networks.push(network);
+                }
             }
         }
         Ok(proxies)
@@ -35,6 +43,14 @@ impl Proxies {
             Some(address) => self.networks.iter().any(|network| network.contains(&address)),
             None => self.unix,
         }
+    }
+}
+
+/// Wider than every network of one owner: those of private addresses are a /8 and a /7.
+fn is_everybody(network: &IpNet) -> bool {
+    match network {
+        IpNet::V4(network) => network.prefix_len() < 8,
+        IpNet::V6(network) => network.prefix_len() < 7,
     }
 }
 
@@ -65,6 +81,17 @@ mod tests {
         assert!(!proxies.trusts(None));
         assert!(parse(&["unix"]).unwrap().trusts(None));
         assert!(!Proxies::default().trusts("127.0.0.1".parse().ok()));
+    }
+
+    #[test]
+    fn everybody_is_no_proxy() {
+        for written in ["0.0.0.0/0", "::/0", "1.2.3.4/0", "0.0.0.0/1", "128.0.0.0/1", "::/3", "2000::/3"] {
+            assert!(
+                parse(&["10.0.0.1", written]).unwrap_err().contains("the addresses of the proxies"),
+                "{written}"
+            );
+        }
+        assert!(parse(&["10.0.0.0/8", "fc00::/7"]).is_ok());
     }
 
     #[test]

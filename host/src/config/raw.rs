@@ -57,7 +57,7 @@ impl RawConfig {
         self.sections.iter().find(|section| section.name == name)
     }
 
-    fn entry(&self, section: &str, key: &str) -> Option<&RawEntry> {
+    pub(crate) fn entry(&self, section: &str, key: &str) -> Option<&RawEntry> {
         self.section(section)?.entries.iter().find(|entry| entry.key == key)
     }
 }
@@ -74,6 +74,8 @@ pub(crate) struct Resolver<'a> {
     pub(crate) raw: &'a RawConfig,
     /// Looks an environment variable up.
     pub(crate) environment: &'a dyn Fn(&str) -> Option<String>,
+    /// Reads a file with a secret.
+    pub(crate) files: &'a dyn Fn(&str) -> Result<String, String>,
 }
 
 impl Resolver<'_> {
@@ -143,6 +145,7 @@ impl Walk<'_> {
             match piece {
                 Piece::Text(text) => joined.push_str(text),
                 Piece::Variable { name, default } => joined.push_str(&encode(&self.variable(name, default)?)),
+                Piece::File(path) => joined.push_str(&encode(&(self.resolver.files)(path)?)),
                 Piece::Reference { section: named, key } => {
                     let target = named.as_deref().unwrap_or(section);
                     joined.push_str(&encode(&self.reference(target, key, path)?));
@@ -221,7 +224,8 @@ mod tests {
             "EMPTY" => Some(String::new()),
             _ => None,
         };
-        let resolver = Resolver { raw: &raw, environment: &environment };
+        let resolver =
+            Resolver { raw: &raw, environment: &environment, files: &|path| Ok(format!("<{path}>")) };
         resolver.value(section, raw.entry(section, key).unwrap())
     }
 
@@ -242,6 +246,14 @@ mod tests {
     fn defaults_of_variables() {
         assert_eq!(resolve("[s]\na=${ENV:EMPTY:-d}${ENV:NONE:-e}${ENV:EMPTY}\n", "s", "a"), Ok(json!("de")));
         assert!(resolve("[s]\na=${ENV:NONE}\n", "s", "a").unwrap_err().contains("NONE is not set"));
+    }
+
+    #[test]
+    fn files_are_read_where_they_are_named() {
+        assert_eq!(
+            resolve("[s]\na=list:${FILE:/new} ${b}\nb=${FILE:/old}\n", "s", "a"),
+            Ok(json!(["</new>", "</old>"]))
+        );
     }
 
     #[test]
@@ -273,7 +285,7 @@ mod tests {
     #[test]
     fn what_references_bring_in_is_encoded() {
         let raw = raw("[s]\na=x=${b}&y=1\nb=p&q\n");
-        let resolver = Resolver { raw: &raw, environment: &|_| None };
+        let resolver = Resolver { raw: &raw, environment: &|_| None, files: &|_| Err("none".into()) };
         let encoded = resolver.encoded("s", raw.entry("s", "a").unwrap(), &|text| text.replace('&', "%26"));
         assert_eq!(encoded.as_deref(), Ok("x=p%26q&y=1"));
     }

@@ -2,16 +2,21 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tracing::Level;
 
+use crate::budget;
+
 use super::doubtful;
 use super::layers::{self, Environment, IniFile, IniFormat};
+use super::overrides::{self, Overrides};
 use super::plugin_parms::{self, Folders};
 use super::raw::{RawConfig, RawSection, Resolver};
+use super::secret_file;
 use super::sections::{
     AuthSection, CorsSection, LimitsSection, LogSection, NetworkSection, PLUGIN_PARMS, PathsSection,
     ProxySection, SECTIONS, SslSection,
@@ -23,6 +28,8 @@ use super::{
     Problem, Proxies, parse_level,
 };
 
+/// Bytes that `max_memory` may be: enough for the program to serve somebody, and not beyond all machines.
+const MEMORY: RangeInclusive<u64> = 64 << 20..=1 << 50;
 /// Seconds.
 const YEAR: u64 = 31_536_000;
 
@@ -32,6 +39,7 @@ pub(super) struct Reader<'a> {
     environment: Vec<(OsString, OsString)>,
     folder: &'a Path,
     problems: Vec<Problem>,
+    overrides: Overrides,
 }
 
 impl<'a> Reader<'a> {
@@ -52,7 +60,12 @@ impl<'a> Reader<'a> {
             .into_iter()
             .map(|error| Problem::at(format!("{name}:{}", error.line), error.message))
             .collect();
-        Ok(Self { raw: RawConfig::from_layers(merged, name), environment, folder, problems })
+        let below = layers::merged(&[&file]).map(|below| RawConfig::from_layers(below, name));
+        // Read once more for this alone, so that its mistakes are told once.
+        format.take_errors();
+        let raw = RawConfig::from_layers(merged, name);
+        let overrides = below.map(|below| overrides::find(&below, &raw)).unwrap_or_default();
+        Ok(Self { raw, environment, folder, problems, overrides })
     }
 
     /// The configuration, if nothing is wrong with it.
@@ -63,7 +76,7 @@ impl<'a> Reader<'a> {
             let found = variables.iter().find(|(variable, _)| variable == name);
             found.and_then(|(_, value)| value.to_str().map(str::to_owned))
         };
-        let resolver = Resolver { raw: &raw, environment: &lookup };
+        let resolver = Resolver { raw: &raw, environment: &lookup, files: &secret_file::read };
         self.unknown_sections(&raw);
         let network = self.network(&resolver);
         let tls = self.ssl(&resolver);
@@ -75,8 +88,10 @@ impl<'a> Reader<'a> {
         let log = self.log(&resolver);
         let instances = self.instances(&resolver, &paths, &auth);
         if self.problems.is_empty() {
-            let warnings = doubtful::warnings(&raw);
-            Ok(Config { network, tls, paths, auth, cors, proxies, limits, log, instances, warnings })
+            let mut warnings = doubtful::warnings(&raw);
+            warnings.append(&mut self.overrides.keys);
+            let notes = self.overrides.others;
+            Ok(Config { network, tls, paths, auth, cors, proxies, limits, log, instances, warnings, notes })
         } else {
             // An instance's problems keep only that instance away; but who has the file open mends them now.
             let broken = instances.into_iter().filter_map(|line| line.config.err());
@@ -275,6 +290,10 @@ impl<'a> Reader<'a> {
         let request_timeout = seconds("request_timeout", section.request_timeout, 30);
         let keepalive_timeout = seconds("keepalive_timeout", section.keepalive_timeout, 75);
         let shutdown_grace = seconds("shutdown_grace", section.shutdown_grace, 10);
+        if section.max_memory.is_some_and(|bytes| !MEMORY.contains(&bytes)) {
+            let (least, most) = MEMORY.into_inner();
+            self.reject(resolver, "limits", "max_memory", &format!("expected {least} to {most} bytes"));
+        }
         let mut count = |key: &str, written: Option<usize>, default: usize, most: usize| {
             if written.is_some_and(|count| count == 0 || count > most) {
                 self.reject(resolver, "limits", key, &format!("expected 1 to {most}"));
@@ -282,6 +301,7 @@ impl<'a> Reader<'a> {
             written.unwrap_or(default)
         };
         Limits {
+            max_memory: section.max_memory.unwrap_or_else(budget::memory),
             max_body: count("max_body", section.max_body, 1 << 20, 1 << 30),
             max_connections: count("max_connections", section.max_connections, 4096, 1 << 20),
             max_in_flight: count("max_in_flight", section.max_in_flight, 1024, 1 << 20),

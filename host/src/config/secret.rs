@@ -9,12 +9,18 @@ use subtle::{Choice, ConstantTimeEq};
 /// key itself is gone from memory once the configuration is read. `==` is for comparing configurations; what a client
 /// sends is compared by [`ApiKeys::accept`].
 #[derive(Clone, PartialEq, Eq)]
-pub struct ApiKey([u8; 32]);
+pub struct ApiKey {
+    digest: [u8; 32],
+    is_short: bool,
+}
+
+/// Characters that a key has at least.
+pub(crate) const LEAST_KEY: usize = 12;
 
 impl ApiKey {
     /// Takes the key in.
     pub fn new(key: &str) -> Self {
-        Self(digest(key.as_bytes()))
+        Self { digest: digest(key.as_bytes()), is_short: key.chars().count() < LEAST_KEY }
     }
 }
 
@@ -34,10 +40,15 @@ impl ApiKeys {
         self.0.is_empty()
     }
 
+    /// Whether one of them is so short that it can be guessed.
+    pub(crate) fn has_short(&self) -> bool {
+        self.0.iter().any(|key| key.is_short)
+    }
+
     /// Whether `candidate` is one of the keys. All of them are compared, each in constant time.
     pub fn accept(&self, candidate: &[u8]) -> bool {
         let candidate = digest(candidate);
-        let matched = self.0.iter().fold(Choice::from(0), |found, key| found | key.0.ct_eq(&candidate));
+        let matched = self.0.iter().fold(Choice::from(0), |found, key| found | key.digest.ct_eq(&candidate));
         matched.into()
     }
 }

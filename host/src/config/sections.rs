@@ -184,6 +184,11 @@ pub(crate) struct LimitsSection {
     /// Default: 1024.
     #[serde(deserialize_with = "option")]
     pub(crate) max_in_flight: Option<usize>,
+    /// Bytes of memory that the process may take, 64 MiB at least; see docs/network.md.
+    ///
+    /// Default: the limit of its control group, else half of the machine's memory.
+    #[serde(deserialize_with = "option")]
+    pub(crate) max_memory: Option<u64>,
     /// Seconds that requests get to end when the host stops.
     ///
     /// Default: 10.

@@ -9,7 +9,8 @@ use percent_encoding::percent_decode_str;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::config::{ApiKeys, Auth, AuthType};
+use super::secrets::{Misses, Secret};
+use crate::config::{ApiKeys, Auth, AuthType, LEAST_KEY};
 
 /// Who may call an instance.
 #[derive(Debug, Clone)]
@@ -41,36 +42,75 @@ impl Access {
     }
 }
 
-/// Refuses to serve open instances to the network when nobody wrote that they are to be open.
+/// Says whose keys are so short that they can be guessed: one line each.
+pub(crate) fn short_keys<'a>(
+    global: &ApiKeys,
+    instances: impl IntoIterator<Item = (&'a str, &'a Access)>,
+) -> Vec<String> {
+    let own = instances.into_iter().filter_map(|(name, access)| match access {
+        Access::Keyed(keys) if keys != global && keys.has_short() => Some(format!("`apikey` of {name}")),
+        _ => None,
+    });
+    let global = global.has_short().then(|| "[auth] apikey".to_owned());
+    let line = |whose| {
+        format!(
+            "{whose}: a key of fewer than {LEAST_KEY} characters can be guessed; write a random one, such as \
+             `openssl rand -hex 16` prints"
+        )
+    };
+    global.into_iter().chain(own).map(line).collect()
+}
+
+/// Refuses to serve to the network what nobody wrote that it is to be open for, or what a guess opens.
 ///
 /// # Errors
 /// What to write.
 pub(crate) fn check_exposure<'a>(
     address: SocketAddr,
-    instances: impl IntoIterator<Item = (&'a str, &'a Access)>,
+    global: &ApiKeys,
+    instances: impl IntoIterator<Item = (&'a str, &'a Access)> + Clone,
 ) -> Result<(), ExposureError> {
     if address.ip().to_canonical().is_loopback() {
         return Ok(());
     }
+    let address = address.ip();
     let open: Vec<String> = instances
+        .clone()
         .into_iter()
         .filter(|(_, access)| matches!(access, Access::OpenByDefault))
         .map(|(name, _)| name.to_owned())
         .collect();
-    if open.is_empty() { Ok(()) } else { Err(ExposureError { address: address.ip(), open }) }
+    if !open.is_empty() {
+        return Err(ExposureError::Open { address, open });
+    }
+    let short = short_keys(global, instances);
+    if short.is_empty() { Ok(()) } else { Err(ExposureError::ShortKeys { address, short }) }
 }
 
-/// Instances that would be open to the network without a word about it.
+/// What would be open to the network.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "[network] bindto = {address} is reached from other machines, but no key protects {}: write `apikey = ...` in \
-     [auth], or let everybody in by `auth_type=none` in the parameters of {}",
-    open.join(", "),
-    open.join(", ")
-)]
-pub struct ExposureError {
-    address: IpAddr,
-    open: Vec<String>,
+pub enum ExposureError {
+    /// Instances without a word about it.
+    #[error(
+        "[network] bindto = {address} is reached from other machines, but no key protects {}: write `apikey = ...` in \
+         [auth], or let everybody in by `auth_type=none` in the parameters of {}",
+        open.join(", "),
+        open.join(", ")
+    )]
+    Open {
+        /// What is bound to.
+        address: IpAddr,
+        /// Their names.
+        open: Vec<String>,
+    },
+    /// What is behind keys that can be guessed.
+    #[error("[network] bindto = {address} is reached from other machines: {}", short.join("; "))]
+    ShortKeys {
+        /// What is bound to.
+        address: IpAddr,
+        /// One line each.
+        short: Vec<String>,
+    },
 }
 
 /// Whether a request comes from this machine's user: its Host is this machine and no proxy had it.
@@ -116,6 +156,15 @@ pub(crate) enum Presented {
 }
 
 impl Presented {
+    /// What a request that needed a key came to.
+    pub(crate) fn misses(self) -> Misses {
+        match self {
+            Self::Nothing => Misses::without_key(),
+            Self::Wrong => Misses::one(Secret::ApiKey),
+            Self::Valid => Misses::default(),
+        }
+    }
+
     /// What this and another place of the request come to.
     pub(crate) fn or(self, other: Self) -> Self {
         match (self, other) {
@@ -420,7 +469,8 @@ mod tests {
     #[test]
     fn open_by_default_is_for_loopback_addresses() {
         let address = |text: &str| text.parse().unwrap();
-        let check = |at: &str, access: Access| check_exposure(address(at), [("sessman", &access)]);
+        let none = ApiKeys::default();
+        let check = |at: &str, access: Access| check_exposure(address(at), &none, [("sessman", &access)]);
         assert!(check("127.0.0.1:1", Access::OpenByDefault).is_ok());
         assert!(check("[::1]:1", Access::OpenByDefault).is_ok());
         assert!(check("[::ffff:127.0.0.1]:1", Access::OpenByDefault).is_ok());
@@ -428,5 +478,15 @@ mod tests {
         let message = check("0.0.0.0:1", Access::OpenByDefault).unwrap_err().to_string();
         assert!(message.contains("`auth_type=none` in the parameters of sessman"), "{message}");
         assert!(check("[::]:1", Access::OpenByDefault).is_err());
+        for (key, refused) in [("a", true), ("11 letters!", true), ("12 letters !", false)] {
+            let message = check("0.0.0.0:1", Access::Keyed(keys(&["another one that is long", key])));
+            assert_eq!(message.is_err(), refused, "{key}");
+            assert!(check("127.0.0.1:1", Access::Keyed(keys(&[key]))).is_ok());
+        }
+        let global = keys(&["k"]);
+        let lines =
+            short_keys(&global, [("a", &Access::Keyed(global.clone())), ("b", &Access::Keyed(keys(&["x"])))]);
+        assert!(lines.len() == 2 && lines[0].starts_with("[auth] apikey: "), "{lines:?}");
+        assert!(lines[1].starts_with("`apikey` of b: ") && lines[1].contains("openssl"), "{lines:?}");
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
@@ -13,26 +14,32 @@ use hyper::body::Body;
 use hyper::header::{HeaderValue, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use super::access::Presented;
 use super::attempts::{Attempts, Pause};
 use super::call::{Call, Incoming, Received, Step};
 use super::control::Control;
 use super::cors;
 use super::load::Load;
-use super::metrics::{KeyFailure, Metrics, RouteMetrics};
+use super::metrics::{Guess, Metrics, RouteMetrics};
 use super::proxy::{self, Peer, Shown};
 use super::request::{REQUEST_ID, RequestId};
 use super::response::{AnswerBody, problem, problem_with};
 use super::router::join_names;
+use super::secrets::{Misses, Secret};
 use super::snapshot::{Snapshot, Target};
 use super::together::Outboxes;
 use super::trace::TraceId;
+use super::untaken::Untaken;
+use crate::budget::{Budget, Payer, Size};
 use crate::config::{Config, Tls};
 use crate::lifecycle::Order;
 use crate::log::ACCESS_TARGET;
+
+/// How long one waits whose answer found no memory.
+const WITHOUT_ANSWER: Duration = Duration::from_secs(1);
 
 /// A browser is not to guess what an answer is.
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
@@ -42,8 +49,11 @@ pub(crate) struct App {
     snapshot: ArcSwap<Snapshot>,
     control: Control,
     load: Load,
+    budget: Arc<Budget>,
     metrics: Arc<Metrics>,
     attempts: Attempts,
+    /// Places for those whose answer found no memory.
+    without_answer: Arc<Semaphore>,
     outboxes: Outboxes,
 }
 
@@ -91,16 +101,20 @@ enum From {
 }
 
 impl App {
-    /// Serves `snapshot`. What the control routes are told to do goes to `orders`.
-    pub(crate) fn new(mut snapshot: Snapshot, orders: UnboundedSender<Order>) -> Self {
+    /// Serves `snapshot`. What the control routes are told to do goes to `orders`; what clients make it hold is drawn on
+    /// `budget`, as large as the configuration has it.
+    pub(crate) fn new(mut snapshot: Snapshot, orders: UnboundedSender<Order>, budget: Arc<Budget>) -> Self {
+        budget.set_limit(Size::of(&snapshot.config).budget);
         let metrics = Arc::new(Metrics::new(Control::ROUTES));
         snapshot.count(&metrics);
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             control: Control::new(orders),
             load: Load::default(),
+            budget,
             metrics,
             attempts: Attempts::default(),
+            without_answer: Arc::new(Semaphore::new(1024)),
             outboxes: Outboxes::default(),
         }
     }
@@ -108,6 +122,11 @@ impl App {
     /// What is counted.
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// What clients draw on.
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     /// Where the answers of connections go.
@@ -123,6 +142,7 @@ impl App {
     /// From now on serves `snapshot`.
     pub(crate) fn serve(&self, mut snapshot: Snapshot) {
         snapshot.count(&self.metrics);
+        self.budget.set_limit(Size::of(&snapshot.config).budget);
         self.snapshot.store(Arc::new(snapshot));
     }
 
@@ -186,7 +206,8 @@ impl App {
         let target = snapshot.find(path)?;
         let client = proxy::client(&config.proxies, head.peer, &head.parts).ok()?;
         let deadline = head.start + config.limits.request_timeout;
-        let received = Received { parts: &head.parts, client, id: &head.id, deadline, load: &self.load };
+        let (load, budget) = (&self.load, &self.budget);
+        let received = Received { parts: &head.parts, client, id: &head.id, deadline, load, budget };
         let call = Call::new(snapshot, target, &received)?;
         let response = match call.answer_now()? {
             Ok(response) => response,
@@ -212,8 +233,9 @@ impl App {
             let (answer, address) = match proxy::client(&config.proxies, head.peer, &head.parts) {
                 Ok(client) => {
                     let deadline = head.start + config.limits.request_timeout;
+                    let (load, budget) = (&app.load, &app.budget);
                     let received =
-                        Received { parts: &head.parts, client, id: &head.id, deadline, load: &app.load };
+                        Received { parts: &head.parts, client, id: &head.id, deadline, load, budget };
                     (app.dispatch(&mut snapshot, &received, body).await, received.client.address)
                 }
                 Err(detail) => (Answer::of_host(problem(StatusCode::BAD_REQUEST, detail)), head.peer.address),
@@ -245,7 +267,9 @@ impl App {
         let Head { parts, peer, start, id, trace } = head;
         let Answer { mut response, from } = answer;
         let (instance, route) = from.names(snapshot);
-        let pause = self.key_failure(&mut response, address, [instance, route, id.text()]);
+        let crowded = self.draw(&mut response, parts, address);
+        let guessed = self.guesses(&mut response, address, [instance, route, id.text()]);
+        let pause = Pause::longer(guessed, crowded);
         let duration = start.elapsed();
         from.counters(snapshot).unwrap_or_else(|| self.metrics.own(route)).record(
             &parts.method,
@@ -279,29 +303,69 @@ impl App {
         (response, pause)
     }
 
-    /// Notes that a request was refused for want of a key. An address that brings too many wrong ones is told so, late.
-    fn key_failure(
+    /// Draws the memory of an answer until it was handed over. Without it the client is told to come again, late: to make
+    /// answers that nobody gets would be work without an end.
+    fn draw(
+        &self,
+        response: &mut Response<AnswerBody>,
+        parts: &Parts,
+        address: Option<IpAddr>,
+    ) -> Option<Pause> {
+        let untaken = parts.extensions.get::<Untaken>();
+        let is_known = response.body().takes_memory(untaken)?;
+        let client = self.budget.client(address);
+        let payer = if is_known { Payer::Known(client) } else { Payer::Stranger(client) };
+        if response.body_mut().draw(self.budget.share(payer), untaken) {
+            return None;
+        }
+        let busy = busy("there is no memory for the answer now ([limits] max_memory)");
+        // One that waits to be taken would need memory, too.
+        *response = if untaken.is_some() { busy.map(AnswerBody::without) } else { busy };
+        Pause::among(&self.without_answer, WITHOUT_ANSWER)
+    }
+
+    /// Notes what a request brought that opens nothing. An address that brings too much of it is told so, late.
+    fn guesses(
         &self,
         response: &mut Response<AnswerBody>,
         client: Option<IpAddr>,
         [instance, route, request]: [&str; 3],
     ) -> Option<Pause> {
-        if *response.extensions().get::<Presented>()? != Presented::Wrong {
-            self.metrics.key_failure(KeyFailure::Missing);
-            return None;
+        let misses = *response.extensions().get::<Misses>()?;
+        if misses.without_key {
+            self.metrics.without_key();
         }
-        let verdict = self.attempts.wrong(client, Instant::now());
-        if let Some(attempts) = verdict.tell {
-            tracing::warn!(client = %Shown(client), instance, route, request, attempts, "a wrong API key");
+        let mut longest: Option<Pause> = None;
+        for (secret, count) in misses.wrong() {
+            let verdict = self.attempts.wrong(secret, count, client, Instant::now());
+            if let Some(attempts) = verdict.tell {
+                let client = Shown(client);
+                match secret {
+                    Secret::ApiKey => {
+                        tracing::warn!(%client, instance, route, request, attempts, "a wrong API key");
+                    }
+                    Secret::AdminKey => {
+                        tracing::warn!(%client, instance, route, request, attempts, "a wrong admin key");
+                    }
+                    Secret::SessionId => tracing::warn!(
+                        %client, instance, route, request, attempts, "many session ids that no session has"
+                    ),
+                }
+            }
+            let Some(seconds) = verdict.retry_after else {
+                self.metrics.guess(secret, count, Guess::Answered);
+                continue;
+            };
+            self.metrics.guess(secret, count, Guess::Slowed);
+            if secret.is_refused() || verdict.pause.is_none() {
+                let what = secret.plural();
+                let detail = format!("too many wrong {what} from this address; try again in {seconds} s");
+                let retry_after = seconds.to_string();
+                *response = problem_with(StatusCode::TOO_MANY_REQUESTS, &detail, "retry-after", retry_after);
+            }
+            longest = Pause::longer(longest, verdict.pause);
         }
-        let Some(seconds) = verdict.retry_after else {
-            self.metrics.key_failure(KeyFailure::Wrong);
-            return None;
-        };
-        self.metrics.key_failure(KeyFailure::Slowed);
-        let detail = format!("too many wrong API keys from this address; try again in {seconds} s");
-        *response = problem_with(StatusCode::TOO_MANY_REQUESTS, &detail, "retry-after", seconds.to_string());
-        verdict.pause
+        longest
     }
 
     async fn dispatch<B>(&self, snapshot: &mut Arc<Snapshot>, received: &Received<'_>, body: &mut B) -> Answer
@@ -313,7 +377,7 @@ impl App {
             let response = Box::pin(self.control.answer(self, snapshot, route, received.parts)).await;
             return Answer { response, from: From::Control(route) };
         }
-        let mut incoming = Incoming::new(body, &snapshot.config.limits, &self.load);
+        let mut incoming = Incoming::new(body, &snapshot.config.limits, received);
         let mut under_way = None;
         loop {
             let Some(target) = snapshot.find(path) else { return Answer::of_host(no_route(snapshot, path)) };

@@ -1,9 +1,9 @@
-//! Who brings wrong keys, and how long they wait.
+//! Who brings wrong secrets, and how long they wait: the one place for every secret that can be guessed.
 //!
-//! A valid key is never refused and never waits, wherever it comes from: only a wrong one leads here, after it was
+//! A valid one is never refused and never waits, wherever it comes from: only a wrong one leads here, after it was
 //! found wrong. So the happy path touches nothing of this, and an address that guesses all day (a proxy's, say, with
-//! one bad client behind it) keeps nobody out. What it costs the guesser is time: after some free attempts a wrong key
-//! is answered 429, late. One that waits costs little more than an idle connection; what comes beyond a fixed
+//! one bad client behind it) keeps nobody out. What it costs the guesser is time: after some free attempts a wrong one
+//! is answered late, a key with 429. One that waits costs little more than an idle connection; what comes beyond a fixed
 //! number of them is answered 429 at once.
 
 use std::collections::HashMap;
@@ -14,12 +14,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// Wrong keys that are answered like any other request.
-const FREE: u32 = 10;
-/// After which one of them is forgotten.
-const FORGET: Duration = Duration::from_secs(6);
-/// The most that are remembered, so that an address is as good as new after some minutes.
-const MAX_COUNT: u32 = 30;
+use super::secrets::{Pace, Secret};
+
 /// The wait after the first that is not free; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(125);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -32,9 +28,9 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Log lines in one [`LOG_INTERVAL`] about all addresses.
 const MAX_LINES: u32 = 60;
 
-/// Wrong keys by the address that they came from.
+/// Wrong secrets by kind, and by the address that they came from.
 pub(crate) struct Attempts {
-    table: Mutex<Table>,
+    tables: [Mutex<Table>; Secret::ALL.len()],
     late: Arc<Semaphore>,
 }
 
@@ -50,7 +46,7 @@ struct Table {
 pub(super) type Source = Option<u64>;
 
 struct Entry {
-    /// Attempts, less one for each [`FORGET`] that has passed; as of `when`.
+    /// Attempts, less one for each [`Pace::forget`] that has passed; as of `when`.
     count: u32,
     when: Instant,
     last: Instant,
@@ -59,7 +55,7 @@ struct Entry {
     told: Option<Instant>,
 }
 
-/// What comes of a wrong key.
+/// What comes of a wrong secret.
 pub(crate) struct Verdict {
     /// Seconds after which another is answered like any other request; none while they are.
     pub(crate) retry_after: Option<u64>,
@@ -76,6 +72,19 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
+    /// A wait of so long, if there is one of these places.
+    pub(crate) fn among(places: &Arc<Semaphore>, time: Duration) -> Option<Self> {
+        Arc::clone(places).try_acquire_owned().ok().map(|_place| Self { time, _place })
+    }
+
+    /// The one of two that takes longer.
+    pub(crate) fn longer(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(if one.time < other.time { other } else { one }),
+            (one, other) => one.or(other),
+        }
+    }
+
     /// Waits.
     pub(crate) async fn wait(self) {
         tokio::time::sleep(self.time).await;
@@ -84,35 +93,32 @@ impl Pause {
 
 impl Default for Attempts {
     fn default() -> Self {
-        Self { table: Mutex::default(), late: Arc::new(Semaphore::new(LATE_ANSWERS)) }
+        Self { tables: Default::default(), late: Arc::new(Semaphore::new(LATE_ANSWERS)) }
     }
 }
 
 impl Attempts {
-    /// Notes a wrong key.
-    pub(crate) fn wrong(&self, client: Option<IpAddr>, now: Instant) -> Verdict {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let (count, tell) = table.note(source(client), now);
+    /// Notes `wrong` wrong secrets of a kind that one request brought.
+    pub(crate) fn wrong(&self, secret: Secret, wrong: u32, client: Option<IpAddr>, now: Instant) -> Verdict {
+        let pace = secret.pace();
+        let mut table = self.tables[secret as usize].lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, tell) = table.note(source(client), wrong, &pace, now);
         drop(table);
-        let over = count.saturating_sub(FREE);
+        let over = count.saturating_sub(pace.free);
         if over == 0 {
             return Verdict { retry_after: None, pause: None, tell };
         }
         let time = FIRST_PAUSE.saturating_mul(1 << (over - 1).min(16)).min(LONGEST_PAUSE);
-        let place = Arc::clone(&self.late).try_acquire_owned().ok();
-        Verdict {
-            retry_after: Some(u64::from(over) * FORGET.as_secs()),
-            pause: place.map(|_place| Pause { time, _place }),
-            tell,
-        }
+        let seconds = (pace.forget * over).as_secs();
+        Verdict { retry_after: Some(seconds), pause: Pause::among(&self.late, time), tell }
     }
 }
 
 impl Table {
-    /// How many attempts of that source count now, this one included, and how many are to be told about.
-    fn note(&mut self, source: Source, now: Instant) -> (u32, Option<u64>) {
+    /// How many attempts of that source count now, these included, and how many are to be told about.
+    fn note(&mut self, source: Source, wrong: u32, pace: &Pace, now: Instant) -> (u32, Option<u64>) {
         if !self.addresses.contains_key(&source) && self.addresses.len() >= MAX_ADDRESSES {
-            self.make_room(now);
+            self.make_room(pace, now);
         }
         if self.lines_since.is_none_or(|since| now.duration_since(since) >= LOG_INTERVAL) {
             (self.lines, self.lines_since) = (0, Some(now));
@@ -120,13 +126,14 @@ impl Table {
         let new = Entry { count: 0, when: now, last: now, untold: 0, told: None };
         let entry = self.addresses.entry(source).or_insert(new);
         entry.last = now;
-        let forgotten = entry.forgotten(now);
+        let forgotten = entry.forgotten(pace, now);
         entry.count = entry.count.saturating_sub(forgotten);
         // What is left over of an interval counts for the next one.
-        entry.when = if entry.count == 0 { now } else { entry.when + FORGET * forgotten };
-        entry.count = (entry.count + 1).min(MAX_COUNT);
-        entry.untold += 1;
-        let is_due = entry.told.is_none_or(|told| now.duration_since(told) >= LOG_INTERVAL);
+        entry.when = if entry.count == 0 { now } else { entry.when + pace.forget * forgotten };
+        entry.count = entry.count.saturating_add(wrong).min(pace.most);
+        entry.untold += u64::from(wrong);
+        let is_due = entry.count > pace.quiet
+            && entry.told.is_none_or(|told| now.duration_since(told) >= LOG_INTERVAL);
         if !is_due || self.lines >= MAX_LINES {
             return (entry.count, None);
         }
@@ -136,8 +143,8 @@ impl Table {
     }
 
     /// Forgets who has been quiet long enough, and if nobody has, the half that has been quiet for longest.
-    fn make_room(&mut self, now: Instant) {
-        self.addresses.retain(|_, entry| entry.forgotten(now) < entry.count);
+    fn make_room(&mut self, pace: &Pace, now: Instant) {
+        self.addresses.retain(|_, entry| entry.forgotten(pace, now) < entry.count);
         if self.addresses.len() < MAX_ADDRESSES {
             return;
         }
@@ -151,8 +158,8 @@ impl Table {
 }
 
 impl Entry {
-    fn forgotten(&self, now: Instant) -> u32 {
-        let intervals = now.saturating_duration_since(self.when).as_millis() / FORGET.as_millis();
+    fn forgotten(&self, pace: &Pace, now: Instant) -> u32 {
+        let intervals = now.saturating_duration_since(self.when).as_millis() / pace.forget.as_millis();
         u32::try_from(intervals).unwrap_or(u32::MAX)
     }
 }
@@ -170,13 +177,17 @@ pub(super) fn source(client: Option<IpAddr>) -> Source {
 mod tests {
     use super::*;
 
+    const KEY: Secret = Secret::ApiKey;
+    const FREE: u32 = 10;
+    const FORGET: Duration = Duration::from_secs(6);
+
     fn address(text: &str) -> Option<IpAddr> {
         Some(text.parse().unwrap())
     }
 
     /// Milliseconds that each of `count` answers waits.
     fn pauses(attempts: &Attempts, client: Option<IpAddr>, count: usize, now: Instant) -> Vec<u128> {
-        let verdicts = (0..count).map(|_| attempts.wrong(client, now));
+        let verdicts = (0..count).map(|_| attempts.wrong(KEY, 1, client, now));
         verdicts.map(|verdict| verdict.pause.map_or(0, |pause| pause.time.as_millis())).collect()
     }
 
@@ -185,7 +196,7 @@ mod tests {
         let (attempts, now, client) = (Attempts::default(), Instant::now(), address("192.0.2.1"));
         assert_eq!(pauses(&attempts, client, 10, now), [0; 10]);
         assert_eq!(pauses(&attempts, client, 6, now), [125, 250, 500, 1_000, 2_000, 2_000]);
-        assert_eq!(attempts.wrong(client, now).retry_after, Some(42));
+        assert_eq!(attempts.wrong(KEY, 1, client, now).retry_after, Some(42));
         assert_eq!(pauses(&attempts, address("192.0.2.2"), 10, now), [0; 10], "others have theirs");
     }
 
@@ -193,16 +204,16 @@ mod tests {
     async fn it_is_forgotten_after_a_while_however_often_it_was() {
         let (attempts, start, client) = (Attempts::default(), Instant::now(), address("192.0.2.1"));
         pauses(&attempts, client, 1_000, start);
-        let verdict = attempts.wrong(client, start + FORGET * 10);
+        let verdict = attempts.wrong(KEY, 1, client, start + FORGET * 10);
         assert_eq!(verdict.retry_after, Some(11 * 6));
-        let verdict = attempts.wrong(client, start + FORGET * 32);
+        let verdict = attempts.wrong(KEY, 1, client, start + FORGET * 32);
         assert_eq!(verdict.retry_after, None);
     }
 
     #[tokio::test]
     async fn one_that_guesses_slowly_is_never_slowed() {
         let (attempts, start, client) = (Attempts::default(), Instant::now(), address("192.0.2.1"));
-        let slow = |n: u32| attempts.wrong(client, start + FORGET * n).retry_after;
+        let slow = |n: u32| attempts.wrong(KEY, 1, client, start + FORGET * n).retry_after;
         assert!((0..100).all(|n| slow(n).is_none()));
     }
 
@@ -210,12 +221,12 @@ mod tests {
     async fn so_many_answers_are_late_at_once_and_no_more() {
         let (attempts, now, client) = (Attempts::default(), Instant::now(), address("192.0.2.1"));
         pauses(&attempts, client, 10, now);
-        let late: Vec<Verdict> = (0..LATE_ANSWERS).map(|_| attempts.wrong(client, now)).collect();
+        let late: Vec<Verdict> = (0..LATE_ANSWERS).map(|_| attempts.wrong(KEY, 1, client, now)).collect();
         assert!(late.iter().all(|verdict| verdict.pause.is_some()));
-        let beyond = attempts.wrong(client, now);
+        let beyond = attempts.wrong(KEY, 1, client, now);
         assert!(beyond.pause.is_none() && beyond.retry_after.is_some());
         drop(late);
-        assert!(attempts.wrong(client, now).pause.is_some());
+        assert!(attempts.wrong(KEY, 1, client, now).pause.is_some());
     }
 
     #[test]
@@ -230,9 +241,9 @@ mod tests {
     async fn the_table_does_not_grow_without_end() {
         let (attempts, start) = (Attempts::default(), Instant::now());
         for n in 0..2 * u32::try_from(MAX_ADDRESSES).unwrap() {
-            attempts.wrong(Some(IpAddr::V4(n.into())), start + Duration::from_micros(u64::from(n)));
+            attempts.wrong(KEY, 1, Some(IpAddr::V4(n.into())), start + Duration::from_micros(u64::from(n)));
         }
-        assert!(attempts.table.lock().unwrap().addresses.len() <= MAX_ADDRESSES);
+        assert!(attempts.tables[KEY as usize].lock().unwrap().addresses.len() <= MAX_ADDRESSES);
     }
 
     #[tokio::test]
@@ -242,10 +253,10 @@ mod tests {
         let mut tried = 0;
         for n in 0..4 * u32::try_from(MAX_ADDRESSES).unwrap() {
             let now = start + Duration::from_micros(u64::from(n));
-            attempts.wrong(Some(IpAddr::V4(n.into())), now);
+            attempts.wrong(KEY, 1, Some(IpAddr::V4(n.into())), now);
             if n % 100 == 0 {
                 tried += 1;
-                let verdict = attempts.wrong(attacker, now);
+                let verdict = attempts.wrong(KEY, 1, attacker, now);
                 assert_eq!(verdict.retry_after.is_some(), tried > FREE, "attempt {tried}");
             }
         }
@@ -254,12 +265,42 @@ mod tests {
     #[tokio::test]
     async fn the_log_is_not_flooded() {
         let (attempts, start, client) = (Attempts::default(), Instant::now(), address("192.0.2.1"));
-        assert_eq!(attempts.wrong(client, start).tell, Some(1));
+        assert_eq!(attempts.wrong(KEY, 1, client, start).tell, Some(1));
         for _ in 0..100 {
-            assert_eq!(attempts.wrong(client, start).tell, None);
+            assert_eq!(attempts.wrong(KEY, 1, client, start).tell, None);
         }
-        let others = (0..1_000_u32).map(|n| attempts.wrong(Some(IpAddr::V4(n.into())), start));
+        let others = (0..1_000_u32).map(|n| attempts.wrong(KEY, 1, Some(IpAddr::V4(n.into())), start));
         assert_eq!(others.filter(|verdict| verdict.tell.is_some()).count(), 59);
-        assert_eq!(attempts.wrong(client, start + LOG_INTERVAL).tell, Some(101));
+        assert_eq!(attempts.wrong(KEY, 1, client, start + LOG_INTERVAL).tell, Some(101));
+    }
+
+    #[tokio::test]
+    async fn each_kind_has_a_count_of_its_own() {
+        let (attempts, now, client) = (Attempts::default(), Instant::now(), address("192.0.2.1"));
+        let late = |secret: Secret, times: u32| {
+            (0..times).filter(|_| attempts.wrong(secret, 1, client, now).retry_after.is_some()).count()
+        };
+        assert_eq!(late(Secret::SessionId, 60), 0, "a page with an ended session asks often");
+        assert_eq!((late(Secret::ApiKey, 10), late(Secret::AdminKey, 10)), (0, 0));
+        assert_eq!(
+            (late(Secret::ApiKey, 5), late(Secret::AdminKey, 5), late(Secret::SessionId, 5)),
+            (5, 5, 5)
+        );
+        // Several in one request count as such.
+        let other = address("192.0.2.2");
+        assert!(attempts.wrong(Secret::SessionId, 8, other, now).retry_after.is_none());
+        assert!(attempts.wrong(Secret::SessionId, 53, other, now).retry_after.is_some());
+    }
+
+    #[tokio::test]
+    async fn ids_that_miss_are_told_of_only_where_there_are_many() {
+        let (attempts, start, client) = (Attempts::default(), Instant::now(), address("192.0.2.1"));
+        let told: Vec<u64> =
+            (0..100).filter_map(|_| attempts.wrong(Secret::SessionId, 1, client, start).tell).collect();
+        assert_eq!(told, [61]);
+        let later = start + LOG_INTERVAL;
+        let told: Vec<u64> =
+            (0..30).filter_map(|_| attempts.wrong(Secret::SessionId, 1, client, later).tell).collect();
+        assert_eq!(told, [60], "those of before, too");
     }
 }

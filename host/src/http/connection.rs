@@ -20,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 use super::app::App;
 use super::deadline::{DeadlineStream, Deadlines};
 use super::gate::Seat;
+use super::header_block::HeaderBlock;
 use super::http2;
 use super::linger::linger;
 use super::listener::Stream;
@@ -27,10 +28,14 @@ use super::proxy::{Peer, Shown};
 use super::refusal::RefusalStream;
 use super::together::{Socket, Together};
 use super::upload;
+use crate::budget::Payer;
 use crate::config::tls::HTTP_2;
 
 /// Bytes of a request's line and headers together.
 pub(super) const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// Bytes that are encrypted and wait for a client to take them.
+const TLS_BUFFER: usize = 32 * 1024;
 
 /// What the configuration says about connections.
 #[derive(Clone, Default)]
@@ -76,13 +81,14 @@ impl Connection {
 
     async fn secure(mut self, stream: TcpStream, tls: &TlsAcceptor) -> Result<(), String> {
         let handshake = tokio::time::timeout(self.settings.deadlines.header, tls.accept(stream));
-        let stream: TlsStream<TcpStream> = tokio::select! {
+        let mut stream: TlsStream<TcpStream> = tokio::select! {
             shaken = handshake => match shaken {
                 Ok(shaken) => shaken.map_err(|error| error.to_string())?,
                 Err(_) => return Err("the TLS handshake is not complete".to_owned()),
             },
             () = self.told_to_end() => return Ok(()),
         };
+        stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
         if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) {
             Box::pin(self.http2(stream)).await
         } else {
@@ -93,6 +99,12 @@ impl Connection {
     async fn plain<S: Socket + Unpin>(self, socket: S) -> Result<(), String> {
         let stream = Together::new(socket, Arc::clone(self.app.outboxes()));
         self.http1(stream, false).await
+    }
+
+    /// What its requests' headers draw on: nobody knows yet whose they are.
+    fn header_block(&self) -> HeaderBlock {
+        let budget = self.app.budget();
+        HeaderBlock::new(budget, Payer::Stranger(budget.client(self.address)))
     }
 
     /// Waits until it is to end after the request that it is at.
@@ -113,7 +125,8 @@ impl Connection {
     {
         let peer = self.peer(tls);
         let phase = self.seat.phase().clone();
-        let stream = DeadlineStream::new(stream, phase.clone(), self.settings.deadlines);
+        let headers = self.header_block();
+        let stream = DeadlineStream::new(stream, phase.clone(), self.settings.deadlines).counting(headers);
         let io = TokioIo::new(RefusalStream::new(stream, phase.clone()));
         let (app, requests) = (Arc::clone(&self.app), phase.clone());
         let service = service_fn(move |request: Request<Incoming>| {
@@ -130,6 +143,8 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(None)
             .max_header_size(MAX_HEADER_BYTES)
+            // Of what it reads and writes ahead, too.
+            .max_buf_size(MAX_HEADER_BYTES)
             .serve_connection(io, service);
         let ended = tokio::select! {
             // First, so that a request that is there already is seen: told before it, hyper closes at once.
@@ -157,6 +172,7 @@ impl Connection {
 
     async fn http2(mut self, stream: TlsStream<TcpStream>) -> Result<(), String> {
         let peer = self.peer(true);
+        let headers = self.header_block();
         let (app, phase) = (Arc::clone(&self.app), self.seat.phase().clone());
         let answer = |request: Request<Incoming>| {
             let (app, guard) = (Arc::clone(&app), phase.request());
@@ -166,6 +182,6 @@ impl Connection {
                 (response.map(|body| body.guarded(guard)), body)
             }
         };
-        http2::serve(stream, self.settings.deadlines, answer, self.told_to_end()).await
+        http2::serve(stream, headers, self.settings.deadlines, answer, self.told_to_end()).await
     }
 }

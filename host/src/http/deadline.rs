@@ -5,6 +5,8 @@
 //! timeout on a new connection, the keep-alive timeout later), from there until the headers are complete, and
 //! for how long the client takes nothing of an answer. While a request is being answered nothing is counted:
 //! the request has its own limit.
+//!
+//! No request is taken from a client that does not take the answers to those of before: they would wait here, without an end.
 
 use std::io;
 use std::pin::Pin;
@@ -16,6 +18,8 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use super::header_block::HeaderBlock;
 
 /// The limits of one connection.
 #[derive(Debug, Clone, Copy, Default)]
@@ -114,6 +118,9 @@ pub(crate) struct DeadlineStream<S> {
     write_timer: Timer,
     /// Since when a write has been waiting.
     write_since: Option<Instant>,
+    /// Who wants the next request waits for that, too.
+    is_put_off: bool,
+    headers: Option<HeaderBlock>,
 }
 
 impl<S> DeadlineStream<S> {
@@ -127,7 +134,19 @@ impl<S> DeadlineStream<S> {
             read_timer: Timer(None),
             write_timer: Timer(None),
             write_since: None,
+            is_put_off: false,
+            headers: None,
         }
+    }
+
+    /// Counts the headers that come in `headers`.
+    pub(crate) fn counting(self, headers: HeaderBlock) -> Self {
+        Self { headers: Some(headers), ..self }
+    }
+
+    /// Bytes of a header block have come.
+    fn count(&mut self, bytes: usize) -> io::Result<()> {
+        self.headers.as_mut().map_or(Ok(()), |headers| headers.add(bytes))
     }
 
     pub(crate) fn into_inner(self) -> S {
@@ -142,6 +161,9 @@ impl<S> DeadlineStream<S> {
             // Of a request that is being answered nothing is counted.
             if phase != BUSY {
                 self.since = Instant::now();
+            }
+            if let (IDLE, Some(headers)) = (phase, &mut self.headers) {
+                headers.end();
             }
         }
         match phase {
@@ -158,6 +180,9 @@ impl<S> DeadlineStream<S> {
     ) -> Poll<io::Result<T>> {
         if poll.is_ready() {
             self.write_since = None;
+            if std::mem::take(&mut self.is_put_off) {
+                context.waker().wake_by_ref();
+            }
             return poll;
         }
         let since = *self.write_since.get_or_insert_with(Instant::now);
@@ -174,6 +199,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for DeadlineStream<S> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let deadline = this.read_deadline();
+        if deadline.is_some() && this.write_since.is_some() {
+            this.is_put_off = true;
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let poll = Pin::new(&mut this.stream).poll_read(context, buffer);
         let Some(deadline) = deadline else {
@@ -192,10 +221,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for DeadlineStream<S> {
                 Poll::Ready(Err(timed_out("the headers are not complete")))
             }
             Poll::Ready(Ok(())) => {
-                if this.seen != HEADERS && buffer.filled().len() > before {
+                let come = buffer.filled().len() - before;
+                if this.seen != HEADERS && come > 0 {
                     this.phase.0.phase.store(HEADERS, Ordering::Release);
                 }
-                Poll::Ready(Ok(()))
+                Poll::Ready(this.count(come))
             }
             failed => failed,
         }
@@ -344,6 +374,21 @@ mod tests {
         };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(stream.shutdown().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_no_answers_asks_nothing_more() {
+        let (mut client, mut stream, _) = connection();
+        client.write_all(b"another request").await.unwrap();
+        // More than there is room for.
+        let writing = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&[0; 100])).await;
+        assert!(writing.is_err());
+        let mut bytes = [0; 64];
+        let reading = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut bytes)).await;
+        assert!(reading.is_err());
+        client.read_exact(&mut bytes).await.unwrap();
+        stream.write_all(b"the rest").await.unwrap();
+        assert_eq!(stream.read(&mut bytes).await.unwrap(), 15);
     }
 
     #[tokio::test(start_paused = true)]

@@ -115,6 +115,7 @@ fn a_plugin_reads_all_headers_in_time_that_grows_as_their_number() {
                 principal: None,
                 deadline: Instant::now(),
                 id: &id,
+                told: std::sync::OnceLock::new(),
             })
         };
         let of_name = |request: &HostRequest<'_>| {

@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyper::{Method, StatusCode};
 
 use self::text::{Kind, Text};
+use super::secrets::Secret;
 use crate::spread::Spread;
 
 pub(crate) use self::page::page;
@@ -58,8 +59,8 @@ pub(crate) struct Metrics {
     connections_open: AtomicUsize,
     connections: AtomicU64,
     key_missing: AtomicU64,
-    key_wrong: AtomicU64,
-    key_slowed: AtomicU64,
+    /// Wrong secrets, by kind and by what came of them.
+    guesses: [[AtomicU64; Guess::ALL.len()]; Secret::ALL.len()],
     reloads: AtomicU64,
     reloads_failed: AtomicU64,
     last_reload: AtomicU64,
@@ -68,15 +69,17 @@ pub(crate) struct Metrics {
     complaints: Mutex<BTreeMap<String, String>>,
 }
 
-/// What happened to a request that needed a key.
+/// What came of a wrong secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyFailure {
-    /// It brought none.
-    Missing,
-    /// It brought a wrong one.
-    Wrong,
-    /// It brought a wrong one, from an address that had brought too many.
+pub(crate) enum Guess {
+    /// It was answered like any other request.
+    Answered,
+    /// It came from an address that had brought too many, and was answered late or not at all.
     Slowed,
+}
+
+impl Guess {
+    const ALL: [Self; 2] = [Self::Answered, Self::Slowed];
 }
 
 impl Metrics {
@@ -89,8 +92,7 @@ impl Metrics {
             connections_open: AtomicUsize::new(0),
             connections: AtomicU64::new(0),
             key_missing: AtomicU64::new(0),
-            key_wrong: AtomicU64::new(0),
-            key_slowed: AtomicU64::new(0),
+            guesses: Default::default(),
             reloads: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
             last_reload: AtomicU64::new(0),
@@ -126,14 +128,14 @@ impl Metrics {
         OpenConnection(Arc::clone(self))
     }
 
-    /// Counts a request without the key that it needed.
-    pub(crate) fn key_failure(&self, failure: KeyFailure) {
-        let counter = match failure {
-            KeyFailure::Missing => &self.key_missing,
-            KeyFailure::Wrong => &self.key_wrong,
-            KeyFailure::Slowed => &self.key_slowed,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+    /// Counts a request without the API key that it needed.
+    pub(crate) fn without_key(&self) {
+        self.key_missing.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts wrong secrets of one request.
+    pub(crate) fn guess(&self, secret: Secret, count: u32, guess: Guess) {
+        self.guesses[secret as usize][guess as usize].fetch_add(count.into(), Ordering::Relaxed);
     }
 
     /// Counts a change of what is loaded.
@@ -166,8 +168,17 @@ impl Metrics {
         let name = "pserve_key_failures_total";
         text.family(name, Kind::Counter, "Requests without the API key that they needed.");
         text.sample(name, &[("reason", "missing")], get(&self.key_missing));
-        text.sample(name, &[("reason", "wrong")], get(&self.key_wrong));
-        text.sample(name, &[("reason", "slowed")], get(&self.key_slowed));
+        let [wrong, slowed] = &self.guesses[Secret::ApiKey as usize];
+        text.sample(name, &[("reason", "wrong")], get(wrong));
+        text.sample(name, &[("reason", "slowed")], get(slowed));
+        let name = "pserve_guesses_total";
+        text.family(name, Kind::Counter, "Wrong secrets, by kind and by what came of them.");
+        for secret in Secret::ALL {
+            for (guess, result) in [(Guess::Answered, "answered"), (Guess::Slowed, "slowed")] {
+                let count = get(&self.guesses[secret as usize][guess as usize]);
+                text.sample(name, &[("secret", secret.label()), ("result", result)], count);
+            }
+        }
 
         let name = "pserve_reloads_total";
         text.family(name, Kind::Counter, "Reloads, loads and unloads, by what came of them.");

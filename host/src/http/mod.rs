@@ -5,7 +5,7 @@
 //! `upload` and `linger`) -> `app` (what a request leads to, by the `snapshot` of the
 //! moment) with `proxy` (who the client is) -> `call` with `body` and `access` (what may come in) -> `request` (as the
 //! plugin sees it) -> the plugin -> `response`, `cors`. What is seen from outside: `metrics`,
-//! `trace`, and of wrong keys `attempts`.
+//! `trace`, and of guessed `secrets` the `attempts`.
 
 pub(crate) mod access;
 mod app;
@@ -20,6 +20,7 @@ mod frames;
 mod gate;
 #[cfg(test)]
 mod growth;
+mod header_block;
 mod http2;
 mod in_time;
 mod lines;
@@ -32,10 +33,12 @@ mod refusal;
 mod request;
 mod response;
 pub(crate) mod router;
+mod secrets;
 pub(crate) mod server;
 mod snapshot;
 mod together;
 mod trace;
+mod untaken;
 mod upload;
 
 pub(crate) use self::app::App;

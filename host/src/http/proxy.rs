@@ -18,6 +18,8 @@ use crate::config::Proxies;
 const FOR: &str = "x-forwarded-for";
 const PROTO: &str = "x-forwarded-proto";
 const HOST: &str = "x-forwarded-host";
+/// Where proxies write the method of the request that they ask about.
+const METHODS: [&str; 2] = ["x-forwarded-method", "x-original-method"];
 
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +85,27 @@ pub(crate) fn client<'a>(
     client.scheme = said.scheme.unwrap_or(client.scheme);
     client.host = said.host.unwrap_or(client.host);
     Ok(client)
+}
+
+/// The method of the request that a proxy asks about, for a route that tells proxies whose request it is.
+///
+/// Whoever names one that may change something is believed, for then more is refused; one that changes nothing is
+/// believed of a trusted proxy alone, and only where the request itself is such a one.
+pub(crate) fn method_asked_about<'a>(parts: &'a Parts, client: &Client<'_>) -> &'a str {
+    let own = parts.method.as_str();
+    let lines = METHODS.into_iter().flat_map(|name| parts.headers.get_all(name));
+    // What is no text is no method that is known to change nothing.
+    let mut named = lines.map(|line| line.to_str().unwrap_or("?"));
+    let first = named.next();
+    if let Some(changing) = [own].into_iter().chain(first).chain(named).find(|method| !is_safe(method)) {
+        return changing;
+    }
+    first.filter(|_| client.is_proxied).unwrap_or(own)
+}
+
+/// Whether the method asks for nothing to be changed (RFC 9110, section 9.2.1).
+fn is_safe(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
 }
 
 /// What trusted proxies say.
@@ -330,6 +353,32 @@ mod tests {
         ] {
             check("10.0.0.1", &[("forwarded", line)], address, scheme, host);
         }
+    }
+
+    #[test]
+    fn the_method_asked_about_is_the_one_that_may_change_most() {
+        let asked = |own: &str, is_proxied: bool, named: &[(&str, &str)]| {
+            let mut request = Request::builder().method(own).uri("/x");
+            for (name, value) in named {
+                request = request.header(*name, *value);
+            }
+            let parts = request.body(()).unwrap().into_parts().0;
+            let client = Client { address: None, scheme: "http", host: "", is_proxied };
+            method_asked_about(&parts, &client).to_owned()
+        };
+        let [forwarded, original] = METHODS;
+        for is_proxied in [true, false] {
+            assert_eq!(asked("GET", is_proxied, &[]), "GET");
+            assert_eq!(asked("PUT", is_proxied, &[(forwarded, "GET")]), "PUT");
+            for named in ["POST", "get", "GET, POST", "", "PROPFIND"] {
+                assert_eq!(asked("GET", is_proxied, &[(forwarded, named)]), named);
+                assert_eq!(asked("GET", is_proxied, &[(forwarded, "GET"), (original, named)]), named);
+                assert_eq!(asked("GET", is_proxied, &[(forwarded, "GET"), (forwarded, named)]), named);
+            }
+        }
+        // Only who is trusted says that somebody else's request is a preflight.
+        assert_eq!(asked("GET", true, &[(forwarded, "OPTIONS")]), "OPTIONS");
+        assert_eq!(asked("GET", false, &[(forwarded, "OPTIONS")]), "GET");
     }
 
     #[test]

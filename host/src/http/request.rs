@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, OnceLock};
 
 use abi_stable::RRef;
 use abi_stable::sabi_trait::TD_Opaque;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
+use plugin_api::abi::guess::{GUESS, GUESS_VERSION};
 use plugin_api::abi::request::{
     RawAddress, RawHeaderRef, RawPrincipalRef, RawRequest, RawRequest_TO, RawRequestRef,
 };
@@ -20,6 +22,7 @@ use tokio::time::Instant;
 use super::cors;
 use super::lines::Lines;
 use super::proxy::Client;
+use super::secrets::{Misses, Secret, Told};
 use crate::config::Cors;
 
 /// A request as a plugin sees it: hyper's parts and what the host found out about them.
@@ -42,16 +45,25 @@ pub(crate) struct HostRequest<'a> {
     pub(crate) principal: Option<&'a Principal>,
     pub(crate) deadline: Instant,
     pub(crate) id: &'a RequestId,
+    /// What the plugin says of its secrets; made when it does.
+    pub(crate) told: OnceLock<Arc<Told>>,
 }
 
 impl HostRequest<'_> {
+    /// The secrets of the plugin's that were wrong, as it has said so far. Those of sessions are looked for by a caller with
+    /// the key in behalf of others, and by one who needs none at will.
+    pub(crate) fn misses(&self) -> Misses {
+        let misses = self.told.get().map(|told| told.misses()).unwrap_or_default();
+        if self.caller == Caller::Unkeyed { misses } else { misses.without(Secret::SessionId) }
+    }
+
     /// As it crosses the boundary.
     pub(crate) fn raw(&self) -> RawRequestRef<'_> {
         RawRequest_TO::from_ptr(RRef::new(self), TD_Opaque)
     }
 }
 
-// None of these can panic: they look things up and nothing else.
+// None of these can panic: they look things up, and allocate a little for an extension.
 impl RawRequest for HostRequest<'_> {
     fn route(&self) -> u32 {
         self.route
@@ -130,8 +142,13 @@ impl RawRequest for HostRequest<'_> {
         is_cross_site(self.parts, &self.client, self.cors)
     }
 
-    fn extension(&self, _id: RStr<'_>, _version: u32) -> ROption<RawExtension> {
-        ROption::RNone
+    fn extension(&self, id: RStr<'_>, version: u32) -> ROption<RawExtension> {
+        match (id.as_str(), version) {
+            (GUESS, GUESS_VERSION) => {
+                ROption::RSome(Arc::clone(self.told.get_or_init(Arc::default)).extension())
+            }
+            _ => ROption::RNone,
+        }
     }
 }
 
@@ -141,9 +158,12 @@ pub(crate) fn is_cross_site(parts: &Parts, client: &Client<'_>, cors: Option<&Co
 }
 
 fn is_of_other_origin(parts: &Parts, scheme: &str, host: &str) -> bool {
-    let site = parts.headers.get("sec-fetch-site").map(|value| value.as_bytes());
-    if matches!(site, Some(b"cross-site" | b"same-site")) {
-        return true;
+    let mut sites = parts.headers.get_all("sec-fetch-site").iter().map(|value| value.as_bytes());
+    match (sites.next(), sites.next()) {
+        // The browser's word for what is compared below, where a proxy may have written another host. No page can write it.
+        (Some(b"same-origin"), None) => return false,
+        (None | Some(b"none"), None) => {}
+        _ => return true,
     }
     let own = |origin: &[u8]| {
         let authority = origin.strip_prefix(scheme.as_bytes()).and_then(|rest| rest.strip_prefix(b"://"));
@@ -270,6 +290,10 @@ mod tests {
         assert!(!cross(&[("sec-fetch-site", "none")]));
         assert!(cross(&[("sec-fetch-site", "cross-site")]));
         assert!(cross(&[("sec-fetch-site", "same-site")]));
+        assert!(cross(&[("sec-fetch-site", "anything-else")]));
+        assert!(cross(&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")]));
+        assert!(cross(&[("sec-fetch-site", "none"), ("origin", "http://other.test")]));
+        assert!(!cross(&[("sec-fetch-site", "same-origin"), ("origin", "http://as-the-browser-saw.it")]));
         assert!(!cross(&[("origin", "http://me.test:6123")]));
         assert!(!cross(&[("origin", "http://ME.test:6123")]));
         for origin in ["https://me.test:6123", "http://me.test", "http://other.test:6123", "null", ""] {

@@ -21,6 +21,7 @@ use super::deadline::Deadlines;
 use super::gate::{Gate, Knock};
 use super::listener::{ListenError, Listener, Place, Stream};
 use crate::activation::Inherited;
+use crate::budget::Size;
 use crate::config::{Config, Proxies};
 
 /// For the system to tell of connections that wait at a socket that is given up.
@@ -122,7 +123,10 @@ impl Server {
             write: limits.request_timeout,
         };
         let settings = Settings { deadlines, tls: tls.map(|tls| TlsAcceptor::from(tls.server_config())) };
-        let (max_connections, proxies) = (limits.max_connections, config.proxies.clone());
+        let (max_connections, proxies) = (Size::of(config).connections, config.proxies.clone());
+        if max_connections < limits.max_connections {
+            tracing::info!(max_connections, "[limits] max_memory has room for no more connections");
+        }
         Ok(Prepared { endpoints, settings, max_connections, proxies })
     }
 

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::LoadError;
 use super::library::Library;
 use super::services::Services;
+use crate::budget::Budget;
 use crate::config::InstanceConfig;
 use crate::http::router;
 use crate::spread::{Counter, Spread};
@@ -67,9 +68,22 @@ pub(crate) struct Route {
     pub(crate) allow: String,
 }
 
+/// Stands for any method.
+const ANY: &str = "*";
+/// What `Allow` says of it.
+const ANY_METHOD: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
 impl Route {
+    /// Whether the plugin wants requests with this method.
+    pub(crate) fn takes(&self, method: &str) -> bool {
+        self.methods.iter().any(|taken| taken == method || taken == ANY)
+    }
+
     fn new(mount: &str, path: &str, methods: Vec<String>, class: Class) -> Self {
         let mut allowed: Vec<&str> = methods.iter().map(String::as_str).collect();
+        if allowed.contains(&ANY) {
+            allowed = ANY_METHOD.to_vec();
+        }
         for (with, comes) in [(Some("GET"), "HEAD"), (None, "OPTIONS")] {
             if with.is_none_or(|with| allowed.contains(&with)) && !allowed.contains(&comes) {
                 allowed.push(comes);
@@ -141,11 +155,13 @@ impl Instance {
         library: &Arc<Library>,
         config: &InstanceConfig,
         state_folder: &str,
+        budget: &Arc<Budget>,
     ) -> Result<Self, LoadError> {
         let services = Services {
             instance: config.name.clone(),
             parameters: config.parameters.clone(),
             state_folder: state_folder.to_owned(),
+            budget: Arc::clone(budget),
         };
         let raw = library.prepare(services.into_raw())?;
         let routes = routes(&raw, &config.mount)?;
@@ -412,5 +428,22 @@ mod tests {
         assert_eq!(allow(&["GET", "POST"]), "GET, POST, HEAD, OPTIONS");
         assert_eq!(allow(&["GET", "HEAD"]), "GET, HEAD, OPTIONS");
         assert_eq!(allow(&["POST"]), "POST, OPTIONS");
+        assert_eq!(allow(&["GET", "*"]), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    }
+
+    #[test]
+    fn any_method_is_any() {
+        let route = |methods: &[&str]| {
+            Route::new(
+                "/a",
+                "b",
+                methods.iter().map(|method| (*method).to_owned()).collect(),
+                Class::ForwardAuth,
+            )
+        };
+        for method in ["GET", "OPTIONS", "PROPFIND", "get", "*"] {
+            assert!(route(&["GET", "*"]).takes(method), "{method}");
+        }
+        assert!(!route(&["GET"]).takes("POST"));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::budget::Budget;
 use crate::config::{self, Config, InstanceConfig, Problem};
 
 use super::LoadError;
@@ -14,10 +15,12 @@ use super::probe::{Probe, TrialInstance};
 use crate::trust;
 
 /// Loads plugins; it remembers the libraries that it opened, because they are never closed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Loader {
     /// By SHA-256: a file with the same content is not opened a second time.
     libraries: Mutex<HashMap<String, Arc<Library>>>,
+    /// What instances draw on.
+    budget: Arc<Budget>,
 }
 
 /// What is to be loaded.
@@ -70,6 +73,11 @@ impl Failure {
 }
 
 impl Loader {
+    /// Its instances draw on `budget`.
+    pub(crate) fn new(budget: Arc<Budget>) -> Self {
+        Self { libraries: Mutex::default(), budget }
+    }
+
     /// Loads the `*.so` of the plugin directory, in the order of their names, and prepares instances.
     ///
     /// # Errors
@@ -157,7 +165,7 @@ impl Loader {
         for instance in fresh {
             let prepared = match refusals.get(&instance.name) {
                 Some(reason) => Err(LoadError::Refused(reason.clone())),
-                None => Instance::prepare(&library, &instance, &plan.state_folder),
+                None => Instance::prepare(&library, &instance, &plan.state_folder, &self.budget),
             };
             match prepared {
                 Ok(prepared) => loaded.instances.push(Arc::new(prepared)),

@@ -61,7 +61,7 @@ pub trait RawPlugin: Send + Sync + 'static {
 pub struct RawRoute {
     /// Relative to the mount, without a leading slash; a `*` at the end stands for anything.
     pub path: RString,
-    /// Upper case.
+    /// Upper case; `*` stands for any.
     pub methods: RVec<RString>,
     /// Who may call it: 0 public, 1 service, 2 session, 3 admin, 4 forward-auth.
     pub class: u8,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use abi_stable::std_types::RStr;
 
+use crate::abi::guess::{GUESS, GUESS_VERSION, RawGuessBox};
 use crate::abi::request::{RawAddress, RawRequestRef};
 use crate::extension::RawExtension;
 
@@ -26,6 +27,16 @@ pub struct Principal {
     pub user_id: String,
     /// The session's public name.
     pub handle: String,
+}
+
+/// A secret that only the plugin knows, and that can be guessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Secret {
+    /// A key of the plugin's own.
+    AdminKey = 1,
+    /// The id of a session.
+    SessionId = 2,
 }
 
 /// A request, borrowed from the host for the time it takes to answer it.
@@ -133,6 +144,15 @@ impl<'a> Request<'a> {
     /// An ability that version 1 of the ABI does not have; see [`crate::extension`].
     pub fn extension(&self, id: &str, version: u32) -> Option<RawExtension> {
         self.0.extension(RStr::from(id), version).into()
+    }
+
+    /// Tells the host that the request brought such a secret, and that it is none: the host counts guesses, answers them
+    /// later and logs them. Whether it knows how to.
+    pub fn brought_wrong(&self, secret: Secret) -> bool {
+        let raw = self.extension(GUESS, GUESS_VERSION);
+        let Some(guess) = raw.and_then(|raw| raw.downcast::<RawGuessBox>().ok()) else { return false };
+        guess.wrong(secret as u8);
+        true
     }
 
     fn nth_header(&self, name: &str, nth: usize) -> Option<&[u8]> {

@@ -34,7 +34,8 @@ impl Class {
 pub struct Route {
     /// Relative to the mount, without a leading slash; a `*` at the end stands for anything.
     pub path: &'static str,
-    /// Upper case. `HEAD` comes with `GET`, and `OPTIONS` with every route.
+    /// Upper case. `HEAD` comes with `GET`, and `OPTIONS` with every route. `*` stands for any method, those two included; a
+    /// host of before it takes it for one that nobody sends, so that the usual ones stand beside it.
     pub methods: &'static [&'static str],
     /// Who may call it.
     pub class: Class,

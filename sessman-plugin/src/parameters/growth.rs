@@ -94,7 +94,7 @@ fn a_query_is_read_in_time_that_grows_as_the_query() {
     ];
     let accepted = all();
     for (what, taken, query) in cases {
-        let read = |query: &String| Found::default().add_query(query, &accepted).is_ok();
+        let read = |query: &String| Found::default().add_query(query, &accepted, true).is_ok();
         assert_eq!(read(&query(SIZE)), taken, "{what}");
         assert_linear(what, SIZE, query, read);
     }

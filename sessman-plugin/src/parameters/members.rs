@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::problem::Problem;
@@ -15,8 +16,15 @@ pub(super) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 impl<'a> Members<'a> {
     /// Reads a JSON object. A key that comes twice is refused: who reads it elsewhere may take the other one.
     pub(super) fn parse(text: &'a str) -> Result<Self, Problem> {
-        let members: Self = serde_json::from_str(text)
-            .map_err(|error| Problem::malformed(format!("the body is not JSON: {error}")))?;
+        let members: Self = serde_json::from_str(text).map_err(|error| match error.classify() {
+            // What it says of a value that is no object has the whole of it.
+            Category::Data => Problem::malformed(format!(
+                "the body: expected a JSON object of at most {MAX_MEMBERS} members"
+            )),
+            Category::Syntax | Category::Eof | Category::Io => {
+                Problem::malformed(format!("the body is not JSON: {error}"))
+            }
+        })?;
         for (index, (key, _)) in members.0.iter().enumerate() {
             if members.0[..index].iter().any(|(earlier, _)| earlier == key) {
                 let shown: String = key.chars().take(64).collect();

@@ -18,6 +18,13 @@ pub(super) fn string(value: &str, name: Name) -> Result<String, Problem> {
     serde_json::from_str(value).map_err(|_| expected(name.text(), "a string"))
 }
 
+/// A JSON number without a part behind the point, as its digits; `42.0` is `42`.
+pub(super) fn whole_number(value: &str, name: Name) -> Result<String, Problem> {
+    let digits = value.strip_suffix(".0").unwrap_or(value);
+    let is_whole = digits.strip_prefix('-').unwrap_or(digits).bytes().all(|byte| byte.is_ascii_digit());
+    is_whole.then(|| digits.to_owned()).ok_or_else(|| expected(name.text(), "a string or a whole number"))
+}
+
 pub(super) fn user_id(value: String) -> Result<String, Problem> {
     check_user_id(&value)?;
     Ok(value)

@@ -9,19 +9,22 @@ use sessman::record::Record;
 use sessman::sessions::Credentials;
 
 use super::{Exchange, Found};
-use crate::parameters::Presented;
+use crate::parameters::Parameters;
+use crate::presented::Presented;
 use crate::problem::Problem;
 use crate::{etag, render};
 
 pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
-    let asked = Asked::read(&exchange)?;
+    let question = Question::read(&exchange)?;
+    let (id, from) = exchange.presented(question.session).await?;
+    let asked = Asked { id, found: from, user_id: question.user_id };
     let found = exchange.service.sessions.get(asked.credentials(&exchange)).await;
     asked.answer(&exchange, found)
 }
 
 /// The answer where the session is at hand.
 pub(super) fn answer_now(exchange: &Exchange<'_, '_>) -> Option<Result<Response, Problem>> {
-    let asked = match Asked::read(exchange) {
+    let asked = match Asked::read_now(exchange)? {
         Ok(asked) => asked,
         Err(problem) => return Some(Err(problem)),
     };
@@ -36,14 +39,31 @@ struct Asked {
     user_id: Option<String>,
 }
 
-impl Asked {
+/// What the request says.
+struct Question {
+    session: Presented,
+    user_id: Option<String>,
+}
+
+impl Question {
     fn read(exchange: &Exchange<'_, '_>) -> Result<Self, Problem> {
-        let parameters = exchange.parameters()?;
-        if parameters.user_id.is_some() && matches!(parameters.session, Presented::Nothing) {
+        let Parameters { session, user_id, .. } = exchange.parameters()?;
+        if user_id.is_some() && matches!(session, Presented::Nothing) {
             return Err(Problem::malformed("user_id alone names no session; send session_id, too"));
         }
-        let (id, found) = exchange.presented(parameters.session)?;
-        Ok(Self { id, found, user_id: parameters.user_id })
+        Ok(Self { session, user_id })
+    }
+}
+
+impl Asked {
+    /// `None` where sessions have to be looked at first.
+    fn read_now(exchange: &Exchange<'_, '_>) -> Option<Result<Self, Problem>> {
+        let Question { session, user_id } = match Question::read(exchange) {
+            Ok(question) => question,
+            Err(problem) => return Some(Err(problem)),
+        };
+        let presented = Exchange::presented_now(&session)?;
+        Some(presented.map(|(id, found)| Self { id, found, user_id }))
     }
 
     fn credentials(&self, exchange: &Exchange<'_, '_>) -> Credentials<'_> {
@@ -55,10 +75,10 @@ impl Asked {
         exchange: &Exchange<'_, '_>,
         found: Result<Arc<Record>, Error>,
     ) -> Result<Response, Problem> {
-        let record = found.map_err(|error| self.found.problem(error))?;
-        if let Some(header) = exchange.header("if-none-match") {
+        let record = found.map_err(|error| exchange.missed(self.found, error))?;
+        if let Some(header) = exchange.list("if-none-match")? {
             let tag = etag::of(&record);
-            if etag::none_match(header, &tag)? {
+            if etag::none_match(&header, &tag)? {
                 return Ok(Response::new(304)
                     .with_header("cache-control", "no-store")
                     .with_header("etag", tag));

@@ -10,7 +10,7 @@ use crate::{cookie, render};
 
 pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let parameters = exchange.parameters()?;
-    let (id, found) = exchange.presented_for_write(parameters.session)?;
+    let (id, found) = exchange.presented_for_write(parameters.session).await?;
     let ending = match (parameters.handle, parameters.others) {
         (Some(Some(handle)), false) => Ending::One(handle),
         (Some(None), false) => return Err(Error::NotFound.into()),
@@ -23,7 +23,7 @@ pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Probl
         .sessions
         .end_mine(credentials, ending)
         .await
-        .map_err(|error| found.problem(error))?;
+        .map_err(|error| exchange.missed(found, error))?;
     if ended.is_empty() && ending != Ending::Others {
         return Err(Error::NotFound.into());
     }

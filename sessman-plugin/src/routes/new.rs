@@ -15,7 +15,9 @@ const MAX_USER_AGENT: usize = 512;
 
 pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let new = asked(&exchange)?;
-    let (id, record) = exchange.service.sessions.create(new).await?;
+    let user_id = new.user_id.clone();
+    let created = exchange.service.sessions.create(new).await;
+    let (id, record) = created.inspect_err(|error| exchange.audit_refusal(error, user_id.as_deref()))?;
     let response = render::session(201, &record, Some(&id));
     Ok(match &exchange.service.cookie {
         // One that the caller chose goes to the client in the caller's own way.
@@ -28,7 +30,8 @@ pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Probl
 
 /// What the session is to begin with.
 fn asked(exchange: &Exchange<'_, '_>) -> Result<NewSession, Problem> {
-    if exchange.service.cookie.is_some() {
+    // Where there is no key, a page that a visitor of this machine happens to open could begin sessions without end.
+    if exchange.service.cookie.is_some() || exchange.request.caller() == Caller::Open {
         exchange.refuse_cross_site()?;
     }
     let parameters = exchange.parameters()?;
@@ -46,8 +49,10 @@ fn asked(exchange: &Exchange<'_, '_>) -> Result<NewSession, Problem> {
 /// What is known of the client: what the caller says, and where it says nothing, what the request shows.
 fn metadata(exchange: &Exchange<'_, '_>, given: Option<Data>) -> Data {
     let client_ip = exchange.request.client_address().map(|address| ("client_ip", address.to_string()));
-    let user_agent = exchange.header("user-agent").map(|text| text.chars().take(MAX_USER_AGENT).collect());
-    let user_agent = user_agent.map(|text| ("user_agent", text));
+    let user_agent = exchange.request.header("user-agent").map(|bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        ("user_agent", text.chars().take(MAX_USER_AGENT).collect())
+    });
     given.unwrap_or_else(Data::empty).with_texts(client_ip.into_iter().chain(user_agent))
 }
 

@@ -8,12 +8,12 @@ use crate::render;
 
 pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let parameters = exchange.parameters()?;
-    let (id, found) = exchange.presented_for_write(parameters.session)?;
+    let (id, found) = exchange.presented_for_write(parameters.session).await?;
     let record = exchange
         .service
         .sessions
         .touch(exchange.credentials(&id, parameters.user_id.as_deref()))
         .await
-        .map_err(|error| found.problem(error))?;
+        .map_err(|error| exchange.missed(found, error))?;
     Ok(render::session(200, &record, (found == Found::Explicit).then_some(&id)))
 }

@@ -1,21 +1,45 @@
 //! `verify`: tells a reverse proxy whose session the request has that it is about to pass on.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use plugin_api::Response;
+use plugin_api::{Request, Response};
 
 use super::Exchange;
-use crate::principal;
+use crate::principal::{self, Carried};
 use crate::problem::Problem;
 
 /// What a user's name keeps of itself in a header: the unreserved characters of RFC 3986.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
-    let principal = principal::of(exchange.service, &exchange.request).await?;
-    let principal =
-        principal.ok_or_else(|| Problem::unauthorized("no live session of a user; log in first"))?;
+    let request = &exchange.request;
+    let principal = match principal::of(exchange.service, request).await? {
+        Carried::Session(principal) => principal,
+        Carried::Nothing if exchange.service.access.verify_preflight && is_preflight(request) => {
+            // Written out, as some proxies pass on what they have where the answer has no such header.
+            return Ok(Response::new(200)
+                .with_header("cache-control", "no-store")
+                .with_header("x-session-user", "")
+                .with_header("x-session-handle", ""));
+        }
+        Carried::Nothing => return Err(Problem::unauthorized("no live session of a user; log in first")),
+        Carried::OfOtherOrigin => {
+            return Err(Problem::new(
+                403,
+                "a page of another origin may not use the session cookie; if it is one of this origin, let [proxy] trusted name \
+                 the proxy that asks",
+            ));
+        }
+    };
     Ok(Response::new(200)
         .with_header("cache-control", "no-store")
         .with_header("x-session-user", utf8_percent_encode(&principal.user_id, ESCAPED).to_string())
         .with_header("x-session-handle", principal.handle))
+}
+
+/// Whether a browser asks what a page of another origin may do. It sends no cookie with that, and the request that is meant
+/// comes after it.
+fn is_preflight(request: &Request<'_>) -> bool {
+    request.method() == "OPTIONS"
+        && request.header("origin").is_some()
+        && request.header("access-control-request-method").is_some()
 }

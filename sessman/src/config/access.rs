@@ -14,6 +14,14 @@ pub struct AccessConfig {
     pub client_access: ClientAccess,
     /// Whether a session says who its user is although anybody may create one for any user.
     pub allow_open_login: bool,
+    /// Whether `verify` answers below its path, too.
+    pub verify_prefix: bool,
+    /// Whether `verify` lets preflights through.
+    pub verify_preflight: bool,
+    /// Whether ids may stand in the query of a URL.
+    pub ids_in_urls: bool,
+    /// Whether the log tells what becomes of sessions.
+    pub audit: bool,
     /// What opens the routes for administrators; `None` where nothing does.
     pub admin_keys: Option<AdminKeys>,
 }
@@ -28,6 +36,9 @@ pub enum ClientAccess {
     /// A change of its data, too.
     Write,
 }
+
+/// Characters that a key has at least.
+const LEAST_KEY: usize = 12;
 
 /// The keys of administrators, as hashes: they are not to be shown, and texts of all lengths take the same time to
 /// compare.
@@ -63,6 +74,10 @@ pub(super) fn read(raw: &RawConfig, problems: &mut Vec<Problem>) -> AccessConfig
             problems,
         ),
         allow_open_login: raw.allow_open_login.unwrap_or(false),
+        ids_in_urls: raw.ids_in_urls.unwrap_or(true),
+        audit: raw.audit.unwrap_or(true),
+        verify_prefix: raw.verify_prefix.unwrap_or(false),
+        verify_preflight: raw.verify_preflight.unwrap_or(false),
         admin_keys: admin_keys(raw.admin_key.as_ref(), problems),
     }
 }
@@ -75,14 +90,18 @@ fn admin_keys(value: Option<&Value>, problems: &mut Vec<Problem>) -> Option<Admi
     };
     // As they come in a header: visible, and nothing around them.
     let is_key = |text: &str| {
-        !text.is_empty()
+        text.len() >= LEAST_KEY
             && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
             && text.trim() == text
     };
     let keys: Vec<[u8; 32]> =
         texts.iter().flatten().filter(|text| is_key(text)).map(|text| hash(text.as_bytes())).collect();
     if keys.is_empty() || keys.len() < texts.len() {
-        problems.push(problem("admin_key", "expected a text of visible ASCII characters, or a list of them"));
+        let expected = format!(
+            "expected a text of at least {LEAST_KEY} visible ASCII characters, such as `openssl rand -hex 16` prints, or a list \
+             of them"
+        );
+        problems.push(problem("admin_key", &expected));
         return None;
     }
     Some(AdminKeys(keys))

@@ -17,6 +17,8 @@ pub struct CookieConfig {
     pub domain: Option<String>,
     /// Its `SameSite`.
     pub same_site: SameSite,
+    /// Whether it is `Secure`; where nothing is written it is, unless there is no key and the browser is on this machine.
+    pub secure: Option<bool>,
 }
 
 /// When a browser sends a cookie along with requests that another site makes.
@@ -57,6 +59,10 @@ impl CookieConfig {
                 problems.push(problem(key, &format!("expected at most {most} characters")));
             }
         }
+        if self.secure == Some(false) && self.wants_secure() {
+            let why = "browsers take it only with Secure: its name begins with __Host- or __Secure-, or same_site is None";
+            problems.push(problem("cookie.secure", why));
+        }
         if self.has_prefix("__Host-") && (self.path != "/" || self.domain.is_some()) {
             problems.push(problem("cookie.name", "with __Host- browsers take no domain and no path but /"));
         }
@@ -74,6 +80,8 @@ struct RawCookie {
     domain: Option<String>,
     #[serde(deserialize_with = "settings::loose::option")]
     same_site: Option<String>,
+    #[serde(deserialize_with = "settings::loose::option")]
+    secure: Option<bool>,
 }
 
 /// Reads the key `cookie`.
@@ -94,8 +102,10 @@ pub(super) fn read(
             }
         },
         Some(_) => {
-            problems
-                .push(problem("cookie", "expected false, or an object with name, path, domain, same_site"));
+            problems.push(problem(
+                "cookie",
+                "expected false, or an object with name, path, domain, same_site, secure",
+            ));
             return None;
         }
     };
@@ -124,7 +134,7 @@ pub(super) fn read(
             SameSite::Lax
         }
     };
-    let cookie = CookieConfig { name, path, domain: raw.domain, same_site };
+    let cookie = CookieConfig { name, path, domain: raw.domain, same_site, secure: raw.secure };
     cookie.check(problems);
     Some(cookie)
 }

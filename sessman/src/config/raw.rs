@@ -203,8 +203,32 @@ pub struct RawConfig {
     /// Default: false.
     #[serde(deserialize_with = "settings::loose::option")]
     pub allow_open_login: Option<bool>,
+    /// Whether `verify` answers on every path below it, too: for proxies that put the path of the request that they ask about
+    /// behind it, as Envoy does.
+    ///
+    /// Default: false.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub verify_prefix: Option<bool>,
+    /// Whether `verify` lets the preflights of browsers through without a session, as whose they are nobody can say. For
+    /// applications that answer `OPTIONS` with nothing but what pages of other origins may do.
+    ///
+    /// Default: false.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub verify_preflight: Option<bool>,
+    /// Whether an id may stand in the query of a URL, which others log: as `session_id` or `external_id`. With `false` it comes
+    /// in a header, the cookie or the body.
+    ///
+    /// Default: true.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub ids_in_urls: Option<bool>,
+    /// Whether a line of the log tells of each session that begins, gets a new id, ends, gives way to another or is refused:
+    /// its handle and its user, never its id.
+    ///
+    /// Default: true.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub audit: Option<bool>,
     /// `false` for none, or an object with `name` (`PS_SESSID`; of another instance `<instance>_sid`), `path` (`/`),
-    /// `domain`, `same_site` (`Lax`).
+    /// `domain`, `same_site` (`Lax`), `secure` (true; where there is no key, not for `http://localhost`).
     ///
     /// Default: `{}`.
     pub cookie: Option<Value>,

@@ -16,6 +16,7 @@ pub(super) fn sessman(keys: &[Key], instance: &[Key]) -> Value {
                 "path": { "type": "string" },
                 "domain": { "type": "string" },
                 "same_site": { "type": "string" },
+                "secure": { "type": "boolean" },
             },
             "additionalProperties": false,
         },

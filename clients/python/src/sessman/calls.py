@@ -62,6 +62,13 @@ class Answer:
 Flow = Generator[Request, Answer, T]
 
 
+def user_text(user_id: str | int) -> str:
+    """Return a user as the service knows it: a text, of a whole number its digits."""
+    if isinstance(user_id, bool) or not isinstance(user_id, str | int):
+        raise TypeError("user_id: expected a text or a whole number")
+    return str(user_id)
+
+
 class Calls:
     """The routes of the service. Where a session is asked for, its id serves as well."""
 
@@ -73,7 +80,7 @@ class Calls:
 
     def create_session(
         self,
-        user_id: str | None = None,
+        user_id: str | int | None = None,
         data: Any = None,
         *,
         ttl_seconds: int | None = None,
@@ -85,7 +92,7 @@ class Calls:
         `external_id` is an id of the caller's own making, with 128 random bits in it.
         """
         body = {
-            "user_id": user_id,
+            "user_id": None if user_id is None else user_text(user_id),
             "data": data,
             "ttl_seconds": self._ttl_seconds if ttl_seconds is None else ttl_seconds,
             "metadata": metadata,
@@ -93,12 +100,12 @@ class Calls:
         }
         return _session((yield _post("new", {name: value for name, value in body.items() if value is not None})))
 
-    def get_session(self, session: Session | str, *, user_id: str | None = None) -> Flow[Session]:
+    def get_session(self, session: Session | str, *, user_id: str | int | None = None) -> Flow[Session]:
         """Read a session; with `user_id` only if it is that user's."""
-        body = None if user_id is None else {"user_id": user_id}
+        body = None if user_id is None else {"user_id": user_text(user_id)}
         return _session((yield _post("get", body, session)), session)
 
-    def validate_session(self, session: Session | str, *, user_id: str | None = None) -> Flow[Session | None]:
+    def validate_session(self, session: Session | str, *, user_id: str | int | None = None) -> Flow[Session | None]:
         """Return the session, or `None` if it does not live."""
         try:
             return (yield from self.get_session(session, user_id=user_id))
@@ -143,9 +150,9 @@ class Calls:
         """Let the time to live begin again."""
         return _session((yield _post("touch", None, session)), session)
 
-    def rotate_session(self, session: Session | str, user_id: str | None = None) -> Flow[Session]:
+    def rotate_session(self, session: Session | str, user_id: str | int | None = None) -> Flow[Session]:
         """Give the session another id; with `user_id` that user logs in."""
-        body = None if user_id is None else {"user_id": user_id}
+        body = None if user_id is None else {"user_id": user_text(user_id)}
         return _session((yield _post("rotate", body, session)))
 
     def end_session(self, session: Session | str) -> Flow[None]:
@@ -180,13 +187,13 @@ class Calls:
         """Return all sessions."""
         return (yield from _pages("list", "", self._admin()))
 
-    def get_user_sessions(self, user_id: str) -> Flow[list[SessionInfo]]:
+    def get_user_sessions(self, user_id: str | int) -> Flow[list[SessionInfo]]:
         """Return the sessions of a user."""
-        return (yield from _pages("list", f"&user_id={quote(user_id, safe='')}", self._admin()))
+        return (yield from _pages("list", f"&user_id={quote(user_text(user_id), safe='')}", self._admin()))
 
-    def end_user_sessions(self, user_id: str) -> Flow[int]:
+    def end_user_sessions(self, user_id: str | int) -> Flow[int]:
         """End all sessions of a user; return how many."""
-        return int((yield self._admin_post("end-user", {"user_id": user_id})).json()["ended"])
+        return int((yield self._admin_post("end-user", {"user_id": user_text(user_id)})).json()["ended"])
 
     def get_session_stats(self) -> Flow[SessionStats]:
         """Count the sessions."""

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
-from .calls import Calls, Flow, to_json
+from .calls import Calls, Flow, to_json, user_text
 from .errors import NotFoundError, RateLimitError, SessmanError, UnavailableError
 from .session import Session
 
@@ -48,8 +48,9 @@ class WebSession(MutableMapping[str, Any]):
         self._access()
         return self._record
 
-    def log_in(self, user_id: str) -> None:
+    def log_in(self, user_id: str | int) -> None:
         """Make it the session of this user, under a new id. A visitor's data stay, another user's do not."""
+        user_id = user_text(user_id)
         if self.user_id not in (None, user_id):
             self.log_out()
         self._logs_in = user_id

@@ -12,6 +12,7 @@ mod hostile;
 mod kills;
 mod layout_1;
 mod member;
+mod memory;
 mod openapi;
 mod races;
 mod redis_million;
@@ -37,6 +38,7 @@ const DEMONSTRATIONS: &[Demonstration] = &[
     ("kills", kills::run),
     ("layout-1", layout_1::run),
     ("member", member::run),
+    ("memory", memory::run),
     ("openapi", openapi::run),
     ("races", races::run),
     ("redis-million", redis_million::run),

@@ -22,10 +22,12 @@ pub(crate) fn run() -> ExitCode {
     let site = Site::new();
     let url = format!("redis://127.0.0.1:{}", redis.port());
     // The clean-up goes on beside, as it does where people work.
-    site.sessman(&json!({ "server_url": url, "admin_key": "k", "cleanup_interval": 60 }).to_string());
+    site.sessman(
+        &json!({ "server_url": url, "admin_key": "k".repeat(32), "cleanup_interval": 60 }).to_string(),
+    );
     let pserve = site.start();
     let client = pserve.client();
-    let admin = client.with("X-Admin-Key", "k");
+    let admin = client.with("X-Admin-Key", &"k".repeat(32));
     let mut is_good = true;
     for wanted in [SESSIONS / 100, SESSIONS / 10, SESSIONS] {
         fill(&client, wanted);

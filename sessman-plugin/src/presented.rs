@@ -1,0 +1,161 @@
+//! The session id that a request presents, and which one it is where its cookies name several.
+
+use futures_util::future::join_all;
+use plugin_api::{Level, Request, Secret};
+use sessman::error::Error;
+use sessman::id::SessionId;
+use sessman::sessions::Credentials;
+
+use crate::cookie::header;
+use crate::service::Service;
+
+/// Ids in the cookies of a request that are looked at; with more of them nobody is logged in.
+const MAX_CANDIDATES: usize = 8;
+
+/// The session id that a request presents.
+#[derive(Debug, Clone)]
+pub(crate) enum Presented {
+    /// As a parameter or in `X-Session-Id`; `None` if no session can have it.
+    Explicit(Option<SessionId>),
+    /// In cookies.
+    Cookie(Candidates),
+    /// Nowhere.
+    Nothing,
+}
+
+impl Presented {
+    /// The id that a request carries besides what it says: in `X-Session-Id` or the cookie. Query and body of a request
+    /// that somebody else answers are not ours to read.
+    pub(crate) fn carried(request: &Request<'_>, cookie_name: Option<&str>) -> Self {
+        let mut texts = header_ids(request);
+        match (texts.next(), texts.next()) {
+            (None, _) => Self::in_cookie(request, cookie_name),
+            (Some(text), None) => Self::explicit(text),
+            (Some(text), Some(second)) if text == second && texts.all(|other| other == text) => {
+                Self::explicit(text)
+            }
+            // One value a place: several would be as many guesses.
+            _ => Self::Explicit(None),
+        }
+    }
+
+    fn explicit(text: &[u8]) -> Self {
+        Self::Explicit(read(text))
+    }
+
+    /// What the cookies of this name come to.
+    pub(crate) fn in_cookie(request: &Request<'_>, cookie_name: Option<&str>) -> Self {
+        let found = cookie_name.and_then(|name| Candidates::of(request, name));
+        found.map_or(Self::Nothing, Self::Cookie)
+    }
+}
+
+/// Each value of `X-Session-Id`.
+pub(crate) fn header_ids<'r>(request: &'r Request<'_>) -> impl Iterator<Item = &'r [u8]> {
+    request.header_all("x-session-id").map(header::trim)
+}
+
+/// Bytes that are no text are no id, either.
+fn read(text: &[u8]) -> Option<SessionId> {
+    std::str::from_utf8(text).ok().and_then(SessionId::read)
+}
+
+/// The ids in the cookies of one name. A sibling of this host can have a browser send a second one, and a session that
+/// ended may have left one.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidates {
+    /// Those that sessions can have, each once.
+    ids: Vec<SessionId>,
+    /// Whether there are more.
+    too_many: bool,
+}
+
+/// Whose session the cookies name.
+#[derive(Debug)]
+pub(crate) enum Choice {
+    /// This one's. If it is the only id, nobody has looked whether it lives.
+    One(SessionId),
+    /// Nobody's.
+    None,
+    /// It cannot be told.
+    Several,
+}
+
+impl Candidates {
+    /// `None` where no cookie has the name.
+    fn of(request: &Request<'_>, name: &str) -> Option<Self> {
+        let mut values =
+            request.header_all("cookie").flat_map(|line| header::values(line, name.as_bytes())).peekable();
+        values.peek()?;
+        let mut found = Self { ids: Vec::new(), too_many: false };
+        for id in values.filter_map(read) {
+            if found.ids.contains(&id) {
+                continue;
+            }
+            if found.ids.len() == MAX_CANDIDATES {
+                found.too_many = true;
+                break;
+            }
+            found.ids.push(id);
+        }
+        Some(found)
+    }
+
+    /// Those that were sent, as far as they are looked at.
+    pub(crate) fn ids(&self) -> &[SessionId] {
+        &self.ids
+    }
+
+    /// The choice, where nobody has to be asked for it.
+    pub(crate) fn choose_now(&self) -> Option<Choice> {
+        match self.ids.as_slice() {
+            [] => Some(Choice::None),
+            [only] => Some(Choice::One(only.clone())),
+            _ => None,
+        }
+    }
+
+    /// Whose session it is: that of the one id whose session lives. Looking is no activity.
+    ///
+    /// # Errors
+    /// The store's: who could not be looked at may live.
+    pub(crate) async fn choose(self, service: &Service, request: &Request<'_>) -> Result<Choice, Error> {
+        if let Some(choice) = self.choose_now() {
+            return Ok(choice);
+        }
+        if self.too_many {
+            note(service, request, &format!("more than {MAX_CANDIDATES} session ids in its cookies"));
+            return Ok(Choice::Several);
+        }
+        let address = request.client_address();
+        let looks =
+            self.ids.iter().map(|id| service.sessions.opens(Credentials { id, user_id: None, address }));
+        let looks: Result<Vec<bool>, Error> = join_all(looks).await.into_iter().collect();
+        let looked: Vec<(SessionId, bool)> = self.ids.into_iter().zip(looks?).collect();
+        for _ in looked.iter().filter(|(_, lives)| !lives) {
+            request.brought_wrong(Secret::SessionId);
+        }
+        let mut live: Vec<SessionId> =
+            looked.into_iter().filter_map(|(id, lives)| lives.then_some(id)).collect();
+        Ok(match (live.pop(), live.pop()) {
+            (None, _) => Choice::None,
+            (Some(id), None) => Choice::One(id),
+            (Some(one), Some(other)) => {
+                let handles = format!("{} and {}", other.handle(), one.handle());
+                note(service, request, &format!("cookies of two live sessions, {handles}"));
+                Choice::Several
+            }
+        })
+    }
+}
+
+/// Somebody may have planted a cookie.
+fn note(service: &Service, request: &Request<'_>, what: &str) {
+    let Some(times) = service.planted.is_due() else { return };
+    let from = request.client_address().map_or_else(|| "-".to_owned(), |address| address.to_string());
+    let line = format!(
+        "a request with {what}: nobody is logged in by it from={from} request={} requests={times}",
+        request.request_id()
+    );
+    service.host.log(Level::Warn, &line);
+}
