@@ -10,6 +10,7 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use fuzz::instance::{Call, Instance};
+use sessman::budget::Unlimited;
 use sessman::data::Data;
 use sessman::id::SessionId;
 use sessman::record::Record;
@@ -150,14 +151,18 @@ fn steps(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime starts");
     ids(criterion);
     let clock = Arc::new(SystemClock::start());
-    let (memory, ids) = filled(&runtime, &clock, MemoryStore::new(MemoryConfig::default()));
+    let (memory, ids) = filled(&runtime, &clock, MemoryStore::new(MemoryConfig::default(), clock.clone()));
     let record = memory.get_now(credentials(&ids[0])).expect("it is at hand").expect("it lives");
     json(criterion, &record);
     look_up(criterion, "memory", &memory, &ids);
     let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let path = folder.path().join("sessions.db");
     let config = SqliteConfig { path, durability: Durability::Full, cache_bytes: CACHE_BYTES };
-    let (sqlite, ids) = filled(&runtime, &clock, SqliteStore::open(config, clock.clone()).expect("it opens"));
+    let (sqlite, ids) = filled(
+        &runtime,
+        &clock,
+        SqliteStore::open(config, clock.clone(), &Unlimited::shared()).expect("it opens"),
+    );
     look_up(criterion, "SQLite's cache", &sqlite, &ids);
     group_commit(criterion, &runtime, &sqlite, &ids);
     plugin(criterion);

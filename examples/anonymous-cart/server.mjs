@@ -16,7 +16,8 @@ async function find(request) {
 }
 
 function answer(response, session) {
-    response.cookie('cart', session.session_id, { httpOnly: true, sameSite: 'lax' });
+    // Browsers send it by HTTPS alone, and to localhost.
+    response.cookie('cart', session.session_id, { httpOnly: true, sameSite: 'lax', secure: true });
     response.json({ user: session.user, cart: session.data.cart });
 }
 

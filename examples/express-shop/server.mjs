@@ -8,6 +8,8 @@ import { SessmanStore } from 'sessman/express-session';
 const { SESSMAN_URL, SESSMAN_KEY, COOKIE_SECRET, PORT = 3000 } = process.env;
 
 const app = express();
+// A proxy on this machine that ends TLS says so in X-Forwarded-Proto.
+app.set('trust proxy', 'loopback');
 app.use(express.json());
 app.use(
     session({
@@ -16,7 +18,8 @@ app.use(
         secret: COOKIE_SECRET ?? randomBytes(32).toString('hex'),
         resave: false,
         saveUninitialized: false,
-        cookie: { maxAge: 3_600_000, sameSite: 'lax' },
+        // `auto`: Secure, but for plain HTTP, as while it is tried on localhost. Write `true` where it serves people.
+        cookie: { maxAge: 3_600_000, sameSite: 'lax', secure: 'auto' },
     }),
 );
 

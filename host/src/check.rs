@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::budget::{Budget, Size};
 use crate::config::{Config, ConfigError};
 use crate::error::one_line;
 use crate::http::{self, Snapshot};
@@ -51,7 +52,7 @@ impl Findings {
         };
         let told = config.warnings.iter().chain(&config.notes);
         findings.warnings.extend(told.map(ToString::to_string));
-        let loaded = match Loader::default().load(&config, Want::All(&[])) {
+        let loaded = match Loader::new(Budget::new(Size::of(&config).budget)).load(&config, Want::All(&[])) {
             Ok(loaded) => loaded,
             Err(error) => {
                 findings.problems.push(error.line());
@@ -59,6 +60,10 @@ impl Findings {
             }
         };
         let snapshot = Snapshot::new(Arc::new(config), loaded, Vec::new());
+        let others = snapshot.others.iter();
+        findings
+            .warnings
+            .extend(others.map(|other| format!("{}: {}; it is left alone", other.name, other.reason)));
         let failures = snapshot.failures.iter();
         findings.problems.extend(failures.map(|failure| format!("{}: {}", failure.name, failure.reason)));
         let exposed = lifecycle::check_exposure(&snapshot).err();

@@ -1,6 +1,8 @@
 //! The life of the host: load, bind, activate, serve, drain.
 
+use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -14,6 +16,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::activation::{self, Inherited};
+use crate::budget::{Budget, Size, give_back};
 use crate::config::Config;
 use crate::http::access::ExposureError;
 use crate::http::listener::ListenError;
@@ -57,9 +61,12 @@ pub enum HostError {
 pub struct Host {
     snapshot: Snapshot,
     loader: Loader,
+    budget: Arc<Budget>,
     /// Absolute, for reloads.
     ini_file: PathBuf,
     logging: Logging,
+    /// Sockets that were handed over.
+    inherited: Vec<Inherited>,
 }
 
 impl Host {
@@ -72,9 +79,13 @@ impl Host {
     pub fn load(config: Config, ini_file: &Path, logging: Logging) -> Result<Self, HostError> {
         let ini_file = std::path::absolute(ini_file)
             .map_err(|source| HostError::System("cannot tell the current folder", source))?;
-        let loader = Loader::default();
+        // Before any child is started.
+        let inherited = activation::take()
+            .map_err(|source| HostError::System("cannot take the sockets of the service manager", source))?;
+        let budget = Budget::new(Size::of(&config).budget);
+        let loader = Loader::new(Arc::clone(&budget));
         let snapshot = lifecycle::load(&loader, config)?;
-        Ok(Self { snapshot, loader, ini_file, logging })
+        Ok(Self { snapshot, loader, budget, ini_file, logging, inherited })
     }
 
     /// Serves until SIGTERM or SIGINT, then lets what is under way end. A second signal ends the process at once.
@@ -101,15 +112,16 @@ impl Host {
     }
 
     async fn run(self) -> Result<(), HostError> {
-        let Self { snapshot, loader, ini_file, logging } = self;
+        let Self { snapshot, loader, budget, ini_file, logging, inherited } = self;
         let config = Arc::clone(&snapshot.config);
         let (orders, ordered) = unbounded_channel();
         let signals = Signals::new().map_err(|source| HostError::System("cannot catch signals", source))?;
         let (stop, stopped) = watch::channel(None);
         let mut signalled = signals.watch(orders.clone());
         make_state_folder(&config.paths);
-        let app = Arc::new(App::new(snapshot, orders));
-        let server = Arc::new(Server::new(Arc::clone(&app)));
+        tokio::spawn(give_back(Arc::clone(&budget)));
+        let app = Arc::new(App::new(snapshot, orders, budget));
+        let server = Arc::new(Server::new(Arc::clone(&app), inherited));
         let prepared = server.prepare(&config).await?;
         let _pidfile = config.paths.pidfile.as_deref().map(Pidfile::write).transpose()?;
         let notifier = Arc::new(Notifier::from_environment());
@@ -261,7 +273,8 @@ struct Pidfile<'a>(&'a Path);
 
 impl<'a> Pidfile<'a> {
     fn write(path: &'a Path) -> Result<Self, HostError> {
-        std::fs::write(path, format!("{}\n", std::process::id()))
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(path);
+        file.and_then(|mut file| writeln!(file, "{}", std::process::id()))
             .map_err(|source| HostError::Pidfile { path: path.to_owned(), source })?;
         Ok(Self(path))
     }

@@ -1,15 +1,19 @@
 //! The host: it reads a configuration, loads plugins and serves their routes.
 //!
 //! - [`cli`]: the command line
+//! - `budget`: memory that others can make it take, counted
 //! - [`config`]: from an INI file and the environment to a checked configuration
 //! - `plugin`: from files in a directory to instances
 //! - `http`: connections, routes, access, answers
 //! - `lifecycle`: reload, load, unload while requests go on; `hand_over`: the moment in which it happens
+//! - `activation`: sockets that the service manager hands over
 //! - [`log`]: where log lines go
 //! - [`check`], [`healthcheck`]: the commands that look at the files, or at a running host
 //! - [`generate`]: man pages and completions, from the command line
 //! - [`host`]: the life of the process, in which all of them meet
 
+mod activation;
+mod budget;
 pub mod check;
 pub mod cli;
 pub mod config;
@@ -24,5 +28,6 @@ pub mod log;
 mod notify;
 mod plugin;
 mod spread;
+mod trust;
 
 pub use plugin::{LoadError, probe_child};

@@ -313,7 +313,11 @@ impl Lifecycle {
         }
         let failures = old.failures.iter().filter(|failure| others(&failure.name)).cloned().collect();
         let unloaded = old.unloaded.iter().filter(|unloaded| others(&unloaded.name)).cloned().collect();
-        let new = Snapshot::new(Arc::clone(&old.config), Loaded { instances, failures, files }, unloaded);
+        let new = Snapshot::new(
+            Arc::clone(&old.config),
+            Loaded { instances, failures, others: old.others.clone(), files },
+            unloaded,
+        );
         if new.mount(name).is_none() {
             let reason = new.failures.iter().find(|failure| failure.name == name);
             return Err(Refusal::Invalid(reason.map_or_else(String::new, |failure| failure.reason.clone())));
@@ -332,7 +336,8 @@ impl Lifecycle {
         let mut unloaded = old.unloaded.clone();
         unloaded.push(Unloaded { name: name.to_owned(), mount: mount.instance.mount().to_owned() });
         let instances = old.instances().filter(|instance| instance.name != name).cloned().collect();
-        let loaded = Loaded { instances, failures: old.failures.clone(), files: old.files.clone() };
+        let (failures, others, files) = (old.failures.clone(), old.others.clone(), old.files.clone());
+        let loaded = Loaded { instances, failures, others, files };
         let new = Snapshot::new(Arc::clone(&old.config), loaded, unloaded);
         self.change(&old, new).await
     }
@@ -431,7 +436,8 @@ fn check_nothing_is_lost(old: &Snapshot, new: &Snapshot) -> Result<(), Refusal> 
     let files = old.files.iter().map(|(file, _)| file);
     let lost: Vec<String> = instances
         .chain(files)
-        .filter_map(|name| new.failures.iter().find(|failure| failure.name == *name))
+        // What was a plugin, and is none any more, is no stranger's file.
+        .filter_map(|name| new.failures.iter().chain(&new.others).find(|failure| failure.name == *name))
         .filter(|failure| !old.failures.contains(failure))
         .map(|failure| format!("{}: {}", failure.name, failure.reason))
         .collect();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,6 +21,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
 
+/// Of a file that is made.
+const FILE_MODE: u32 = 0o640;
 /// The target of lines that plugins write.
 pub const PLUGIN_TARGET: &str = "plugin";
 /// The target of the access log: written whatever the level is, once it is asked for.
@@ -101,7 +104,8 @@ impl NewLogging {
 
 fn open(log: &Log) -> Result<Option<File>, LogError> {
     let Some(path) = &log.file else { return Ok(None) };
-    let file = File::options().append(true).create(true).open(path);
+    // Addresses of clients and names of users are in it.
+    let file = File::options().append(true).create(true).mode(FILE_MODE).open(path);
     file.map(Some).map_err(|source| LogError::Open { path: path.clone(), source })
 }
 

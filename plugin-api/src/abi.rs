@@ -15,6 +15,7 @@
 )]
 #![allow(clippy::undocumented_unsafe_blocks, unsafe_code, reason = "made by abi_stable's macros")]
 
+pub mod budget;
 pub mod guess;
 pub mod host;
 pub mod module;

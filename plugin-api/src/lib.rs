@@ -14,6 +14,7 @@ pub mod extension;
 pub mod guard;
 pub mod sdk;
 
+pub use sdk::budget::{Budget, Memory};
 pub use sdk::host::{Host, Level};
 pub use sdk::plugin::{Health, Plugin, Unavailable};
 pub use sdk::request::{Caller, Principal, Request, Secret};

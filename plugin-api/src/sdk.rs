@@ -1,6 +1,7 @@
 //! The safe side: what a plugin's author writes against.
 
 pub(crate) mod adapter;
+pub mod budget;
 pub mod export;
 pub mod host;
 pub mod plugin;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use sessman::budget::Unlimited;
 use sessman::config::StoreConfig;
 use sessman::sessions::Sessions;
 use sessman::store::{self, Store, StoreError, View};
@@ -55,7 +56,7 @@ impl Actor {
             reader(site, View::Present)?;
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        match store::open(&site.config.store, &clock, site.config.encryption.as_ref()) {
+        match store::open(&site.config.store, &clock, site.config.encryption.as_ref(), &Unlimited::shared()) {
             Ok(store) => Ok(Self::Engine(Engine::new(site, store, clock))),
             Err(StoreError::InUse(_)) => Ok(Self::Server(Server::new(site, None)?)),
             Err(error) => Err(error.into()),

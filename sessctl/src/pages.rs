@@ -159,6 +159,7 @@ where
 pub(crate) mod tests {
     use sessman::store::memory::{MemoryConfig, MemoryStore};
     use sessman::store::sealed::SealedStore;
+    use sessman::time::ManualClock;
 
     use super::*;
     use crate::line::tests::record;
@@ -169,7 +170,8 @@ pub(crate) mod tests {
 
     /// Sessions 0 to 299; each third one is sealed with another key.
     pub(crate) async fn mixed(now: Timestamp) -> Arc<dyn Store> {
-        let stored: Arc<dyn Store> = Arc::new(MemoryStore::new(MemoryConfig::default()));
+        let stored: Arc<dyn Store> =
+            Arc::new(MemoryStore::new(MemoryConfig::default(), Arc::new(ManualClock::new(now))));
         for n in 0..300_u16 {
             let [high, low] = n.to_be_bytes();
             let mut handle = [low; 12];

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Result;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use sessman::budget::Unlimited;
 use sessman::config::StoreConfig;
 use sessman::record::Record;
 use sessman::store::sealed::{Keys, SealedStore};
@@ -59,12 +60,14 @@ impl Target {
             std::fs::create_dir_all(folder)?;
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        let stored = store::open(&site.config.store, &clock, None).map_err(|error| match error {
-            StoreError::InUse(said) => {
-                anyhow::anyhow!("{said}; pserve has to be stopped while records are put in")
-            }
-            other => other.into(),
-        })?;
+        let stored = store::open(&site.config.store, &clock, None, &Unlimited::shared()).map_err(
+            |error| match error {
+                StoreError::InUse(said) => {
+                    anyhow::anyhow!("{said}; pserve has to be stopped while records are put in")
+                }
+                other => other.into(),
+            },
+        )?;
         // SQLite writes those that wait together; a server has so many connections.
         let room = match site.config.store {
             StoreConfig::Sqlite(_) => Room::new(512, 512),

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use plugin_api::{Host, Level};
+use plugin_api::{Host, Level, Memory};
+use sessman::budget::{self, Budget, Unlimited};
 use sessman::config::{AccessConfig, Config, CookieConfig, StoreConfig};
 use sessman::events::Kind;
 use sessman::id::Handle;
@@ -55,7 +56,12 @@ impl Service {
             let (store, keys) = (config.store.clone(), config.encryption.clone());
             // Opening a file may take its time, which the host's threads should not give.
             let opened_by: Arc<dyn Clock> = clock.clone();
-            let opening = handle.spawn_blocking(move || store::open(&store, &opened_by, keys.as_ref()));
+            let budget: Arc<dyn Budget> = match host.budget() {
+                Some(budget) => Arc::new(HostBudget(budget)),
+                None => Unlimited::shared(),
+            };
+            let opening =
+                handle.spawn_blocking(move || store::open(&store, &opened_by, keys.as_ref(), &budget));
             opening.await
         };
         let store: Arc<dyn Store> = match opened {
@@ -140,6 +146,26 @@ impl Drop for Service {
         if let Some((runtime, _)) = self.owned.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+/// The host's memory, which its requests draw on, too.
+struct HostBudget(plugin_api::Budget);
+
+impl Budget for HostBudget {
+    fn draw(&self, kind: budget::Kind, bytes: usize) -> bool {
+        self.0.draw(memory_of(kind), bytes)
+    }
+
+    fn give_back(&self, kind: budget::Kind, bytes: usize) {
+        self.0.give_back(memory_of(kind), bytes);
+    }
+}
+
+fn memory_of(kind: budget::Kind) -> Memory {
+    match kind {
+        budget::Kind::Waiting => Memory::Waiting,
+        budget::Kind::Kept => Memory::Kept,
     }
 }
 

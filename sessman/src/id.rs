@@ -261,6 +261,26 @@ mod tests {
         assert_ne!(rotated.secret_hash(), a.secret_hash());
     }
 
+    /// Of 4,000 ids none is another's, and each character is any of the 64 about as often as the others: 62 times in 4,000, give
+    /// or take eight standard deviations.
+    #[test]
+    fn no_place_of_an_id_is_foreseeable() {
+        let ids: Vec<String> = (0..4_000).map(|_| text_of(&SessionId::generate())).collect();
+        assert_eq!(ids.iter().collect::<std::collections::HashSet<_>>().len(), ids.len());
+        let length = ids[0].len();
+        assert!(length * 6 >= 192 + 96, "{length} characters");
+        for place in 0..length {
+            let mut counts = std::collections::HashMap::new();
+            for id in &ids {
+                *counts.entry(id.as_bytes()[place]).or_insert(0) += 1;
+            }
+            assert!(
+                counts.len() == 64 && counts.values().all(|count| (1..130).contains(count)),
+                "{place}: {counts:?}"
+            );
+        }
+    }
+
     #[test]
     fn what_no_session_can_have_is_refused() {
         let good = text_of(&SessionId::generate());

@@ -1,6 +1,7 @@
 //! The session engine: ids, records, rules and stores. It knows neither HTTP nor the plugin ABI.
 //!
 //! - [`sessions`]: what can be done with sessions; [`rules`]: what they follow; [`error`]: why not
+//! - [`budget`]: memory that stores hold for others
 //! - [`metrics`]: what is counted; `outage`: what is said in the log of a store that fails
 //! - [`config`]: `sessman.json`; [`secret`]: text that must not be shown
 //! - [`id`]: what a client holds, and what a store keeps of it
@@ -9,6 +10,7 @@
 //! - [`time`]: moments and the engine's clock
 //! - [`store`]: the contract of a store, and the stores
 
+pub mod budget;
 pub mod config;
 pub mod data;
 pub mod error;

@@ -99,9 +99,15 @@ impl Life {
         self.last_activity == self.reset_at
     }
 
-    /// Whether the session waits for its place among its user's, and has not begun.
+    /// What is written of a session that waits for its place among its user's: its last activity is before its beginning, to
+    /// the millisecond, as that of no other is.
+    pub(crate) fn pending_since(created_at: Timestamp) -> Timestamp {
+        created_at.before(Duration::from_millis(1))
+    }
+
+    /// Whether the session waits for its place among its user's, and has not begun: it is there for nobody.
     pub fn is_pending(&self) -> bool {
-        self.last_activity < self.created_at
+        self.reset_at == self.created_at && self.last_activity == Self::pending_since(self.created_at)
     }
 }
 

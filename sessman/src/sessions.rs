@@ -48,6 +48,8 @@ use turns::Turns;
 pub const STORE_DEADLINE: Duration = Duration::from_secs(2);
 /// By more than this the clocks of two nodes do not differ: what is decided by the age of something is decided so much later.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(120);
+/// What has to be done, and failed, is tried again after each of these, in seconds.
+const RETRIES: [u64; 7] = [1, 2, 4, 8, 16, 32, 64];
 /// Characters that a user id may have.
 const MAX_USER_ID: usize = 256;
 
@@ -231,6 +233,7 @@ impl Sessions {
         now: Timestamp,
     ) -> Result<Option<Arc<Record>>, StoreError> {
         match loaded {
+            Loaded::Live(record) if record.life().is_pending() => Ok(None),
             Loaded::Live(record) if self.rules.is_live(&record.life(), now) => {
                 check_unsealed(&record)?;
                 Ok(Some(record))
@@ -246,12 +249,15 @@ impl Sessions {
 
     /// Makes a change to a record as it was read.
     ///
-    /// A store may be slow, and a server compares with the moment at which the change was asked for: one that was made
-    /// after the session had ended, as others were told meanwhile, is undone.
+    /// A server may be slow, and compares with the moment at which the change was asked for: one that may have been made
+    /// after the session had ended, as others were told meanwhile, is undone. A store of this process compares when it
+    /// writes; there a change that was made in time stays, however late its answer is.
     async fn write(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated, StoreError> {
         let updated = self.ask(Operation::Update, self.store.update(read, unless, change)).await?;
         match &updated {
-            Updated::Done { record, lived_until } if self.clock.now() >= *lived_until => {
+            Updated::Done { record, lived_until }
+                if self.store.is_shared() && self.clock.now() >= *lived_until =>
+            {
                 let written = Target {
                     last_activity: Some(record.last_activity),
                     ..Target::incarnation(record.handle, record.mark)

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::budget::Budget;
 use crate::config::StoreConfig;
 use crate::id::{Handle, SecretHash};
 use crate::mark::Mark;
@@ -416,11 +417,18 @@ pub trait Store: Send + Sync {
 ///
 /// # Errors
 /// What is wrong and what to do about it.
-pub fn open(config: &StoreConfig, clock: &Arc<dyn Clock>, keys: Option<&Keys>) -> Result<Arc<dyn Store>> {
+pub fn open(
+    config: &StoreConfig,
+    clock: &Arc<dyn Clock>,
+    keys: Option<&Keys>,
+    budget: &Arc<dyn Budget>,
+) -> Result<Arc<dyn Store>> {
     let store: Arc<dyn Store> = match config {
-        StoreConfig::Memory(config) => Arc::new(memory::MemoryStore::new(config.clone())),
+        StoreConfig::Memory(config) => {
+            Arc::new(memory::MemoryStore::drawing(config.clone(), Arc::clone(clock), budget))
+        }
         StoreConfig::Sqlite(config) => {
-            Arc::new(sqlite::SqliteStore::open(config.clone(), Arc::clone(clock))?)
+            Arc::new(sqlite::SqliteStore::open(config.clone(), Arc::clone(clock), budget)?)
         }
         StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open(config.clone())?),
         StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),

@@ -4,11 +4,13 @@
 
 pub mod blocks;
 pub mod browser;
+pub mod cgroup;
 pub mod clock;
 pub mod clocks;
 pub mod container;
 pub mod cut;
 pub mod disk;
+pub mod early;
 pub mod faults;
 pub mod history;
 pub mod hostile;
@@ -31,6 +33,7 @@ pub mod sessctl;
 pub mod standin;
 pub mod store;
 mod strace;
+pub mod strangers;
 pub mod tls;
 pub mod wrk;
 pub mod wsgi;

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::artifacts;
+use crate::cgroup::Cgroup;
 use crate::http::Client;
 
 /// Longer than any start or stop takes, even where much else runs.
@@ -118,7 +119,21 @@ impl Site {
     /// # Panics
     /// When it neither listens nor ends.
     pub fn try_start_with(&self, environment: &[(&str, &str)]) -> Result<Pserve, String> {
-        let mut command = Command::new(self.artifacts.join("pserve"));
+        self.try_start_by(Command::new(self.artifacts.join("pserve")), environment)
+    }
+
+    /// As [`try_start_with`](Self::try_start_with), in a control group.
+    ///
+    /// # Errors
+    /// What it wrote before it ended.
+    ///
+    /// # Panics
+    /// When it neither listens nor ends.
+    pub fn try_start_in(&self, group: &Cgroup) -> Result<Pserve, String> {
+        self.try_start_by(group.command(&self.artifacts.join("pserve")), &[])
+    }
+
+    fn try_start_by(&self, mut command: Command, environment: &[(&str, &str)]) -> Result<Pserve, String> {
         command.arg("-i").arg(self.path("pserve.ini")).current_dir("/");
         command.env_remove("MONGODB_URI").env_remove("REDIS_URL").envs(environment.iter().copied());
         Pserve::spawn(command, self.path("pserve.log"))
@@ -194,8 +209,20 @@ impl Pserve {
     /// # Panics
     /// When it is not there any more.
     pub fn memory_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most that it held in memory so far, in KiB.
+    ///
+    /// # Panics
+    /// When it is not there any more.
+    pub fn peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("its memory");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
     }
 

@@ -254,8 +254,15 @@ fn kubernetes_objects_fit_together() {
         assert_eq!(&one("Service")["spec"]["selector"], labels);
         assert_eq!(&one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"], labels);
         assert_eq!(one("Service")["spec"]["ports"][0]["targetPort"], container["ports"][0]["name"]);
-        let let_in = &one("NetworkPolicy")["spec"]["ingress"][0]["from"][0]["podSelector"];
-        assert_eq!(*let_in, json!({ "matchLabels": { "sessman-client": "true" } }));
+        let let_in = &one("NetworkPolicy")["spec"]["ingress"][0]["from"][0];
+        // Whoever may make a pod may give it a label, so that one does not do alone.
+        assert_eq!(
+            *let_in,
+            json!({
+                "namespaceSelector": { "matchLabels": { "sessman-clients": "true" } },
+                "podSelector": { "matchLabels": { "sessman-client": "true" } },
+            })
+        );
         assert_eq!(container["image"], format!("pserve:{}", env!("CARGO_PKG_VERSION")));
         for object in objects.iter().filter(|object| object["kind"] != "Namespace") {
             assert_eq!(object["metadata"]["namespace"], one("Namespace")["metadata"]["name"], "{object}");

@@ -31,6 +31,12 @@ fn a_login_that_is_killed_amid_its_writes_to_mongodb_keeps_nobody_out_and_evicts
 }
 
 #[test]
+fn nobody_is_evicted_for_a_login_that_is_taken_back_as_it_was_cut_off_from_mongodb() {
+    let test = "nobody_is_evicted_for_a_login_that_is_taken_back_as_it_was_cut_off_from_mongodb";
+    is_right(test, Store::MongoDb, Interruption::Cut, &[Operation::NewEvicts]);
+}
+
+#[test]
 fn an_external_id_whose_use_was_cut_off_from_mongodb_is_free_for_another() {
     let test = "an_external_id_whose_use_was_cut_off_from_mongodb_is_free_for_another";
     let operations = [Operation::AgainRejects, Operation::EndEvicts, Operation::EndUserRejects];

@@ -2,16 +2,19 @@
 #![allow(clippy::unwrap_used, reason = "a test that finds something missing is to fail")]
 
 mod access;
+mod activation;
 mod book;
 mod cli;
 mod clocks;
 mod compat;
 mod configuration;
+mod connections;
 mod cookies;
 mod cors;
 mod counters;
 mod deploy;
 mod durability;
+mod early;
 mod encryption;
 mod events;
 mod forward_auth;
@@ -30,6 +33,7 @@ mod lifetimes;
 mod limits;
 mod login_flow;
 mod logs;
+mod memory;
 mod metrics;
 mod mongodb_faults;
 mod network_faults;
@@ -50,6 +54,7 @@ mod sqlite_faults;
 mod stopping;
 mod template;
 mod tls;
+mod trust;
 mod unix_socket;
 mod users;
 mod verify;

@@ -245,6 +245,7 @@ fn the_debian_package_has_everything_in_its_place() {
     assert!(list.lines().all(|line| line.contains(" root/root ")), "{list}");
     for place in [
         "/usr/lib/systemd/system/pserve.service",
+        "/usr/lib/systemd/system/pserve.socket",
         "/usr/share/man/man1/sessctl-backup.1.gz",
         "/usr/share/bash-completion/completions/pserve",
         "/usr/share/fish/vendor_completions.d/pserve.fish",

@@ -95,6 +95,28 @@ fn versions_below_the_minimum_are_refused() {
     );
 }
 
+#[test]
+fn answers_say_that_nothing_is_to_be_guessed_and_over_tls_that_it_is_https_alone() {
+    let told = |ssl: &str| {
+        let (site, pserve) = start(ssl);
+        ["/healthz", "/sessman/get", "/none"].map(|path| {
+            let url = format!("https://{}{path}", pserve.address());
+            let output = curl(&site.path("a.pem"), &["-D", "-", "-o", "/dev/null", "--http1.1", &url]);
+            let answer = String::from_utf8(output.stdout).unwrap();
+            assert!(answer.contains("\r\nx-content-type-options: nosniff\r\n"), "{answer}");
+            let strict = answer.lines().find_map(|line| line.strip_prefix("strict-transport-security: "));
+            strict.map(str::to_owned)
+        })
+    };
+    assert_eq!(told(""), [0; 3].map(|_| Some("max-age=31536000".to_owned())));
+    assert_eq!(told("hsts_seconds=60"), [0; 3].map(|_| Some("max-age=60".to_owned())));
+    assert_eq!(told("hsts_seconds=0"), [None, None, None]);
+    let site = Site::new();
+    let plain = site.start().client().get("/healthz").expect(200);
+    assert_eq!(plain.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(plain.header("strict-transport-security"), None);
+}
+
 /// The certificate that a client is shown.
 fn shown(pserve: &Pserve) -> String {
     let output = s_client(pserve.address(), &["-showcerts"]).output().expect("openssl runs");

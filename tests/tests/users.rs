@@ -1,5 +1,7 @@
 //! The sessions of a user, and of all: limits, `mine`, new ids, and what administrators do.
 
+use std::time::Duration;
+
 use e2e::http::{Answer, Client};
 use e2e::on_every_store;
 use e2e::pserve::{Pserve, Site};
@@ -71,7 +73,7 @@ fn one_more_is_refused_where_that_is_the_rule(_: Store, config: Value) {
     }
     client.post("/sessman/end", json!({ "token": first.member("session_id") })).expect(200);
     let short = client.post("/sessman/new", json!({ "user": "ada", "ttl_seconds": 1 })).expect(201);
-    std::thread::sleep(std::time::Duration::from_millis(1_050));
+    std::thread::sleep(Duration::from_millis(1_050));
     assert_eq!(status(&client, &short), 404);
     begin(&client, "ada");
     client.post("/sessman/new", json!({ "user": "ada" })).expect(409);
@@ -196,7 +198,7 @@ fn an_administrator_counts_cleans_and_clears(store: Store, config: Value) {
     let kept = begin(&client, "ada");
     begin(&client, "eve");
     client.post("/sessman/new", json!({ "ttl_seconds": 1 })).expect(201);
-    std::thread::sleep(std::time::Duration::from_millis(1_050));
+    std::thread::sleep(Duration::from_millis(1_050));
     let by_age = json!([
         { "below_seconds": 3_600, "sessions": 2 },
         { "below_seconds": 86_400, "sessions": 0 },
@@ -264,7 +266,13 @@ fn a_visitor_logs_in_under_a_new_id(_: Store, config: Value) {
     let known = service.with("X-Session-Id", id);
     assert_eq!(known.get("/sessman/get").expect(200).json()["user_id"], "ada");
     known.post("/sessman/rotate", json!({ "user": "eve" })).expect(409);
+    // A login anew is told by its time, and nothing else moves that.
+    let auth_time = |answer: &Answer| answer.json()["auth_time"].as_str().unwrap().to_owned();
+    std::thread::sleep(Duration::from_millis(20));
+    known.post("/sessman/touch", json!({})).expect(200);
+    assert_eq!(auth_time(&known.get("/sessman/get").expect(200)), session["auth_time"]);
     let again = known.post("/sessman/rotate", json!({ "user": "ada" })).expect(200);
+    assert!(auth_time(&again) > auth_time(&login), "{again:?}");
     service.get(&format!("/sessman/get?token={}", again.member("session_id"))).expect(200);
     service.post("/sessman/rotate", json!({})).expect(401);
 }

@@ -28,6 +28,7 @@ mod report;
 mod run;
 mod rundir;
 mod servers;
+mod shown;
 mod soak;
 mod stages;
 mod standin;

@@ -1,6 +1,6 @@
 //! The checks, in the order of a run. A new one is a function and a line in [`STAGES`].
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -61,6 +61,8 @@ pub(crate) struct Findings {
     pub(crate) tally: Tally,
     /// Tests marked `#[ignore]`, by name and reason.
     pub(crate) ignored: Vec<(String, String)>,
+    /// The names of tests that passed, and of the modules that they are in.
+    pub(crate) passed: BTreeSet<String>,
     /// Tests that run for over a minute and have not ended.
     slow: BTreeSet<String>,
 }
@@ -70,6 +72,8 @@ pub(crate) struct Checks {
     pub(crate) workspace: Workspace,
     /// Where tests report that they were skipped; see [`crate::test`].
     pub(crate) skips: PathBuf,
+    /// By name, and by that of their module.
+    pub(crate) passed: RefCell<BTreeSet<String>>,
     /// Handed to the test binaries: name filters and libtest's own options.
     pub(crate) test_arguments: Vec<String>,
     /// Started by the first stage that needs it, stopped when the run ends.
@@ -79,7 +83,7 @@ pub(crate) struct Checks {
 impl Checks {
     pub(crate) fn new(workspace: Workspace, test_arguments: Vec<String>) -> Self {
         let skips = workspace.tools().join("skips");
-        Self { workspace, skips, test_arguments, servers: OnceCell::new() }
+        Self { workspace, skips, passed: RefCell::default(), test_arguments, servers: OnceCell::new() }
     }
 
     /// What could not be had, if a stage has asked for servers: a name and a reason each.
@@ -206,8 +210,11 @@ impl Findings {
             test_line(line).and_then(|line| line.split_once(" has been running for over"))
         {
             self.slow.insert(name.to_owned());
-        } else if let Some((name, _)) = test_line(line).and_then(|line| line.split_once(" ... ")) {
+        } else if let Some((name, outcome)) = test_line(line).and_then(|line| line.split_once(" ... ")) {
             self.slow.remove(name);
+            if outcome == "ok" {
+                self.passed.extend(name.split("::").map(str::to_owned));
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
 
 use crate::report::{Report, Tally, Verdict};
+use crate::shown;
 use crate::stages::{Checks, Findings, STAGES, Stage};
 use crate::workspace::Workspace;
 
@@ -56,6 +57,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     for stage in chosen(&options.stages) {
         run_stage(stage, &checks, &mut report);
     }
+    // Only a run of everything says anything about it.
+    if options.stages.is_empty() && options.test_arguments.is_empty() {
+        add_shown(&checks, &mut report);
+    }
     add_skips(&checks, &mut report)?;
 
     println!("{report}");
@@ -91,11 +96,23 @@ fn run_stage(stage: &'static Stage, checks: &Checks, report: &mut Report) {
             Verdict::Failed(format!("{error:#}"))
         }
     };
+    checks.passed.borrow_mut().append(&mut findings.passed);
     println!("--- {}: {:.1} s", stage.name, started.elapsed().as_secs_f64());
     report.stage(stage.name, started.elapsed(), findings.tally, verdict);
     for (name, reason) in &findings.ignored {
         report.left_out(name, reason, true);
     }
+}
+
+/// Looks whether the tests that the page about security names have run.
+fn add_shown(checks: &Checks, report: &mut Report) {
+    let started = Instant::now();
+    let skipped = fs::read_to_string(&checks.skips).unwrap_or_default();
+    let verdict = match shown::check(&checks.workspace, &checks.passed.borrow(), &skipped) {
+        Ok(()) => Verdict::Passed,
+        Err(error) => Verdict::Failed(format!("{error:#}")),
+    };
+    report.stage("shown", started.elapsed(), Tally::default(), verdict);
 }
 
 /// Adds what tests reported as skipped, and what could not be had on this machine.

@@ -45,6 +45,7 @@ pub use self::tls::Tls;
 use self::layers::{IniFile, IniFormat};
 use self::raw::{RawConfig, Resolver};
 use self::reader::Reader;
+use crate::trust;
 
 /// A configuration in which nothing is wrong.
 #[derive(Debug)]
@@ -119,6 +120,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Requests being answered.
     pub max_in_flight: usize,
+    /// Bytes of memory that the process may take.
+    pub max_memory: u64,
     /// That requests get to end when the host stops.
     pub shutdown_grace: Duration,
 }
@@ -160,7 +163,7 @@ impl Config {
     /// The file cannot be read, or everything that is wrong in it.
     pub fn load_with(path: &Path, environment: Vec<(OsString, OsString)>) -> Result<Self, ConfigError> {
         let read = |source| ConfigError::Read { path: path.to_owned(), source };
-        let bytes = std::fs::read(path).map_err(read)?;
+        let bytes = trust::read(path).map_err(read)?;
         let absolute = std::path::absolute(path).map_err(read)?;
         let folder = absolute.parent().unwrap_or(Path::new("/"));
         let name = path.display().to_string();

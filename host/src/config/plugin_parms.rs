@@ -14,6 +14,7 @@ use super::raw::{RawEntry, Resolver};
 use super::secret::{ApiKey, ApiKeys, Parameters};
 use super::sections::{HostKeys, PLUGIN_PARMS};
 use super::values;
+use crate::trust;
 
 /// What a plugin's parameters say to the host, and the rest for the plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,7 +203,7 @@ fn read_file(name: &str, folders: &Folders<'_>) -> Result<(PathBuf, String), Str
     let mut missing = Vec::new();
     for folder in [folders.beside_ini, folders.plugins] {
         let path = folder.join(name);
-        match std::fs::read(&path) {
+        match trust::read(&path) {
             Ok(bytes) => match String::from_utf8(bytes) {
                 Ok(text) => return Ok((path, text)),
                 Err(_) => return Err(format!("{} is not UTF-8", path.display())),

@@ -16,7 +16,7 @@ impl Proxies {
     ///
     /// # Errors
     /// Says what is expected.
-    pub(super) fn parse(written: &[String]) -> Result<Self, String> {
+    pub(crate) fn parse(written: &[String]) -> Result<Self, String> {
         let mut proxies = Self::default();
         for text in written {
             match text.trim() {

@@ -2,11 +2,14 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tracing::Level;
+
+use crate::budget;
 
 use super::doubtful;
 use super::layers::{self, Environment, IniFile, IniFormat};
@@ -24,6 +27,11 @@ use super::{
     ApiKeys, Auth, Config, ConfigError, Cors, InstanceLine, Limits, Log, LogFormat, Network, Origins, Paths,
     Problem, Proxies, parse_level,
 };
+
+/// Bytes that `max_memory` may be: enough for the program to serve somebody, and not beyond all machines.
+const MEMORY: RangeInclusive<u64> = 64 << 20..=1 << 50;
+/// Seconds.
+const YEAR: u64 = 31_536_000;
 
 /// Collects problems while sections become types.
 pub(super) struct Reader<'a> {
@@ -191,7 +199,7 @@ impl<'a> Reader<'a> {
             self.reject(resolver, "ssl", missing, "TLS is enabled, so a PEM file must be named");
             return None;
         };
-        match Tls::load(certfile, keyfile, versions) {
+        match Tls::load(certfile, keyfile, versions, section.hsts_seconds.unwrap_or(YEAR)) {
             Ok(tls) => return Some(tls),
             Err(TlsError::Certificate(message)) => self.reject(resolver, "ssl", "certfile", &message),
             Err(TlsError::Key(message)) => self.reject(resolver, "ssl", "keyfile", &message),
@@ -280,8 +288,12 @@ impl<'a> Reader<'a> {
         };
         let header_timeout = seconds("header_timeout", section.header_timeout, 10);
         let request_timeout = seconds("request_timeout", section.request_timeout, 30);
-        let keepalive_timeout = seconds("keepalive_timeout", section.keepalive_timeout, 60);
+        let keepalive_timeout = seconds("keepalive_timeout", section.keepalive_timeout, 75);
         let shutdown_grace = seconds("shutdown_grace", section.shutdown_grace, 10);
+        if section.max_memory.is_some_and(|bytes| !MEMORY.contains(&bytes)) {
+            let (least, most) = MEMORY.into_inner();
+            self.reject(resolver, "limits", "max_memory", &format!("expected {least} to {most} bytes"));
+        }
         let mut count = |key: &str, written: Option<usize>, default: usize, most: usize| {
             if written.is_some_and(|count| count == 0 || count > most) {
                 self.reject(resolver, "limits", key, &format!("expected 1 to {most}"));
@@ -289,6 +301,7 @@ impl<'a> Reader<'a> {
             written.unwrap_or(default)
         };
         Limits {
+            max_memory: section.max_memory.unwrap_or_else(budget::memory),
             max_body: count("max_body", section.max_body, 1 << 20, 1 << 30),
             max_connections: count("max_connections", section.max_connections, 4096, 1 << 20),
             max_in_flight: count("max_in_flight", section.max_in_flight, 1024, 1 << 20),

@@ -77,6 +77,11 @@ pub(crate) struct SslSection {
     /// Default: `1.2`.
     #[serde(deserialize_with = "option")]
     pub(crate) min_version: Option<String>,
+    /// Seconds for which browsers are to use HTTPS alone for this host's name (`Strict-Transport-Security`); 0 tells them nothing.
+    ///
+    /// Default: 31536000.
+    #[serde(deserialize_with = "option")]
+    pub(crate) hsts_seconds: Option<u64>,
 }
 
 /// `[paths]`
@@ -164,12 +169,12 @@ pub(crate) struct LimitsSection {
     /// Default: 30.
     #[serde(deserialize_with = "option")]
     pub(crate) request_timeout: Option<u64>,
-    /// Seconds that a connection may idle between two requests.
+    /// Seconds that a connection may idle between two requests; longer than those of a balancer in front.
     ///
-    /// Default: 60.
+    /// Default: 75.
     #[serde(deserialize_with = "option")]
     pub(crate) keepalive_timeout: Option<u64>,
-    /// Open connections; more wait.
+    /// Open connections, of which one client gets a share.
     ///
     /// Default: 4096.
     #[serde(deserialize_with = "option")]
@@ -179,6 +184,11 @@ pub(crate) struct LimitsSection {
     /// Default: 1024.
     #[serde(deserialize_with = "option")]
     pub(crate) max_in_flight: Option<usize>,
+    /// Bytes of memory that the process may take, 64 MiB at least; see docs/network.md.
+    ///
+    /// Default: the limit of its control group, else half of the machine's memory.
+    #[serde(deserialize_with = "option")]
+    pub(crate) max_memory: Option<u64>,
     /// Seconds that requests get to end when the host stops.
     ///
     /// Default: 10.

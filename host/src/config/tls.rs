@@ -4,27 +4,41 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use hyper::header::HeaderValue;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{InconsistentKeys, ServerConfig, SupportedProtocolVersion, version};
 
 /// What a client may speak after the handshake, the better one first.
-const PROTOCOLS: [&[u8]; 2] = [HTTP_2, b"http/1.1"];
+const PROTOCOLS: [&[u8]; 3] = [HTTP_2, b"http/1.1", b"http/1.0"];
 /// The name of HTTP/2 in a handshake.
 pub(crate) const HTTP_2: &[u8] = b"h2";
 
 /// `[ssl]` that is enabled: everything that a handshake needs.
 #[derive(Clone)]
-pub struct Tls(Arc<ServerConfig>);
+pub struct Tls {
+    server: Arc<ServerConfig>,
+    strict: Option<HeaderValue>,
+}
 
 impl Tls {
     /// What the handshake takes.
     pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.server)
+    }
+
+    /// What answers say of the scheme (`Strict-Transport-Security`, RFC 6797).
+    pub(crate) fn strict_transport(&self) -> Option<&HeaderValue> {
+        self.strict.as_ref()
     }
 
     /// Reads the pair.
-    pub(super) fn load(certfile: &Path, keyfile: &Path, versions: Versions) -> Result<Self, TlsError> {
+    pub(super) fn load(
+        certfile: &Path,
+        keyfile: &Path,
+        versions: Versions,
+        hsts_seconds: u64,
+    ) -> Result<Self, TlsError> {
         let certificates = certificates(certfile).map_err(TlsError::Certificate)?;
         let key = key(keyfile).map_err(TlsError::Key)?;
         let versions = match versions {
@@ -39,7 +53,9 @@ impl Tls {
                 .with_single_cert(certificates, key)
                 .map_err(|error| unusable(certfile, keyfile, &error))?;
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
-        Ok(Self(Arc::new(config)))
+        let strict =
+            (hsts_seconds > 0).then(|| HeaderValue::from_str(&format!("max-age={hsts_seconds}")).ok());
+        Ok(Self { server: Arc::new(config), strict: strict.flatten() })
     }
 }
 
@@ -136,7 +152,7 @@ mod tests {
             (&junk, &broken, "key", "broken.pem"),
             (&junk, &key, "key", "of no kind"),
         ] {
-            let error = Tls::load(certificate, key, Versions::From12).unwrap_err();
+            let error = Tls::load(certificate, key, Versions::From12, 0).unwrap_err();
             let (found, file) = match &error {
                 TlsError::Certificate(_) => ("certificate", certificate),
                 TlsError::Key(_) => ("key", key),

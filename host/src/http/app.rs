@@ -5,13 +5,16 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use futures_util::future::Either;
 use hyper::body::Body;
+use hyper::header::{HeaderValue, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
@@ -29,17 +32,28 @@ use super::secrets::{Misses, Secret};
 use super::snapshot::{Snapshot, Target};
 use super::together::Outboxes;
 use super::trace::TraceId;
-use crate::config::Config;
+use super::untaken::Untaken;
+use crate::budget::{Budget, Payer, Size};
+use crate::config::{Config, Tls};
 use crate::lifecycle::Order;
 use crate::log::ACCESS_TARGET;
+
+/// How long one waits whose answer found no memory.
+const WITHOUT_ANSWER: Duration = Duration::from_secs(1);
+
+/// A browser is not to guess what an answer is.
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// Everything that answering a request needs.
 pub(crate) struct App {
     snapshot: ArcSwap<Snapshot>,
     control: Control,
     load: Load,
+    budget: Arc<Budget>,
     metrics: Arc<Metrics>,
     attempts: Attempts,
+    /// Places for those whose answer found no memory.
+    without_answer: Arc<Semaphore>,
     outboxes: Outboxes,
 }
 
@@ -52,6 +66,10 @@ struct Arrived<B> {
     head: Head,
     body: B,
 }
+
+/// With the answer of a route that reads no body, to a request that has one.
+#[derive(Clone, Copy)]
+pub(super) struct BodyIgnored;
 
 /// An answer that is there, and how long it is to wait.
 type Now = (Response<AnswerBody>, Option<Pause>);
@@ -83,16 +101,20 @@ enum From {
 }
 
 impl App {
-    /// Serves `snapshot`. What the control routes are told to do goes to `orders`.
-    pub(crate) fn new(mut snapshot: Snapshot, orders: UnboundedSender<Order>) -> Self {
+    /// Serves `snapshot`. What the control routes are told to do goes to `orders`; what clients make it hold is drawn on
+    /// `budget`, as large as the configuration has it.
+    pub(crate) fn new(mut snapshot: Snapshot, orders: UnboundedSender<Order>, budget: Arc<Budget>) -> Self {
+        budget.set_limit(Size::of(&snapshot.config).budget);
         let metrics = Arc::new(Metrics::new(Control::ROUTES));
         snapshot.count(&metrics);
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             control: Control::new(orders),
             load: Load::default(),
+            budget,
             metrics,
             attempts: Attempts::default(),
+            without_answer: Arc::new(Semaphore::new(1024)),
             outboxes: Outboxes::default(),
         }
     }
@@ -100,6 +122,11 @@ impl App {
     /// What is counted.
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// What clients draw on.
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     /// Where the answers of connections go.
@@ -115,6 +142,7 @@ impl App {
     /// From now on serves `snapshot`.
     pub(crate) fn serve(&self, mut snapshot: Snapshot) {
         snapshot.count(&self.metrics);
+        self.budget.set_limit(Size::of(&snapshot.config).budget);
         self.snapshot.store(Arc::new(snapshot));
     }
 
@@ -178,7 +206,8 @@ impl App {
         let target = snapshot.find(path)?;
         let client = proxy::client(&config.proxies, head.peer, &head.parts).ok()?;
         let deadline = head.start + config.limits.request_timeout;
-        let received = Received { parts: &head.parts, client, id: &head.id, deadline, load: &self.load };
+        let (load, budget) = (&self.load, &self.budget);
+        let received = Received { parts: &head.parts, client, id: &head.id, deadline, load, budget };
         let call = Call::new(snapshot, target, &received)?;
         let response = match call.answer_now()? {
             Ok(response) => response,
@@ -204,13 +233,18 @@ impl App {
             let (answer, address) = match proxy::client(&config.proxies, head.peer, &head.parts) {
                 Ok(client) => {
                     let deadline = head.start + config.limits.request_timeout;
+                    let (load, budget) = (&app.load, &app.budget);
                     let received =
-                        Received { parts: &head.parts, client, id: &head.id, deadline, load: &app.load };
+                        Received { parts: &head.parts, client, id: &head.id, deadline, load, budget };
                     (app.dispatch(&mut snapshot, &received, body).await, received.client.address)
                 }
                 Err(detail) => (Answer::of_host(problem(StatusCode::BAD_REQUEST, detail)), head.peer.address),
             };
-            let (response, pause) = app.finish(head, &snapshot, &config, address, answer);
+            let is_body_ignored = !body.is_end_stream() && answer.from.ignores_bodies(&snapshot);
+            let (mut response, pause) = app.finish(head, &snapshot, &config, address, answer);
+            if is_body_ignored {
+                response.extensions_mut().insert(BodyIgnored);
+            }
             if let Some(pause) = pause {
                 // Nothing that a reload replaces is held meanwhile.
                 drop((snapshot, config, arrived));
@@ -230,10 +264,12 @@ impl App {
         address: Option<IpAddr>,
         answer: Answer,
     ) -> Now {
-        let Head { parts, start, id, trace, .. } = head;
+        let Head { parts, peer, start, id, trace } = head;
         let Answer { mut response, from } = answer;
         let (instance, route) = from.names(snapshot);
-        let pause = self.guesses(&mut response, address, [instance, route, id.text()]);
+        let crowded = self.draw(&mut response, parts, address);
+        let guessed = self.guesses(&mut response, address, [instance, route, id.text()]);
+        let pause = Pause::longer(guessed, crowded);
         let duration = start.elapsed();
         from.counters(snapshot).unwrap_or_else(|| self.metrics.own(route)).record(
             &parts.method,
@@ -256,11 +292,36 @@ impl App {
             );
         }
         response.headers_mut().insert(REQUEST_ID, id.value());
-        // Last: it names the headers that there are.
+        // It names the headers that there are.
         if let Some(cors) = &config.cors {
             cors::finish(cors, parts, &mut response);
         }
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        if let Some(strict) = config.tls.as_ref().filter(|_| peer.tls).and_then(Tls::strict_transport) {
+            response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| strict.clone());
+        }
         (response, pause)
+    }
+
+    /// Draws the memory of an answer until it was handed over. Without it the client is told to come again, late: to make
+    /// answers that nobody gets would be work without an end.
+    fn draw(
+        &self,
+        response: &mut Response<AnswerBody>,
+        parts: &Parts,
+        address: Option<IpAddr>,
+    ) -> Option<Pause> {
+        let untaken = parts.extensions.get::<Untaken>();
+        let is_known = response.body().takes_memory(untaken)?;
+        let client = self.budget.client(address);
+        let payer = if is_known { Payer::Known(client) } else { Payer::Stranger(client) };
+        if response.body_mut().draw(self.budget.share(payer), untaken) {
+            return None;
+        }
+        let busy = busy("there is no memory for the answer now ([limits] max_memory)");
+        // One that waits to be taken would need memory, too.
+        *response = if untaken.is_some() { busy.map(AnswerBody::without) } else { busy };
+        Pause::among(&self.without_answer, WITHOUT_ANSWER)
     }
 
     /// Notes what a request brought that opens nothing. An address that brings too much of it is told so, late.
@@ -316,7 +377,7 @@ impl App {
             let response = Box::pin(self.control.answer(self, snapshot, route, received.parts)).await;
             return Answer { response, from: From::Control(route) };
         }
-        let mut incoming = Incoming::new(body, &snapshot.config.limits, &self.load);
+        let mut incoming = Incoming::new(body, &snapshot.config.limits, received);
         let mut under_way = None;
         loop {
             let Some(target) = snapshot.find(path) else { return Answer::of_host(no_route(snapshot, path)) };
@@ -354,6 +415,11 @@ impl From {
                 None => ("-", "-"),
             },
         }
+    }
+
+    fn ignores_bodies(self, snapshot: &Snapshot) -> bool {
+        let Self::Route(target) = self else { return false };
+        snapshot.target(target).is_some_and(|(_, route)| route.ignores_bodies())
     }
 
     /// The counters of an instance's route.

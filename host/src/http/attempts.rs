@@ -43,7 +43,7 @@ struct Table {
 
 /// Where a key came from: an IPv4 address, the 64 bits of an IPv6 address that one customer has, or a socket that has
 /// no address.
-type Source = Option<u64>;
+pub(super) type Source = Option<u64>;
 
 struct Entry {
     /// Attempts, less one for each [`Pace::forget`] that has passed; as of `when`.
@@ -72,6 +72,11 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
+    /// A wait of so long, if there is one of these places.
+    pub(crate) fn among(places: &Arc<Semaphore>, time: Duration) -> Option<Self> {
+        Arc::clone(places).try_acquire_owned().ok().map(|_place| Self { time, _place })
+    }
+
     /// The one of two that takes longer.
     pub(crate) fn longer(one: Option<Self>, other: Option<Self>) -> Option<Self> {
         match (one, other) {
@@ -104,9 +109,8 @@ impl Attempts {
             return Verdict { retry_after: None, pause: None, tell };
         }
         let time = FIRST_PAUSE.saturating_mul(1 << (over - 1).min(16)).min(LONGEST_PAUSE);
-        let place = Arc::clone(&self.late).try_acquire_owned().ok();
         let seconds = (pace.forget * over).as_secs();
-        Verdict { retry_after: Some(seconds), pause: place.map(|_place| Pause { time, _place }), tell }
+        Verdict { retry_after: Some(seconds), pause: Pause::among(&self.late, time), tell }
     }
 }
 
@@ -160,7 +164,8 @@ impl Entry {
     }
 }
 
-fn source(client: Option<IpAddr>) -> Source {
+/// Whom an address stands for.
+pub(super) fn source(client: Option<IpAddr>) -> Source {
     client.map(|client| match client.to_canonical() {
         // Below 2^32, where no IPv6 network is: all of ::/8 is reserved.
         IpAddr::V4(address) => u64::from(u32::from(address)),

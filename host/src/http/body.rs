@@ -1,27 +1,35 @@
-//! Reading a request's body within its limits.
+//! Reading a request's body within its limits, counted before it is allocated.
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::body::Body;
 use hyper::{Response, StatusCode};
 use tokio::time::Instant;
 
 use super::app::busy;
 use super::in_time::in_time;
-use super::load::Share;
 use super::response::{AnswerBody, problem};
+use crate::budget::{Budget, Payer, SMALL, Share};
+
+/// A body of one piece up to this is in the room that its connection has for what it reads.
+const AT_HAND: usize = 4 * 1024;
+/// What the connection may have read for it beside, at most.
+const READ_AHEAD: usize = 64 * 1024;
 
 /// Why a body was not read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum BodyError {
     /// More than this many bytes.
     TooLarge(usize),
+    /// More than somebody may send of whom nothing is known. Reading may go on once something is.
+    OfStranger,
     /// It was not complete in time.
     TimedOut,
-    /// The bodies that are there take all the memory that they may.
+    /// There is no memory for it.
     NoRoom,
     /// The connection failed, or it is badly chunked.
     Broken,
@@ -35,9 +43,16 @@ impl BodyError {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 &format!("the body is larger than {limit} bytes ([limits] max_body)"),
             ),
+            Self::OfStranger => problem(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                &format!(
+                    "a body of more than {SMALL} bytes needs the API key in a header, as `Authorization: Bearer` or \
+                     `X-Custom-Auth`, or the id of a user's live session in X-Session-Id or the cookie"
+                ),
+            ),
             // hyper closes the connection after it: what is still to come could not be told from a next request.
             Self::TimedOut => problem(StatusCode::REQUEST_TIMEOUT, "the body was not complete in time"),
-            Self::NoRoom => busy("too many bodies at once ([limits] max_body, max_in_flight)"),
+            Self::NoRoom => busy("there is no memory for the body now ([limits] max_memory)"),
             Self::Broken => problem(StatusCode::BAD_REQUEST, "the body could not be read"),
         }
     }
@@ -47,18 +62,46 @@ impl BodyError {
 pub(crate) struct Reading<'l> {
     /// Bytes that it may have.
     limit: usize,
-    /// Bytes that all bodies together may have.
-    room: usize,
-    /// Its own part of them.
-    share: Share<'l>,
+    /// Bytes that it may have as long as nothing is known of who sends it.
+    allowed: usize,
+    budget: &'l Arc<Budget>,
+    payer: Payer,
+    /// What it takes, and what is taken with it; most are too small to take anything.
+    share: Option<Share>,
     first: Bytes,
-    more: BytesMut,
+    more: Vec<u8>,
+    /// Bytes of `share` that are for what the connection has read ahead.
+    read_ahead: usize,
 }
 
 impl<'l> Reading<'l> {
-    /// Of a body of at most `limit` bytes, which count in `share`; all bodies together may have `room` bytes.
-    pub(crate) fn new(limit: usize, room: usize, share: Share<'l>) -> Self {
-        Self { limit, room, share, first: Bytes::new(), more: BytesMut::new() }
+    /// Of a body of at most `limit` bytes, which `payer` draws on `budget` for.
+    pub(crate) fn new(limit: usize, budget: &'l Arc<Budget>, payer: Payer) -> Self {
+        let (first, more) = (Bytes::new(), Vec::new());
+        Self { limit, allowed: limit.min(SMALL), budget, payer, share: None, first, more, read_ahead: 0 }
+    }
+
+    /// It may be as large as any. What was drawn for it is the payer's.
+    pub(crate) fn allow_all(&mut self, payer: Payer) {
+        self.allowed = self.limit;
+        self.payer = payer;
+        if let Some(share) = &mut self.share {
+            share.pass_to(payer);
+        }
+    }
+
+    /// Draws memory for what is there beside the body; it is given back with this.
+    pub(crate) fn draw(&mut self, bytes: usize) -> Result<(), BodyError> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        let share = self.share.get_or_insert_with(|| self.budget.share(self.payer));
+        if share.grow(bytes) { Ok(()) } else { Err(BodyError::NoRoom) }
+    }
+
+    /// Draws memory for what is made of a body while its request is answered: a copy without its key, and its values.
+    pub(crate) fn draw_for_work(&mut self, length: usize) -> Result<(), BodyError> {
+        self.draw(if length > AT_HAND { 2 * length } else { 0 })
     }
 
     /// Reads all of `body`, until `deadline`. The share is given back with this, not at the end of the reading.
@@ -67,11 +110,22 @@ impl<'l> Reading<'l> {
         B: Body<Data = Bytes> + Unpin,
     {
         // Known before anything is read: also before the client is told to continue.
-        if body.size_hint().lower() > self.limit as u64 {
-            return Err(BodyError::TooLarge(self.limit));
-        }
+        self.check(usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX))?;
         let reading = poll_fn(|context| self.poll(body, context));
         in_time(deadline, reading).await.unwrap_or(Err(BodyError::TimedOut))
+    }
+
+    /// Whether so many bytes more may come.
+    fn check(&self, more: usize) -> Result<(), BodyError> {
+        let length = self.length().saturating_add(more);
+        if length > self.limit {
+            return Err(BodyError::TooLarge(self.limit));
+        }
+        if length > self.allowed { Err(BodyError::OfStranger) } else { Ok(()) }
+    }
+
+    fn length(&self) -> usize {
+        self.first.len() + self.more.len()
     }
 
     fn poll<B>(&mut self, body: &mut B, context: &mut Context<'_>) -> Poll<Result<Bytes, BodyError>>
@@ -86,24 +140,46 @@ impl<'l> Reading<'l> {
             }
         }
         let first = std::mem::take(&mut self.first);
-        let all = if self.more.is_empty() { first } else { std::mem::take(&mut self.more).freeze() };
+        let all = if self.more.is_empty() { first } else { std::mem::take(&mut self.more).into() };
         Poll::Ready(Ok(all))
     }
 
     fn add(&mut self, data: Bytes) -> Result<(), BodyError> {
-        if self.first.len() + self.more.len() + data.len() > self.limit {
-            return Err(BodyError::TooLarge(self.limit));
-        }
-        if !self.share.grow(data.len(), self.room) {
-            return Err(BodyError::NoRoom);
+        let checked = self.check(data.len());
+        if let Err(BodyError::TooLarge(_)) = checked {
+            return checked;
         }
         // Most bodies come in one piece, and then nothing is copied.
         if self.first.is_empty() && self.more.is_empty() {
+            if data.len() > AT_HAND {
+                self.draw(data.len())?;
+            }
             self.first = data;
-            return Ok(());
+            return checked;
         }
+        let length = self.length() + data.len();
+        let read_ahead = (2 * length).min(READ_AHEAD);
+        self.draw(read_ahead.saturating_sub(self.read_ahead))?;
+        self.read_ahead = self.read_ahead.max(read_ahead);
+        self.make_room(length)?;
         self.more.extend_from_slice(&std::mem::take(&mut self.first));
         self.more.extend_from_slice(&data);
+        // What was read may go on: the one who reads asks for it again.
+        checked
+    }
+
+    /// Room for so many bytes, as they are allocated: the old room is there until all of it was copied.
+    fn make_room(&mut self, length: usize) -> Result<(), BodyError> {
+        let before = self.more.capacity();
+        if length <= before {
+            return Ok(());
+        }
+        let room = length.max(2 * before).min(self.limit);
+        self.draw(room)?;
+        self.more.reserve_exact(room - self.more.len());
+        if let Some(share) = &mut self.share {
+            share.shrink(before);
+        }
         Ok(())
     }
 }
@@ -117,14 +193,19 @@ mod tests {
     use http_body_util::{Full, StreamBody};
     use hyper::body::Frame;
 
-    use super::super::load::Load;
     use super::*;
+    use crate::budget::Budget;
+
+    /// Of a stranger.
+    fn reading(limit: usize, budget: &Arc<Budget>) -> Reading<'_> {
+        Reading::new(limit, budget, Payer::Stranger(budget.client(None)))
+    }
 
     async fn read<B>(body: &mut B, limit: usize, deadline: Instant) -> Result<Bytes, BodyError>
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        Reading::new(limit, 100, Load::default().body()).read(body, deadline).await
+        reading(limit, &Budget::new(1 << 20)).read(body, deadline).await
     }
 
     async fn read_pieces(pieces: &[&'static str], limit: usize) -> Result<Bytes, BodyError> {
@@ -152,28 +233,50 @@ mod tests {
         assert!(!body.is_end_stream());
     }
 
+    /// A body of so many pieces of 1,000 bytes.
+    fn pieces(count: usize) -> impl Body<Data = Bytes> + Unpin {
+        let piece = |_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[b'x'; 1_000])));
+        StreamBody::new(stream::iter((0..count).map(piece)))
+    }
+
     #[tokio::test]
-    async fn bodies_share_their_room_until_they_are_dropped() {
-        let load = Load::default();
-        let mut other = load.body();
-        assert!(other.grow(8, 10));
+    async fn what_is_allocated_is_drawn_first_and_given_back_at_the_end() {
+        let budget = Budget::new(10 << 20);
         let deadline = Instant::now() + Duration::from_secs(60);
-        let another = async || {
-            let mut reading = Reading::new(3, 10, load.body());
-            let read = reading.read(&mut Full::new(Bytes::from_static(b"abc")), deadline).await;
-            (read, reading)
+        let mut one = reading(1 << 20, &budget);
+        one.allow_all(Payer::Known(budget.client(None)));
+        let body = one.read(&mut pieces(900), deadline).await.unwrap();
+        assert_eq!(body.len(), 900_000);
+        // Not what there is, but what there is room for, and what the connection reads ahead.
+        assert_eq!(budget.taken(), 1_024_000 + READ_AHEAD);
+        let mut others = Vec::new();
+        let refused = loop {
+            let mut other = reading(1 << 20, &budget);
+            other.allow_all(Payer::Known(budget.client(None)));
+            match other.read(&mut pieces(900), deadline).await {
+                Ok(_) => others.push(other),
+                Err(refused) => break refused,
+            }
         };
-        assert_eq!(another().await.0, Err(BodyError::NoRoom));
-        drop(other);
-        let mut kept = Vec::new();
-        for _ in 0..3 {
-            let (read, reading) = another().await;
-            assert_eq!(read, Ok("abc".into()));
-            kept.push(reading);
-        }
-        assert_eq!(another().await.0, Err(BodyError::NoRoom));
-        drop(kept);
-        assert_eq!(another().await.0, Ok("abc".into()));
+        assert_eq!(refused, BodyError::NoRoom);
+        assert!((4..=7).contains(&others.len()), "{}", others.len());
+        drop((one, others));
+        assert_eq!(budget.taken(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_stranger_may_go_on_once_something_is_known() {
+        let budget = Budget::new(10 << 20);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut announced = Full::new(Bytes::from_static(&[b'x'; SMALL + 1]));
+        let mut reading_it = reading(1 << 20, &budget);
+        assert_eq!(reading_it.read(&mut announced, deadline).await, Err(BodyError::OfStranger));
+        assert!(!announced.is_end_stream());
+        let mut streamed = pieces(20);
+        let mut reading = reading(1 << 20, &budget);
+        assert_eq!(reading.read(&mut streamed, deadline).await, Err(BodyError::OfStranger));
+        reading.allow_all(Payer::Stranger(budget.client(None)));
+        assert_eq!(reading.read(&mut streamed, deadline).await.map(|body| body.len()), Ok(20_000));
     }
 
     #[tokio::test(start_paused = true)]

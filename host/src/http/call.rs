@@ -7,15 +7,17 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::http::request::Parts;
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Response, StatusCode, Version};
+use plugin_api::abi::plugin::CAPABILITY_AUTHENTICATE;
 use plugin_api::abi::response::RawResponse;
 use plugin_api::{Caller, Class, Principal};
 use tokio::time::Instant;
 
 use super::access::{self, Access, Presented};
 use super::app::busy;
-use super::body::Reading;
+use super::body::{BodyError, Reading};
 use super::cors;
+use super::http2;
 use super::in_time::in_time;
 use super::lines::Lines;
 use super::load::{Load, Share};
@@ -24,6 +26,8 @@ use super::request::{self, HostRequest, RequestId};
 use super::response::{self, AnswerBody, problem, problem_with};
 use super::secrets::{Misses, Secret};
 use super::snapshot::{Mount, Snapshot, Target};
+use super::untaken::{STREAM_BYTES, Untaken};
+use crate::budget::{Budget, Payer};
 use crate::config::Limits;
 use crate::plugin::{Authentication, Entered, Instance, Route, State};
 
@@ -34,6 +38,7 @@ pub(crate) struct Received<'a> {
     pub(crate) id: &'a RequestId,
     pub(crate) deadline: Instant,
     pub(crate) load: &'a Load,
+    pub(crate) budget: &'a Arc<Budget>,
 }
 
 /// A request's body: read once, however often the request is tried.
@@ -41,21 +46,32 @@ pub(crate) struct Incoming<'b, B> {
     body: &'b mut B,
     read: Option<Bytes>,
     reading: Reading<'b>,
+    is_headers_drawn: bool,
 }
 
 impl<'b, B: Body<Data = Bytes> + Unpin> Incoming<'b, B> {
     /// Nothing of `body` has been read.
-    pub(crate) fn new(body: &'b mut B, limits: &Limits, load: &'b Load) -> Self {
-        let room = limits.max_body.saturating_mul(limits.max_in_flight);
-        Self { body, read: None, reading: Reading::new(limits.max_body, room, load.body()) }
+    pub(crate) fn new(body: &'b mut B, limits: &Limits, received: &Received<'b>) -> Self {
+        let stranger = Payer::Stranger(received.budget.client(received.client.address));
+        let reading = Reading::new(limits.max_body, received.budget, stranger);
+        Self { body, read: None, reading, is_headers_drawn: false }
     }
 
-    async fn read(&mut self, deadline: Instant) -> Result<Bytes, Step> {
+    /// Draws memory for headers that wait for their body. Those of HTTP/1.1 are its connection's.
+    fn draw_headers(&mut self, parts: &Parts) -> Result<(), BodyError> {
+        if parts.version != Version::HTTP_2 || self.is_headers_drawn {
+            return Ok(());
+        }
+        self.is_headers_drawn = true;
+        self.reading.draw(STREAM_BYTES + 2 * http2::header_bytes(&parts.headers, &parts.uri))
+    }
+
+    async fn read(&mut self, deadline: Instant) -> Result<Bytes, BodyError> {
         if let Some(bytes) = &self.read {
             return Ok(bytes.clone());
         }
-        let read = self.reading.read(self.body, deadline).await;
-        let bytes = read.map_err(|error| Step::refuse(error.response()))?;
+        let bytes = self.reading.read(self.body, deadline).await?;
+        self.reading.draw_for_work(bytes.len())?;
         self.read = Some(bytes.clone());
         Ok(bytes)
     }
@@ -108,7 +124,8 @@ impl<'a> Call<'a> {
     {
         let Received { parts, deadline, load, .. } = *self.received;
         let Head { method, query, mut presented } = self.head()?;
-        let mut body = incoming.read(deadline).await?;
+        let mut body =
+            if self.route.ignores_bodies() { Bytes::new() } else { self.body(incoming, presented).await? };
         let _place = self.place(load)?;
         if parts.method != Method::PATCH
             && let Some(taken) = access::take_body_key(&body)
@@ -128,6 +145,51 @@ impl<'a> Call<'a> {
         let entered = enter(instance)?;
         let answer = in_time(deadline, pin!(instance.handle(&entered, request.raw()))).await;
         self.answered(answer, presented, request.misses())
+    }
+
+    /// The body, for whom it may be as large as it is.
+    async fn body<B>(&self, incoming: &mut Incoming<'_, B>, presented: Presented) -> Result<Bytes, Step>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let Received { parts, client, deadline, budget, .. } = *self.received;
+        let address = budget.client(client.address);
+        match self.mount.access {
+            Access::Keyed(_) if presented == Presented::Valid => {
+                incoming.reading.allow_all(Payer::Known(address));
+            }
+            Access::Open | Access::OpenByDefault => incoming.reading.allow_all(Payer::Stranger(address)),
+            Access::Keyed(_) | Access::Session(_) => {}
+        }
+        let refuse = |error: BodyError| Step::refuse(error.response());
+        incoming.draw_headers(parts).map_err(refuse)?;
+        match incoming.read(deadline).await {
+            Err(BodyError::OfStranger) => Box::pin(self.show_session(presented)).await?,
+            read => return read.map_err(refuse),
+        }
+        incoming.reading.allow_all(Payer::Stranger(address));
+        incoming.read(deadline).await.map_err(refuse)
+    }
+
+    /// Of whoever has no key, a live session lets a larger body in.
+    async fn show_session(&self, presented: Presented) -> Result<(), Step> {
+        let _place = self.place(self.received.load)?;
+        let keeper = match &self.mount.access {
+            Access::Session(keeper) => keeper,
+            _ if self.mount.instance.capabilities() & CAPABILITY_AUTHENTICATE != 0 => {
+                &self.mount.instance.name
+            }
+            _ => return Err(of_stranger(presented, None)),
+        };
+        match self.principal(keeper).await {
+            Err(Step::Refused(refused))
+                if refused.status() == StatusCode::UNAUTHORIZED
+                    && matches!(self.mount.access, Access::Keyed(_)) =>
+            {
+                Err(of_stranger(presented, refused.extensions().get()))
+            }
+            shown => shown.map(drop),
+        }
     }
 
     /// The plugin's answer to a request without a body, where that needs no waiting; `None` leaves it to
@@ -159,6 +221,9 @@ impl<'a> Call<'a> {
         let is_about_another = self.route.class == Class::ForwardAuth;
         if self.snapshot.config.cors.is_some() && cors::is_preflight(parts) && !is_about_another {
             return Err(self.options());
+        }
+        if parts.extensions.get().is_some_and(Untaken::is_nearly_full) {
+            return Err(Step::refuse(busy("too many answers wait on this connection: take them first")));
         }
         self.check_local()?;
         let mut method = self.method()?;
@@ -223,6 +288,7 @@ impl<'a> Call<'a> {
             Some(Err(reason)) => return Err(Step::refuse(self.failed(instance, &reason))),
             None => return Err(Step::refuse(self.late(instance))),
         };
+        response.body_mut().set_known(presented == Presented::Valid);
         // It may have let in no session either: then the wrong key is one that was tried.
         let is_refused = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if is_refused && presented == Presented::Wrong {
@@ -390,6 +456,17 @@ impl<'a> Call<'a> {
         let path = self.received.parts.uri.path();
         path.strip_prefix(self.mount.instance.mount()).unwrap_or(path).trim_start_matches('/')
     }
+}
+
+/// Too large without a key. A wrong one was tried all the same, and so was an id that no session has.
+fn of_stranger(presented: Presented, missed: Option<&Misses>) -> Step {
+    let mut response = BodyError::OfStranger.response();
+    let wrong = (presented == Presented::Wrong).then(|| presented.misses());
+    let misses = [wrong, missed.copied()].into_iter().flatten().reduce(Misses::and);
+    if let Some(misses) = misses {
+        response.extensions_mut().insert(misses);
+    }
+    Step::refuse(response)
 }
 
 fn enter(instance: &Arc<Instance>) -> Result<Entered<'_>, Step> {

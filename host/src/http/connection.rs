@@ -2,12 +2,12 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use futures_util::future::Either;
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,16 +18,24 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::app::App;
-use super::deadline::{DeadlineStream, Deadlines, Phase};
+use super::deadline::{DeadlineStream, Deadlines};
+use super::gate::Seat;
+use super::header_block::HeaderBlock;
 use super::http2;
+use super::linger::linger;
 use super::listener::Stream;
 use super::proxy::{Peer, Shown};
 use super::refusal::RefusalStream;
 use super::together::{Socket, Together};
+use super::upload;
+use crate::budget::Payer;
 use crate::config::tls::HTTP_2;
 
 /// Bytes of a request's line and headers together.
 pub(super) const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// Bytes that are encrypted and wait for a client to take them.
+const TLS_BUFFER: usize = 32 * 1024;
 
 /// What the configuration says about connections.
 #[derive(Clone, Default)]
@@ -42,6 +50,8 @@ pub(super) struct Connection {
     /// Where it comes from; `None` is a Unix socket.
     pub(super) address: Option<IpAddr>,
     pub(super) settings: Settings,
+    /// Its place among the others.
+    pub(super) seat: Seat,
     /// Changes when it is to end after the request that it is at.
     pub(super) stopped: watch::Receiver<()>,
 }
@@ -71,13 +81,14 @@ impl Connection {
 
     async fn secure(mut self, stream: TcpStream, tls: &TlsAcceptor) -> Result<(), String> {
         let handshake = tokio::time::timeout(self.settings.deadlines.header, tls.accept(stream));
-        let stream: TlsStream<TcpStream> = tokio::select! {
+        let mut stream: TlsStream<TcpStream> = tokio::select! {
             shaken = handshake => match shaken {
                 Ok(shaken) => shaken.map_err(|error| error.to_string())?,
                 Err(_) => return Err("the TLS handshake is not complete".to_owned()),
             },
-            _ = self.stopped.changed() => return Ok(()),
+            () = self.told_to_end() => return Ok(()),
         };
+        stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
         if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) {
             Box::pin(self.http2(stream)).await
         } else {
@@ -90,6 +101,20 @@ impl Connection {
         self.http1(stream, false).await
     }
 
+    /// What its requests' headers draw on: nobody knows yet whose they are.
+    fn header_block(&self) -> HeaderBlock {
+        let budget = self.app.budget();
+        HeaderBlock::new(budget, Payer::Stranger(budget.client(self.address)))
+    }
+
+    /// Waits until it is to end after the request that it is at.
+    async fn told_to_end(&mut self) {
+        tokio::select! {
+            _ = self.stopped.changed() => {}
+            () = self.seat.lost() => {}
+        }
+    }
+
     fn peer(&self, tls: bool) -> Peer {
         Peer { address: self.address, tls }
     }
@@ -99,44 +124,64 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let peer = self.peer(tls);
-        let phase = Phase::default();
-        let stream = DeadlineStream::new(stream, phase.clone(), self.settings.deadlines);
+        let phase = self.seat.phase().clone();
+        let headers = self.header_block();
+        let stream = DeadlineStream::new(stream, phase.clone(), self.settings.deadlines).counting(headers);
         let io = TokioIo::new(RefusalStream::new(stream, phase.clone()));
-        let app = self.app;
-        let service = service_fn(move |request| {
-            let guard = phase.request();
-            let answer = app.begin(request, peer);
+        let (app, requests) = (Arc::clone(&self.app), phase.clone());
+        let service = service_fn(move |request: Request<Incoming>| {
+            let guard = requests.request();
+            let answer = if request.body().is_end_stream() {
+                Either::Left(app.begin(request, peer))
+            } else {
+                let app = Arc::clone(&app);
+                Either::Right(Box::pin(upload::answer(app, request, peer, requests.clone())))
+            };
             answer.map(|response| Ok::<_, Infallible>(response.map(|body| body.guarded(guard))))
         });
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(None)
             .max_header_size(MAX_HEADER_BYTES)
+            // Of what it reads and writes ahead, too.
+            .max_buf_size(MAX_HEADER_BYTES)
             .serve_connection(io, service);
-        let mut connection = pin!(connection);
         let ended = tokio::select! {
             // First, so that a request that is there already is seen: told before it, hyper closes at once.
             biased;
-            ended = connection.as_mut() => ended,
-            _ = self.stopped.changed() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+            ended = &mut connection => ended,
+            () = self.told_to_end() => {
+                Pin::new(&mut connection).graceful_shutdown();
+                match (&mut connection).now_or_never() {
+                    Some(ended) => ended,
+                    // It would wait for the rest of a request.
+                    None if self.seat.is_lost() && !phase.is_answering() => return Ok(()),
+                    None => (&mut connection).await,
+                }
             }
         };
+        if phase.is_unread() {
+            let stream = connection.into_parts().io.into_inner().into_inner().into_inner();
+            tokio::select! {
+                () = Box::pin(linger(stream)) => {}
+                () = self.seat.lost() => {}
+            }
+        }
         ended.map_err(|error| error.to_string())
     }
 
-    async fn http2(self, stream: TlsStream<TcpStream>) -> Result<(), String> {
+    async fn http2(mut self, stream: TlsStream<TcpStream>) -> Result<(), String> {
         let peer = self.peer(true);
-        let app = self.app;
+        let headers = self.header_block();
+        let (app, phase) = (Arc::clone(&self.app), self.seat.phase().clone());
         let answer = |request: Request<Incoming>| {
-            let app = Arc::clone(&app);
+            let (app, guard) = (Arc::clone(&app), phase.request());
             async move {
                 let (parts, mut body) = request.into_parts();
                 let response = app.answer(Request::from_parts(parts, &mut body), peer).await;
-                (response, body)
+                (response.map(|body| body.guarded(guard)), body)
             }
         };
-        http2::serve(stream, self.settings.deadlines, answer, self.stopped).await
+        http2::serve(stream, headers, self.settings.deadlines, answer, self.told_to_end()).await
     }
 }

@@ -89,14 +89,16 @@ impl Control {
             return *refused;
         }
         let name = parts.uri.path().rsplit('/').next().unwrap_or_default().to_lowercase();
-        match route {
+        let mut response = match route {
             "/reload/*" if name == "all" => self.change(Task::ReloadAll).await,
             "/reload/*" => self.change(Task::Reload(name)).await,
             "/load/*" => self.change(Task::Load(name)).await,
             "/unload/*" => self.change(Task::Unload(name)).await,
-            "/metrics" => metrics::page(app.metrics(), app.in_flight(), snapshot).await,
+            "/metrics" => metrics::page(app, snapshot).await,
             _ => response::json(StatusCode::OK, &plugins(snapshot)),
-        }
+        };
+        response.body_mut().set_known(true);
+        response
     }
 
     /// It is carried out whether or not the client waits for the answer.

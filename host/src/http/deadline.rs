@@ -5,17 +5,21 @@
 //! timeout on a new connection, the keep-alive timeout later), from there until the headers are complete, and
 //! for how long the client takes nothing of an answer. While a request is being answered nothing is counted:
 //! the request has its own limit.
+//!
+//! No request is taken from a client that does not take the answers to those of before: they would wait here, without an end.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use super::header_block::HeaderBlock;
 
 /// The limits of one connection.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,13 +37,17 @@ const IDLE: u8 = 1;
 const HEADERS: u8 = 2;
 const BUSY: u8 = 3;
 
-/// What the connection is doing, shared between the stream below hyper and the service above it.
+/// What the connection is doing, shared between the stream below hyper, the service above it, and the gate that it came by.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Phase(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     phase: AtomicU8,
+    /// Requests that are being answered: with HTTP/2 there may be several.
+    under_way: AtomicUsize,
+    /// A request was answered before all of it was read.
+    is_unread: AtomicBool,
     /// Who waits for bytes while nothing is counted. hyper asks for bytes once and then waits to be woken, so the
     /// end of a request must wake it: only its next question starts the keep-alive timer.
     reader: AtomicWaker,
@@ -49,6 +57,7 @@ impl Phase {
     /// A request's headers are complete. Idle again when the guard is dropped, which is when its answer has been taken to
     /// be written.
     pub(crate) fn request(&self) -> RequestGuard {
+        self.0.under_way.fetch_add(1, Ordering::AcqRel);
         self.0.phase.store(BUSY, Ordering::Release);
         RequestGuard(self.clone())
     }
@@ -56,6 +65,31 @@ impl Phase {
     /// Whether some bytes of a request are there, and not yet all of its headers.
     pub(crate) fn is_reading_headers(&self) -> bool {
         self.0.phase.load(Ordering::Acquire) == HEADERS
+    }
+
+    /// Whether it waits for another request, after one at the least.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.is_answering() && !self.is_unfinished()
+    }
+
+    /// Whether it waits for its first request, or for the rest of one.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        matches!(self.0.phase.load(Ordering::Acquire), NEW | HEADERS)
+    }
+
+    /// Whether a request is being answered.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.0.under_way.load(Ordering::Acquire) > 0
+    }
+
+    /// A request is answered, and not all of it was read: there may be more to come.
+    pub(crate) fn leave_unread(&self) {
+        self.0.is_unread.store(true, Ordering::Release);
+    }
+
+    /// Whether there may be more to come of a request that was answered.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.0.is_unread.load(Ordering::Acquire)
     }
 }
 
@@ -66,6 +100,7 @@ pub(crate) struct RequestGuard(Phase);
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         let shared = &*self.0.0;
+        shared.under_way.fetch_sub(1, Ordering::AcqRel);
         shared.phase.store(IDLE, Ordering::Release);
         shared.reader.wake();
     }
@@ -83,6 +118,9 @@ pub(crate) struct DeadlineStream<S> {
     write_timer: Timer,
     /// Since when a write has been waiting.
     write_since: Option<Instant>,
+    /// Who wants the next request waits for that, too.
+    is_put_off: bool,
+    headers: Option<HeaderBlock>,
 }
 
 impl<S> DeadlineStream<S> {
@@ -96,7 +134,23 @@ impl<S> DeadlineStream<S> {
             read_timer: Timer(None),
             write_timer: Timer(None),
             write_since: None,
+            is_put_off: false,
+            headers: None,
         }
+    }
+
+    /// Counts the headers that come in `headers`.
+    pub(crate) fn counting(self, headers: HeaderBlock) -> Self {
+        Self { headers: Some(headers), ..self }
+    }
+
+    /// Bytes of a header block have come.
+    fn count(&mut self, bytes: usize) -> io::Result<()> {
+        self.headers.as_mut().map_or(Ok(()), |headers| headers.add(bytes))
+    }
+
+    pub(crate) fn into_inner(self) -> S {
+        self.stream
     }
 
     /// When reading must have got on; `None` while a request is being answered.
@@ -107,6 +161,9 @@ impl<S> DeadlineStream<S> {
             // Of a request that is being answered nothing is counted.
             if phase != BUSY {
                 self.since = Instant::now();
+            }
+            if let (IDLE, Some(headers)) = (phase, &mut self.headers) {
+                headers.end();
             }
         }
         match phase {
@@ -123,6 +180,9 @@ impl<S> DeadlineStream<S> {
     ) -> Poll<io::Result<T>> {
         if poll.is_ready() {
             self.write_since = None;
+            if std::mem::take(&mut self.is_put_off) {
+                context.waker().wake_by_ref();
+            }
             return poll;
         }
         let since = *self.write_since.get_or_insert_with(Instant::now);
@@ -139,6 +199,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for DeadlineStream<S> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let deadline = this.read_deadline();
+        if deadline.is_some() && this.write_since.is_some() {
+            this.is_put_off = true;
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let poll = Pin::new(&mut this.stream).poll_read(context, buffer);
         let Some(deadline) = deadline else {
@@ -157,10 +221,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for DeadlineStream<S> {
                 Poll::Ready(Err(timed_out("the headers are not complete")))
             }
             Poll::Ready(Ok(())) => {
-                if this.seen != HEADERS && buffer.filled().len() > before {
+                let come = buffer.filled().len() - before;
+                if this.seen != HEADERS && come > 0 {
                     this.phase.0.phase.store(HEADERS, Ordering::Release);
                 }
-                Poll::Ready(Ok(()))
+                Poll::Ready(this.count(come))
             }
             failed => failed,
         }
@@ -309,6 +374,21 @@ mod tests {
         };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(stream.shutdown().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_no_answers_asks_nothing_more() {
+        let (mut client, mut stream, _) = connection();
+        client.write_all(b"another request").await.unwrap();
+        // More than there is room for.
+        let writing = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&[0; 100])).await;
+        assert!(writing.is_err());
+        let mut bytes = [0; 64];
+        let reading = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut bytes)).await;
+        assert!(reading.is_err());
+        client.read_exact(&mut bytes).await.unwrap();
+        stream.write_all(b"the rest").await.unwrap();
+        assert_eq!(stream.read(&mut bytes).await.unwrap(), 15);
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,13 +15,22 @@ pub(super) struct Frames {
     /// How much of the next frame's head is there.
     have: usize,
     is_block_open: bool,
+    /// Bytes of the block that is open.
+    block_bytes: usize,
     /// Whether the block ends with the frame that is being passed over.
     ends_block: bool,
 }
 
 impl Default for Frames {
     fn default() -> Self {
-        Self { skip: PREFACE, head: [0; HEAD], have: 0, is_block_open: false, ends_block: false }
+        Self {
+            skip: PREFACE,
+            head: [0; HEAD],
+            have: 0,
+            is_block_open: false,
+            block_bytes: 0,
+            ends_block: false,
+        }
     }
 }
 
@@ -32,6 +41,7 @@ impl Frames {
             if self.skip > 0 {
                 let passed = self.skip.min(bytes.len());
                 self.skip -= passed;
+                self.block_bytes += if self.is_block_open { passed } else { 0 };
                 bytes = &bytes[passed..];
             } else {
                 let taken = (HEAD - self.have).min(bytes.len());
@@ -44,6 +54,7 @@ impl Frames {
             }
             if self.skip == 0 && self.ends_block {
                 (self.is_block_open, self.ends_block) = (false, false);
+                self.block_bytes = 0;
             }
         }
     }
@@ -56,6 +67,11 @@ impl Frames {
             self.is_block_open = true;
             self.ends_block = flags & END_HEADERS != 0;
         }
+    }
+
+    /// How much of a header block is there that has not ended.
+    pub(super) fn block_bytes(&self) -> usize {
+        self.block_bytes
     }
 
     /// Whether a header block has begun and not ended. A frame that does not yet say what it is counts as one.
@@ -87,6 +103,11 @@ mod tests {
     #[test]
     fn a_block_lasts_until_its_last_continuation_ends() {
         let frames = [frame(HEADERS, 0, 5), frame(CONTINUATION, 0, 0), frame(CONTINUATION, END_HEADERS, 3)];
+        let mut open = Frames::default();
+        open.pass(&[&[0; PREFACE][..], &frames[0], &frames[1], &frames[2][..HEAD + 2]].concat());
+        assert_eq!(open.block_bytes(), 5 + 2);
+        open.pass(&frames[2][HEAD + 2..]);
+        assert_eq!(open.block_bytes(), 0);
         let said = trace(&frames);
         let (last, before) = said.split_last().unwrap();
         assert!(!last && before.iter().all(|in_headers| *in_headers), "{said:?}");

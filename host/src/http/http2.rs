@@ -19,17 +19,18 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::connection::MAX_HEADER_BYTES;
 use super::deadline::Deadlines;
 use super::frames::Frames;
+use super::header_block::HeaderBlock;
 use super::refusal::TOO_MANY_HEADERS;
 use super::response::{AnswerBody, problem};
+use super::untaken::Untaken;
 
 /// For a connection whose time is over to say so.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -41,23 +42,29 @@ const LINGER_BYTES: usize = 1 << 20;
 /// An answer's body is handed over in pieces of this many bytes, so that a client that stops reading is noticed.
 const PIECE: usize = 16 * 1024;
 
-/// Serves a connection until it ends, or, once `stopped` changes, the requests under way have ended. `answer` gives the
+/// What a client may send before it is asked for, on all streams together: the least that HTTP/2 knows.
+const WINDOW: u32 = 65_535;
+
+/// Serves a connection until it ends, or, once `stopped` ends, the requests under way have ended. `answer` gives the
 /// request's body back.
 pub(super) async fn serve<S, F>(
     stream: S,
+    headers: HeaderBlock,
     deadlines: Deadlines,
     answer: impl Fn(Request<Incoming>) -> F,
-    mut stopped: watch::Receiver<()>,
+    stopped: impl Future<Output = ()>,
 ) -> Result<(), String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = (Response<AnswerBody>, Incoming)> + Send + 'static,
 {
     let clock = Clock::new(deadlines);
-    let service = service_fn(|request: Request<Incoming>| {
+    let untaken = Untaken::default();
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(untaken.clone());
         let guard = clock.request();
         // hyper's own refusal has no body, so it comes later, for what is beyond all measure.
-        let answer = if header_bytes(&request) > MAX_HEADER_BYTES {
+        let answer = if header_bytes(request.headers(), request.uri()) > MAX_HEADER_BYTES {
             Err(request.into_body())
         } else {
             Ok(answer(request))
@@ -72,10 +79,12 @@ where
             Ok::<_, Infallible>(response.map(|body| ClockedBody::new(body, upload, guard)))
         }
     });
-    let io = TokioIo::new(ClockedStream { stream, clock: clock.clone(), frames: Frames::default() });
+    let io = TokioIo::new(ClockedStream { stream, clock: clock.clone(), frames: Frames::default(), headers });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .max_header_list_size(2 * MAX_HEADER_BYTES as u32)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
@@ -88,7 +97,7 @@ where
                 Err(_) => return Err("the client was too slow".to_owned()),
             }
         }
-        _ = stopped.changed() => {
+        () = stopped => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection => ended,
@@ -100,10 +109,10 @@ where
 }
 
 /// The size as HTTP/2 counts it: what a header costs beside its text is in it.
-fn header_bytes(request: &Request<Incoming>) -> usize {
+pub(super) fn header_bytes(headers: &HeaderMap, target: &Uri) -> usize {
     const EACH: usize = 32;
-    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + EACH);
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let headers = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + EACH);
+    let target = target.path_and_query().map_or(0, |target| target.as_str().len());
     headers.sum::<usize>() + target
 }
 
@@ -308,6 +317,7 @@ struct ClockedStream<S> {
     stream: S,
     clock: Clock,
     frames: Frames,
+    headers: HeaderBlock,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for ClockedStream<S> {
@@ -321,7 +331,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClockedStream<S> {
         ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
         this.frames.pass(&buffer.filled()[before..]);
         this.clock.reads_headers(this.frames.is_in_headers());
-        Poll::Ready(Ok(()))
+        Poll::Ready(this.headers.reach(this.frames.block_bytes()))
     }
 }
 

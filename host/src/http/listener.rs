@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream};
 
+use crate::activation::{Inherited, Socket};
+
 /// Who may connect to a Unix socket: the host's own user and group.
 const UNIX_MODE: u32 = 0o660;
 /// Connections that the system keeps until they are taken.
@@ -41,6 +43,11 @@ pub enum ListenError {
         #[source]
         source: io::Error,
     },
+    /// The service manager listens where nobody will be served.
+    #[error(
+        "the service manager handed over {0}, and neither [network] bindto and port nor unix_socket names it"
+    )]
+    Unwanted(String),
 }
 
 /// A socket that listens.
@@ -48,6 +55,15 @@ pub enum ListenError {
 pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixFile),
+    /// The service manager's, which goes on listening when this is dropped.
+    Inherited(Handed),
+}
+
+/// A socket that was handed over.
+#[derive(Debug)]
+pub(crate) enum Handed {
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
 /// A connection that was taken.
@@ -71,23 +87,42 @@ impl Listener {
         }
     }
 
+    /// The socket that was handed over for this place.
+    pub(crate) fn inherit(inherited: &Inherited, place: &Place) -> Result<Self, ListenError> {
+        let listener = match &inherited.socket {
+            Socket::Tcp(socket, _) => socket.try_clone().and_then(TcpListener::from_std).map(Handed::Tcp),
+            Socket::Unix(socket, _) => socket.try_clone().and_then(UnixListener::from_std).map(Handed::Unix),
+        };
+        listener.map(Self::Inherited).map_err(|source| match place {
+            Place::Tcp(address) => ListenError::Tcp { address: *address, source },
+            Place::Unix(path) => ListenError::Unix { path: path.clone(), source },
+        })
+    }
+
     /// The next connection, and where it comes from if that is an address.
     pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<IpAddr>)> {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp(listener) | Self::Inherited(Handed::Tcp(listener)) => {
                 let (stream, address) = listener.accept().await?;
                 Ok((Stream::Tcp(stream), Some(address.ip().to_canonical())))
             }
-            Self::Unix(file) => Ok((Stream::Unix(file.listener.accept().await?.0), None)),
+            Self::Unix(UnixFile { listener, .. }) | Self::Inherited(Handed::Unix(listener)) => {
+                Ok((Stream::Unix(listener.accept().await?.0), None))
+            }
         }
     }
 
     /// The address with the port that the system chose.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Unix(_) => None,
+            Self::Tcp(listener) | Self::Inherited(Handed::Tcp(listener)) => listener.local_addr().ok(),
+            Self::Unix(_) | Self::Inherited(Handed::Unix(_)) => None,
         }
+    }
+
+    /// Whether it goes on listening without this process.
+    pub(crate) fn is_inherited(&self) -> bool {
+        matches!(self, Self::Inherited(_))
     }
 
     /// Takes its file away, so that nobody comes any more. Whoever waits is still let in.
@@ -100,7 +135,7 @@ impl Listener {
     /// Whether clients still find it: somebody may have removed its file.
     pub(crate) fn is_in_place(&self) -> bool {
         match self {
-            Self::Tcp(_) => true,
+            Self::Tcp(_) | Self::Inherited(_) => true,
             Self::Unix(file) => file.is_in_place(),
         }
     }

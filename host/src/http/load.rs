@@ -1,8 +1,7 @@
-//! How much the host is doing: requests under way, those being answered, and the bodies that have come.
+//! How much the host is doing: requests under way, and those being answered.
 //!
 //! A request takes a place among those being answered once its body is there, so that clients that send a byte now and
-//! then cannot take the places of the others. Bodies are counted in bytes instead, from the first one until the request
-//! is answered: one that waits for a plugin that is being replaced has no place, but takes memory.
+//! then cannot take the places of the others. Bodies are counted in bytes instead, by the [budget](crate::budget).
 //!
 //! What is answered on the spot is not counted: there are never more of those than threads.
 
@@ -13,8 +12,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) struct Load {
     under_way: AtomicUsize,
     answering: AtomicUsize,
-    /// Bytes of bodies.
-    bodies: AtomicUsize,
 }
 
 /// A share of a counter, given back when this is dropped.
@@ -30,7 +27,7 @@ impl<'a> Share<'a> {
     }
 
     /// Makes the share larger; says whether the counter then is within its limit.
-    pub(crate) fn grow(&mut self, by: usize, limit: usize) -> bool {
+    fn grow(&mut self, by: usize, limit: usize) -> bool {
         self.size += by;
         self.counter.fetch_add(by, Ordering::SeqCst).saturating_add(by) <= limit
     }
@@ -65,11 +62,6 @@ impl Load {
     pub(crate) fn has_place(&self, limit: usize) -> bool {
         self.answering.load(Ordering::SeqCst) < limit
     }
-
-    /// For a body: nothing of it has come yet.
-    pub(crate) fn body(&self) -> Share<'_> {
-        Share::of(&self.bodies)
-    }
 }
 
 #[cfg(test)]
@@ -84,10 +76,6 @@ mod tests {
         drop(first);
         assert!(load.has_place(1));
         assert!(load.answer(1).is_some());
-        let (mut one, mut other) = (load.body(), load.body());
-        assert!(one.grow(6, 10) && other.grow(4, 10) && !other.grow(1, 10));
-        drop(other);
-        assert!(one.grow(4, 10) && !one.grow(1, 10));
         let request = load.begin();
         assert_eq!(load.under_way(), 1);
         drop(request);

@@ -28,6 +28,10 @@ impl<S> RefusalStream<S> {
     pub(crate) fn new(stream: S, phase: Phase) -> Self {
         Self { stream, phase, answer: Vec::new(), written: 0 }
     }
+
+    pub(crate) fn into_inner(self) -> S {
+        self.stream
+    }
 }
 
 impl<S: AsyncWrite + Unpin> RefusalStream<S> {
@@ -48,6 +52,7 @@ impl<S: AsyncWrite + Unpin> RefusalStream<S> {
             return false;
         };
         (self.answer, self.written) = (answer, 0);
+        self.phase.leave_unread();
         true
     }
 }

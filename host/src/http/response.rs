@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use abi_stable::std_types::{RCowStr, ROption, RResult};
+use abi_stable::std_types::{RCowStr, ROption, RResult, RVec};
 use async_ffi::{ContextExt, FfiPoll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -18,11 +18,20 @@ use plugin_api::abi::response::{RawResponse, RawStreamBox};
 use plugin_api::guard::guard;
 
 use super::deadline::RequestGuard;
+use super::untaken::{Held, STREAM_BYTES, Untaken};
+use crate::budget::Share;
 use crate::plugin::Instance;
+
+/// Bytes of an answer that need not be counted: a connection has room for one, and keeps no more.
+const AT_HAND: usize = 4 * 1024;
 
 /// The body of an answer.
 pub(crate) struct AnswerBody {
     content: Content,
+    /// Bytes that were allocated for it.
+    size: usize,
+    /// Whether it is for somebody who has shown a key.
+    is_known: bool,
     /// Tells the connection when the answer is through.
     _guard: Option<RequestGuard>,
 }
@@ -33,16 +42,75 @@ enum Content {
     Stream(Streaming),
 }
 
+/// Bytes that are counted until the last piece of them was handed over.
+struct Drawn<T> {
+    bytes: T,
+    _share: Share,
+    _held: Option<Held>,
+}
+
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Drawn<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+}
+
 /// A body that a plugin gives piece by piece.
 struct Streaming {
     /// Dropped under a guard. Boxed, so that it does not matter where the body is moved.
     stream: Option<Box<RawStreamBox>>,
     instance: Arc<Instance>,
+    /// What its pieces draw on.
+    share: Option<Share>,
+    held: Option<Held>,
 }
 
 impl AnswerBody {
     fn whole(bytes: Bytes) -> Self {
-        Self { content: if bytes.is_empty() { Content::Done } else { Content::Whole(bytes) }, _guard: None }
+        let size = bytes.len();
+        let content = if bytes.is_empty() { Content::Done } else { Content::Whole(bytes) };
+        Self { content, size, is_known: false, _guard: None }
+    }
+
+    /// The same answer without its body.
+    pub(crate) fn without(self) -> Self {
+        Self { content: Content::Done, size: 0, ..self }
+    }
+
+    /// Says whether it is for somebody who has shown a key.
+    pub(crate) fn set_known(&mut self, is_known: bool) {
+        self.is_known = is_known;
+    }
+
+    /// Whether it is to be counted, and then whether it is for somebody who has shown a key. One of many on a connection
+    /// always is.
+    pub(crate) fn takes_memory(&self, untaken: Option<&Untaken>) -> Option<bool> {
+        let takes = match self.content {
+            Content::Done => false,
+            Content::Whole(_) => untaken.is_some() || self.size > AT_HAND,
+            Content::Stream(_) => true,
+        };
+        takes.then_some(self.is_known)
+    }
+
+    /// Draws what it takes, until it was handed over; says whether that was to be had.
+    #[must_use]
+    pub(crate) fn draw(&mut self, mut share: Share, untaken: Option<&Untaken>) -> bool {
+        let size = self.size + if untaken.is_some() { STREAM_BYTES } else { 0 };
+        let held = untaken.map(|untaken| untaken.hold(size));
+        if matches!(held, Some(None)) || !share.grow(size) {
+            return false;
+        }
+        let held = held.flatten();
+        match &mut self.content {
+            Content::Done => {}
+            Content::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.content = Content::Whole(Bytes::from_owner(Drawn { bytes, _share: share, _held: held }));
+            }
+            Content::Stream(streaming) => (streaming.share, streaming.held) = (Some(share), held),
+        }
+        true
     }
 
     /// The same body, holding `guard` as long as it lives.
@@ -93,7 +161,7 @@ impl Streaming {
             Ok(FfiPoll::Pending) => return Poll::Pending,
             Ok(FfiPoll::Ready(ROption::RNone)) => return Poll::Ready(None),
             Ok(FfiPoll::Ready(ROption::RSome(RResult::ROk(piece)))) => {
-                return Poll::Ready(Some(Ok(Bytes::from_owner(piece))));
+                return Poll::Ready(Some(self.count(piece)));
             }
             Ok(FfiPoll::Ready(ROption::RSome(RResult::RErr(message)))) => message.into_string(),
             Ok(FfiPoll::Panicked) => "panicked".to_owned(),
@@ -101,6 +169,23 @@ impl Streaming {
         };
         tracing::error!(instance = self.instance.name, reason = failure, "a streamed answer ended early");
         Poll::Ready(Some(Err(io::Error::other("the stream failed"))))
+    }
+}
+
+impl Streaming {
+    /// A piece, counted until it was handed over. Small ones that were handed over are not waited for: hyper asks for the
+    /// next when there is room for it.
+    fn count(&self, piece: RVec<u8>) -> io::Result<Bytes> {
+        let Some(share) = self.share.as_ref().filter(|_| piece.capacity() > AT_HAND) else {
+            return Ok(Bytes::from_owner(piece));
+        };
+        let mut share = share.another();
+        let held = self.held.as_ref().map(|held| held.another(piece.capacity()));
+        if matches!(held, Some(None)) || !share.grow(piece.capacity()) {
+            tracing::debug!(instance = self.instance.name, "no memory for a piece of a streamed answer");
+            return Err(io::Error::other("there is no memory for the stream"));
+        }
+        Ok(Bytes::from_owner(Drawn { bytes: piece, _share: share, _held: held.flatten() }))
     }
 }
 
@@ -179,19 +264,21 @@ pub(crate) fn from_plugin(response: RawResponse, instance: &Arc<Instance>) -> Re
 fn convert(raw: RawResponse, instance: Option<&Arc<Instance>>) -> Result<Response<AnswerBody>, String> {
     let status = StatusCode::from_u16(raw.status).ok().filter(|_| (200..600).contains(&raw.status));
     let status = status.ok_or_else(|| format!("status {}", raw.status))?;
+    let size = raw.body.capacity();
     let content = match (raw.stream, instance) {
         // These have no body by definition; bytes after them would be read as the next answer.
         _ if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => Content::Done,
         (ROption::RSome(stream), Some(instance)) => {
-            Content::Stream(Streaming { stream: Some(Box::new(stream)), instance: Arc::clone(instance) })
+            let (stream, instance) = (Some(Box::new(stream)), Arc::clone(instance));
+            Content::Stream(Streaming { stream, instance, share: None, held: None })
         }
         _ if raw.body.is_empty() => Content::Done,
         _ => Content::Whole(Bytes::from_owner(raw.body)),
     };
-    let mut response = Response::new(AnswerBody { content, _guard: None });
+    let mut response = Response::new(AnswerBody { content, size, is_known: false, _guard: None });
     *response.status_mut() = status;
     // And the host's own: the name of the request, the date and the length.
-    response.headers_mut().reserve(raw.headers.len() + 3);
+    response.headers_mut().reserve(raw.headers.len() + 4);
     for header in raw.headers {
         let name = HeaderName::from_bytes(header.name.as_bytes())
             .map_err(|_| format!("a header name of {} bytes that is none", header.name.len()))?;

@@ -1,4 +1,4 @@
-//! Which sockets the host listens on, how many connections it has, and their end.
+//! Which sockets the host listens on, and the end of their connections.
 //!
 //! A configuration takes effect in two steps, so that it does so as a whole: [`Server::prepare`] does all that can
 //! fail, [`Server::commit`] cannot. What the new configuration keeps is not touched: a socket at the same place goes
@@ -18,8 +18,11 @@ use tokio_rustls::TlsAcceptor;
 use super::app::App;
 use super::connection::{Connection, Settings};
 use super::deadline::Deadlines;
+use super::gate::{Gate, Knock};
 use super::listener::{ListenError, Listener, Place, Stream};
-use crate::config::Config;
+use crate::activation::Inherited;
+use crate::budget::Size;
+use crate::config::{Config, Proxies};
 
 /// For the system to tell of connections that wait at a socket that is given up.
 const LAST_LOOK: Duration = Duration::from_millis(100);
@@ -34,6 +37,8 @@ pub(crate) struct Server {
     settings: Arc<RwLock<Settings>>,
     /// `None` once it has stopped for good.
     endpoints: Mutex<Option<Vec<Endpoint>>>,
+    /// Sockets that the service manager handed over, for as long as this process lives.
+    inherited: Vec<Inherited>,
 }
 
 /// A socket that is served.
@@ -63,6 +68,7 @@ pub(crate) struct Prepared {
     endpoints: Vec<(Wanted, Arc<Listener>)>,
     settings: Settings,
     max_connections: usize,
+    proxies: Proxies,
 }
 
 impl Prepared {
@@ -81,9 +87,10 @@ impl Prepared {
 
 impl Server {
     /// A server that listens nowhere yet.
-    pub(crate) fn new(app: Arc<App>) -> Self {
+    pub(crate) fn new(app: Arc<App>, inherited: Vec<Inherited>) -> Self {
         raise_file_limit();
-        Self { app, gate: Arc::default(), settings: Arc::default(), endpoints: Mutex::new(Some(Vec::new())) }
+        let endpoints = Mutex::new(Some(Vec::new()));
+        Self { app, gate: Arc::default(), settings: Arc::default(), endpoints, inherited }
     }
 
     /// Binds the sockets of a configuration that this server does not have yet. Requests wait in their queues.
@@ -96,11 +103,16 @@ impl Server {
         wanted.extend(
             config.network.unix_socket.clone().map(|path| Wanted { place: Place::Unix(path), tls: false }),
         );
+        // Whoever connects to one that nobody serves would wait for ever.
+        let is_wanted = |one: &&Inherited| wanted.iter().any(|wanted| one.is_for(&wanted.place));
+        if let Some(unwanted) = self.inherited.iter().find(|one| !is_wanted(one)) {
+            return Err(ListenError::Unwanted(unwanted.shown()));
+        }
         let mut endpoints = Vec::new();
         for wanted in wanted {
             let listener = match self.listener(&wanted.place) {
                 Some(listener) => listener,
-                None => Arc::new(Listener::bind(&wanted.place).await?),
+                None => Arc::new(self.bind(&wanted.place).await?),
             };
             endpoints.push((wanted, listener));
         }
@@ -111,17 +123,21 @@ impl Server {
             write: limits.request_timeout,
         };
         let settings = Settings { deadlines, tls: tls.map(|tls| TlsAcceptor::from(tls.server_config())) };
-        Ok(Prepared { endpoints, settings, max_connections: limits.max_connections })
+        let (max_connections, proxies) = (Size::of(config).connections, config.proxies.clone());
+        if max_connections < limits.max_connections {
+            tracing::info!(max_connections, "[limits] max_memory has room for no more connections");
+        }
+        Ok(Prepared { endpoints, settings, max_connections, proxies })
     }
 
     /// Puts a configuration into effect: serves its sockets, and ends those that it has not.
     pub(crate) fn commit(&self, prepared: Prepared) {
-        let Prepared { endpoints, settings, max_connections } = prepared;
+        let Prepared { endpoints, settings, max_connections, proxies } = prepared;
         let mut running = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
         // A reload that was under way when the host was told to stop.
         let Some(running) = running.as_mut() else { return };
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
-        self.gate.limit(max_connections);
+        self.gate.limit(max_connections, proxies);
         let mut before = std::mem::take(running);
         for (wanted, listener) in endpoints {
             let same = |one: &Endpoint| one.wanted == wanted && Arc::ptr_eq(&one.listener, &listener);
@@ -152,6 +168,13 @@ impl Server {
     /// Waits until all connections are closed; says whether they are.
     pub(crate) async fn closed(&self, deadline: Instant) -> bool {
         tokio::time::timeout_at(deadline, self.gate.empty()).await.is_ok()
+    }
+
+    async fn bind(&self, place: &Place) -> Result<Listener, ListenError> {
+        match self.inherited.iter().find(|one| one.is_for(place)) {
+            Some(inherited) => Listener::inherit(inherited, place),
+            None => Listener::bind(place).await,
+        }
     }
 
     fn listener(&self, place: &Place) -> Option<Arc<Listener>> {
@@ -193,7 +216,7 @@ impl Doorman {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, address)) => self.let_in(stream, address).await,
+                Ok((stream, address)) => self.let_in(stream, address),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections");
@@ -204,6 +227,10 @@ impl Doorman {
         // Whose connections the system has taken would be turned away with the socket. If another doorman has it, they
         // are that one's.
         let Some(listener) = Arc::into_inner(listener) else { return };
+        // Those that wait at a socket of the service manager are the next process's.
+        if listener.is_inherited() {
+            return;
+        }
         let mut waiting = Vec::new();
         let end = Instant::now() + LAST_LOOK;
         while let Ok(Ok(accepted)) = tokio::time::timeout_at(end, listener.accept()).await {
@@ -211,23 +238,31 @@ impl Doorman {
         }
         drop(listener);
         for (stream, address) in waiting {
-            self.let_in(stream, address).await;
+            self.let_in(stream, address);
         }
     }
 
-    async fn let_in(&self, stream: Stream, address: Option<IpAddr>) {
-        // After accepting, not before: a socket that nobody comes to must not hold a place of another's.
-        let place = self.gate.enter().await;
+    fn let_in(&self, stream: Stream, address: Option<IpAddr>) {
         let mut settings = self.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
         if !self.tls {
             settings.tls = None;
         }
-        let connection =
-            Connection { app: Arc::clone(&self.app), address, settings, stopped: self.stopped.clone() };
-        tokio::spawn(async move {
-            connection.serve(stream).await;
-            drop(place);
-        });
+        let patience = settings.deadlines.header;
+        let (app, stopped) = (Arc::clone(&self.app), self.stopped.clone());
+        let serve =
+            async move |seat| Connection { app, address, settings, seat, stopped }.serve(stream).await;
+        match self.gate.knock(address) {
+            Knock::In(seat) => drop(tokio::spawn(serve(seat))),
+            Knock::Wait(waiting) => {
+                let deadline = Instant::now() + patience;
+                tokio::spawn(async move {
+                    if let Some(seat) = waiting.place(deadline).await {
+                        serve(seat).await;
+                    }
+                });
+            }
+            Knock::Away => {}
+        }
     }
 }
 
@@ -236,84 +271,11 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Counts connections, up to a limit that may change meanwhile.
-struct Gate(watch::Sender<Count>);
-
-#[derive(Default)]
-struct Count {
-    open: usize,
-    limit: usize,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self(watch::Sender::new(Count::default()))
-    }
-}
-
-impl Gate {
-    fn limit(&self, limit: usize) {
-        self.0.send_modify(|count| count.limit = limit);
-    }
-
-    /// Waits for a place.
-    async fn enter(self: &Arc<Self>) -> Admitted {
-        let mut counts = self.0.subscribe();
-        loop {
-            let is_in = self.0.send_if_modified(|count| {
-                let has_room = count.open < count.limit;
-                count.open += usize::from(has_room);
-                has_room
-            });
-            if is_in {
-                return Admitted(Arc::clone(self));
-            }
-            // An error would mean that the sender is gone, which is here.
-            let _ = counts.wait_for(|count| count.open < count.limit).await;
-        }
-    }
-
-    async fn empty(&self) {
-        let _ = self.0.subscribe().wait_for(|count| count.open == 0).await;
-    }
-}
-
-/// A connection's place; free again when this is dropped.
-struct Admitted(Arc<Gate>);
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        self.0.0.send_modify(|count| count.open -= 1);
-    }
-}
-
 /// Many systems let a process have 1024 open files unless it asks for more, and a connection is one.
 fn raise_file_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     // Refused, it stays as it is; `accept` says when it is reached.
     if current != maximum {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_gate_follows_its_limit() {
-        let gate = Arc::new(Gate::default());
-        gate.limit(1);
-        let first = gate.enter().await;
-        let second = tokio::time::timeout(Duration::from_secs(1), gate.enter());
-        assert!(second.await.is_err());
-        gate.limit(2);
-        let second = gate.enter().await;
-        gate.limit(1);
-        drop(second);
-        assert!(tokio::time::timeout(Duration::from_secs(1), gate.enter()).await.is_err());
-        drop(first);
-        drop(gate.enter().await);
-        gate.empty().await;
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Snapshot {
     /// What does not serve, and why.
     pub(crate) failures: Vec<Failure>,
     pub(crate) unloaded: Vec<Unloaded>,
+    /// Files of the plugin folder that are no plugins, and why not.
+    pub(crate) others: Vec<Failure>,
     /// Every plugin file, by its name, with the library in it.
     pub(crate) files: Vec<(String, Arc<Library>)>,
     router: Router<Target>,
@@ -48,7 +50,7 @@ pub(crate) struct Target {
 impl Snapshot {
     /// Mounts what was loaded. An instance whose routes are taken, or whose guard is missing, is a failure.
     pub(crate) fn new(config: Arc<Config>, loaded: Loaded, unloaded: Vec<Unloaded>) -> Self {
-        let Loaded { instances, mut failures, files } = loaded;
+        let Loaded { instances, mut failures, others, files } = loaded;
         let mut fail = |instance: &Instance, reason: String| {
             failures.push(Failure::of_instance(&instance.name, instance.mount(), reason));
         };
@@ -81,7 +83,7 @@ impl Snapshot {
                 router.add(path, Target { mount, route });
             }
         }
-        Self { config, mounts, failures, unloaded, files, router }
+        Self { config, mounts, failures, unloaded, others, files, router }
     }
 
     /// Has the requests of each route counted by `metrics`.

@@ -13,6 +13,8 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
+use crate::trust::{self, Content};
+
 /// How often, and after which pause, a copy is sealed that is busy.
 const BUSY_ATTEMPTS: u32 = 20;
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
@@ -26,10 +28,10 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    /// Copies the file at `path`.
+    /// Copies the file at `path`, if nobody else may write to it.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let mut bytes = Vec::new();
-        File::open(path)?.read_to_end(&mut bytes)?;
+        trust::open(path, Content::Code)?.read_to_end(&mut bytes)?;
         let name = path.file_name().unwrap_or(path.as_os_str());
         let memory = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         let mut file = File::from(memory);

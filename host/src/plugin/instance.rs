@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::LoadError;
 use super::library::Library;
 use super::services::Services;
+use crate::budget::Budget;
 use crate::config::InstanceConfig;
 use crate::http::router;
 use crate::spread::{Counter, Spread};
@@ -91,6 +92,12 @@ impl Route {
         let allow = allowed.join(", ");
         Self { path: router::join(mount, path), methods, class, allow }
     }
+
+    /// Whether bodies are left unread: a proxy that asks about a request may send what announces that one's body, and then
+    /// not the body.
+    pub(crate) fn ignores_bodies(&self) -> bool {
+        self.class == Class::ForwardAuth
+    }
 }
 
 /// Where in its life an instance is.
@@ -148,11 +155,13 @@ impl Instance {
         library: &Arc<Library>,
         config: &InstanceConfig,
         state_folder: &str,
+        budget: &Arc<Budget>,
     ) -> Result<Self, LoadError> {
         let services = Services {
             instance: config.name.clone(),
             parameters: config.parameters.clone(),
             state_folder: state_folder.to_owned(),
+            budget: Arc::clone(budget),
         };
         let raw = library.prepare(services.into_raw())?;
         let routes = routes(&raw, &config.mount)?;

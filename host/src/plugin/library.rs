@@ -88,7 +88,7 @@ pub(crate) fn check_raw(path: &Path) -> Result<(), LoadError> {
     let found = symbol.map(drop);
     // Closing would run the library's finalizers, which may be broken too.
     std::mem::forget(library);
-    found.map_err(|_| LoadError::Refused("a library, but not a pserve plugin: it exports no plugin".into()))
+    found.map_err(|_| LoadError::NoPlugin)
 }
 
 /// Opens a library that [`check_raw`] has accepted, and compares its types with the host's.
@@ -124,9 +124,7 @@ fn mismatch(error: &LibraryError, api_version: &str, path: &Path) -> LoadError {
         LibraryError::OpenError { err, .. } => {
             format!("not a loadable library: {}", linker_message(err, path))
         }
-        LibraryError::GetSymbolError { .. } => {
-            "a library, but not a pserve plugin: it exports no plugin".into()
-        }
+        LibraryError::GetSymbolError { .. } => return LoadError::NoPlugin,
         LibraryError::IncompatibleVersionNumber { .. } => {
             format!(
                 "built with plugin-api {api_version}, this host has {host}: build it with plugin-api {host}"

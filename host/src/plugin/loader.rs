@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::budget::Budget;
 use crate::config::{self, Config, InstanceConfig, Problem};
 
 use super::LoadError;
@@ -11,13 +12,15 @@ use super::copy::Copy;
 use super::instance::{Instance, State};
 use super::library::Library;
 use super::probe::{Probe, TrialInstance};
-use super::trust;
+use crate::trust;
 
 /// Loads plugins; it remembers the libraries that it opened, because they are never closed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Loader {
     /// By SHA-256: a file with the same content is not opened a second time.
     libraries: Mutex<HashMap<String, Arc<Library>>>,
+    /// What instances draw on.
+    budget: Arc<Budget>,
 }
 
 /// What is to be loaded.
@@ -36,6 +39,8 @@ pub(crate) struct Loaded {
     pub(crate) instances: Vec<Arc<Instance>>,
     /// Each is in the log already.
     pub(crate) failures: Vec<Failure>,
+    /// Files of the folder that are no plugins.
+    pub(crate) others: Vec<Failure>,
     /// Every plugin file, by its name, with the library in it.
     pub(crate) files: Vec<(String, Arc<Library>)>,
 }
@@ -68,6 +73,11 @@ impl Failure {
 }
 
 impl Loader {
+    /// Its instances draw on `budget`.
+    pub(crate) fn new(budget: Arc<Budget>) -> Self {
+        Self { libraries: Mutex::default(), budget }
+    }
+
     /// Loads the `*.so` of the plugin directory, in the order of their names, and prepares instances.
     ///
     /// # Errors
@@ -76,7 +86,7 @@ impl Loader {
     pub(crate) fn load(&self, config: &Config, want: Want<'_>) -> Result<Loaded, LoadError> {
         let folder = &config.paths.plugins;
         let unreadable = |source| LoadError::Directory { path: folder.clone(), source };
-        trust::check(folder).map_err(unreadable)?;
+        trust::check_folder(folder).map_err(unreadable)?;
         let mut loaded = Loaded::default();
         let plan = Plan::new(config, want, &mut loaded.failures);
         for path in files(folder).map_err(unreadable)? {
@@ -84,7 +94,12 @@ impl Loader {
             if let Err(error) = self.load_file(&path, &file, &plan, &mut loaded)
                 && matches!(want, Want::All(_))
             {
-                loaded.failures.push(Failure::of_file(&file, error.line()));
+                if error.is_of_no_plugin() {
+                    tracing::warn!(file, reason = error.line(), "no plugin, and left alone");
+                    loaded.others.push(Failure { name: file, mount: None, reason: error.line() });
+                } else {
+                    loaded.failures.push(Failure::of_file(&file, error.line()));
+                }
             }
         }
         unknown_plugins(&plan, &mut loaded);
@@ -98,7 +113,6 @@ impl Loader {
         plan: &Plan<'_>,
         loaded: &mut Loaded,
     ) -> Result<(), LoadError> {
-        trust::check(path).map_err(LoadError::Copy)?;
         let copy = Copy::of(path).map_err(LoadError::Copy)?;
         plan.check_pinned(&copy.sha256)?;
         let known = self.opened(&copy.sha256);
@@ -151,7 +165,7 @@ impl Loader {
         for instance in fresh {
             let prepared = match refusals.get(&instance.name) {
                 Some(reason) => Err(LoadError::Refused(reason.clone())),
-                None => Instance::prepare(&library, &instance, &plan.state_folder),
+                None => Instance::prepare(&library, &instance, &plan.state_folder, &self.budget),
             };
             match prepared {
                 Ok(prepared) => loaded.instances.push(Arc::new(prepared)),

@@ -10,7 +10,6 @@ mod library;
 mod loader;
 mod probe;
 mod services;
-mod trust;
 
 pub(crate) use self::instance::{Authentication, Entered, Instance, Route, State};
 pub(crate) use self::library::Library;
@@ -41,12 +40,24 @@ pub enum LoadError {
     /// The child did not come to an end.
     #[error("the library did not answer within {} s when it was tried", .0.as_secs())]
     Silent(std::time::Duration),
+    /// It is a library of another kind.
+    #[error("a library, but not a pserve plugin: it exports no plugin")]
+    NoPlugin,
     /// The library or the instance was refused, for this reason.
     #[error("{0}")]
     Refused(String),
 }
 
 impl LoadError {
+    /// Whether it is about something else than a plugin, which keeps nothing from being served.
+    pub(crate) fn is_of_no_plugin(&self) -> bool {
+        match self {
+            Self::NoPlugin => true,
+            Self::Copy(error) => error.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     /// The error and what it comes from, in one line.
     pub(crate) fn line(&self) -> String {
         crate::error::one_line(self)

@@ -34,6 +34,7 @@ const MAX_LINE: u64 = 1 << 20;
 #[serde(rename_all = "snake_case")]
 enum Opened {
     Plugin { name: String },
+    NoPlugin,
     Refused { error: String },
 }
 
@@ -68,6 +69,7 @@ impl Probe {
         let mut child = Running::start(copy).map_err(LoadError::Child)?;
         match child.read::<Opened>()? {
             Opened::Plugin { name } => Ok(Self { name, child }),
+            Opened::NoPlugin => Err(LoadError::NoPlugin),
             Opened::Refused { error } => Err(LoadError::Refused(error)),
         }
     }
@@ -190,6 +192,7 @@ pub fn child(descriptor: i32) -> io::Result<()> {
             say(&mut output, &Opened::Plugin { name: opened.name.clone() })?;
             opened
         }
+        Err(LoadError::NoPlugin) => return say(&mut output, &Opened::NoPlugin),
         Err(error) => return say(&mut output, &Opened::Refused { error: error.line() }),
     };
     let mut line = String::new();

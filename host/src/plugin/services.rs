@@ -1,12 +1,17 @@
-//! What the host offers an instance: its parameters, its name, a folder and the log.
+//! What the host offers an instance: its parameters, its name, a folder, the log, and memory to draw on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RBox, ROption, RStr};
+use plugin_api::abi::budget::{BUDGET, BUDGET_VERSION, KEPT, RawBudget, RawBudget_TO, RawBudgetBox, WAITING};
 use plugin_api::abi::host::{RawHost, RawHost_TO, RawHostBox};
 use plugin_api::extension::RawExtension;
 use plugin_api::guard::guard;
 use tracing::Level;
 
+use crate::budget::{Budget, Payer};
 use crate::config::Parameters;
 use crate::log::{self, PLUGIN_TARGET};
 
@@ -16,6 +21,7 @@ pub(crate) struct Services {
     pub(crate) parameters: Parameters,
     /// The folder for files; UTF-8, because it crosses the boundary as text.
     pub(crate) state_folder: String,
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl Services {
@@ -55,8 +61,62 @@ impl RawHost for Services {
         let _ = guard(|| log::plugin_line(&self.instance, to_level(level), message.as_str()));
     }
 
-    fn extension(&self, _id: RStr<'_>, _version: u32) -> ROption<RawExtension> {
-        ROption::RNone
+    fn extension(&self, id: RStr<'_>, version: u32) -> ROption<RawExtension> {
+        if (id.as_str(), version) != (BUDGET, BUDGET_VERSION) {
+            return ROption::RNone;
+        }
+        let drawn = guard(|| {
+            let budget = RawBudget_TO::from_ptr(RBox::new(Drawn::on(&self.budget)), TD_Opaque);
+            RawExtension::new::<RawBudgetBox>(budget)
+        });
+        drawn.ok().into()
+    }
+}
+
+/// What an instance has drawn; given back with it, whatever it forgets.
+struct Drawn {
+    budget: Arc<Budget>,
+    waiting: AtomicUsize,
+    kept: AtomicUsize,
+}
+
+impl Drawn {
+    fn on(budget: &Arc<Budget>) -> Self {
+        Self { budget: Arc::clone(budget), waiting: AtomicUsize::new(0), kept: AtomicUsize::new(0) }
+    }
+
+    fn of(&self, kind: u8) -> Option<(Payer, &AtomicUsize)> {
+        match kind {
+            WAITING => Some((Payer::Waiting, &self.waiting)),
+            KEPT => Some((Payer::Kept, &self.kept)),
+            _ => None,
+        }
+    }
+}
+
+impl RawBudget for Drawn {
+    fn draw(&self, kind: u8, bytes: u64) -> bool {
+        let draw = || {
+            let ((payer, drawn), bytes) = (self.of(kind)?, usize::try_from(bytes).ok()?);
+            self.budget.draw(payer, bytes, bytes).then(|| drawn.fetch_add(bytes, Ordering::Relaxed))
+        };
+        guard(draw).is_ok_and(|drawn| drawn.is_some())
+    }
+
+    fn give_back(&self, kind: u8, bytes: u64) {
+        let Some((payer, drawn)) = self.of(kind) else { return };
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        // No more than it has.
+        let left = |drawn: usize| Some(drawn.saturating_sub(bytes));
+        let before = drawn.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).unwrap_or_default();
+        self.budget.give(payer, bytes.min(before));
+    }
+}
+
+impl Drop for Drawn {
+    fn drop(&mut self) {
+        self.budget.give(Payer::Waiting, *self.waiting.get_mut());
+        self.budget.give(Payer::Kept, *self.kept.get_mut());
     }
 }
 
@@ -67,5 +127,42 @@ fn to_level(number: u8) -> Level {
         3 => Level::INFO,
         4 => Level::DEBUG,
         _ => Level::TRACE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plugin_api::extension::RawExtension;
+
+    use super::*;
+
+    fn services(budget: &Arc<Budget>) -> Services {
+        let (instance, state_folder) = ("one".to_owned(), "/".to_owned());
+        let parameters = Parameters::new(&serde_json::Map::new());
+        Services { instance, parameters, state_folder, budget: Arc::clone(budget) }
+    }
+
+    #[test]
+    fn an_instance_draws_on_the_hosts_memory_and_what_it_forgets_is_given_back() {
+        let budget = Budget::new(1_000);
+        let host = services(&budget);
+        assert!(host.extension(BUDGET.into(), BUDGET_VERSION + 1).is_none());
+        let extension = host.extension(BUDGET.into(), BUDGET_VERSION).into_option();
+        let drawn = extension.map(RawExtension::downcast::<RawBudgetBox>).unwrap().unwrap();
+        assert!(
+            drawn.draw(KEPT, 500)
+                && !drawn.draw(KEPT, 1)
+                && !drawn.draw(7, 1)
+                && !drawn.draw(WAITING, u64::MAX)
+        );
+        assert!(drawn.draw(WAITING, 250) && !drawn.draw(WAITING, 1));
+        drawn.give_back(WAITING, 100);
+        assert_eq!(budget.taken(), 650);
+        // What it never had it cannot give.
+        drawn.give_back(WAITING, 1_000);
+        drawn.give_back(7, 1);
+        assert_eq!(budget.taken(), 500);
+        drop(drawn);
+        assert_eq!(budget.taken(), 0);
     }
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use abi_stable::std_types::RStr;
 
+use crate::Budget;
+use crate::abi::budget::{BUDGET, BUDGET_VERSION};
 use crate::abi::host::RawHostBox;
 use crate::extension::RawExtension;
 
@@ -57,6 +59,12 @@ impl Host {
     /// Writes one line to the host's log, marked with the instance's name.
     pub fn log(&self, level: Level, message: &str) {
         self.0.log(level as u8, message.into());
+    }
+
+    /// The host's memory, to draw on for what is held for others; `None` if the host counts none. Asked for once, and
+    /// kept: with it goes all that was drawn.
+    pub fn budget(&self) -> Option<Budget> {
+        self.extension(BUDGET, BUDGET_VERSION)?.downcast().ok().map(Budget::new)
     }
 
     /// An ability that version 1 of the ABI does not have; see [`crate::extension`].

@@ -16,7 +16,7 @@ pub enum Class {
     /// Who has the plugin's own key for administrators.
     Admin = 3,
     /// A reverse proxy that asks about another request, whose `Authorization` is not meant for this service: a key
-    /// counts only in `X-Custom-Auth`.
+    /// counts only in `X-Custom-Auth`. A body that the request announces is that one's, too, and is not read.
     ForwardAuth = 4,
 }
 

@@ -272,13 +272,15 @@ mod tests {
     use sessman::store::Store;
     use sessman::store::memory::{MemoryConfig, MemoryStore};
     use sessman::store::sealed::SealedStore;
+    use sessman::time::{ManualClock, Timestamp};
 
     use super::*;
     use crate::pages::tests::{keys, mixed};
     use crate::target::tests::target;
 
     fn memory() -> Arc<dyn Store> {
-        Arc::new(MemoryStore::new(MemoryConfig::default()))
+        let clock = ManualClock::new(Timestamp::from_millis(0));
+        Arc::new(MemoryStore::new(MemoryConfig::default(), Arc::new(clock)))
     }
 
     /// Copies what opens with a key in one store into another, with the key of that one, and compares both.

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Credentials, STORE_DEADLINE, Sessions, check_user_id, to_the_end, to_the_end_until};
+use super::{
+    Credentials, NoAnswer, RETRIES, STORE_DEADLINE, Sessions, check_user_id, to_the_end, to_the_end_until,
+};
 use crate::data::Data;
 use crate::error::Error;
 use crate::events::Kind;
@@ -13,13 +15,16 @@ use crate::id::{Handle, SessionId};
 use crate::mark::Mark;
 use crate::record::{Change, Record};
 use crate::rules::UpdateMode;
-use crate::store::{Target, Unless, Updated};
+use crate::store::{StoreError, Target, Unless, Updated};
 
 /// How often a merge starts again because of a change from another process.
 const MERGE_ATTEMPTS: usize = 64;
 
 /// How long the end of a session whose id may be used again waits for its place to be free, once the session is gone.
 const RELEASE_LIMIT: Duration = Duration::from_millis(200);
+
+/// So long before its deadline a login is answered that has got its new id, whatever is left to do.
+const ANSWERING: Duration = Duration::from_millis(100);
 
 /// New data, and what to do with it.
 #[derive(Debug, Clone)]
@@ -127,6 +132,9 @@ impl Sessions {
     /// Gives a session another id; the old one is dead at once, and its time to live begins again. With `login` an
     /// anonymous session becomes that user's, or its user logs in once more.
     ///
+    /// Once the old id is dead the caller hears the new one: what a login has to do after that goes on behind its answer
+    /// where a store fails. The old id lives on after an error, unless the store did not answer the one write that replaces it.
+    ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::External`], [`Error::OtherUser`], and for a login what
     /// [`create`](Self::create) has for a user.
@@ -152,7 +160,7 @@ impl Sessions {
                 Some(user_id) => {
                     // Nobody has used it yet as this user's.
                     change.times = this.rules.reset(&record.life(), change.now);
-                    this.log_in(&record, &change, &user_id).await
+                    this.log_in(&record, &change, &user_id, until).await
                 }
                 None => this.change(&record, &change).await,
             }
@@ -173,8 +181,14 @@ impl Sessions {
         record: &Record,
         change: &Change,
         user_id: &str,
+        until: Instant,
     ) -> Result<Arc<Record>, Error> {
         self.reserve(user_id, record.handle, false).await?;
+        if Instant::now() >= until {
+            // The caller was told that it failed, and has the old id.
+            self.release(user_id, &[record.handle]).await;
+            return Err(StoreError::Unavailable(Box::new(NoAnswer)).into());
+        }
         let changed = match self.change(record, change).await {
             Ok(changed) => changed,
             Err(error) => {
@@ -185,17 +199,47 @@ impl Sessions {
                 return Err(error);
             }
         };
-        match self.reserve(user_id, record.handle, true).await {
-            Ok(places) => self.evict(user_id, &places, record.handle).await?,
-            Err(limit @ Error::LimitReached { .. }) => {
-                // Others took all places meanwhile. The old id is gone already.
-                self.delete(&[Target::incarnation(changed.handle, changed.mark)]).await?;
-                self.tell(Kind::Ended, changed.handle, Some(user_id));
-                return Err(limit);
-            }
-            Err(error) => return Err(error),
+        let answering = until.checked_sub(ANSWERING).unwrap_or(until);
+        match timeout_at(answering, self.take_last_place(&changed, user_id)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(limit @ Error::LimitReached { .. })) => return Err(limit),
+            _ => self.take_last_place_behind(Arc::clone(&changed), user_id.to_owned()),
         }
         Ok(changed)
+    }
+
+    fn take_last_place_behind(self: &Arc<Self>, record: Arc<Record>, user_id: String) {
+        let this = Arc::clone(self);
+        // If it never comes to that, the session has the place that it took first, and the user's next login counts it.
+        tokio::spawn(async move {
+            for pause in RETRIES.map(Duration::from_secs) {
+                tokio::time::sleep(pause).await;
+                match this.take_last_place(&record, &user_id).await {
+                    Ok(()) | Err(Error::LimitReached { .. }) => return,
+                    Err(error) => tracing::debug!(%error, "the last place of a login is taken later"),
+                }
+            }
+        });
+    }
+
+    /// Gives a session that has become the user's its place, and has the oldest make room.
+    ///
+    /// # Errors
+    /// [`Error::LimitReached`]: others took all places meanwhile, and it has ended. Others: it is to be done again.
+    async fn take_last_place(&self, record: &Record, user_id: &str) -> Result<(), Error> {
+        match self.reserve(user_id, record.handle, true).await {
+            Ok(places) => {
+                self.evict(user_id, &places, record.handle).await.map_err(|failed| failed.error.into())
+            }
+            Err(limit @ Error::LimitReached { .. }) => {
+                // The old id is gone already.
+                self.delete(&[Target::incarnation(record.handle, record.mark)]).await?;
+                self.release(user_id, &[record.handle]).await;
+                self.tell(Kind::Ended, record.handle, Some(user_id));
+                Err(limit)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Ends a session; nothing brings it back.

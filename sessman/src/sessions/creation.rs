@@ -4,22 +4,30 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use super::{STORE_DEADLINE, Sessions, check_user_id, client_ip, to_the_end_until};
+use super::limits::NotEvicted;
+use super::{RETRIES, STORE_DEADLINE, Sessions, check_user_id, client_ip, to_the_end_until};
 use crate::data::Data;
 use crate::error::Error;
 use crate::events::Kind;
-use crate::id::SessionId;
+use crate::id::{Handle, SessionId};
 use crate::mark::Mark;
 use crate::metrics::Operation;
-use crate::record::{Change, Record, Times, TtlSource};
+use crate::record::{Change, Life, Record, Times, TtlSource};
 use crate::rules::OnLimit;
-use crate::store::{Created, StoreError, Target, Unless, Updated};
+use crate::store::{Created, Outlined, StoreError, Target, Unless, Updated};
 
 /// How long a session lives that has no place among its user's yet: longer than taking one takes, and short, because
 /// one whose process ends meanwhile stands in the way of others so long.
 const PENDING: Duration = Duration::from_secs(10);
+
+/// Whoever uses an id that somebody else is about to use waits so long for that, and looks so often.
+const ABOUT_TO_BEGIN: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(10);
+
+/// After so long a command that a store got has been done, or never will be.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// What a session begins with.
 #[derive(Debug, Clone)]
@@ -78,7 +86,7 @@ impl Sessions {
                 to_the_end_until(until, steps, |(id, record)| async move {
                     // Nobody was told its id, unless the caller chose it: it would only keep others out.
                     if this.rules.on_limit == OnLimit::Reject && !id.is_external() {
-                        this.take_back(&record).await;
+                        this.take_back(&record, &[]).await;
                     }
                 })
                 .await
@@ -153,16 +161,45 @@ impl Sessions {
             record.expires_at = self.rules.reset(&record.life(), now).expires_at;
             if is_pending {
                 record.expires_at = record.expires_at.min(now.after(PENDING));
-                // See `Life::is_pending`.
-                record.last_activity = now.before(Duration::from_millis(1));
+                record.last_activity = Life::pending_since(now);
             }
             let record = Arc::new(record);
             match self.ask(Operation::Create, self.store.create(Arc::clone(&record), now)).await? {
                 Created::Yes => return Ok((id, record)),
-                Created::Exists if new.id.is_some() => return Err(Error::Exists),
+                Created::Exists if new.id.is_some() => {
+                    if self.has_begun(id.handle()).await? {
+                        return Err(Error::Exists);
+                    }
+                }
                 // Two equal handles of 96 random bits are all but impossible; the store decides all the same.
                 Created::Exists => {}
             }
+        }
+    }
+
+    /// Whether there is a session with that handle, which somebody else is about to begin. After a while it is taken for one
+    /// whose process has ended, and deleted.
+    async fn has_begun(&self, handle: Handle) -> Result<bool, StoreError> {
+        let (mut pending, asked) = (None, Instant::now());
+        loop {
+            let outlined = self.ask(Operation::Load, self.store.outlines(&[handle])).await?.pop();
+            let (mark, life) = match outlined {
+                Some(Outlined::Found(outline)) if !outline.life.is_pending() => return Ok(true),
+                Some(Outlined::Found(outline)) => (outline.mark, outline.life),
+                Some(Outlined::Unreadable) => return Ok(true),
+                Some(Outlined::Missing) | None => return Ok(false),
+            };
+            if pending.is_some_and(|pending| pending != mark) {
+                return Ok(false);
+            }
+            pending = Some(mark);
+            if asked.elapsed() >= ABOUT_TO_BEGIN {
+                // Unless it has begun since.
+                let last_activity = Some(life.last_activity);
+                self.delete(&[Target { last_activity, ..Target::incarnation(handle, mark) }]).await?;
+                return Ok(false);
+            }
+            sleep(LOOK).await;
         }
     }
 
@@ -210,8 +247,10 @@ impl Sessions {
         let places = match self.reserve(user_id, handle, id.is_external()).await {
             Ok(places) => places,
             Err(error) => {
-                // If that fails, too, it ends by itself.
-                let _ = self.delete(&[this]).await;
+                // If that fails, too, it ends by itself. It may have had a place before, too far behind.
+                if self.delete(&[this]).await.is_ok() && id.is_external() {
+                    self.release(user_id, &[handle]).await;
+                }
                 return Err(error);
             }
         };
@@ -225,40 +264,53 @@ impl Sessions {
                     // As it might have been a moment after the answer.
                     return Ok(Begun::Yes(id, Arc::new(begin.applied_to(&pending))));
                 }
+                // It may be there still, past its time.
+                self.delete(&[this]).await?;
                 self.release(user_id, &[handle]).await;
                 return Ok(Begun::Lost);
             }
             Err(error) => {
-                self.take_back_behind(pending);
+                self.take_back_behind(pending, Vec::new());
                 return Err(error.into());
             }
         };
         match self.evict(user_id, &places, handle).await {
             Ok(()) => Ok(Begun::Yes(id, begun)),
-            Err(error) => {
-                self.take_back_behind(begun);
+            Err(NotEvicted { asked, error }) => {
+                self.take_back_behind(begun, asked);
                 Err(error.into())
             }
         }
     }
 
-    fn take_back_behind(self: &Arc<Self>, record: Arc<Record>) {
+    fn take_back_behind(self: &Arc<Self>, record: Arc<Record>, asked: Vec<Target>) {
         let this = Arc::clone(self);
-        tokio::spawn(async move { this.take_back(&record).await });
+        tokio::spawn(async move {
+            if !asked.is_empty() {
+                // What the store was asked for and did not answer may be on its way still.
+                sleep(ON_ITS_WAY).await;
+            }
+            this.take_back(&record, &asked).await;
+        });
     }
 
     /// Deletes a session whose beginning may have been written although it failed: nobody knows its id, and it would
     /// keep its place for all its time. A store that was unreachable is back soon, or all its users wait anyway.
-    async fn take_back(&self, record: &Record) {
+    ///
+    /// It stays if one of those that were `asked` to make room for it has ended: nobody is evicted for one that never came.
+    async fn take_back(&self, record: &Record, asked: &[Target]) {
         let target = Target::incarnation(record.handle, record.mark);
-        for pause in [1, 2, 4, 8, 16, 32, 64].map(Duration::from_secs) {
-            if self.delete(&[target]).await.is_ok() {
-                if let Some(user_id) = &record.user_id {
-                    self.release(user_id, &[record.handle]).await;
+        for pause in RETRIES.map(Duration::from_secs) {
+            match self.has_any_ended(asked).await {
+                Ok(true) => return,
+                Ok(false) if self.delete(&[target]).await.is_ok() => {
+                    if let Some(user_id) = &record.user_id {
+                        self.release(user_id, &[record.handle]).await;
+                    }
+                    return;
                 }
-                return;
+                _ => sleep(pause).await,
             }
-            tokio::time::sleep(pause).await;
         }
         tracing::warn!(handle = %record.handle, "a session that could not be begun may live on, and nobody has its id");
     }

@@ -37,6 +37,22 @@ struct Counted {
     known: Option<(Mark, Life)>,
 }
 
+/// An eviction that failed, or may have been made.
+#[derive(Debug)]
+pub(super) struct NotEvicted {
+    /// Sessions that may have ended.
+    pub(super) asked: Vec<Target>,
+    /// Why.
+    pub(super) error: StoreError,
+}
+
+impl From<StoreError> for NotEvicted {
+    /// Before any session was to end.
+    fn from(error: StoreError) -> Self {
+        Self { asked: Vec::new(), error }
+    }
+}
+
 /// A session that is past its time.
 struct Over<'a> {
     target: Target,
@@ -74,8 +90,6 @@ impl Sessions {
                 Claimed::Full(handles) => {
                     let others: Vec<Handle> = handles.into_iter().filter(|other| *other != handle).collect();
                     if !self.make_room(user_id, others).await? {
-                        // Its own place may be too far behind, from when others were allowed.
-                        self.release(user_id, &[handle]).await;
                         return Err(Error::LimitReached { limit });
                     }
                 }
@@ -145,12 +159,15 @@ impl Sessions {
 
     /// Ends the oldest of the user's sessions that are too many, where `own` was the last to arrive among `handles`, and
     /// takes their places away.
+    ///
+    /// # Errors
+    /// [`NotEvicted`]: where sessions were asked to end, nobody knows whether they did.
     pub(super) async fn evict(
         &self,
         user_id: &str,
         handles: &[Handle],
         own: Handle,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), NotEvicted> {
         let limit = self.rules.max_sessions_per_user.unwrap_or(usize::MAX);
         if self.rules.on_limit == OnLimit::Reject || handles.len() <= limit {
             return Ok(());
@@ -166,7 +183,14 @@ impl Sessions {
         let known =
             evictable.filter_map(|(_, counted)| Some(Target::incarnation(counted.handle, counted.known?.0)));
         let targets: Vec<Target> = known.take(surplus).collect();
-        let evicted = self.delete(&targets).await?;
+        let evicted = match self.delete(&targets).await {
+            Ok(evicted) => evicted,
+            // It may have been done. Done once more, none of them is there, whoever ended them.
+            Err(_) => match self.delete(&targets).await {
+                Ok(_) => targets.iter().map(|target| target.handle).collect(),
+                Err(error) => return Err(NotEvicted { asked: targets, error }),
+            },
+        };
         self.tell_evicted(user_id, &evicted);
         // After they ended: as long as one lives it has its place, so that others see it.
         gone.extend(evicted);
@@ -183,6 +207,21 @@ impl Sessions {
         }
         let now = self.ask(Operation::Claim, self.store.places(user_id)).await?;
         Ok(now.iter().filter(|handle| !places.contains(handle)).count() >= limit)
+    }
+
+    /// Whether one of these sessions has ended.
+    pub(super) async fn has_any_ended(&self, targets: &[Target]) -> Result<bool, StoreError> {
+        if targets.is_empty() {
+            return Ok(false);
+        }
+        let handles: Vec<Handle> = targets.iter().map(|target| target.handle).collect();
+        let outlined = self.ask(Operation::Load, self.store.outlines(&handles)).await?;
+        let has_ended = |(target, outlined): (&Target, &Outlined)| match outlined {
+            Outlined::Found(outline) => target.mark.is_some_and(|mark| mark != outline.mark),
+            Outlined::Unreadable => false,
+            Outlined::Missing => true,
+        };
+        Ok(targets.iter().zip(&outlined).any(has_ended))
     }
 
     fn tell_evicted(&self, user_id: &str, evicted: &[Handle]) {
@@ -265,19 +304,17 @@ impl Sessions {
     pub(super) async fn tidy(&self, users: &[Places], moment: Timestamp) -> Result<(), StoreError> {
         let standings = self.standings(users, moment).await?;
         for (Places { user_id, .. }, Standing { gone, .. }) in users.iter().zip(standings) {
-            if !gone.is_empty() {
-                self.ask(Operation::Claim, self.store.release(user_id, &gone)).await?;
-            }
+            self.take_away(user_id, gone).await?;
         }
         Ok(())
     }
 
-    /// Takes places away. If that fails they are taken away by a later session, or by clean-up.
+    /// Takes places away of sessions that are gone. If that fails they are taken away by a later session, or by clean-up.
     pub(super) async fn release(&self, user_id: &str, handles: &[Handle]) {
-        if self.rules.max_sessions_per_user.is_none() || handles.is_empty() {
+        if self.rules.max_sessions_per_user.is_none() {
             return;
         }
-        if let Err(error) = self.ask(Operation::Claim, self.store.release(user_id, handles)).await {
+        if let Err(error) = self.take_away(user_id, handles.to_vec()).await {
             tracing::debug!(%error, "the places of sessions that ended could not be taken away");
         }
     }
@@ -287,5 +324,26 @@ impl Sessions {
         for (user_id, handles) in users {
             self.release(&user_id, &handles).await;
         }
+    }
+
+    /// Places bear handles, and one that the caller chose may be its user's again meanwhile: a session takes its place once
+    /// it is there, so that one whose place was taken away is seen afterwards, and gets it back.
+    async fn take_away(&self, user_id: &str, handles: Vec<Handle>) -> Result<(), StoreError> {
+        if handles.is_empty() {
+            return Ok(());
+        }
+        self.ask(Operation::Claim, self.store.release(user_id, &handles)).await?;
+        let places = Places { user_id: user_id.to_owned(), handles };
+        // What may live by the clock of another node is left to it.
+        let standings = self.standings(&[places], self.over_everywhere()).await?;
+        for Counted { handle, known } in standings.into_iter().flat_map(|standing| standing.live) {
+            let claimed = self.claim(user_id, handle, None, true).await?;
+            // One that is pending has nobody evicted before it begins.
+            let has_begun = known.is_some_and(|(_, life)| !life.is_pending());
+            if let (Claimed::Done(places), true) = (claimed, has_begun) {
+                Box::pin(self.evict(user_id, &places, handle)).await.map_err(|failed| failed.error)?;
+            }
+        }
+        Ok(())
     }
 }

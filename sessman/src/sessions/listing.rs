@@ -71,7 +71,7 @@ impl Sessions {
     pub async fn list(&self, listing: Listing<'_>) -> Result<Page<Summary>, StoreError> {
         let now = self.clock.now();
         let mut page = self.ask(Operation::List, self.store.list(listing, now)).await?;
-        page.items.retain(|summary| self.rules.is_live(&summary.life, now));
+        page.items.retain(|summary| !summary.life.is_pending() && self.rules.is_live(&summary.life, now));
         Ok(page)
     }
 

@@ -42,7 +42,7 @@ impl Sessions {
     }
 
     /// What ended before this is over by the clock of every node.
-    fn over_everywhere(&self) -> Timestamp {
+    pub(super) fn over_everywhere(&self) -> Timestamp {
         let now = self.clock.now();
         if self.store.is_shared() { now.before(CLOCKS_DIFFER) } else { now }
     }

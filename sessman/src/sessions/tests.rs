@@ -1,6 +1,7 @@
 //! The engine on the memory store, with a clock that goes when it is told to.
 
 mod cleaned;
+mod evictions;
 mod in_force;
 mod incarnation;
 mod late;
@@ -8,6 +9,8 @@ mod limits;
 mod many;
 mod outage;
 mod patches;
+mod pending;
+mod reused;
 mod slow;
 mod unread;
 mod unsure;
@@ -28,7 +31,13 @@ struct Engine {
 }
 
 fn engine(rules: Rules) -> Engine {
-    on(Arc::new(MemoryStore::new(MemoryConfig::default())), rules)
+    on(memory(), rules)
+}
+
+/// With a clock that stands still: what is written lives by the moments that the engine names.
+fn memory() -> Arc<MemoryStore> {
+    let clock = ManualClock::new(START);
+    Arc::new(MemoryStore::new(MemoryConfig::default(), Arc::new(clock)))
 }
 
 fn on(store: Arc<MemoryStore>, rules: Rules) -> Engine {
@@ -36,7 +45,7 @@ fn on(store: Arc<MemoryStore>, rules: Rules) -> Engine {
     Engine { sessions: Arc::new(Sessions::new(store, clock.clone(), rules)), clock }
 }
 
-fn secs(seconds: u64) -> Duration {
+const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 

@@ -17,13 +17,17 @@ use super::{
     Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, PAGE_BYTES, Page, PlacesPage, Purged, Result,
     Store, StoreError, Target, Unless, Updated,
 };
+use crate::budget::{Budget, Drawn, Kind, Unlimited};
 use crate::id::Handle;
 use crate::record::{Change, Record, Summary};
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 
 /// A shard holds the handles that begin with the same six bits, so that the shards one after the other are in the
 /// order of handles. Handles are random: the shards fill evenly, and two requests seldom meet in one.
 const SHARDS: usize = 64;
+
+/// Memory is drawn in steps of so many bytes.
+const STEP: usize = 256 * 1024;
 
 /// Records that clean-up looks at while a shard is locked.
 const SLICE: usize = 256;
@@ -49,19 +53,31 @@ pub struct MemoryStore {
     claims: Mutex<Claims>,
     used: AtomicUsize,
     max_bytes: usize,
+    /// Bytes of memory that were drawn for what is used: as many, or a few more.
+    covered: AtomicUsize,
+    drawn: Mutex<Drawn>,
+    clock: Arc<dyn Clock>,
 }
 
 /// The limit does not allow so many more bytes.
 struct NoRoom(usize);
 
 impl MemoryStore {
-    /// An empty store.
-    pub fn new(config: MemoryConfig) -> Self {
+    /// An empty store. By `clock`, which is that of the engine, a session lives or not when it is written to.
+    pub fn new(config: MemoryConfig, clock: Arc<dyn Clock>) -> Self {
+        Self::drawing(config, clock, &Unlimited::shared())
+    }
+
+    /// The same, and its records draw on `budget`.
+    pub fn drawing(config: MemoryConfig, clock: Arc<dyn Clock>, budget: &Arc<dyn Budget>) -> Self {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
             claims: Mutex::default(),
             used: AtomicUsize::new(0),
             max_bytes: config.max_bytes,
+            covered: AtomicUsize::new(0),
+            drawn: Mutex::new(Drawn::new(budget, Kind::Kept)),
+            clock,
         }
     }
 
@@ -107,16 +123,43 @@ impl MemoryStore {
     ) -> std::result::Result<(), NoRoom> {
         let new_size = size_of_record(&record);
         match new_size.checked_sub(old_size) {
-            Some(more @ 1..) => self
-                .used
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                    used.checked_add(more).filter(|used| *used <= self.max_bytes)
-                })
-                .map_err(|_| NoRoom(more))?,
-            _ => self.used.fetch_sub(old_size - new_size, Ordering::Relaxed),
-        };
+            Some(more @ 1..) => {
+                let before = self
+                    .used
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                        used.checked_add(more).filter(|used| *used <= self.max_bytes)
+                    })
+                    .map_err(|_| NoRoom(more))?;
+                if before + more > self.covered.load(Ordering::Relaxed) && !self.draw() {
+                    self.used.fetch_sub(more, Ordering::Relaxed);
+                    return Err(NoRoom(more));
+                }
+            }
+            _ => self.free(old_size - new_size),
+        }
         shard.put(record);
         Ok(())
+    }
+
+    /// Draws memory for what is used, with some to go on with.
+    fn draw(&self) -> bool {
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = self.used_bytes().saturating_sub(drawn.bytes());
+        let is_covered = missing == 0 || drawn.grow(missing + STEP) || drawn.grow(missing);
+        self.covered.store(drawn.bytes(), Ordering::Relaxed);
+        is_covered
+    }
+
+    /// So many bytes are not used any more.
+    fn free(&self, bytes: usize) {
+        let used = self.used.fetch_sub(bytes, Ordering::Relaxed) - bytes;
+        if used + 4 * STEP >= self.covered.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused = drawn.bytes().saturating_sub(self.used_bytes() + STEP);
+        drawn.shrink(unused);
+        self.covered.store(drawn.bytes(), Ordering::Relaxed);
     }
 
     /// Does `step` until it has room, dropping expired records as long as that helps. The step takes its shard's
@@ -200,7 +243,7 @@ impl MemoryStore {
                 }
             }
         }
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.free(bytes);
         (taken, bytes)
     }
 }
@@ -235,7 +278,9 @@ impl Store for MemoryStore {
     async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
         self.with_room(change.now, || {
             let mut shard = self.write(Self::index(read.handle));
-            let Some(old) = shard.get(read.handle).filter(|record| record.is_live(change.now)) else {
+            // Nobody looks while it is locked: whoever was told that it has ended looked before.
+            let now = self.clock.now().max(change.now);
+            let Some(old) = shard.get(read.handle).filter(|record| record.is_live(now)) else {
                 return Ok(Updated::Missing);
             };
             match unless.is_met(read, old) {
@@ -257,7 +302,7 @@ impl Store for MemoryStore {
             if shard.get(target.handle).is_some_and(|record| target.is(record))
                 && let Some(record) = shard.take(target.handle)
             {
-                self.used.fetch_sub(size_of_record(&record), Ordering::Relaxed);
+                self.free(size_of_record(&record));
                 deleted.push(target.handle);
             }
         }
@@ -343,7 +388,7 @@ impl Store for MemoryStore {
         for index in 0..SHARDS {
             let mut shard = self.write(index);
             let (count, bytes) = shard.clear();
-            self.used.fetch_sub(bytes, Ordering::Relaxed);
+            self.free(bytes);
             cleared += count;
         }
         Ok(cleared)
@@ -362,14 +407,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::budget::Purse;
     use crate::data::Data;
     use crate::id::SecretHash;
     use crate::mark::Mark;
     use crate::record::{Times, TtlSource};
     use crate::store::conformance::{Fixture, conformance_tests};
+    use crate::time::ManualClock;
+
+    fn memory(config: MemoryConfig, now: i64) -> MemoryStore {
+        MemoryStore::new(config, Arc::new(ManualClock::new(at(now))))
+    }
 
     async fn open() -> Option<Fixture> {
-        Some(Fixture::new(MemoryStore::new(MemoryConfig::default())))
+        Some(Fixture::new(memory(MemoryConfig::default(), 0)))
     }
 
     conformance_tests!(open);
@@ -414,7 +465,7 @@ mod tests {
 
     /// A store with room for four records of 10,000 bytes and not for five.
     async fn full() -> MemoryStore {
-        let store = MemoryStore::new(MemoryConfig { max_bytes: 48_000 });
+        let store = memory(MemoryConfig { max_bytes: 48_000 }, 0);
         for n in 0..4 {
             assert_eq!(store.create(record(n * 60, 10_000, 1_000), at(0)).await.unwrap(), Created::Yes);
         }
@@ -460,6 +511,38 @@ mod tests {
             update(&store, 0, write(30, Some(text(15_000)))).await.unwrap(),
             Updated::Done { .. }
         ));
+    }
+
+    #[tokio::test]
+    async fn there_are_no_more_records_than_there_is_memory_for() {
+        let purse = Purse::of(2_000_000);
+        let budget: Arc<dyn Budget> = purse.clone();
+        let clock = Arc::new(ManualClock::new(at(0)));
+        let store = MemoryStore::drawing(MemoryConfig::default(), clock, &budget);
+        let mut count = 0;
+        while store.create(record(count, 100_000, 1_000), at(0)).await.is_ok() {
+            count += 1;
+        }
+        assert_eq!(count, 19);
+        assert!(purse.left() < 100_000);
+        // Those that expired make room here, too.
+        store.create(record(200, 100_000, 2_000), at(1_000)).await.unwrap();
+        store.clear().await.unwrap();
+        assert!(purse.left() > 2_000_000 - 5 * STEP);
+        drop(store);
+        assert_eq!(purse.left(), 2_000_000);
+    }
+
+    #[tokio::test]
+    async fn an_update_that_came_past_the_end_revives_nothing() {
+        for (now, lives) in [(999, true), (1_000, false)] {
+            let store = memory(MemoryConfig::default(), now);
+            store.create(record(1, 2, 1_000), at(0)).await.unwrap();
+            // Asked for in time; the thread stood still meanwhile.
+            let updated = update(&store, 1, write(990, None)).await.unwrap();
+            assert_eq!(matches!(updated, Updated::Done { .. }), lives);
+            assert_eq!(updated == Updated::Missing, !lives);
+        }
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@
 //! - `schema`: its layout, and how it is recognised
 //! - `row`: a record as a row
 //! - `cache`: records in front of the file
-//! - `queue`: between callers and threads; `budget`: how much memory what waits may take
+//! - `queue`: between callers and threads; `waiting`: how much memory what waits may take
 //! - `reader`, `scan`, `writer`, `checkpoint`: the threads
 //! - `listing`, `counting`: what is read of many; `operation`, `deletion`, `claims`: what the writer does
 //! - `answers`: from the writer to its callers
@@ -18,7 +18,6 @@
 //! - `failure`: SQLite's errors in the contract's terms
 
 mod answers;
-mod budget;
 mod cache;
 mod checkpoint;
 mod claims;
@@ -42,6 +41,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod view;
+mod waiting;
 mod writer;
 
 use std::time::Duration;

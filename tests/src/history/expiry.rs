@@ -90,18 +90,30 @@ pub(super) fn run(bases: &[String], rounds: usize, late: Late, meanwhile: impl F
 }
 
 /// What must be explained.
-fn told(mut operations: Vec<Operation>, late: Late) -> Vec<Operation> {
-    let end =
-        operations.iter().find(|operation| operation.action == Action::GiveWay(None)).map(|end| end.begun);
-    let change = operations.iter().find(|operation| matches!(operation.action, Action::Replace(..)));
-    let answered = change.and_then(|change| change.ended);
-    if let (Late::Undone, Some(end), Some(answered)) = (late, end, answered) {
+///
+/// A change that is undone may have been made before the end, where others see it, and is answered after it: then it was made or
+/// not, and the session has ended by the time of the answer.
+pub(super) fn told(mut operations: Vec<Operation>, late: Late) -> Vec<Operation> {
+    let is_end = |operation: &Operation| operation.action == Action::GiveWay(None);
+    let is_change = |operation: &&mut Operation| matches!(operation.action, Action::Replace(..));
+    let end = operations.iter().find(|operation| is_end(operation)).map(|end| end.begun);
+    let Some(change) = operations.iter_mut().find(is_change).filter(|_| late == Late::Undone) else {
+        return operations;
+    };
+    let mut gone = None;
+    let answered = change.ended;
+    if change.answered == Some(Answered::Missing) {
+        gone = Some(Operation { action: Action::Get, ..change.clone() });
+        (change.ended, change.answered) = (None, None);
+    }
+    if let (Some(end), Some(answered)) = (end, answered) {
         let is_meanwhile = |operation: &Operation| operation.begun >= end && operation.begun <= answered;
         let is_seen = |operation: &Operation| matches!(operation.answered, Some(Answered::Session { .. }));
         operations.retain(|operation| {
             operation.action != Action::Get || !is_seen(operation) || !is_meanwhile(operation)
         });
     }
+    operations.extend(gone);
     operations
 }
 

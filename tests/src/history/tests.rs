@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::clients::Random;
+use super::expiry::{Late, told};
 use super::users::{Limited, Lived, Refused};
 use super::{Action, Answered, History, Incarnation, Operation, State, Tag, User, check, users};
 
@@ -347,4 +348,32 @@ fn an_update_decided_before_the_expiry_and_done_after_it_is_found() {
     ]));
     // Before its time it is there.
     assert!(!is_explained(&[expires, get(20, Answered::Missing)]));
+}
+
+#[test]
+fn an_update_that_is_undone_may_have_been_seen_before_the_end_and_never_after_its_answer() {
+    let expires = unanswered(30, Action::GiveWay(None));
+    let undone = operation(10, 60, replace(7), Answered::Missing);
+    let get = |begun, answered| operation(begun, begun + 5, Action::Get, answered);
+    let alive = |begun| get(begun, session(2, json!(7)));
+    let explained = |late, reads: &[Operation]| {
+        is_explained(&told([&[expires.clone(), undone.clone()], reads].concat(), late))
+    };
+    let gone = get(70, Answered::Missing);
+    for reads in [&[gone.clone()][..], &[alive(20), gone.clone()], &[alive(20), alive(40), gone.clone()]] {
+        assert!(explained(Late::Undone, reads), "{reads:?}");
+    }
+    // Seen by others for a moment, after the end was told.
+    assert!(explained(Late::Undone, &[get(36, Answered::Missing), alive(50), gone.clone()]));
+    // Where a late change is never made it is not seen.
+    assert!(!explained(Late::Refused, &[alive(20), gone.clone()]));
+    // It lives after its answer, with the change or without it.
+    assert!(!explained(Late::Undone, &[alive(20), alive(70)]));
+    assert!(!explained(Late::Undone, &[get(70, session(1, json!({})))]));
+    assert!(!explained(Late::Undone, &[get(36, Answered::Missing), alive(70)]));
+    // It was seen, and then it was not there before the end.
+    assert!(!explained(Late::Undone, &[alive(12), get(20, session(1, json!({})))]));
+    // It was answered as gone before its time.
+    let early = operation(10, 25, replace(7), Answered::Missing);
+    assert!(!is_explained(&told(vec![expires.clone(), early], Late::Undone)));
 }

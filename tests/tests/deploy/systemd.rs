@@ -30,15 +30,19 @@ fn systemd_finds_no_fault_with_the_unit() {
         fs::create_dir_all(image.file(folder)).unwrap();
         succeed(Command::new("cp").arg("-r").arg(from).arg(image.file(folder)));
     }
-    fs::copy(
-        format!("{DEPLOY}/systemd/pserve.service"),
-        image.file("/usr/lib/systemd/system/pserve.service"),
-    )
-    .unwrap();
+    for unit in ["pserve.service", "pserve.socket"] {
+        let there = image.file(&format!("/usr/lib/systemd/system/{unit}"));
+        fs::copy(format!("{DEPLOY}/systemd/{unit}"), there).unwrap();
+    }
     let mut root = std::ffi::OsString::from("--root=");
     root.push(image.file("/"));
-    let verify =
-        || Command::new("systemd-analyze").arg(&root).args(["verify", "pserve.service"]).output().unwrap();
+    let verify = || {
+        Command::new("systemd-analyze")
+            .arg(&root)
+            .args(["verify", "pserve.service", "pserve.socket"])
+            .output()
+            .unwrap()
+    };
     let verified = verify();
     let told = String::from_utf8_lossy(&verified.stderr).into_owned();
     assert!(verified.status.success() && told.is_empty(), "{told}");
@@ -48,6 +52,18 @@ fn systemd_finds_no_fault_with_the_unit() {
     succeed(security.arg(format!("{DEPLOY}/systemd/pserve.service")));
     fs::remove_file(image.file("/usr/bin/pserve")).unwrap();
     assert!(!verify().status.success(), "it does look for the program");
+}
+
+#[test]
+fn the_sockets_of_the_unit_are_those_of_the_configuration_that_ships() {
+    let socket = read("deploy/systemd/pserve.socket");
+    let ini = read("config/pserve.ini");
+    let value = |key: &str| {
+        let line = ini.lines().find_map(|line| line.strip_prefix(key)?.trim().strip_prefix('='));
+        line.map(str::trim).unwrap_or_else(|| panic!("no {key}")).to_owned()
+    };
+    let address = format!("\nListenStream={}:{}\n", value("bindto"), value("port"));
+    assert!(socket.contains(&address), "{address}");
 }
 
 /// Every system call of the sets that the unit allows, less those that it forbids.

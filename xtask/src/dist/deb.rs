@@ -92,7 +92,9 @@ fn lay_out(tree: &Path, root: &Path, doc: &Path) -> Result<()> {
     for plugin in artifacts::shipped_plugin_files() {
         copy(&tree.join("plugins").join(&plugin), &root.join("usr/lib/pserve/plugins").join(&plugin))?;
     }
-    copy(&tree.join("deploy/systemd/pserve.service"), &root.join("usr/lib/systemd/system/pserve.service"))?;
+    for unit in ["pserve.service", "pserve.socket"] {
+        copy(&tree.join("deploy/systemd").join(unit), &root.join("usr/lib/systemd/system").join(unit))?;
+    }
     copy(&tree.join("sessman.json"), &root.join("etc/pserve/sessman.json"))?;
     let mut ini = fs::read_to_string(tree.join("pserve.ini"))?;
     for (beside, there) in PATHS {

@@ -8,8 +8,9 @@ use hyper::{Response, StatusCode};
 use super::merge::Merged;
 use super::text::{Kind, Text};
 use super::{INSTANCE, Metrics};
-use crate::http::Snapshot;
+use crate::budget::Budget;
 use crate::http::response::{self, AnswerBody};
+use crate::http::{App, Snapshot};
 use crate::plugin::{Instance, Library, State};
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -17,17 +18,31 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const STATES: [State; 4] = [State::Prepared, State::Ready, State::Failed, State::Draining];
 
 /// Everything that can be counted now, and what the plugins add.
-pub(crate) async fn page(metrics: &Metrics, in_flight: usize, snapshot: &Snapshot) -> Response<AnswerBody> {
+pub(crate) async fn page(app: &App, snapshot: &Snapshot) -> Response<AnswerBody> {
+    let metrics = app.metrics();
     let mut text = Text::default();
     text.family("pserve_build_info", Kind::Gauge, "This host.");
     let build = [("version", env!("CARGO_PKG_VERSION")), ("plugin_api", Library::host_api_version())];
     text.sample("pserve_build_info", &build, 1);
     metrics.write(&mut text);
     text.family("pserve_requests_in_flight", Kind::Gauge, "Requests being answered; streams do not count.");
-    text.sample("pserve_requests_in_flight", &[], in_flight);
+    text.sample("pserve_requests_in_flight", &[], app.in_flight());
+    memory(&mut text, app.budget());
     plugins(&mut text, snapshot);
     added(&mut text, metrics, snapshot).await;
     response::text(StatusCode::OK, CONTENT_TYPE, text.into_string())
+}
+
+fn memory(text: &mut Text, budget: &Budget) {
+    let name = "pserve_memory_budget_bytes";
+    text.family(name, Kind::Gauge, "Bytes that bodies, answers, waiting writes and caches may take.");
+    text.sample(name, &[], budget.limit());
+    let name = "pserve_memory_taken_bytes";
+    text.family(name, Kind::Gauge, "Bytes of them that are taken.");
+    text.sample(name, &[], budget.taken());
+    let name = "pserve_memory_refused_total";
+    text.family(name, Kind::Counter, "Requests, answers and writes that were refused for want of them.");
+    text.sample(name, &[], budget.refused());
 }
 
 fn plugins(text: &mut Text, snapshot: &Snapshot) {

@@ -4,7 +4,7 @@ use super::*;
 
 /// One store under the rules of before and under those of now.
 fn changed(before: Rules, now: Rules) -> [Engine; 2] {
-    let store = Arc::new(MemoryStore::new(MemoryConfig::default()));
+    let store = memory();
     [before, now].map(|rules| on(store.clone(), rules))
 }
 

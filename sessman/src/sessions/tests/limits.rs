@@ -49,7 +49,7 @@ async fn a_session_beyond_the_limit_is_refused_until_another_ends() {
 
 #[tokio::test]
 async fn a_limit_counts_sessions_that_began_without_it() {
-    let store = Arc::new(MemoryStore::new(MemoryConfig::default()));
+    let store = memory();
     let limited = || on(store.clone(), Rules { max_sessions_per_user: Some(2), ..Rules::default() });
     let unlimited = on(store.clone(), Rules::default());
     let mut ids = Vec::new();
@@ -104,7 +104,7 @@ async fn of_many_logins_at_once_exactly_so_many_live() {
 
 #[tokio::test]
 async fn a_place_whose_process_ended_is_free_again_after_ten_seconds() {
-    let store = Arc::new(MemoryStore::new(MemoryConfig::default()));
+    let store = memory();
     let rules = Rules { max_sessions_per_user: Some(1), on_limit: OnLimit::Reject, ..Rules::default() };
     let ended = on(store.clone(), rules.clone());
     // As far as the other process came: it wrote the session and took its place.
@@ -188,7 +188,7 @@ async fn a_login_that_is_not_there_is_not_answered_as_begun() {
 
 /// Two engines at one store, of which the second's clock is ahead by so much.
 fn apart(ahead: Duration, rules: Rules) -> [Engine; 2] {
-    let store = Arc::new(MemoryStore::new(MemoryConfig::default()));
+    let store = memory();
     let engines = [on(store.clone(), rules.clone()), on(store, rules)];
     engines[1].clock.advance(ahead);
     engines

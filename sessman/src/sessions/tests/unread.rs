@@ -5,7 +5,7 @@ use crate::store::sealed::{KEY_BYTES, Keys, SealedStore};
 
 /// Sessions in one store under different keys; `limit` a user.
 fn keepers(limit: Option<usize>) -> [Arc<Sessions>; 2] {
-    let inner: Arc<dyn Store> = Arc::new(MemoryStore::new(MemoryConfig::default()));
+    let inner: Arc<dyn Store> = memory();
     [[1; KEY_BYTES], [2; KEY_BYTES]].map(|key| {
         let store = SealedStore::new(Arc::clone(&inner), Keys::new(&[key], false).unwrap());
         let rules = Rules { max_sessions_per_user: limit, ..Rules::default() };

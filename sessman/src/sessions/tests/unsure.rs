@@ -3,22 +3,30 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::record::Summary;
 use crate::store::{Claim, Claimed, Counts, Created, Outlined, Page, PlacesPage, Purged, Result};
 
+/// What happens between two calls of others.
+type Meanwhile = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+
 /// The memory store, some of whose calls fail.
 pub(super) struct Unsure {
-    pub(super) inner: MemoryStore,
+    pub(super) inner: Arc<MemoryStore>,
     /// So many updates are made and not answered.
     pub(super) silent_updates: AtomicU32,
+    /// So many deletions are made and not answered.
+    pub(super) silent_deletes: AtomicU32,
     /// So many deletions are not made.
     pub(super) failing_deletes: AtomicU32,
     /// What taking a place takes, by this clock, so many times.
     pub(super) slow_claims: Option<(Arc<ManualClock>, Duration, AtomicU32)>,
     /// What an update takes, by this clock, while it is slow.
     pub(super) slow_updates: Option<(Arc<ManualClock>, Duration, AtomicBool)>,
+    /// Happens just before the next places are taken away.
+    pub(super) before_release: std::sync::Mutex<Option<Meanwhile>>,
     /// How many milliseconds a count takes.
     pub(super) counts_take: AtomicU32,
     /// So many counts were made.
@@ -31,14 +39,17 @@ pub(super) struct Unsure {
 
 impl Default for Unsure {
     fn default() -> Self {
-        let inner = MemoryStore::new(MemoryConfig::default());
-        let [silent_updates, failing_deletes, delay, counts_take, counted] = [0; 5].map(AtomicU32::new);
+        let inner = memory();
+        let [silent_updates, silent_deletes, failing_deletes, delay, counts_take, counted] =
+            [0; 6].map(AtomicU32::new);
         Self {
             inner,
             silent_updates,
+            silent_deletes,
             failing_deletes,
             slow_claims: None,
             slow_updates: None,
+            before_release: std::sync::Mutex::default(),
             counts_take,
             counted,
             delay,
@@ -92,7 +103,11 @@ impl Store for Unsure {
     }
 
     async fn delete(&self, targets: &[Target]) -> Result<Vec<Handle>> {
-        if takes_one(&self.failing_deletes) { unreachable() } else { self.inner.delete(targets).await }
+        if takes_one(&self.failing_deletes) {
+            return unreachable();
+        }
+        let deleted = self.inner.delete(targets).await;
+        if takes_one(&self.silent_deletes) { unreachable() } else { deleted }
     }
 
     async fn outlines(&self, handles: &[Handle]) -> Result<Vec<Outlined>> {
@@ -131,6 +146,10 @@ impl Store for Unsure {
     }
 
     async fn release(&self, user_id: &str, handles: &[Handle]) -> Result<()> {
+        let meanwhile = self.before_release.lock().unwrap().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile().await;
+        }
         self.inner.release(user_id, handles).await
     }
 

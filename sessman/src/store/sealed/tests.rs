@@ -7,7 +7,7 @@ use crate::mark::Mark;
 use crate::record::{Times, TtlSource};
 use crate::store::conformance::{Fixture, conformance_tests};
 use crate::store::memory::{MemoryConfig, MemoryStore};
-use crate::time::Timestamp;
+use crate::time::{ManualClock, Timestamp};
 
 const ONE: [u8; KEY_BYTES] = [1; KEY_BYTES];
 const TWO: [u8; KEY_BYTES] = [2; KEY_BYTES];
@@ -15,7 +15,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_000);
 
 fn memory() -> Arc<dyn Store> {
     // Sealed texts are a third longer, which the largest documents must find room for.
-    Arc::new(MemoryStore::new(MemoryConfig::default()))
+    Arc::new(MemoryStore::new(MemoryConfig::default(), Arc::new(ManualClock::new(NOW))))
 }
 
 fn keys(keys: &[[u8; KEY_BYTES]]) -> Keys {

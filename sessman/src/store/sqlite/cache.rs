@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use foldhash::fast::RandomState;
 
 use super::reader::Row;
+use crate::budget::{Budget, Drawn, Kind};
 use crate::id::Handle;
 use crate::record::Record;
 
@@ -26,6 +27,9 @@ const STAMPS: usize = 64;
 
 /// Memory of an entry beside its record: the slot, its place in the index, the allocator's share.
 const OVERHEAD: usize = 128;
+
+/// Memory is drawn in steps of so many bytes.
+const STEP: usize = 16 * 1024;
 
 /// What a transaction did to the records.
 #[derive(Debug)]
@@ -53,9 +57,10 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// An empty cache for so many bytes of records.
-    pub(super) fn new(bytes: usize) -> Self {
-        Self { shards: std::array::from_fn(|_| RwLock::new(Shard::new(bytes / SHARDS))) }
+    /// An empty cache for so many bytes of records, if there is as much memory.
+    pub(super) fn new(bytes: usize, budget: &Arc<dyn Budget>) -> Self {
+        let shard = |_| RwLock::new(Shard::new(bytes / SHARDS, Drawn::new(budget, Kind::Kept)));
+        Self { shards: std::array::from_fn(shard) }
     }
 
     /// The record as it is in the file, live or not; or what to bring along when it is [filled in](Self::fill).
@@ -220,6 +225,8 @@ struct Shard {
     hand: usize,
     bytes: usize,
     room: usize,
+    /// Memory for the bytes: as many, or a few more.
+    drawn: Drawn,
     withheld: HashSet<Handle, RandomState>,
     all_withheld: bool,
     /// Grows when what is withheld of its sessions is, and again when it is no longer.
@@ -232,7 +239,7 @@ struct Slot {
 }
 
 impl Shard {
-    fn new(room: usize) -> Self {
+    fn new(room: usize, drawn: Drawn) -> Self {
         Self {
             index: ByHandle::default(),
             slots: Vec::new(),
@@ -240,6 +247,7 @@ impl Shard {
             hand: 0,
             bytes: 0,
             room,
+            drawn,
             withheld: HashSet::default(),
             all_withheld: false,
             stamps: [0; STAMPS],
@@ -264,6 +272,9 @@ impl Shard {
         while self.bytes + size > self.room {
             self.evict();
         }
+        if !self.draw(size) {
+            return;
+        }
         let place = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
@@ -271,6 +282,20 @@ impl Shard {
         self.bytes += size;
         self.index.insert(handle, place);
         self.slots[place] = Some(Slot { row, used: AtomicBool::new(false) });
+    }
+
+    /// Draws memory for so many bytes more. Where there is none, others make room: what was read last is worth more.
+    fn draw(&mut self, size: usize) -> bool {
+        loop {
+            let missing = (self.bytes + size).saturating_sub(self.drawn.bytes());
+            if missing == 0 || self.drawn.grow(missing.max(STEP)) || self.drawn.grow(missing) {
+                return true;
+            }
+            if self.bytes == 0 {
+                return false;
+            }
+            self.evict();
+        }
     }
 
     fn take(&mut self, handle: Handle) {
@@ -283,6 +308,10 @@ impl Shard {
         if let Some(slot) = self.slots[place].take() {
             self.bytes -= size_of_entry(&slot.row.record);
             self.free.push(place);
+            let unused = self.drawn.bytes() - self.bytes;
+            if unused > 4 * STEP {
+                self.drawn.shrink(unused - STEP);
+            }
         }
     }
 
@@ -303,7 +332,9 @@ impl Shard {
     fn clear(&mut self) -> Self {
         let stamps = self.stamps.map(|stamp| stamp + 1);
         let withheld = std::mem::take(&mut self.withheld);
-        let empty = Self { withheld, all_withheld: self.all_withheld, stamps, ..Self::new(self.room) };
+        // What it held is given back when it is dropped.
+        let drawn = self.drawn.another();
+        let empty = Self { withheld, all_withheld: self.all_withheld, stamps, ..Self::new(self.room, drawn) };
         std::mem::replace(self, empty)
     }
 }

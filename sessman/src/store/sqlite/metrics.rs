@@ -57,7 +57,7 @@ impl Page<'_> {
                 name: "sessman_sqlite_waiting_bytes",
                 kind: "gauge",
                 help: "Memory of the writes that wait, or are being made.",
-                value: store.budget.taken() as u64,
+                value: store.waiting.taken() as u64,
             },
             Sample {
                 name: "sessman_sqlite_log_bytes",

@@ -11,7 +11,6 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::answers::Answers;
-use super::budget::{Budget, MAX_WAITING_BYTES, Share};
 use super::cache::Cache;
 use super::checkpoint::Checkpoints;
 use super::claims::{self, ForgetPlaces, Release, TakePlace};
@@ -28,8 +27,10 @@ use super::reader::Query;
 use super::room::Room;
 use super::scan::Scan;
 use super::schema::SchemaError;
+use super::waiting::{MAX_WAITING_BYTES, Share, Waiting};
 use super::writer::{Call, Counters, Job, WriteCounts, Writer};
 use super::{checkpoint, metrics, reader, row, scan, schema, writer};
+use crate::budget::Budget;
 use crate::id::Handle;
 use crate::record::{Change, Record, Summary};
 use crate::store::{
@@ -61,7 +62,7 @@ const PAGES: u64 = 64;
 pub struct SqliteStore {
     path: PathBuf,
     pub(super) jobs: Arc<Queue<Box<dyn Job>>>,
-    pub(super) budget: Arc<Budget>,
+    pub(super) waiting: Arc<Waiting>,
     answers: Arc<Answers>,
     pub(super) queries: Arc<Queue<Query>>,
     pub(super) scans: Arc<Queue<Scan>>,
@@ -86,13 +87,13 @@ fn refused(refused: Refused) -> StoreError {
 
 impl SqliteStore {
     /// Opens the file, and makes it if it is missing. It blocks while it does. By `clock`, which is that of the engine, a
-    /// session lives or not when it is written to.
+    /// session lives or not when it is written to. Its cache and the writes that wait draw on `budget`.
     ///
     /// # Errors
     /// [`StoreError::InUse`] if another process owns the file. [`StoreError::Unusable`] with the path and the remedy: the
     /// folder is missing, it is not a SQLite file, is damaged, is another application's or of a newer version.
     /// [`StoreError::Unavailable`] when SQLite fails otherwise, on a full disk for one.
-    pub fn open(config: SqliteConfig, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub fn open(config: SqliteConfig, clock: Arc<dyn Clock>, budget: &Arc<dyn Budget>) -> Result<Self> {
         let file = Arc::new(OwnedFile::acquire(&config.path)?);
         let path = file.path().to_owned();
         let sqlite_error = |error| opening_error(&path, error);
@@ -130,7 +131,7 @@ impl SqliteStore {
         let (jobs, queries) = (Arc::new(Queue::new(MAX_WAITING)), Arc::new(Queue::new(MAX_WAITING)));
         let scans = Arc::new(Queue::new(MAX_WAITING));
         let (counters, answers) = (Arc::new(Counters::default()), Arc::new(Answers::default()));
-        let cache = Arc::new(Cache::new(config.cache_bytes));
+        let cache = Arc::new(Cache::new(config.cache_bytes, budget));
         let threads = start(connections, &queries).and_then(|mut helpers| {
             helpers.push(spawn("sqlite-scan", {
                 let scans = scans.clone();
@@ -177,7 +178,7 @@ impl SqliteStore {
         Ok(Self {
             path,
             jobs,
-            budget: Budget::new(MAX_WAITING_BYTES),
+            waiting: Waiting::new(MAX_WAITING_BYTES, budget),
             answers,
             queries,
             scans,
@@ -208,11 +209,11 @@ impl SqliteStore {
 
     /// Of the memory that waiting writes may take.
     fn share(&self, bytes: usize) -> Result<Share> {
-        let share = self.budget.take(bytes).or_else(|| {
+        let share = self.waiting.take(bytes).or_else(|| {
             self.forget_abandoned();
-            self.budget.take(bytes)
+            self.waiting.take(bytes)
         });
-        share.ok_or_else(|| refused(Refused::Large(self.budget.taken())))
+        share.ok_or_else(|| refused(Refused::Large(self.waiting.taken())))
     }
 
     /// What waits for a disk that stands still has been given up by its callers after a while.

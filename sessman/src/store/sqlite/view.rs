@@ -218,6 +218,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::budget::Unlimited;
     use crate::store::Places;
     use crate::store::conformance::record;
     use crate::store::sqlite::{Durability, SqliteStore};
@@ -243,7 +244,8 @@ mod tests {
     async fn a_file_is_read_beside_its_owner_as_it_is_and_as_it_was() {
         let folder = TempDir::new().unwrap();
         let now = Timestamp::from_millis(1_000);
-        let owner = SqliteStore::open(config(&folder), Arc::new(ManualClock::new(now))).unwrap();
+        let owner = SqliteStore::open(config(&folder), Arc::new(ManualClock::new(now)), &Unlimited::shared())
+            .unwrap();
         let (first, second) = (Arc::new(record(1)), Arc::new(record(2)));
         owner.create(Arc::clone(&first), now).await.unwrap();
         let ada = Places { user_id: "ada".into(), handles: vec![second.handle] };
@@ -293,7 +295,8 @@ mod tests {
     async fn a_snapshot_does_not_hold_the_log_of_its_owner_for_ever() {
         let folder = TempDir::new().unwrap();
         let now = Timestamp::from_millis(1_000);
-        let owner = SqliteStore::open(config(&folder), Arc::new(ManualClock::new(now))).unwrap();
+        let owner = SqliteStore::open(config(&folder), Arc::new(ManualClock::new(now)), &Unlimited::shared())
+            .unwrap();
         owner.create(Arc::new(record(1)), now).await.unwrap();
         let log = folder.path().join("sessions.db-wal");
         let snapshot =

@@ -11,7 +11,6 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::answers::Answers;
-use super::budget::Share;
 use super::cache::{Cache, Written};
 use super::checkpoint::{Care, Checkpoints};
 use super::failure::{is_no_room, store_error};
@@ -24,6 +23,7 @@ use super::room::Room;
 use super::row::unsigned;
 use super::scan::Scan;
 use super::schema;
+use super::waiting::Share;
 use crate::store::{Result, StoreError};
 use crate::time::Clock;
 
@@ -77,7 +77,7 @@ pub(super) struct Call<O: Operation> {
     result: Option<std::result::Result<O::Output, Failure>>,
     caller: oneshot::Sender<Result<O::Output>>,
     /// Of the memory that waiting writes may take; kept until it is answered.
-    _share: Option<Share>,
+    share: Option<Share>,
 }
 
 impl<O: Operation> Call<O> {
@@ -87,7 +87,7 @@ impl<O: Operation> Call<O> {
         share: Option<Share>,
     ) -> (Box<dyn Job>, oneshot::Receiver<Result<O::Output>>) {
         let (caller, answer) = oneshot::channel();
-        (Box::new(Self { operation, result: None, caller, _share: share }), answer)
+        (Box::new(Self { operation, result: None, caller, share }), answer)
     }
 }
 
@@ -107,10 +107,13 @@ impl<O: Operation> Job for Call<O> {
     }
 
     fn answer(self: Box<Self>, path: &Path) -> bool {
+        let Self { operation, result, caller, share } = *self;
+        // Free by the time that the caller goes on.
+        drop((operation, share));
         // A call without a result was never begun; its caller hears from the closed channel.
-        let Some(result) = self.result else { return false };
+        let Some(result) = result else { return false };
         // A caller that went away meanwhile has its write made all the same.
-        let answer = self.caller.send(result.map_err(|failure| match failure {
+        let answer = caller.send(result.map_err(|failure| match failure {
             Failure::Sqlite(error) => store_error(path, &Arc::new(error)),
             Failure::Store(error) => error,
         }));

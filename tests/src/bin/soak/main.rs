@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
 mod backup;
+mod clients;
 mod clocks;
 mod disk;
 mod dist;
@@ -11,6 +12,7 @@ mod hostile;
 mod kills;
 mod layout_1;
 mod member;
+mod memory;
 mod openapi;
 mod races;
 mod redis_million;
@@ -26,6 +28,7 @@ type Demonstration = (&'static str, fn() -> ExitCode);
 
 const DEMONSTRATIONS: &[Demonstration] = &[
     ("backup", backup::run_all),
+    ("clients", clients::run),
     ("clocks", clocks::run),
     ("disk", disk::run),
     ("dist", dist::run),
@@ -35,6 +38,7 @@ const DEMONSTRATIONS: &[Demonstration] = &[
     ("kills", kills::run),
     ("layout-1", layout_1::run),
     ("member", member::run),
+    ("memory", memory::run),
     ("openapi", openapi::run),
     ("races", races::run),
     ("redis-million", redis_million::run),

@@ -2,6 +2,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::*;
+use crate::budget::{Purse, Unlimited};
 use crate::data::Data;
 use crate::id::SecretHash;
 use crate::mark::Mark;
@@ -39,7 +40,7 @@ fn handle(n: u8) -> Handle {
 
 /// With room for so many records in their shard.
 fn cache(records: usize) -> Cache {
-    Cache::new(records * size_of_entry(&record(0, 0)) * SHARDS)
+    Cache::new(records * size_of_entry(&record(0, 0)) * SHARDS, &Unlimited::shared())
 }
 
 fn row(n: u8, version: u64) -> Row {
@@ -154,7 +155,7 @@ fn what_leaves_gives_its_bytes_back() {
 
 #[test]
 fn a_cache_without_room_keeps_nothing() {
-    let cache = Cache::new(0);
+    let cache = Cache::new(0, &Unlimited::shared());
     withhold(&cache, put(1, 1)).publish();
     cache.fill(ticket(&cache, 1), &row(1, 1));
     assert_eq!(version(&cache, 1), None);
@@ -219,4 +220,26 @@ fn nobody_sees_an_older_version_than_somebody_saw_before() {
             is_done.store(true, Ordering::Relaxed);
         });
     });
+}
+
+#[test]
+fn no_more_is_kept_than_there_is_memory_for_and_it_comes_back() {
+    let purse = Purse::of(3 * size_of_entry(&record(0, 0)) + 10);
+    let budget: Arc<dyn Budget> = purse.clone();
+    let cache = Cache::new(1 << 30, &budget);
+    for n in 0..50 {
+        withhold(&cache, put(n, 1)).publish();
+    }
+    let kept: Vec<u8> = (0..50).filter(|n| version(&cache, *n).is_some()).collect();
+    assert_eq!((kept.len(), kept[2]), (3, 49));
+    let before = purse.left();
+    let forgotten = cache.close();
+    assert_eq!(purse.left(), before);
+    drop(forgotten);
+    assert_eq!(purse.left(), 3 * size_of_entry(&record(0, 0)) + 10);
+    // Of what somebody else has taken there is nothing.
+    let none: Arc<dyn Budget> = Purse::of(10);
+    let cache = Cache::new(1 << 30, &none);
+    withhold(&cache, put(1, 1)).publish();
+    assert_eq!(version(&cache, 1), None);
 }

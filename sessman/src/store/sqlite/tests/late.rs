@@ -9,7 +9,7 @@ async fn an_update_that_waited_past_the_end_revives_nothing() {
         let clock = Arc::new(ManualClock::new(at(999_900)));
         let cache_bytes = if is_cached { CACHE_BYTES } else { 0 };
         let config = SqliteConfig { cache_bytes, ..config(path_in(&folder)) };
-        let store = Arc::new(SqliteStore::open(config, clock.clone()).unwrap());
+        let store = Arc::new(SqliteStore::open(config, clock.clone(), &Unlimited::shared()).unwrap());
         create(&store, 1).await;
         let release = hold(&store);
         let update = tokio::spawn({
@@ -39,7 +39,7 @@ async fn nobody_hears_of_an_end_that_a_commit_in_flight_puts_off() {
         let clock = Arc::new(ManualClock::new(at(999_900)));
         let cache_bytes = if is_cached { CACHE_BYTES } else { 0 };
         let config = SqliteConfig { cache_bytes, ..config(path_in(&folder)) };
-        let store = Arc::new(SqliteStore::open(config, clock.clone()).unwrap());
+        let store = Arc::new(SqliteStore::open(config, clock.clone(), &Unlimited::shared()).unwrap());
         create(&store, 1).await;
         create(&store, 2).await;
         let release = hold(&store);

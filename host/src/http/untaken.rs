@@ -1,0 +1,68 @@
+//! Answers on an HTTP/2 connection that the client has not taken yet.
+//!
+//! A client may ask a hundred things at once and take none of the answers. Their bytes are counted for the connection, too,
+//! so that a few connections cannot take what is there for all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What a request, or its answer, takes beside its own bytes as long as it is there.
+pub(crate) const STREAM_BYTES: usize = 4 * 1024;
+/// Bytes that the answers of a connection may have. One by itself may have more.
+const MAX_UNTAKEN: usize = 4 << 20;
+
+/// The bytes of one connection's answers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Untaken(Arc<AtomicUsize>);
+
+/// Bytes of an answer, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    untaken: Untaken,
+    bytes: usize,
+}
+
+impl Untaken {
+    /// Whether so much waits already that nothing more is asked of a plugin.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > MAX_UNTAKEN / 4 * 3
+    }
+
+    /// Counts an answer, if there is room for it.
+    pub(crate) fn hold(&self, bytes: usize) -> Option<Held> {
+        let fits = |held: usize| (held == 0 || held + bytes <= MAX_UNTAKEN).then_some(held + bytes);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
+        Some(Held { untaken: self.clone(), bytes })
+    }
+}
+
+impl Held {
+    /// The same for what comes after it on the connection.
+    pub(crate) fn another(&self, bytes: usize) -> Option<Self> {
+        self.untaken.hold(bytes)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.untaken.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_always_fits_and_many_up_to_the_limit() {
+        let untaken = Untaken::default();
+        let large = untaken.hold(2 * MAX_UNTAKEN).unwrap();
+        assert!(untaken.hold(0).is_none());
+        drop(large);
+        let first = untaken.hold(1 << 20).unwrap();
+        let more: Vec<_> = std::iter::from_fn(|| first.another(1 << 20)).collect();
+        assert_eq!((more.len(), untaken.is_nearly_full()), (3, true));
+        drop((first, more));
+        assert_eq!(untaken.0.load(Ordering::Relaxed), 0);
+    }
+}
