@@ -124,8 +124,7 @@ impl<'a> Call<'a> {
     {
         let Received { parts, deadline, load, .. } = *self.received;
         let Head { method, query, mut presented } = self.head()?;
-        let mut body =
-            if self.route.ignores_bodies() { Bytes::new() } else { self.body(incoming, presented).await? };
+        let mut body = self.body(incoming, presented).await?;
         let _place = self.place(load)?;
         if parts.method != Method::PATCH
             && let Some(taken) = access::take_body_key(&body)
@@ -163,6 +162,9 @@ impl<'a> Call<'a> {
         }
         let refuse = |error: BodyError| Step::refuse(error.response());
         incoming.draw_headers(parts).map_err(refuse)?;
+        if self.route.ignores_bodies() {
+            return Ok(Bytes::new());
+        }
         match incoming.read(deadline).await {
             Err(BodyError::OfStranger) => Box::pin(self.show_session(presented)).await?,
             read => return read.map_err(refuse),
