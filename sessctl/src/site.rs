@@ -196,13 +196,13 @@ mod tests {
 
         let two = [(
             "p.ini",
-            "[plugin_parms]\nsessman=admin_key=k\ncarts=plugin=sessman&route_path=/a/b&admin_key=list:x y",
+            "[plugin_parms]\nsessman=admin_key=key-of-sessman\ncarts=plugin=sessman&route_path=/a/b&admin_key=list:key-of-carts next-of-carts",
         )];
         let several = load(&two, "p.ini", None).err().unwrap();
         assert!(several.contains("--instance with one of sessman, carts"), "{several}");
         let site = load(&two, "p.ini", Some("CARTS")).unwrap();
         assert!(site.describe().starts_with("SQLite, ") && site.describe().ends_with("/state/carts.db"));
-        assert_eq!(site.admin_key.unwrap().expose(), "x");
+        assert_eq!(site.admin_key.unwrap().expose(), "key-of-carts");
         assert_eq!(site.url.as_deref(), Ok("http://127.0.0.1:6123/a/b"));
         let none = load(&two, "p.ini", Some("cats")).err().unwrap();
         assert!(none.contains("no instance cats of sessman; there are: sessman, carts"), "{none}");
@@ -217,9 +217,9 @@ mod tests {
 
     #[test]
     fn a_json_file_alone_is_enough() {
-        let files = [("a $file.json", "{ \"admin_key\": [\"first\", \"next\"], \"auth_type\": \"none\", }")];
+        let files = [("a $file.json", "{ \"admin_key\": [\"the-first-key\", \"the-next-one\"], \"auth_type\": \"none\", }")];
         let site = load(&files, "a $file.json", None).unwrap();
-        assert_eq!((site.instance.as_str(), site.admin_key.unwrap().expose()), ("sessman", "first"));
+        assert_eq!((site.instance.as_str(), site.admin_key.unwrap().expose()), ("sessman", "the-first-key"));
         let site = load(&files, "a $file.json", Some("carts")).unwrap();
         assert!(site.describe().ends_with("/state/carts.db"));
     }

@@ -17,7 +17,7 @@ on_every_store!(administrators_see_what_happens);
 fn watch(pserve: &Pserve) -> Receiver<String> {
     let mut stream = TcpStream::connect(pserve.address()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    write!(stream, "GET /sessman/events HTTP/1.1\r\nHost: localhost\r\nX-Admin-Key: boss\r\n\r\n").unwrap();
+    write!(stream, "GET /sessman/events HTTP/1.1\r\nHost: localhost\r\nX-Admin-Key: the-key-of-the-boss\r\n\r\n").unwrap();
     let (sender, lines) = channel();
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
@@ -54,12 +54,12 @@ fn next(lines: &Receiver<String>) -> (String, Value) {
 fn administrators_see_what_happens(store: Store, config: Value) {
     let site = Site::new();
     let mut config = config;
-    config["admin_key"] = json!("boss");
+    config["admin_key"] = json!("the-key-of-the-boss");
     config["max_sessions_per_user"] = json!(1);
     site.sessman(&config.to_string());
     let pserve = site.start();
     let client = pserve.client();
-    let admin = client.with("X-Admin-Key", "boss");
+    let admin = client.with("X-Admin-Key", "the-key-of-the-boss");
     client.get("/sessman/events").expect(401);
     let lines = watch(&pserve);
     let expect = |name: &str, handle: &str, user: Value| {
