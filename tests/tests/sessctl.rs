@@ -154,7 +154,7 @@ fn a_sqlite_file_is_written_by_its_owner_and_by_nobody_beside_it() {
     eventually("it is reloaded", || beside(&site, &pserve, &["cleanup"]).code == Some(0));
     run(&site, &["end", handle]).expect(2).says("--url http://127.0.0.1:PORT/sessman");
     let url = format!("http://{}/sessman", pserve.address());
-    site.sessman(&json!({ "admin_key": "wrong" }).to_string());
+    site.sessman(&json!({ "admin_key": "a-wrong-admin-key" }).to_string());
     run(&site, &["end", handle, "--url", &url]).expect(1).says("did not take the admin_key");
     site.sessman(&json!({ "admin_key": ADMIN_KEY }).to_string());
     // The key is for pserve, whatever proxy the environment names.

@@ -181,26 +181,17 @@ impl<'a> Call<'a> {
             _ if self.mount.instance.capabilities() & CAPABILITY_AUTHENTICATE != 0 => {
                 &self.mount.instance.name
             }
-            _ => return Err(self.of_stranger(presented)),
+            _ => return Err(of_stranger(presented, None)),
         };
         match self.principal(keeper).await {
             Err(Step::Refused(refused))
                 if refused.status() == StatusCode::UNAUTHORIZED
                     && matches!(self.mount.access, Access::Keyed(_)) =>
             {
-                Err(self.of_stranger(presented))
+                Err(of_stranger(presented, refused.extensions().get()))
             }
             shown => shown.map(drop),
         }
-    }
-
-    /// Too large without a key; a wrong one is one that was tried.
-    fn of_stranger(&self, presented: Presented) -> Step {
-        let mut response = BodyError::OfStranger.response();
-        if presented == Presented::Wrong {
-            response.extensions_mut().insert(presented);
-        }
-        Step::refuse(response)
     }
 
     /// The plugin's answer to a request without a body, where that needs no waiting; `None` leaves it to
@@ -467,6 +458,17 @@ impl<'a> Call<'a> {
         let path = self.received.parts.uri.path();
         path.strip_prefix(self.mount.instance.mount()).unwrap_or(path).trim_start_matches('/')
     }
+}
+
+/// Too large without a key. A wrong one was tried all the same, and so was an id that no session has.
+fn of_stranger(presented: Presented, missed: Option<&Misses>) -> Step {
+    let mut response = BodyError::OfStranger.response();
+    let wrong = (presented == Presented::Wrong).then(|| presented.misses());
+    let misses = [wrong, missed.copied()].into_iter().flatten().reduce(Misses::and);
+    if let Some(misses) = misses {
+        response.extensions_mut().insert(misses);
+    }
+    Step::refuse(response)
 }
 
 fn enter(instance: &Arc<Instance>) -> Result<Entered<'_>, Step> {

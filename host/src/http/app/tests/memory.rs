@@ -3,7 +3,7 @@
 use super::*;
 use crate::budget::SMALL;
 
-/// The least that a configuration may have: strangers have two and a half MiB of it, and one of them half of that.
+/// The least that a configuration may have: strangers have some two MiB of it, and one of them half of that.
 const LITTLE: &str = "[limits]\nmax_memory=67108864\nrequest_timeout=3\n";
 
 fn spaces(count: usize) -> String {
