@@ -19,7 +19,7 @@ fn mode(path: &Path) -> u32 {
 fn site() -> Site {
     let site = Site::new();
     site.write("sessman.json", r#"{ "backend": "memory" }"#);
-    site.ini("[auth]\napikey=k\n[plugin_parms]\nsessman=json=sessman.json");
+    site.ini("[auth]\napikey=0123456789abcdef\n[plugin_parms]\nsessman=json=sessman.json");
     site
 }
 
@@ -60,7 +60,7 @@ fn what_others_may_write_to_is_neither_run_nor_read() {
 fn what_is_no_plugin_is_left_alone_and_keeps_nobody_from_being_ready() {
     let site = site();
     let pserve = site.start();
-    let client = pserve.client().with("X-Custom-Auth", "k");
+    let client = pserve.client().with("X-Custom-Auth", "0123456789abcdef");
     client.get("/readyz").expect(200);
     fs::copy(library_of_the_system(), site.path("plugins/libm.so")).unwrap();
     symlink(site.path("gone.so"), site.path("plugins/dangling.so")).unwrap();
