@@ -217,7 +217,10 @@ mod tests {
 
     #[test]
     fn a_json_file_alone_is_enough() {
-        let files = [("a $file.json", "{ \"admin_key\": [\"the-first-key\", \"the-next-one\"], \"auth_type\": \"none\", }")];
+        let files = [(
+            "a $file.json",
+            "{ \"admin_key\": [\"the-first-key\", \"the-next-one\"], \"auth_type\": \"none\", }",
+        )];
         let site = load(&files, "a $file.json", None).unwrap();
         assert_eq!((site.instance.as_str(), site.admin_key.unwrap().expose()), ("sessman", "the-first-key"));
         let site = load(&files, "a $file.json", Some("carts")).unwrap();

@@ -141,17 +141,22 @@ impl Stand {
         this
     }
 
+    /// Somebody else may have taken the free port before the proxy does.
     fn proxy(&self, client: Client, is_open: bool) -> Server {
+        (0..5).find_map(|_| self.try_proxy(client, is_open)).expect("the proxy listens")
+    }
+
+    fn try_proxy(&self, client: Client, is_open: bool) -> Option<Server> {
         let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = address.expect("a free port").to_string();
         let folder = self.site.path(&format!("{client:?}-{is_open}"));
-        std::fs::create_dir(&folder).expect("a folder for the proxy");
+        std::fs::create_dir_all(&folder).expect("a folder for the proxy");
         let scheme = if self.is_tls { "https" } else { "http" };
         let upstream = format!("{scheme}://{}", self.hosts[usize::from(is_open)].address());
         let mut command = if client == Client::Caddy {
             let transport = if self.is_tls { "tls_insecure_skip_verify" } else { "" };
             let file = format!(
-                "{{\nadmin off\nauto_https off\n}}\nhttp://{address} {{\nlog {{\noutput file access.log\n}}\n\
+                "{{\nadmin off\nauto_https off\n}}\nhttp://{address} {{\nbind 127.0.0.1\nlog {{\noutput file access.log\n}}\n\
                  reverse_proxy {upstream} {{\ntransport http {{\nversions 1.1\n{transport}\n}}\n}}\n}}\n"
             );
             std::fs::write(folder.join("Caddyfile"), file).expect("Caddy's file");
@@ -175,13 +180,16 @@ impl Stand {
         command.current_dir(&folder).env("HOME", &folder).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("the log")).stderr(log);
         let mut server = Server { child: command.spawn().expect("the proxy starts"), address };
+        let mut has_ended = false;
         eventually("the proxy listens", || {
-            let ended = server.child.try_wait().expect("it can be waited for");
-            let log = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-            assert!(ended.is_none(), "{}", log());
-            TcpStream::connect(&server.address).is_ok()
+            has_ended = server.child.try_wait().expect("it can be waited for").is_some();
+            has_ended || TcpStream::connect(&server.address).is_ok()
         });
-        server
+        if has_ended {
+            println!("{}", std::fs::read_to_string(folder.join("log")).unwrap_or_default());
+            return None;
+        }
+        Some(server)
     }
 
     /// Asks for each of these answers with a body of `size` bytes; what came instead of a status that was expected.

@@ -17,7 +17,11 @@ on_every_store!(administrators_see_what_happens);
 fn watch(pserve: &Pserve) -> Receiver<String> {
     let mut stream = TcpStream::connect(pserve.address()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    write!(stream, "GET /sessman/events HTTP/1.1\r\nHost: localhost\r\nX-Admin-Key: the-key-of-the-boss\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "GET /sessman/events HTTP/1.1\r\nHost: localhost\r\nX-Admin-Key: the-key-of-the-boss\r\n\r\n"
+    )
+    .unwrap();
     let (sender, lines) = channel();
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {

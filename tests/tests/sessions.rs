@@ -373,7 +373,7 @@ fn wrong_requests_get_one_clear_answer(_: Store, config: Value) {
     said(client.send("POST", "/sessman/new", "{"), 400, "not JSON");
     said(client.send("POST", "/sessman/new", "[1]"), 400, "expected a JSON object");
     said(client.send("POST", "/sessman/new", r#"{"data":1,"data":2}"#), 400, "more than once");
-    said(client.post("/sessman/new", json!({ "user": 5 })), 400, "user_id: expected a string");
+    said(client.post("/sessman/new", json!({ "user": true })), 400, "user_id: expected a string");
     said(client.post("/sessman/new", json!({ "user": "" })), 400, "user_id");
     said(client.post("/sessman/new", json!({ "user": "x".repeat(257) })), 400, "user_id");
     said(client.post("/sessman/new", json!({ "user": "a\u{0}b" })), 400, "user_id");
