@@ -218,6 +218,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for DeadlineStream<S> {
             }
             // A byte at a time is always in time for the next poll, so the clock is looked at here too.
             Poll::Ready(Ok(())) if this.seen == HEADERS && Instant::now() >= deadline => {
+                buffer.set_filled(before);
                 Poll::Ready(Err(timed_out("the headers are not complete")))
             }
             Poll::Ready(Ok(())) => {
@@ -225,7 +226,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for DeadlineStream<S> {
                 if this.seen != HEADERS && come > 0 {
                     this.phase.0.phase.store(HEADERS, Ordering::Release);
                 }
-                Poll::Ready(this.count(come))
+                let counted = this.count(come);
+                if counted.is_err() {
+                    buffer.set_filled(before);
+                }
+                Poll::Ready(counted)
             }
             failed => failed,
         }

@@ -2,6 +2,8 @@
 //!
 //! hyper answers such a request below the service, with a bare status. There is no hook for it, so the stream below
 //! hyper looks for that answer: it comes while the headers of a request are being read, and nothing else does.
+//!
+//! Headers for which there is no memory are refused here, too: hyper would end the connection without a word.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,6 +13,9 @@ use plugin_api::abi::response::RawResponse;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::deadline::Phase;
+
+/// What 503 says.
+const NO_ROOM: &str = "there is no memory for the headers now ([limits] max_memory)";
 
 /// What 431 says.
 pub(super) const TOO_MANY_HEADERS: &str = "the request has too many headers, or too long ones";
@@ -22,11 +27,13 @@ pub(crate) struct RefusalStream<S> {
     /// An answer in the place of hyper's, and how much of it has been written.
     answer: Vec<u8>,
     written: usize,
+    /// Nothing more is read.
+    has_ended: bool,
 }
 
 impl<S> RefusalStream<S> {
     pub(crate) fn new(stream: S, phase: Phase) -> Self {
-        Self { stream, phase, answer: Vec::new(), written: 0 }
+        Self { stream, phase, answer: Vec::new(), written: 0, has_ended: false }
     }
 
     pub(crate) fn into_inner(self) -> S {
@@ -72,24 +79,39 @@ fn with_body(bytes: &[u8]) -> Option<Vec<u8>> {
     if lengths != ["content-length: 0"] {
         return None;
     }
-    let body = RawResponse::from(plugin_api::Response::problem(status, detail)).body;
-    let mut answer = format!(
-        "{line}\r\n{}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\r\n",
-        others.join("\r\n"),
-        body.len()
-    )
-    .into_bytes();
-    answer.extend_from_slice(&body);
-    Some(answer)
+    Some(problem(&format!("{line}\r\n{}", others.join("\r\n")), status, detail))
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for RefusalStream<S> {
+/// An answer with a problem body, as it is on the wire.
+fn problem(head: &str, status: u16, detail: &str) -> Vec<u8> {
+    let body = RawResponse::from(plugin_api::Response::problem(status, detail)).body;
+    let length = body.len();
+    let mut answer =
+        format!("{head}\r\ncontent-type: application/problem+json\r\ncontent-length: {length}\r\n\r\n")
+            .into_bytes();
+    answer.extend_from_slice(&body);
+    answer
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for RefusalStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        if !self.has_ended {
+            match ready!(Pin::new(&mut self.stream).poll_read(context, buffer)) {
+                Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                    let head = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close";
+                    (self.answer, self.written) = (problem(head, 503, NO_ROOM), 0);
+                    self.phase.leave_unread();
+                    self.has_ended = true;
+                }
+                read => return Poll::Ready(read),
+            }
+        }
+        ready!(self.as_mut().poll_flush(context))?;
+        Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()))
     }
 }
 
@@ -158,5 +180,31 @@ mod tests {
         ] {
             assert_eq!(with_body(other.as_bytes()), None, "{other}");
         }
+    }
+
+    #[tokio::test]
+    async fn headers_without_room_are_answered() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        use super::super::deadline::{DeadlineStream, Deadlines};
+        use super::super::header_block::HeaderBlock;
+        use crate::budget::{Budget, Payer};
+
+        let budget = Budget::new(1);
+        let headers = HeaderBlock::new(&budget, Payer::Stranger(budget.client(None)));
+        let (mut client, server) = tokio::io::duplex(64 * 1024);
+        let phase = Phase::default();
+        let deadlines = Deadlines { header: std::time::Duration::from_secs(60), ..Deadlines::default() };
+        let stream = DeadlineStream::new(server, phase.clone(), deadlines).counting(headers);
+        let mut stream = RefusalStream::new(stream, phase.clone());
+        client.write_all(&[b'a'; 16 * 1024]).await.unwrap();
+        let mut read = Vec::new();
+        assert_eq!(stream.read_to_end(&mut read).await.unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+        assert!(phase.is_unread());
+        drop(stream);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1"), "{answer}");
+        assert!(answer.contains(NO_ROOM), "{answer}");
     }
 }
