@@ -186,7 +186,7 @@ impl Stand {
             has_ended || TcpStream::connect(&server.address).is_ok()
         });
         if has_ended {
-            println!("{}", std::fs::read_to_string(folder.join("log")).unwrap_or_default());
+            eprintln!("{}", std::fs::read_to_string(folder.join("log")).unwrap_or_default());
             return None;
         }
         Some(server)
