@@ -32,7 +32,7 @@ impl Size {
         let each = if tls { SECURE } else { PLAIN };
         let connections = (wanted as u64).min(rest / 4 / each);
         // What the allocator needs beside what it gives out.
-        let budget = (rest - connections * each) / 4 * 3;
+        let budget = (rest - connections * each) / 8 * 5;
         let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Self { budget: whole(budget), connections: whole(connections).max(1) }
     }
@@ -45,13 +45,13 @@ mod tests {
     #[test]
     fn connections_have_a_quarter_at_most() {
         let size = Size::divide(512 << 20, false, 4096);
-        assert_eq!((size.connections, size.budget >> 20), (4096, 288));
+        assert_eq!((size.connections, size.budget >> 20), (4096, 240));
         let size = Size::divide(512 << 20, true, 4096);
-        assert_eq!((size.connections, size.budget >> 20), (928, 261));
+        assert_eq!((size.connections, size.budget >> 20), (928, 217));
         let size = Size::divide(64 << 20, false, 4096);
-        assert_eq!((size.connections, size.budget >> 20), (204, 9));
+        assert_eq!((size.connections, size.budget >> 20), (204, 7));
         let size = Size::divide(0, true, 4096);
-        assert_eq!((size.connections, size.budget >> 20), (8, 2));
+        assert_eq!((size.connections, size.budget >> 20), (8, 1));
         assert_eq!(Size::divide(u64::MAX, true, 7).connections, 7);
     }
 }

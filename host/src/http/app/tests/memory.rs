@@ -100,7 +100,7 @@ async fn answers_count_until_they_were_taken() {
         untaken.push(answer);
     };
     assert_eq!((refused.status().as_u16(), start.elapsed()), (503, WITHOUT_ANSWER));
-    assert!((10..100).contains(&untaken.len()), "{}", untaken.len());
+    assert!((5..100).contains(&untaken.len()), "{}", untaken.len());
     // Nobody with a key is held up by them.
     assert_eq!(ask(&[BEARER]).await.status(), 200);
     // Taken over by the connection, and still there.
