@@ -277,8 +277,9 @@ fn convert(raw: RawResponse, instance: Option<&Arc<Instance>>) -> Result<Respons
     };
     let mut response = Response::new(AnswerBody { content, size, is_known: false, _guard: None });
     *response.status_mut() = status;
-    // And the host's own: the name of the request, the date and the length.
-    response.headers_mut().reserve(raw.headers.len() + 4);
+    // And the host's own: the name of the request, and that nothing is to be guessed. HTTP/1.1 writes date and length by
+    // itself. With room for seven, the map would be larger than the blocks that the allocator keeps at hand.
+    response.headers_mut().reserve(raw.headers.len() + 2);
     for header in raw.headers {
         let name = HeaderName::from_bytes(header.name.as_bytes())
             .map_err(|_| format!("a header name of {} bytes that is none", header.name.len()))?;
