@@ -68,11 +68,19 @@ impl Socket {
     }
 }
 
+/// Whether only this machine can connect there.
+pub(crate) fn is_of_this_machine(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
 impl Inherited {
-    /// Whether it is what a configuration listens on.
+    /// Whether it is what a configuration listens on. By its name alone it is so only where it reaches no further: an open
+    /// instance is refused by the address that is configured.
     pub(crate) fn is_for(&self, place: &Place) -> bool {
         match (&self.socket, place) {
-            (Socket::Tcp(..), Place::Tcp(_)) if self.name.as_deref() == Some(FOR_BINDTO) => true,
+            (Socket::Tcp(_, address), Place::Tcp(wanted)) if self.name.as_deref() == Some(FOR_BINDTO) => {
+                is_of_this_machine(address) || !is_of_this_machine(wanted)
+            }
             (Socket::Unix(..), Place::Unix(_)) if self.name.as_deref() == Some(FOR_UNIX_SOCKET) => true,
             (Socket::Tcp(_, address), Place::Tcp(wanted)) => address == wanted,
             (Socket::Unix(_, path), Place::Unix(wanted)) => path.as_ref() == Some(wanted),
@@ -88,5 +96,32 @@ impl Inherited {
             Socket::Unix(_, None) => "a Unix socket without a file".to_owned(),
         };
         self.name.as_ref().map_or(place.clone(), |name| format!("{place} (`{name}`)"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_opens_nothing_to_the_network_that_is_configured_for_this_machine() {
+        for (socket, configured, is_for) in [
+            ("127.0.0.1:0", "127.0.0.1:1", true),
+            ("127.0.0.1:0", "0.0.0.0:1", true),
+            ("0.0.0.0:0", "192.0.2.1:1", true),
+            ("0.0.0.0:0", "127.0.0.1:1", false),
+            ("0.0.0.0:0", "[::ffff:127.0.0.1]:1", false),
+            ("[::]:0", "[::1]:1", false),
+        ] {
+            let Ok(listener) = TcpListener::bind(socket) else { continue };
+            let address = listener.local_addr().unwrap();
+            let inherited =
+                Inherited { name: Some(FOR_BINDTO.to_owned()), socket: Socket::Tcp(listener, address) };
+            assert_eq!(
+                inherited.is_for(&Place::Tcp(configured.parse().unwrap())),
+                is_for,
+                "{socket} {configured}"
+            );
+        }
     }
 }

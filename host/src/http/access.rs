@@ -10,6 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::secrets::{Misses, Secret};
+use crate::activation::is_of_this_machine;
 use crate::config::{ApiKeys, Auth, AuthType, LEAST_KEY};
 
 /// Who may call an instance.
@@ -70,7 +71,7 @@ pub(crate) fn check_exposure<'a>(
     global: &ApiKeys,
     instances: impl IntoIterator<Item = (&'a str, &'a Access)> + Clone,
 ) -> Result<(), ExposureError> {
-    if address.ip().to_canonical().is_loopback() {
+    if is_of_this_machine(&address) {
         return Ok(());
     }
     let address = address.ip();

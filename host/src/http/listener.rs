@@ -45,7 +45,9 @@ pub enum ListenError {
     },
     /// The service manager listens where nobody will be served.
     #[error(
-        "the service manager handed over {0}, and neither [network] bindto and port nor unix_socket names it"
+        "the service manager handed over {0}, and neither [network] bindto and port nor unix_socket is that: write the same \
+         address in both; `ListenStream=6123` is [::]:6123, and one that other machines reach is not taken for a bindto of \
+         this machine"
     )]
     Unwanted(String),
 }
