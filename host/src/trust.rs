@@ -24,6 +24,8 @@ pub(crate) enum Content {
     /// A configuration. Whose it is, is for whoever names it: it may have come into a container with a volume. What is
     /// mounted to be read alone, as a cluster mounts its configurations, may have any mode.
     Settings,
+    /// A secret of the configuration, which is in a file as is: a pipe would be waited for.
+    Secret,
 }
 
 /// Opens a file that nobody else may change.
@@ -32,11 +34,11 @@ pub(crate) enum Content {
 /// What to change, or that it cannot be opened.
 pub(crate) fn open(path: &Path, content: Content) -> io::Result<File> {
     // One that waits for a writer must not hold the host up.
-    let waits = if content == Content::Code { OFlags::NONBLOCK } else { OFlags::empty() };
+    let waits = if content == Content::Settings { OFlags::empty() } else { OFlags::NONBLOCK };
     let file = OpenOptions::new().read(true).custom_flags(waits.bits().cast_signed()).open(path)?;
     let metadata = file.metadata()?;
     match content {
-        Content::Code if !metadata.is_file() => {
+        Content::Code | Content::Secret if !metadata.is_file() => {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
         }
         // A pipe is its maker's.
@@ -88,7 +90,7 @@ fn check_opened(opened: &File, metadata: &Metadata, path: &Path, content: Conten
 fn is_read_only(path: &Path, content: Content) -> bool {
     let is_mounted_so =
         || statvfs(path).is_ok_and(|volume| volume.f_flag.contains(StatVfsMountFlags::RDONLY));
-    content == Content::Settings && is_mounted_so()
+    content != Content::Code && is_mounted_so()
 }
 
 fn refused(problem: String) -> io::Error {

@@ -19,7 +19,12 @@ fn mode(path: &Path) -> u32 {
 fn site() -> Site {
     let site = Site::new();
     site.write("sessman.json", r#"{ "backend": "memory" }"#);
-    site.ini("[auth]\napikey=0123456789abcdef\n[plugin_parms]\nsessman=json=sessman.json");
+    site.write("key", "0123456789abcdef");
+    let key = site.path("key");
+    site.ini(&format!(
+        "[auth]\napikey=${{FILE:{}}}\n[plugin_parms]\nsessman=json=sessman.json",
+        key.display()
+    ));
     site
 }
 
@@ -44,7 +49,7 @@ fn what_others_may_write_to_is_neither_run_nor_read() {
         set_mode(&site.path(name), mode);
         (check(&site), site)
     };
-    for name in ["pserve.ini", "sessman.json", "plugins/libsessman_plugin.so", "plugins", "."] {
+    for name in ["pserve.ini", "sessman.json", "key", "plugins/libsessman_plugin.so", "plugins", "."] {
         let ((is_good, said), _site) = found(name, 0o755);
         assert!(is_good, "{name}: {said}");
         let ((is_good, said), site) = found(name, 0o777);

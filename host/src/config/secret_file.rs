@@ -1,7 +1,9 @@
 //! `${FILE:/path}`: a secret that stands in a file of its own, as container engines and service managers hand it over.
 
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
+use std::path::Path;
+
+use crate::trust::{self, Content};
 
 /// Bytes that such a file may have.
 const MAX_LENGTH: u64 = 64 << 10;
@@ -11,15 +13,14 @@ const MAX_LENGTH: u64 = 64 << 10;
 /// # Errors
 /// Why it cannot be used. What is in it is not quoted.
 pub(super) fn read(path: &str) -> Result<String, String> {
-    let unreadable = |error: std::io::Error| format!("the file {path} cannot be read: {error}");
-    // A pipe would be waited for.
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(format!("{path} is no file"));
-    }
+    let unreadable = |error: std::io::Error| {
+        let is_denied = error.kind() == ErrorKind::PermissionDenied && error.raw_os_error().is_some();
+        let mend = if is_denied { "; let the user that pserve runs as read it" } else { "" };
+        format!("the file {path} cannot be read: {error}{mend}")
+    };
+    let file = trust::open(Path::new(path), Content::Secret).map_err(unreadable)?;
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_LENGTH + 1).read_to_end(&mut bytes))
-        .map_err(unreadable)?;
+    file.take(MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_LENGTH {
         return Err(format!("the file {path} is longer than {MAX_LENGTH} bytes"));
     }
@@ -31,6 +32,8 @@ pub(super) fn read(path: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -58,7 +61,7 @@ mod tests {
         fs::write(path("large"), "s3cret ".repeat(10_000)).unwrap();
         for (name, why) in [
             ("none", "cannot be read"),
-            (".", "is no file"),
+            (".", "it is no file"),
             ("binary", "is not UTF-8"),
             ("large", "longer than"),
         ] {
