@@ -11,6 +11,9 @@ use crate::service::Service;
 
 /// Ids in the cookies of a request that are looked at; with more of them nobody is logged in.
 const MAX_CANDIDATES: usize = 8;
+/// Those that a logout ends: more than browsers keep cookies of one site, so that nobody can be kept in by cookies that a
+/// sibling of this host planted.
+const MAX_ENDED: usize = 200;
 
 /// The session id that a request presents.
 #[derive(Debug, Clone)]
@@ -66,8 +69,6 @@ fn read(text: &[u8]) -> Option<SessionId> {
 pub(crate) struct Candidates {
     /// Those that sessions can have, each once.
     ids: Vec<SessionId>,
-    /// Whether there are more.
-    too_many: bool,
 }
 
 /// Whose session the cookies name.
@@ -87,21 +88,16 @@ impl Candidates {
         let mut values =
             request.header_all("cookie").flat_map(|line| header::values(line, name.as_bytes())).peekable();
         values.peek()?;
-        let mut found = Self { ids: Vec::new(), too_many: false };
+        let mut ids = Vec::new();
         for id in values.filter_map(read) {
-            if found.ids.contains(&id) {
-                continue;
+            if ids.len() < MAX_ENDED && !ids.contains(&id) {
+                ids.push(id);
             }
-            if found.ids.len() == MAX_CANDIDATES {
-                found.too_many = true;
-                break;
-            }
-            found.ids.push(id);
         }
-        Some(found)
+        Some(Self { ids })
     }
 
-    /// Those that were sent, as far as they are looked at.
+    /// Those that were sent.
     pub(crate) fn ids(&self) -> &[SessionId] {
         &self.ids
     }
@@ -123,7 +119,7 @@ impl Candidates {
         if let Some(choice) = self.choose_now() {
             return Ok(choice);
         }
-        if self.too_many {
+        if self.ids.len() > MAX_CANDIDATES {
             note(service, request, &format!("more than {MAX_CANDIDATES} session ids in its cookies"));
             return Ok(Choice::Several);
         }

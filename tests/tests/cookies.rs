@@ -133,6 +133,12 @@ fn more_ids_than_are_looked_at_are_nobody() {
     cookies.insert(0, &dead[8]);
     with_cookies(&client, &cookies).get("/sessman/get").expect(401);
     assert!(pserve.log().contains("session ids in its cookies"), "{}", pserve.log());
+    // Whoever logs out is out all the same.
+    let many: Vec<String> = (0..150).map(|n| format!("{n:048}")).collect();
+    let cookies: Vec<&str> = many.iter().map(String::as_str).chain([live.as_str()]).collect();
+    let answer = with_cookies(&client, &cookies).post("/sessman/end", json!({})).expect(200);
+    assert!(answer.header("set-cookie").is_some_and(|cookie| cookie.contains("Max-Age=0")));
+    client.get(&format!("/sessman/get?session_id={live}")).expect(404);
 }
 
 #[test]
