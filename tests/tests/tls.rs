@@ -52,6 +52,8 @@ fn curl_gets_the_protocol_that_it_asks_for_and_plugins_learn_that_it_is_https() 
         // A page of the same origin, as the browser names it.
         let own = format!("Origin: https://{}", pserve.address());
         assert_eq!(request(&site, &pserve, &[flag, "-H", &own, "-d", "{}"], "/sessman/new").0, 201);
+        let (status, _, head) = request(&site, &pserve, &[flag, "--head"], "/healthz");
+        assert!(status == 200 && head.to_lowercase().contains("content-length: 15\r\n"), "{head}");
         let other = format!("Origin: http://{}", pserve.address());
         assert_eq!(request(&site, &pserve, &[flag, "-H", &other, "-d", "{}"], "/sessman/new").0, 403);
     }

@@ -17,9 +17,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::CONTENT_LENGTH;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -62,6 +63,7 @@ where
     let untaken = Untaken::default();
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(untaken.clone());
+        let is_head = request.method() == Method::HEAD;
         let guard = clock.request();
         // hyper's own refusal has no body, so it comes later, for what is beyond all measure.
         let answer = if header_bytes(request.headers(), request.uri()) > MAX_HEADER_BYTES {
@@ -76,6 +78,7 @@ where
                     (problem(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, TOO_MANY_HEADERS), upload)
                 }
             };
+            let response = if is_head { headers_alone(response) } else { response };
             Ok::<_, Infallible>(response.map(|body| ClockedBody::new(body, upload, guard)))
         }
     });
@@ -106,6 +109,14 @@ where
         }
     };
     ended.map_err(|error| error.to_string())
+}
+
+/// What HEAD gets. hyper leaves the body away for HTTP/1.1 alone.
+fn headers_alone(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    response.map(AnswerBody::without)
 }
 
 /// The size as HTTP/2 counts it: what a header costs beside its text is in it.
