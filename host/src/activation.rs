@@ -16,6 +16,9 @@ use crate::http::listener::Place;
 const FOR_BINDTO: &str = "bindto";
 const FOR_UNIX_SOCKET: &str = "unix_socket";
 
+/// Sockets that are taken at the most.
+const MOST: u64 = 64;
+
 /// A socket that was handed over.
 #[derive(Debug)]
 pub(crate) struct Inherited {
@@ -35,9 +38,15 @@ pub(crate) enum Socket {
 /// # Errors
 /// The variables are malformed, or what they name are no sockets that listen.
 pub(crate) fn take() -> io::Result<Vec<Inherited>> {
-    let malformed =
-        |error| io::Error::new(io::ErrorKind::InvalidInput, format!("LISTEN_PID, LISTEN_FDS: {error}"));
-    let descriptors = sd_listen_fds::get().map_err(malformed)?.into_iter();
+    let malformed = |error: String| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("LISTEN_PID, LISTEN_FDS: {error}"))
+    };
+    // It would be room for so many.
+    let count = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok());
+    if count.is_some_and(|count: u64| count > MOST) {
+        return Err(malformed(format!("more than {MOST} sockets")));
+    }
+    let descriptors = sd_listen_fds::get().map_err(|error| malformed(error.to_string()))?.into_iter();
     let mut all: Vec<(Option<String>, OwnedFd)> =
         descriptors.map(|(name, descriptor)| (name, descriptor.into_std())).collect();
     // All of them before any is refused.

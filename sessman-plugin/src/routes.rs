@@ -320,10 +320,18 @@ impl Exchange<'_, '_> {
 
     /// As [`presented`](Self::presented), for a write: one that rides on a cookie must come from a page of ours.
     async fn presented_for_write(&self, session: Presented) -> Result<(SessionId, Found), Problem> {
+        match self.presented_for_write_now(&session)? {
+            Some(presented) => Ok(presented),
+            None => Box::pin(self.chosen(session)).await,
+        }
+    }
+
+    /// As [`presented_for_write`](Self::presented_for_write), if no session has to be looked at for it.
+    fn presented_for_write_now(&self, session: &Presented) -> Result<Option<(SessionId, Found)>, Problem> {
         if matches!(session, Presented::Cookie(_)) {
             self.refuse_cross_site()?;
         }
-        self.presented(session).await
+        Self::presented_now(session).transpose()
     }
 
     /// A page of another origin must not use, or set, a visitor's cookie.

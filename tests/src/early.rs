@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::ports;
 use crate::pserve::{Pserve, Site, eventually};
 use crate::tls;
 
@@ -147,8 +148,7 @@ impl Stand {
     }
 
     fn try_proxy(&self, client: Client, is_open: bool) -> Option<Server> {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = address.expect("a free port").to_string();
+        let address = format!("127.0.0.1:{}", ports::free());
         let folder = self.site.path(&format!("{client:?}-{is_open}"));
         std::fs::create_dir_all(&folder).expect("a folder for the proxy");
         let scheme = if self.is_tls { "https" } else { "http" };

@@ -20,6 +20,7 @@ pub mod kills;
 pub mod layout_1;
 pub mod nginx;
 pub mod pages;
+pub mod ports;
 pub mod promtool;
 pub mod proxy;
 pub mod pserve;

@@ -1,8 +1,8 @@
 //! An nginx in front of a `pserve`.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
+use crate::ports;
 use crate::pserve::{Site, eventually};
 
 /// A running nginx; killed when it is dropped.
@@ -21,7 +21,7 @@ impl Nginx {
     /// # Panics
     /// When it does not serve.
     pub fn start(site: &Site, upstream: &str) -> Self {
-        let [http, https] = free_ports();
+        let [http, https] = [(); 2].map(|()| format!("127.0.0.1:{}", ports::free()));
         let folder = site.path("nginx");
         std::fs::create_dir(&folder).expect("a folder for nginx");
         let (certificate, key) = (site.path("a.pem"), site.path("a.key"));
@@ -58,10 +58,4 @@ impl Drop for Nginx {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// nginx takes no port 0. Should somebody else take one of these before it does, it says so and the test fails.
-fn free_ports() -> [String; 2] {
-    let listeners = [0; 2].map(|port| TcpListener::bind(("127.0.0.1", port)).expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("its address").to_string())
 }

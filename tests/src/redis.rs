@@ -1,6 +1,6 @@
 //! A `redis-server` of a test's own, to set up, take away and bring back.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::ports;
 use crate::pserve::{eventually, send_signal};
 
 /// Settings with which it keeps what it has answered.
@@ -28,7 +29,7 @@ impl Redis {
     /// When it does not start.
     pub fn start(test: &str, settings: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let port = free_port();
+        let port = ports::free();
         let Some(child) = spawn(port, &folder, settings) else {
             crate::skip(test, "no redis-server on PATH");
             return None;
@@ -111,7 +112,7 @@ impl Cluster {
         let mut cluster = Self { members: Vec::new(), settings: Vec::new() };
         for _ in 0..3 {
             // The bus is 10000 above the port unless it is said, and that may be beyond the last port.
-            let bus = free_port().to_string();
+            let bus = ports::free().to_string();
             let ours = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", &bus];
             let settings = [&ours, settings].concat();
             cluster.members.push(Redis::start(test, &settings)?);
@@ -141,11 +142,6 @@ impl Cluster {
         let settings: Vec<&str> = self.settings[member].iter().map(String::as_str).collect();
         self.members[member].start_again(&settings);
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("its number").port()
 }
 
 /// Starts a server and waits until it listens; `None` where there is no such program.

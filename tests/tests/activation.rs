@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use e2e::http::{Client, status};
+use e2e::ports;
 use e2e::pserve::{Site, eventually, send_signal};
 use e2e::{artifacts, skip};
 use rustix::process::Signal;
@@ -29,10 +30,6 @@ fn is_installed(test: &str) -> bool {
         skip(test, "systemd-socket-activate is not installed");
     }
     found
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn site(port: u16, more: &str) -> Site {
@@ -80,7 +77,7 @@ fn sockets_of_the_service_manager_are_served_kept_over_reloads_and_given_to_no_c
     if !is_installed(TEST) {
         return;
     }
-    let port = free_port();
+    let port = ports::free();
     let site = site(port, "unix_socket=s.sock\n");
     let (tcp, unix) = (format!("127.0.0.1:{port}"), site.path("s.sock"));
     let unix_text = unix.display().to_string();
@@ -113,7 +110,7 @@ fn sockets_of_the_service_manager_are_served_kept_over_reloads_and_given_to_no_c
     }
     assert_eq!(by_socket(&unix), Some(200));
     // What is still handed over cannot be left alone.
-    configure(&site, free_port(), "unix_socket=s.sock\n");
+    configure(&site, ports::free(), "unix_socket=s.sock\n");
     let refused = client.send("POST", "/reload/all", "").expect(422).member("error");
     assert!(refused.contains("handed over") && refused.contains(&tcp), "{refused}");
     client.get("/readyz").expect(200);
@@ -129,8 +126,8 @@ fn a_name_says_what_a_socket_is_for_and_one_that_nobody_serves_is_refused() {
         return;
     }
     for (name, is_served) in [("bindto", true), ("other", false)] {
-        let port = free_port();
-        let site = site(free_port(), "");
+        let port = ports::free();
+        let site = site(ports::free(), "");
         let tcp = format!("127.0.0.1:{port}");
         let options = ["-l", &tcp, &format!("--fdname={name}")];
         let _running = activate(&site, &options, &[&pserve(), "-i", "pserve.ini"]);
@@ -154,7 +151,7 @@ fn a_restart_refuses_no_connection() {
     if !is_installed(TEST) {
         return;
     }
-    let port = free_port();
+    let port = ports::free();
     let site = site(port, "");
     let tcp = format!("127.0.0.1:{port}");
     let _running = activate(&site, &["-l", &tcp], &["sh", "-c", RESTARTING, &pserve()]);

@@ -1,9 +1,8 @@
 //! Cookies that others planted, odd bytes in them, and what becomes of several of the same name.
 
-use std::net::TcpListener;
-
 use e2e::browser::{Browser, Page};
 use e2e::http::{Client, exchange, status};
+use e2e::ports;
 use e2e::pserve::{Pserve, Site};
 use serde_json::{Value, json};
 
@@ -291,7 +290,7 @@ const report = (found) => fetch("/report", { method: "POST", body: JSON.stringif
 /// What a visitor whose session is in the cookie `name` finds after having been at the sibling.
 fn visit(name: &str) -> Value {
     let site = Site::new();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = ports::free();
     // The session of the attacker is known before the page is: begun by the same host, kept over its restart.
     let config = json!({ "path": "sessions.db", "cookie": { "name": name } });
     site.write("sessman.json", config.to_string());

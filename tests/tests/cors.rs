@@ -1,9 +1,10 @@
 //! Pages of other origins: what a browser is told, and what a real one makes of it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use e2e::browser::{Browser, Page};
 use e2e::http::Client;
+use e2e::ports;
 use e2e::pserve::{Pserve, Site};
 use serde_json::{Value, json};
 
@@ -105,7 +106,7 @@ async function ask(path, options) {
 fn visit(host: &str, allowed: impl Fn(SocketAddr) -> String) -> (Value, String) {
     let site = Site::new();
     // The page's address must be in the configuration, and the script must know the host's: a port is chosen first.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = ports::free();
     let page = Page::serve(&SCRIPT.replace("API", &format!("http://127.0.0.1:{port}")));
     site.ini(&format!(
         "[network]\nport={port}\n[cors]\nenabled=true\norigin_url={}\n[log]\naccess=true\n\

@@ -5,13 +5,14 @@ mod systemd;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use e2e::container::{Environment, Image};
 use e2e::http::Client;
+use e2e::ports;
 use e2e::pserve::{Pserve, eventually};
 use e2e::standin::StandIn;
 use rustix::process::Signal;
@@ -75,14 +76,9 @@ fn environment(object: &Value) -> Environment {
     object.as_object().into_iter().flatten().map(entry).collect()
 }
 
-/// A port that is free now.
-fn free_port() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
-}
-
 /// The same with a port of this run.
 fn here(mut environment: Environment) -> Environment {
-    environment.insert("PSERVE_NETWORK_PORT".into(), free_port());
+    environment.insert("PSERVE_NETWORK_PORT".into(), ports::free().to_string());
     environment
 }
 
@@ -384,7 +380,7 @@ fn the_image_keeps_sessions_in_the_valkey_of_the_compose_file() {
     }
     for program in programs {
         let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let port = ports::free().to_string();
         let (server, theirs) = store_server(&services["redis"], &program, folder.path(), &port);
         let asks = services["redis"]["healthcheck"]["test"][1].as_str().unwrap().replace("$$", "$");
         let answers = || Command::new("sh").args(["-c", &asks]).envs(&theirs).status().unwrap().success();

@@ -1,11 +1,12 @@
 //! Real proxies in front of an application ask `verify` first: the files of deploy/proxies, as they are but for the ports.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use e2e::http::Answer;
+use e2e::ports;
 use e2e::pserve::{Pserve, Site, eventually};
 use e2e::tls::{curl, make_pair};
 use e2e::wsgi::Wsgi;
@@ -87,7 +88,7 @@ fn traefik_program() -> PathBuf {
 }
 
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    format!("127.0.0.1:{}", ports::free())
 }
 
 /// A client of the proxy, over TLS, which sends what no library would.

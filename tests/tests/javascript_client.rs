@@ -1,10 +1,9 @@
 //! The npm package: its own tests against a real service, what is in it, and what a browser makes of it.
 
-use std::net::TcpListener;
-
 use e2e::browser::{Browser, Page};
 use e2e::javascript::{Project, Sources};
 use e2e::on_every_store;
+use e2e::ports;
 use e2e::pserve::Site;
 use e2e::store::Store;
 use serde_json::{Value, json};
@@ -129,7 +128,7 @@ fn a_page_imports_the_package_and_uses_a_session_in_chromium() {
         return;
     };
     // The page's address must be in the configuration, and the script must know the host's: a port is chosen first.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = ports::free();
     let other = Site::new();
     let other_pserve = other.start();
     let readme = std::fs::read_to_string(project.path("README.md")).unwrap();

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use e2e::http::{Client, status};
+use e2e::ports;
 use e2e::pserve::{Pserve, Site};
 use serde_json::{Value, json};
 
@@ -133,7 +134,7 @@ fn whoever_waits_at_a_port_that_is_given_up_is_still_answered() {
             stream
         })
         .collect();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = ports::free();
     site.ini(&one_place(port));
     write!(first, "Host: localhost\r\nX-Custom-Auth: k\r\n\r\n").unwrap();
     let mut rest = String::new();

@@ -159,10 +159,13 @@ impl App {
         let arrived = Arrived::new(request, peer);
         match self.answer_now(&arrived) {
             Ok((response, None)) => Either::Left(ready(response)),
-            Ok((response, Some(pause))) => Either::Right(Box::pin(async move {
-                pause.wait().await;
-                response
-            })),
+            Ok((response, Some(pause))) => {
+                drop(arrived);
+                Either::Right(Box::pin(async move {
+                    pause.wait().await;
+                    response
+                }))
+            }
             Err(snapshot) => {
                 Either::Right(Box::pin(Self::answer_in_time(Arc::clone(self), snapshot, arrived)))
             }
@@ -178,11 +181,25 @@ impl App {
         match self.answer_now(&arrived) {
             Ok((response, None)) => response,
             Ok((response, Some(pause))) => {
+                // What nobody counts is not held meanwhile.
+                drop(arrived);
                 Box::pin(pause.wait()).await;
                 response
             }
             Err(snapshot) => Self::answer_in_time(self, snapshot, arrived).await,
         }
+    }
+
+    /// Answers a request that has a body.
+    pub(super) fn answer_upload<B>(
+        &self,
+        request: Request<B>,
+        peer: Peer,
+    ) -> impl Future<Output = Response<AnswerBody>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        Self::answer_in_time(self, self.snapshot(), Arrived::new(request, peer))
     }
 
     /// The answer, if it need not be waited for; else what is served at this moment.
@@ -357,7 +374,8 @@ impl App {
                 continue;
             };
             self.metrics.guess(secret, count, Guess::Slowed);
-            if secret.is_refused() || verdict.pause.is_none() {
+            // What a plugin has done is told to whom it was done for.
+            if secret.is_refused() && response.status().is_client_error() {
                 let what = secret.plural();
                 let detail = format!("too many wrong {what} from this address; try again in {seconds} s");
                 let retry_after = seconds.to_string();

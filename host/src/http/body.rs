@@ -1,6 +1,7 @@
 //! Reading a request's body within its limits, counted before it is allocated.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -65,7 +66,9 @@ pub(crate) struct Reading<'l> {
     /// Bytes that it may have as long as nothing is known of who sends it.
     allowed: usize,
     budget: &'l Arc<Budget>,
-    payer: Payer,
+    /// Who sends it, and whether a key was shown. Most are too small for anybody to ask whose memory that is.
+    address: Option<IpAddr>,
+    is_known: bool,
     /// What it takes, and what is taken with it; most are too small to take anything.
     share: Option<Share>,
     first: Bytes,
@@ -75,19 +78,25 @@ pub(crate) struct Reading<'l> {
 }
 
 impl<'l> Reading<'l> {
-    /// Of a body of at most `limit` bytes, which `payer` draws on `budget` for.
-    pub(crate) fn new(limit: usize, budget: &'l Arc<Budget>, payer: Payer) -> Self {
-        let (first, more) = (Bytes::new(), Vec::new());
-        Self { limit, allowed: limit.min(SMALL), budget, payer, share: None, first, more, read_ahead: 0 }
+    /// Of a body of at most `limit` bytes, which a stranger at this address draws on `budget` for.
+    pub(crate) fn new(limit: usize, budget: &'l Arc<Budget>, address: Option<IpAddr>) -> Self {
+        let (allowed, first, more) = (limit.min(SMALL), Bytes::new(), Vec::new());
+        Self { limit, allowed, budget, address, is_known: false, share: None, first, more, read_ahead: 0 }
     }
 
-    /// It may be as large as any. What was drawn for it is the payer's.
-    pub(crate) fn allow_all(&mut self, payer: Payer) {
+    /// It may be as large as any. What was drawn for it is from now on drawn by one who has shown a key, if `is_known`.
+    pub(crate) fn allow_all(&mut self, is_known: bool) {
         self.allowed = self.limit;
-        self.payer = payer;
-        if let Some(share) = &mut self.share {
-            share.pass_to(payer);
+        self.is_known = is_known;
+        if let Some(mut share) = self.share.take() {
+            share.pass_to(self.payer());
+            self.share = Some(share);
         }
+    }
+
+    fn payer(&self) -> Payer {
+        let client = self.budget.client(self.address);
+        if self.is_known { Payer::Known(client) } else { Payer::Stranger(client) }
     }
 
     /// Draws memory for what is there beside the body; it is given back with this.
@@ -95,8 +104,10 @@ impl<'l> Reading<'l> {
         if bytes == 0 {
             return Ok(());
         }
-        let share = self.share.get_or_insert_with(|| self.budget.share(self.payer));
-        if share.grow(bytes) { Ok(()) } else { Err(BodyError::NoRoom) }
+        let mut share = self.share.take().unwrap_or_else(|| self.budget.share(self.payer()));
+        let grows = share.grow(bytes);
+        self.share = Some(share);
+        if grows { Ok(()) } else { Err(BodyError::NoRoom) }
     }
 
     /// Draws memory for what is made of a body while its request is answered: a copy without its key, and its values.
@@ -162,8 +173,12 @@ impl<'l> Reading<'l> {
         self.draw(read_ahead.saturating_sub(self.read_ahead))?;
         self.read_ahead = self.read_ahead.max(read_ahead);
         self.make_room(length)?;
-        self.more.extend_from_slice(&std::mem::take(&mut self.first));
+        let first = std::mem::take(&mut self.first);
+        self.more.extend_from_slice(&first);
         self.more.extend_from_slice(&data);
+        if let Some(share) = self.share.as_mut().filter(|_| first.len() > AT_HAND) {
+            share.shrink(first.len());
+        }
         // What was read may go on: the one who reads asks for it again.
         checked
     }
@@ -198,7 +213,7 @@ mod tests {
 
     /// Of a stranger.
     fn reading(limit: usize, budget: &Arc<Budget>) -> Reading<'_> {
-        Reading::new(limit, budget, Payer::Stranger(budget.client(None)))
+        Reading::new(limit, budget, None)
     }
 
     async fn read<B>(body: &mut B, limit: usize, deadline: Instant) -> Result<Bytes, BodyError>
@@ -244,7 +259,7 @@ mod tests {
         let budget = Budget::new(10 << 20);
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut one = reading(1 << 20, &budget);
-        one.allow_all(Payer::Known(budget.client(None)));
+        one.allow_all(true);
         let body = one.read(&mut pieces(900), deadline).await.unwrap();
         assert_eq!(body.len(), 900_000);
         // Not what there is, but what there is room for, and what the connection reads ahead.
@@ -252,7 +267,7 @@ mod tests {
         let mut others = Vec::new();
         let refused = loop {
             let mut other = reading(1 << 20, &budget);
-            other.allow_all(Payer::Known(budget.client(None)));
+            other.allow_all(true);
             match other.read(&mut pieces(900), deadline).await {
                 Ok(_) => others.push(other),
                 Err(refused) => break refused,
@@ -275,7 +290,7 @@ mod tests {
         let mut streamed = pieces(20);
         let mut reading = reading(1 << 20, &budget);
         assert_eq!(reading.read(&mut streamed, deadline).await, Err(BodyError::OfStranger));
-        reading.allow_all(Payer::Stranger(budget.client(None)));
+        reading.allow_all(false);
         assert_eq!(reading.read(&mut streamed, deadline).await.map(|body| body.len()), Ok(20_000));
     }
 

@@ -27,7 +27,7 @@ use super::response::{self, AnswerBody, problem, problem_with};
 use super::secrets::{Misses, Secret};
 use super::snapshot::{Mount, Snapshot, Target};
 use super::untaken::{STREAM_BYTES, Untaken};
-use crate::budget::{Budget, Payer};
+use crate::budget::Budget;
 use crate::config::Limits;
 use crate::plugin::{Authentication, Entered, Instance, Route, State};
 
@@ -52,8 +52,7 @@ pub(crate) struct Incoming<'b, B> {
 impl<'b, B: Body<Data = Bytes> + Unpin> Incoming<'b, B> {
     /// Nothing of `body` has been read.
     pub(crate) fn new(body: &'b mut B, limits: &Limits, received: &Received<'b>) -> Self {
-        let stranger = Payer::Stranger(received.budget.client(received.client.address));
-        let reading = Reading::new(limits.max_body, received.budget, stranger);
+        let reading = Reading::new(limits.max_body, received.budget, received.client.address);
         Self { body, read: None, reading, is_headers_drawn: false }
     }
 
@@ -151,13 +150,12 @@ impl<'a> Call<'a> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let Received { parts, client, deadline, budget, .. } = *self.received;
-        let address = budget.client(client.address);
+        let Received { parts, deadline, .. } = *self.received;
         match self.mount.access {
             Access::Keyed(_) if presented == Presented::Valid => {
-                incoming.reading.allow_all(Payer::Known(address));
+                incoming.reading.allow_all(true);
             }
-            Access::Open | Access::OpenByDefault => incoming.reading.allow_all(Payer::Stranger(address)),
+            Access::Open | Access::OpenByDefault => incoming.reading.allow_all(false),
             Access::Keyed(_) | Access::Session(_) => {}
         }
         let refuse = |error: BodyError| Step::refuse(error.response());
@@ -169,7 +167,7 @@ impl<'a> Call<'a> {
             Err(BodyError::OfStranger) => Box::pin(self.show_session(presented)).await?,
             read => return read.map_err(refuse),
         }
-        incoming.reading.allow_all(Payer::Stranger(address));
+        incoming.reading.allow_all(false);
         incoming.read(deadline).await.map_err(refuse)
     }
 
@@ -291,6 +289,10 @@ impl<'a> Call<'a> {
             None => return Err(Step::refuse(self.late(instance))),
         };
         response.body_mut().set_known(presented == Presented::Valid);
+        // Whoever is served has not guessed, though a dead cookie was beside the live one.
+        if !response.status().is_client_error() {
+            misses = misses.without(Secret::SessionId);
+        }
         // It may have let in no session either: then the wrong key is one that was tried.
         let is_refused = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if is_refused && presented == Presented::Wrong {

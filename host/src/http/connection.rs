@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::Either;
@@ -14,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -34,6 +36,8 @@ use crate::config::tls::HTTP_2;
 /// Bytes of a request's line and headers together.
 pub(super) const MAX_HEADER_BYTES: usize = 64 * 1024;
 
+/// How long a connection that is told to end still takes what comes behind its answer.
+const LAST_LINGERING: Duration = Duration::from_millis(500);
 /// Bytes that are encrypted and wait for a client to take them.
 const TLS_BUFFER: usize = 32 * 1024;
 
@@ -80,7 +84,7 @@ impl Connection {
     }
 
     async fn secure(mut self, stream: TcpStream, tls: &TlsAcceptor) -> Result<(), String> {
-        let handshake = tokio::time::timeout(self.settings.deadlines.header, tls.accept(stream));
+        let handshake = timeout(self.settings.deadlines.header, tls.accept(stream));
         let mut stream: TlsStream<TcpStream> = tokio::select! {
             shaken = handshake => match shaken {
                 Ok(shaken) => shaken.map_err(|error| error.to_string())?,
@@ -110,6 +114,7 @@ impl Connection {
     /// Waits until it is to end after the request that it is at.
     async fn told_to_end(&mut self) {
         tokio::select! {
+            biased;
             _ = self.stopped.changed() => {}
             () = self.seat.lost() => {}
         }
@@ -146,11 +151,13 @@ impl Connection {
             // Of what it reads and writes ahead, too.
             .max_buf_size(MAX_HEADER_BYTES)
             .serve_connection(io, service);
+        let mut is_told = false;
         let ended = tokio::select! {
             // First, so that a request that is there already is seen: told before it, hyper closes at once.
             biased;
             ended = &mut connection => ended,
             () = self.told_to_end() => {
+                is_told = true;
                 Pin::new(&mut connection).graceful_shutdown();
                 match (&mut connection).now_or_never() {
                     Some(ended) => ended,
@@ -162,10 +169,15 @@ impl Connection {
         };
         if phase.is_unread() {
             let stream = connection.into_parts().io.into_inner().into_inner().into_inner();
-            tokio::select! {
-                () = Box::pin(linger(stream)) => {}
-                () = self.seat.lost() => {}
+            let mut lingering = Box::pin(linger(stream));
+            if !is_told {
+                tokio::select! {
+                    () = &mut lingering => return ended.map_err(|error| error.to_string()),
+                    () = self.told_to_end() => {}
+                }
             }
+            // Nobody is kept waiting for it, but that the answer arrives.
+            let _ = timeout(LAST_LINGERING, lingering).await;
         }
         ended.map_err(|error| error.to_string())
     }

@@ -46,6 +46,8 @@ struct Shared {
     phase: AtomicU8,
     /// Requests that are being answered: with HTTP/2 there may be several.
     under_way: AtomicUsize,
+    /// An answer, or the end of one, waits for the client to take it.
+    is_writing: AtomicBool,
     /// A request was answered before all of it was read.
     is_unread: AtomicBool,
     /// Who waits for bytes while nothing is counted. hyper asks for bytes once and then waits to be woken, so the
@@ -77,9 +79,9 @@ impl Phase {
         matches!(self.0.phase.load(Ordering::Acquire), NEW | HEADERS)
     }
 
-    /// Whether a request is being answered.
+    /// Whether a request is being answered, or the client has not taken all of an answer.
     pub(crate) fn is_answering(&self) -> bool {
-        self.0.under_way.load(Ordering::Acquire) > 0
+        self.0.under_way.load(Ordering::Acquire) > 0 || self.0.is_writing.load(Ordering::Acquire)
     }
 
     /// A request is answered, and not all of it was read: there may be more to come.
@@ -179,13 +181,18 @@ impl<S> DeadlineStream<S> {
         poll: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if poll.is_ready() {
-            self.write_since = None;
+            if self.write_since.take().is_some() {
+                self.phase.0.is_writing.store(false, Ordering::Release);
+            }
             if std::mem::take(&mut self.is_put_off) {
                 context.waker().wake_by_ref();
             }
             return poll;
         }
-        let since = *self.write_since.get_or_insert_with(Instant::now);
+        let since = *self.write_since.get_or_insert_with(|| {
+            self.phase.0.is_writing.store(true, Ordering::Release);
+            Instant::now()
+        });
         ready!(self.write_timer.poll_passed(context, since + self.deadlines.write));
         Poll::Ready(Err(timed_out("the client does not read its answer")))
     }
@@ -379,6 +386,20 @@ mod tests {
         };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(stream.shutdown().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_taken_is_not_idle() {
+        let (mut client, mut stream, phase) = connection();
+        let guard = phase.request();
+        drop(guard);
+        assert!(phase.is_idle());
+        let mut writing = Box::pin(stream.write_all(&[0; 100]));
+        assert!(futures_util::poll!(&mut writing).is_pending());
+        assert!(phase.is_answering() && !phase.is_idle());
+        client.read_exact(&mut [0; 100]).await.unwrap();
+        writing.await.unwrap();
+        assert!(phase.is_idle());
     }
 
     #[tokio::test(start_paused = true)]

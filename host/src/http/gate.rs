@@ -9,11 +9,14 @@
 //! few wait, and the others are closed at once. Some places are for this machine alone, so that its operators can ask how it is.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
@@ -67,7 +70,7 @@ struct Guest {
     phase: Phase,
     /// Its index in [`State::open`]; [`GONE`] if it has lost its place.
     place: AtomicUsize,
-    leave: Notify,
+    leave: AtomicWaker,
 }
 
 const GONE: usize = usize::MAX;
@@ -162,10 +165,10 @@ impl State {
             let leaving = self.expendable(client, free == 0)?;
             self.remove(&leaving);
             self.leaving += 1;
-            leaving.leave.notify_one();
+            leaving.leave.wake();
         }
         let place = AtomicUsize::new(self.open.len());
-        let guest = Arc::new(Guest { client, phase: Phase::default(), place, leave: Notify::new() });
+        let guest = Arc::new(Guest { client, phase: Phase::default(), place, leave: AtomicWaker::new() });
         if let Some(client) = client {
             *self.held.entry(client).or_default() += 1;
         }
@@ -200,7 +203,7 @@ impl State {
     }
 
     fn remove(&mut self, guest: &Guest) {
-        let place = guest.place.swap(GONE, Ordering::Relaxed);
+        let place = guest.place.swap(GONE, Ordering::AcqRel);
         self.open.swap_remove(place);
         if let Some(moved) = self.open.get(place) {
             moved.place.store(place, Ordering::Relaxed);
@@ -233,12 +236,16 @@ impl Seat {
 
     /// Whether the connection is to make room.
     pub(super) fn is_lost(&self) -> bool {
-        self.guest.place.load(Ordering::Relaxed) == GONE
+        self.guest.place.load(Ordering::Acquire) == GONE
     }
 
     /// Waits until the connection is to make room.
     pub(super) async fn lost(&self) {
-        self.guest.leave.notified().await;
+        poll_fn(|context| {
+            self.guest.leave.register(context.waker());
+            if self.is_lost() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 }
 

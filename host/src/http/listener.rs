@@ -50,6 +50,12 @@ pub enum ListenError {
          this machine"
     )]
     Unwanted(String),
+    /// Two sockets for one key.
+    #[error(
+        "the service manager handed over {0} beside another socket for the same key of [network], which has one address: \
+         leave one `ListenStream=`"
+    )]
+    Twice(String),
 }
 
 /// A socket that listens.

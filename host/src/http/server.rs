@@ -108,6 +108,11 @@ impl Server {
         if let Some(unwanted) = self.inherited.iter().find(|one| !is_wanted(one)) {
             return Err(ListenError::Unwanted(unwanted.shown()));
         }
+        for Wanted { place, .. } in &wanted {
+            if let Some(second) = self.inherited.iter().filter(|one| one.is_for(place)).nth(1) {
+                return Err(ListenError::Twice(second.shown()));
+            }
+        }
         let mut endpoints = Vec::new();
         for wanted in wanted {
             let listener = match self.listener(&wanted.place) {

@@ -31,26 +31,30 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const TURNS: usize = 3;
 
 /// Answers a request that has a body.
-pub(super) async fn answer(
+#[allow(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+pub(super) fn answer(
     app: Arc<App>,
     request: Request<Incoming>,
     peer: Peer,
     phase: Phase,
-) -> Response<AnswerBody> {
-    let awaits_continue = request.headers().contains_key(EXPECT);
-    let (parts, body) = request.into_parts();
-    let mut upload = Upload::new(body, awaits_continue);
-    let mut response = app.answer(Request::from_parts(parts, &mut upload), peer).await;
-    let is_there = if response.extensions().get::<BodyIgnored>().is_some() {
-        upload.take_what_is_there().await
-    } else {
-        upload.take_rest().await
-    };
-    if !is_there {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        phase.leave_unread();
+) -> impl Future<Output = Response<AnswerBody>> {
+    async move {
+        let awaits_continue = request.headers().contains_key(EXPECT);
+        let (parts, body) = request.into_parts();
+        let mut upload = Upload::new(body, awaits_continue);
+        // Boxed by itself, so that each is small enough for the blocks that the allocator keeps at hand.
+        let mut response = Box::pin(app.answer_upload(Request::from_parts(parts, &mut upload), peer)).await;
+        let is_there = if response.extensions().get::<BodyIgnored>().is_some() {
+            upload.take_what_is_there().await
+        } else {
+            upload.take_rest().await
+        };
+        if !is_there {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            phase.leave_unread();
+        }
+        response
     }
-    response
 }
 
 /// A body of which is known whether all of it was read.
@@ -68,6 +72,9 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
 
     /// Reads the rest if it is small and comes soon; says whether all of the body was read.
     async fn take_rest(&mut self) -> bool {
+        if self.is_end_stream() {
+            return true;
+        }
         let mut taken = 0;
         let rest = poll_fn(|context| self.poll_rest(&mut taken, context));
         in_time(Instant::now() + PATIENCE, rest).await.unwrap_or(false)

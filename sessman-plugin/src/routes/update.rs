@@ -6,11 +6,18 @@ use sessman::rules::UpdateMode;
 use sessman::sessions::{Precondition, Update};
 
 use super::{Exchange, Found};
+use crate::parameters::Parameters;
+use crate::presented::Presented;
 use crate::problem::Problem;
 use crate::{etag, render};
 
 pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
-    let asked = Asked::read(&exchange).await?;
+    let parameters = exchange.parameters()?;
+    let asked = match exchange.presented_for_write_now(&parameters.session)? {
+        Some(presented) => Asked::read(&exchange, parameters, presented)?,
+        // Boxed, so that what the request says has no room in the future of all.
+        None => Box::pin(Asked::read_several(&exchange, parameters)).await?,
+    };
     let credentials = exchange.credentials(&asked.id, asked.user_id.as_deref());
     let updated = exchange.service.sessions.update(credentials, &asked.update, &asked.precondition).await;
     let record = updated.map_err(|error| exchange.missed(asked.found, error))?;
@@ -27,9 +34,17 @@ struct Asked {
 }
 
 impl Asked {
-    async fn read(exchange: &Exchange<'_, '_>) -> Result<Self, Problem> {
-        let parameters = exchange.parameters()?;
-        let (id, found) = exchange.presented_for_write(parameters.session).await?;
+    async fn read_several(exchange: &Exchange<'_, '_>, mut parameters: Parameters) -> Result<Self, Problem> {
+        let session = std::mem::replace(&mut parameters.session, Presented::Nothing);
+        let presented = exchange.presented_for_write(session).await?;
+        Self::read(exchange, parameters, presented)
+    }
+
+    fn read(
+        exchange: &Exchange<'_, '_>,
+        parameters: Parameters,
+        (id, found): (SessionId, Found),
+    ) -> Result<Self, Problem> {
         // A framework keeps there whom it takes the visitor for.
         if id.is_external() && exchange.request.caller() == Caller::Unkeyed {
             return Err(Problem::new(

@@ -92,7 +92,7 @@ fn allowed_calls() -> BTreeSet<String> {
 #[test]
 fn the_line_of_the_unit_serves_within_its_limits() {
     let image = installed();
-    let port = free_port();
+    let port = ports::free().to_string();
     let environment: Environment =
         [("PSERVE_NETWORK_PORT", &*port), ("PSERVE_NETWORK_UNIX_SOCKET", "/var/lib/pserve/socket")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
