@@ -16,7 +16,7 @@ mod machine;
 mod size;
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 pub(crate) use self::give_back::give_back;
 pub(crate) use self::machine::memory;
 pub(crate) use self::size::Size;
+use crate::http::proxy::source;
 
 /// Bytes of one request, or of an answer, that are small: everybody who has a key gets as many to the last.
 pub(crate) const SMALL: usize = 16 * 1024;
@@ -103,14 +104,10 @@ impl Budget {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// The counter of a client: of an IPv6 network of 64 bits, which is what one customer has.
+    /// The counter of a client.
     pub(crate) fn client(&self, address: Option<IpAddr>) -> Client {
-        let network = address.map(|address| match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-            address => address,
-        });
         #[allow(clippy::cast_possible_truncation, reason = "a hash may be cut")]
-        let hash = self.places.hash_one(network) as usize;
+        let hash = self.places.hash_one(source(address)) as usize;
         Client(hash % CLIENTS)
     }
 

@@ -19,7 +19,7 @@ use crate::config::{Config, Paths};
 use crate::error::one_line;
 use crate::hand_over::HandOver;
 use crate::host::HostError;
-use crate::http::access;
+use crate::http::access::{self, Access};
 use crate::http::server::Server;
 use crate::http::{App, Snapshot, Unloaded};
 use crate::log::Logging;
@@ -142,14 +142,17 @@ fn warn_of_keys(snapshot: &Snapshot) {
 
 /// Refuses to serve to the network what nobody wrote that it is to be open for, or what a guess opens.
 pub(crate) fn check_exposure(snapshot: &Snapshot) -> Result<(), access::ExposureError> {
-    let access = snapshot.mounts.iter().map(|mount| (mount.instance.name.as_str(), &mount.access));
-    access::check_exposure(snapshot.config.network.address, &snapshot.config.auth.keys, access)
+    access::check_exposure(snapshot.config.network.address, &snapshot.config.auth.keys, accesses(snapshot))
 }
 
 /// Keys that can be guessed; one line each.
 pub(crate) fn short_keys(snapshot: &Snapshot) -> Vec<String> {
-    let access = snapshot.mounts.iter().map(|mount| (mount.instance.name.as_str(), &mount.access));
-    access::short_keys(&snapshot.config.auth.keys, access)
+    access::short_keys(&snapshot.config.auth.keys, accesses(snapshot))
+}
+
+/// Each instance's name, and who may call it.
+fn accesses(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &Access)> + Clone {
+    snapshot.mounts.iter().map(|mount| (mount.instance.name.as_str(), &mount.access))
 }
 
 impl Lifecycle {

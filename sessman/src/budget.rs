@@ -1,7 +1,8 @@
 //! Memory that a store holds for others. Whoever runs the engine counts it together with its own.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What memory is drawn for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,10 +90,96 @@ impl fmt::Debug for Drawn {
     }
 }
 
+/// Bytes that many threads use at once, at most so many. Memory is drawn for them in steps, so that few who take some have
+/// to ask for it.
+pub(crate) struct Pool {
+    used: AtomicUsize,
+    limit: usize,
+    step: usize,
+    /// What was drawn: as much as is used, or some steps more.
+    covered: AtomicUsize,
+    drawn: Mutex<Drawn>,
+}
+
+impl Pool {
+    /// Of `limit` bytes.
+    pub(crate) fn new(limit: usize, step: usize, drawn: Drawn) -> Self {
+        Self {
+            used: AtomicUsize::new(0),
+            limit,
+            step,
+            covered: AtomicUsize::new(0),
+            drawn: Mutex::new(drawn),
+        }
+    }
+
+    /// How many are used.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Takes so many more, if the limit allows it and there is memory for them.
+    #[must_use]
+    pub(crate) fn take(&self, bytes: usize) -> bool {
+        self.take_where(bytes, |used| used <= self.limit)
+    }
+
+    /// As [`take`](Self::take), and the limit does not count for the first.
+    #[must_use]
+    pub(crate) fn take_one_at_least(&self, bytes: usize) -> bool {
+        self.take_where(bytes, |used| used == bytes || used <= self.limit)
+    }
+
+    fn take_where(&self, bytes: usize, fits: impl Fn(usize) -> bool) -> bool {
+        let more = |used: usize| used.checked_add(bytes).filter(|used| fits(*used));
+        let Ok(before) = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) else {
+            return false;
+        };
+        if before + bytes <= self.covered.load(Ordering::Relaxed) || self.cover() {
+            return true;
+        }
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        false
+    }
+
+    /// Draws memory for what is used, with some to go on with.
+    fn cover(&self) -> bool {
+        let mut drawn = self.drawn();
+        let missing = self.used().saturating_sub(drawn.bytes());
+        let is_covered = missing == 0 || drawn.grow(missing + self.step) || drawn.grow(missing);
+        self.covered.store(drawn.bytes(), Ordering::Relaxed);
+        is_covered
+    }
+
+    /// So many bytes are not used any more.
+    pub(crate) fn free(&self, bytes: usize) {
+        let used = self.used.fetch_sub(bytes, Ordering::Relaxed) - bytes;
+        if used + 4 * self.step >= self.covered.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut drawn = self.drawn();
+        let unused = drawn.bytes().saturating_sub(self.used() + self.step);
+        drawn.shrink(unused);
+        self.covered.store(drawn.bytes(), Ordering::Relaxed);
+    }
+
+    /// What used `before` bytes uses `after`, whatever the limit; memory is drawn for it with the next that is taken.
+    pub(crate) fn note(&self, before: usize, after: usize) {
+        match after.checked_sub(before) {
+            Some(more) => _ = self.used.fetch_add(more, Ordering::Relaxed),
+            None => self.free(before - after),
+        }
+    }
+
+    fn drawn(&self) -> MutexGuard<'_, Drawn> {
+        self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// For tests: so much, of any kind.
 #[cfg(test)]
 pub(crate) struct Purse {
-    left: std::sync::atomic::AtomicUsize,
+    left: AtomicUsize,
 }
 
 #[cfg(test)]
@@ -102,18 +189,18 @@ impl Purse {
     }
 
     pub(crate) fn left(&self) -> usize {
-        self.left.load(std::sync::atomic::Ordering::Relaxed)
+        self.left.load(Ordering::Relaxed)
     }
 }
 
 #[cfg(test)]
 impl Budget for Purse {
     fn draw(&self, _kind: Kind, bytes: usize) -> bool {
-        use std::sync::atomic::Ordering::Relaxed;
-        self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_ok()
+        let left = |left: usize| left.checked_sub(bytes);
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
     }
 
     fn give_back(&self, _kind: Kind, bytes: usize) {
-        self.left.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+        self.left.fetch_add(bytes, Ordering::Relaxed);
     }
 }

@@ -297,8 +297,18 @@ impl Sessions {
         operation: Operation,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> impl Future<Output = Result<T, StoreError>> {
+        self.ask_until(Instant::now() + STORE_DEADLINE, operation, call)
+    }
+
+    /// The same with less time.
+    fn ask_until<T>(
+        &self,
+        until: Instant,
+        operation: Operation,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> impl Future<Output = Result<T, StoreError>> {
         let started = Instant::now();
-        timeout_at(started + STORE_DEADLINE, call).map(move |ended| {
+        timeout_at(until, call).map(move |ended| {
             let result = ended.unwrap_or_else(|_| Err(StoreError::Unavailable(Box::new(NoAnswer))));
             let took = started.elapsed();
             self.metrics.asked(operation, took, result.as_ref().err());

@@ -141,6 +141,24 @@ fn a_name_says_what_a_socket_is_for_and_one_that_nobody_serves_is_refused() {
     }
 }
 
+#[test]
+fn a_second_socket_for_the_one_address_is_refused() {
+    const TEST: &str = "a_second_socket_for_the_one_address_is_refused";
+    if !is_installed(TEST) {
+        return;
+    }
+    let site = site(ports::free(), "");
+    let [first, second] = [ports::free(), ports::free()].map(|port| format!("127.0.0.1:{port}"));
+    let options = ["-l", &first, "-l", &second, "--fdname=bindto:bindto"];
+    let _running = activate(&site, &options, &[&pserve(), "-i", "pserve.ini"]);
+    eventually("the manager listens", || TcpStream::connect(&first).is_ok());
+    eventually("it says why not", || {
+        let log = log(&site);
+        log.contains(&second) && log.contains("one address")
+    });
+    assert!(!log(&site).contains("listening on"), "{}", log(&site));
+}
+
 /// Starts the host again and again on the sockets that it got itself.
 const RESTARTING: &str =
     r#"while [ ! -e enough ]; do LISTEN_PID= sh -c 'LISTEN_PID=$$ exec "$0" -i pserve.ini' "$0"; done"#;

@@ -109,6 +109,29 @@ fn nobody_is_told_to_continue_with_a_body_that_is_not_read() {
 }
 
 #[test]
+fn a_client_that_goes_on_sending_delays_no_stop() {
+    let (_site, pserve) = start();
+    let mut stream = TcpStream::connect(pserve.address()).unwrap();
+    stream
+        .write_all(b"POST /none HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000000\r\n\r\n")
+        .unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).unwrap();
+    assert_eq!(first, *b"HTTP/1.1 404");
+    let sending = std::thread::spawn(move || {
+        // Enough for it to be listened to.
+        while stream.write_all(&[b'x'; 65_536]).is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let asked = Instant::now();
+    assert!(pserve.stop().success());
+    // It would be listened to for 10 s.
+    assert!(asked.elapsed() < Duration::from_secs(7), "{:?}", asked.elapsed());
+    sending.join().unwrap();
+}
+
+#[test]
 fn a_client_that_never_stops_sending_is_left_after_a_while() {
     let (_site, pserve) = start();
     let mut stream = TcpStream::connect(pserve.address()).unwrap();

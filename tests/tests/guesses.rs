@@ -114,6 +114,22 @@ fn ids_that_miss_are_late_for_who_has_no_key_and_for_nobody_else() {
 }
 
 #[test]
+fn whoever_a_live_cookie_serves_has_not_guessed_by_the_dead_one_beside_it() {
+    let (_site, pserve) = start(json!({ "client_access": "read" }));
+    let live = keyed(&pserve).post("/sessman/new", json!({})).expect(201).member("session_id");
+    for cookies in [[&*"d".repeat(48), &*live], [&*live, &*"d".repeat(48)]] {
+        let [first, second] = cookies.map(|id| format!("PS_SESSID={id}"));
+        let visitor = pserve.client().with("Cookie", &format!("{first}; {second}"));
+        for _ in 0..80 {
+            visitor.get("/sessman/get").expect(200);
+        }
+    }
+    for result in ["answered", "slowed"] {
+        assert_eq!(counted(&pserve, "session_id", result), 0, "{result}");
+    }
+}
+
+#[test]
 fn whoever_may_ask_without_a_key_is_not_slowed_where_there_is_none() {
     let site = Site::new();
     site.ini("[plugin_parms]\nsessman=backend=memory");

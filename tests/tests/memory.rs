@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use e2e::http::status;
 use e2e::pserve::{Pserve, Site, eventually};
-use e2e::tls::{Frames, curl, frame, get, make_pair};
+use e2e::tls::{Frames, curl, frame, get, header, make_pair, request};
 use serde_json::json;
 
 /// What it may grow by, in KiB: a part of the 512 MiB that the shipped files give it.
@@ -121,4 +121,44 @@ fn answers_that_nobody_takes_over_http_2_are_counted() {
     );
     assert_eq!(String::from_utf8_lossy(&with_key.stdout), "200");
     assert!(connections.iter_mut().all(|connection| !connection.has_ended()));
+}
+
+#[test]
+fn answers_that_are_late_hold_no_request() {
+    let site = Site::new();
+    make_pair(&site, "a");
+    site.write("sessman.json", r#"{ "backend": "memory", "client_access": "read" }"#);
+    site.ini(&format!(
+        "{KEYED}request_timeout=600\n[ssl]\nenabled=true\ncertfile=a.pem\nkeyfile=a.key\n\
+         [plugin_parms]\nsessman=json=sessman.json\n"
+    ));
+    let pserve = site.start();
+    let key = ["-H", "Authorization: Bearer k"];
+    let late = || {
+        let metrics = curl(
+            &site.path("a.pem"),
+            &[&key[..], &[&format!("https://{}/metrics", pserve.address())]].concat(),
+        );
+        let metrics = String::from_utf8_lossy(&metrics.stdout).into_owned();
+        let line = "pserve_guesses_total{secret=\"session_id\",result=\"slowed\"} ";
+        metrics.lines().find_map(|found| found.strip_prefix(line)?.parse().ok()).unwrap_or(0)
+    };
+    // Ids that no session has, each with a long header.
+    let ask = |connection: &mut Frames, length: usize| {
+        for stream in (1..200).step_by(2) {
+            let id = header("x-session-id", &format!("{stream:048}"));
+            let block = [get("/sessman/get"), id, header("x-long", &"x".repeat(length))].concat();
+            connection.send(&request(stream, &block, true));
+        }
+    };
+    let mut first = Frames::connect(pserve.address(), &[]);
+    ask(&mut first, 10);
+    eventually("those that are free are used up", || late() > 0);
+    let (before, late_before) = (pserve.memory_kib(), late());
+    let mut connections: Vec<Frames> = (0..3).map(|_| Frames::connect(pserve.address(), &[])).collect();
+    connections.iter_mut().for_each(|connection| ask(connection, 40_000));
+    eventually("some are late", || late() > late_before + 30);
+    let grown = growth(&pserve, before);
+    eprintln!("grown {grown} late {}", late());
+    assert!(grown < 48 * 1024, "by {grown} KiB");
 }

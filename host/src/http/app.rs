@@ -102,9 +102,8 @@ enum From {
 
 impl App {
     /// Serves `snapshot`. What the control routes are told to do goes to `orders`; what clients make it hold is drawn on
-    /// `budget`, as large as the configuration has it.
+    /// `budget`.
     pub(crate) fn new(mut snapshot: Snapshot, orders: UnboundedSender<Order>, budget: Arc<Budget>) -> Self {
-        budget.set_limit(Size::of(&snapshot.config).budget);
         let metrics = Arc::new(Metrics::new(Control::ROUTES));
         snapshot.count(&metrics);
         Self {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::proxy::{Source, source};
 use super::secrets::{Pace, Secret};
 
 /// The wait after the first that is not free; it doubles up to the longest.
@@ -40,10 +41,6 @@ struct Table {
     lines: u32,
     lines_since: Option<Instant>,
 }
-
-/// Where a key came from: an IPv4 address, the 64 bits of an IPv6 address that one customer has, or a socket that has
-/// no address.
-pub(super) type Source = Option<u64>;
 
 struct Entry {
     /// Attempts, less one for each [`Pace::forget`] that has passed; as of `when`.
@@ -164,15 +161,6 @@ impl Entry {
     }
 }
 
-/// Whom an address stands for.
-pub(super) fn source(client: Option<IpAddr>) -> Source {
-    client.map(|client| match client.to_canonical() {
-        // Below 2^32, where no IPv6 network is: all of ::/8 is reserved.
-        IpAddr::V4(address) => u64::from(u32::from(address)),
-        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,14 +215,6 @@ mod tests {
         assert!(beyond.pause.is_none() && beyond.retry_after.is_some());
         drop(late);
         assert!(attempts.wrong(KEY, 1, client, now).pause.is_some());
-    }
-
-    #[test]
-    fn an_ipv6_customer_is_one_source() {
-        assert_eq!(source(address("2001:db8:1:2::1")), source(address("2001:db8:1:2:ffff::9")));
-        assert_ne!(source(address("2001:db8:1:2::1")), source(address("2001:db8:1:3::1")));
-        assert_eq!(source(address("::ffff:192.0.2.1")), source(address("192.0.2.1")));
-        assert_ne!(source(address("192.0.2.1")), source(None));
     }
 
     #[tokio::test]

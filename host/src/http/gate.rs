@@ -20,9 +20,8 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::attempts::{Source, source};
 use super::deadline::Phase;
-use super::proxy::Shown;
+use super::proxy::{Shown, Source, source};
 use crate::config::Proxies;
 
 /// How many times what is free one client may hold.

@@ -28,7 +28,7 @@ mod linger;
 pub(crate) mod listener;
 mod load;
 mod metrics;
-mod proxy;
+pub(crate) mod proxy;
 mod refusal;
 mod request;
 mod response;

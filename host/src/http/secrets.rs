@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::RBox;
-use plugin_api::abi::guess::{RawGuess, RawGuess_TO, RawGuessBox};
+use plugin_api::abi::guess::{ADMIN_KEY, RawGuess, RawGuess_TO, RawGuessBox, SESSION_ID};
 use plugin_api::extension::RawExtension;
 
 /// A kind of secret.
@@ -146,8 +146,8 @@ struct Teller(Arc<Told>);
 impl RawGuess for Teller {
     fn wrong(&self, kind: u8) {
         let count = match kind {
-            1 => &self.0.admin_keys,
-            2 => &self.0.session_ids,
+            ADMIN_KEY => &self.0.admin_keys,
+            SESSION_ID => &self.0.session_ids,
             _ => return,
         };
         count.fetch_add(1, Ordering::Relaxed);

@@ -10,13 +10,18 @@ pub const GUESS: &str = "guess";
 /// Its version.
 pub const GUESS_VERSION: u32 = 1;
 
+/// Kind of secret: a key of the plugin's own.
+pub const ADMIN_KEY: u8 = 1;
+/// Kind of secret: the id of a session.
+pub const SESSION_ID: u8 = 2;
+
 /// An owned [`RawGuess`].
 pub type RawGuessBox = RawGuess_TO<RBox<()>>;
 
 /// Takes down what a request brought. It counts for the answer to that request.
 #[sabi_trait]
 pub trait RawGuess: Send + Sync + 'static {
-    /// It brought a secret of this kind that is none: 1 a key of the plugin's own, 2 a session id. Others mean nothing.
+    /// It brought a secret of this kind that is none. Other kinds mean nothing.
     #[sabi(last_prefix_field)]
     fn wrong(&self, kind: u8);
 }

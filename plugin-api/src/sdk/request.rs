@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use abi_stable::std_types::RStr;
 
-use crate::abi::guess::{GUESS, GUESS_VERSION, RawGuessBox};
+use crate::abi::guess::{ADMIN_KEY, GUESS, GUESS_VERSION, RawGuessBox, SESSION_ID};
 use crate::abi::request::{RawAddress, RawRequestRef};
 use crate::extension::RawExtension;
 
@@ -34,9 +34,9 @@ pub struct Principal {
 #[repr(u8)]
 pub enum Secret {
     /// A key of the plugin's own.
-    AdminKey = 1,
+    AdminKey = ADMIN_KEY,
     /// The id of a session.
-    SessionId = 2,
+    SessionId = SESSION_ID,
 }
 
 /// A request, borrowed from the host for the time it takes to answer it.

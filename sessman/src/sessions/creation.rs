@@ -1,10 +1,11 @@
 //! How a session begins.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::limits::NotEvicted;
 use super::{RETRIES, STORE_DEADLINE, Sessions, check_user_id, client_ip, to_the_end_until};
@@ -48,6 +49,10 @@ pub struct NewSession {
 
 /// How often an id is drawn for one whose handle suits the store.
 const DRAWS: usize = 64;
+
+/// For so long a new session waits for the store before it looks whether another part of it answers: a little longer than a
+/// server takes to be known as one that does not.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// How often a session that is lost on its way is begun again.
 const ATTEMPTS: usize = 3;
@@ -132,11 +137,12 @@ impl Sessions {
 
     /// Writes the record of a new session; one that is pending lives for a moment, until it has its place.
     pub(super) async fn insert(
-        &self,
+        self: &Arc<Self>,
         new: &NewSession,
         (ttl, ttl_source): (Duration, TtlSource),
         is_pending: bool,
     ) -> Result<(SessionId, Arc<Record>), Error> {
+        let until = Instant::now() + STORE_DEADLINE;
         loop {
             let id = new.id.clone().unwrap_or_else(|| self.new_id());
             let now = self.clock.now();
@@ -164,7 +170,17 @@ impl Sessions {
                 record.last_activity = Life::pending_since(now);
             }
             let record = Arc::new(record);
-            match self.ask(Operation::Create, self.store.create(Arc::clone(&record), now)).await? {
+            let create = self.store.create(Arc::clone(&record), now);
+            let mut create = pin!(self.ask_until(until, Operation::Create, create));
+            let created = match timeout(PATIENCE, &mut create).await {
+                Ok(created) => created,
+                Err(_) if new.id.is_none() && self.has_better_than(&id) => {
+                    self.take_back_behind(record, Vec::new());
+                    continue;
+                }
+                Err(_) => create.await,
+            };
+            match created? {
                 Created::Yes => return Ok((id, record)),
                 Created::Exists if new.id.is_some() => {
                     if self.has_begun(id.handle()).await? {
@@ -213,6 +229,12 @@ impl Sessions {
             id = SessionId::generate();
         }
         id
+    }
+
+    /// Whether another id, as they are drawn by chance, suits the store, and this one does not.
+    fn has_better_than(&self, id: &SessionId) -> bool {
+        let suits = |id: &SessionId| self.store.suits(id.handle());
+        !suits(id) && (0..DRAWS).any(|_| suits(&SessionId::generate()))
     }
 
     async fn create_in_place(

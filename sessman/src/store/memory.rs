@@ -6,7 +6,6 @@
 mod claims;
 mod shard;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
@@ -17,7 +16,7 @@ use super::{
     Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, PAGE_BYTES, Page, PlacesPage, Purged, Result,
     Store, StoreError, Target, Unless, Updated,
 };
-use crate::budget::{Budget, Drawn, Kind, Unlimited};
+use crate::budget::{Budget, Drawn, Kind, Pool, Unlimited};
 use crate::id::Handle;
 use crate::record::{Change, Record, Summary};
 use crate::time::{Clock, Timestamp};
@@ -51,11 +50,7 @@ pub struct MemoryStore {
     shards: [RwLock<Shard>; SHARDS],
     /// Taken before a shard's lock, never while holding one.
     claims: Mutex<Claims>,
-    used: AtomicUsize,
-    max_bytes: usize,
-    /// Bytes of memory that were drawn for what is used: as many, or a few more.
-    covered: AtomicUsize,
-    drawn: Mutex<Drawn>,
+    room: Pool,
     clock: Arc<dyn Clock>,
 }
 
@@ -73,17 +68,14 @@ impl MemoryStore {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
             claims: Mutex::default(),
-            used: AtomicUsize::new(0),
-            max_bytes: config.max_bytes,
-            covered: AtomicUsize::new(0),
-            drawn: Mutex::new(Drawn::new(budget, Kind::Kept)),
+            room: Pool::new(config.max_bytes, STEP, Drawn::new(budget, Kind::Kept)),
             clock,
         }
     }
 
     /// Bytes that records and their indexes take, by estimate.
     pub fn used_bytes(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.room.used()
     }
 
     fn index(handle: Handle) -> usize {
@@ -109,8 +101,7 @@ impl MemoryStore {
         let mut claims: MutexGuard<'_, Claims> = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         let before = claims.bytes();
         let result = change(&mut claims);
-        // Adding the difference, whatever its sign.
-        self.used.fetch_add(claims.bytes().wrapping_sub(before), Ordering::Relaxed);
+        self.room.note(before, claims.bytes());
         result
     }
 
@@ -123,43 +114,12 @@ impl MemoryStore {
     ) -> std::result::Result<(), NoRoom> {
         let new_size = size_of_record(&record);
         match new_size.checked_sub(old_size) {
-            Some(more @ 1..) => {
-                let before = self
-                    .used
-                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                        used.checked_add(more).filter(|used| *used <= self.max_bytes)
-                    })
-                    .map_err(|_| NoRoom(more))?;
-                if before + more > self.covered.load(Ordering::Relaxed) && !self.draw() {
-                    self.used.fetch_sub(more, Ordering::Relaxed);
-                    return Err(NoRoom(more));
-                }
-            }
-            _ => self.free(old_size - new_size),
+            Some(more @ 1..) if !self.room.take(more) => return Err(NoRoom(more)),
+            Some(_) => {}
+            None => self.room.free(old_size - new_size),
         }
         shard.put(record);
         Ok(())
-    }
-
-    /// Draws memory for what is used, with some to go on with.
-    fn draw(&self) -> bool {
-        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
-        let missing = self.used_bytes().saturating_sub(drawn.bytes());
-        let is_covered = missing == 0 || drawn.grow(missing + STEP) || drawn.grow(missing);
-        self.covered.store(drawn.bytes(), Ordering::Relaxed);
-        is_covered
-    }
-
-    /// So many bytes are not used any more.
-    fn free(&self, bytes: usize) {
-        let used = self.used.fetch_sub(bytes, Ordering::Relaxed) - bytes;
-        if used + 4 * STEP >= self.covered.load(Ordering::Relaxed) {
-            return;
-        }
-        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
-        let unused = drawn.bytes().saturating_sub(self.used_bytes() + STEP);
-        drawn.shrink(unused);
-        self.covered.store(drawn.bytes(), Ordering::Relaxed);
     }
 
     /// Does `step` until it has room, dropping expired records as long as that helps. The step takes its shard's
@@ -243,7 +203,7 @@ impl MemoryStore {
                 }
             }
         }
-        self.free(bytes);
+        self.room.free(bytes);
         (taken, bytes)
     }
 }
@@ -302,7 +262,7 @@ impl Store for MemoryStore {
             if shard.get(target.handle).is_some_and(|record| target.is(record))
                 && let Some(record) = shard.take(target.handle)
             {
-                self.free(size_of_record(&record));
+                self.room.free(size_of_record(&record));
                 deleted.push(target.handle);
             }
         }
@@ -388,7 +348,7 @@ impl Store for MemoryStore {
         for index in 0..SHARDS {
             let mut shard = self.write(index);
             let (count, bytes) = shard.clear();
-            self.free(bytes);
+            self.room.free(bytes);
             cleared += count;
         }
         Ok(cleared)

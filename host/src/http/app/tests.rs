@@ -184,7 +184,8 @@ fn snapshot(ini: &str, failures: Vec<Failure>) -> Snapshot {
 }
 
 async fn serve(snapshot: Snapshot) -> App {
-    let app = App::new(snapshot, unbounded_channel().0, Budget::new(0));
+    let budget = Budget::new(Size::of(&snapshot.config).budget);
+    let app = App::new(snapshot, unbounded_channel().0, budget);
     for instance in app.snapshot().instances() {
         instance.activate().await.unwrap();
     }

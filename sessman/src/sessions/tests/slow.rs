@@ -38,6 +38,38 @@ async fn a_change_is_answered_in_time_however_many_calls_and_others_it_waits_for
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_part_of_a_store_that_hangs_keeps_no_new_session_from_beginning() {
+    let store = Arc::new(Unsure::default());
+    let clock = Arc::new(ManualClock::new(START));
+    let sessions = Arc::new(Sessions::new(store.clone(), clock, Rules::default()));
+    store.hangs_below.store(128, Ordering::SeqCst);
+    let begun = Moment::now();
+    // Together, so that half of them meet it before it is known.
+    let calls: Vec<_> = (0..64)
+        .map(|_| {
+            let sessions = sessions.clone();
+            tokio::spawn(async move { sessions.create(new(Some("ada"))).await })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    // Nobody has the ids of those that were begun twice.
+    store.hangs_below.store(0, Ordering::SeqCst);
+    tokio::time::sleep(secs(20)).await;
+    assert_eq!(store.counts(START, &[]).await.unwrap().active, 64);
+
+    // Where all of it hangs there is no better place, and no more time.
+    store.is_known_to_hang.store(false, Ordering::SeqCst);
+    store.hangs_below.store(256, Ordering::SeqCst);
+    let begun = Moment::now();
+    let refused = sessions.create(new(None)).await;
+    assert!(matches!(refused, Err(Error::Store(StoreError::Unavailable(_)))), "{refused:?}");
+    assert_eq!(begun.elapsed(), STORE_DEADLINE);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_login_is_answered_in_time_however_many_calls_it_makes() {
     for on_limit in [OnLimit::EvictOldest, OnLimit::Reject] {
         let store = Arc::new(Unsure::default());
