@@ -10,6 +10,9 @@ pub(crate) const SECTIONS: &[&str] =
 /// The section with one line an instance.
 pub(crate) const PLUGIN_PARMS: &str = "plugin_parms";
 
+/// What holds API keys, in `[auth]` and of an instance.
+pub(crate) const KEYS: &str = "apikey";
+
 /// Whether a section has a key of this name.
 pub(crate) fn is_key(name: &str) -> bool {
     use settings::known_keys;
