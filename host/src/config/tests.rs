@@ -132,6 +132,19 @@ fn all_problems_at_once_with_file_line_and_key() {
 }
 
 #[test]
+fn memory_with_a_unit_is_told_how_it_is_written() {
+    for written in ["512M", "1 GiB", "33554432", "0"] {
+        assert_eq!(
+            problems(&format!("[limits]\nmax_memory={written}\n"), &[]),
+            [
+                "p.ini:2: [limits] max_memory: expected 67108864 to 1125899906842624 bytes, as a whole number without a \
+              unit: 536870912 is 512 MiB"
+            ]
+        );
+    }
+}
+
+#[test]
 fn what_others_reach_is_off_until_it_is_written() {
     let config = load("[ssl]\ncertfile=c\n[cors]\norigin_url=https://a.test\n");
     assert!(config.tls.is_none() && config.cors.is_none() && config.network.unix_socket.is_none());
