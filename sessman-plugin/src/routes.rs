@@ -375,10 +375,15 @@ impl Found {
         match choice {
             Choice::One(id) => Ok((id, Self::Cookie)),
             Choice::None => Self::Cookie.or_nobody(None),
-            Choice::Several => Err(Problem::unauthorized(
-                "the cookies name more than one session, so nobody is logged in; log out, and log in again",
-            )),
+            Choice::Several => Err(Self::several()),
         }
+    }
+
+    /// What is answered where the cookies do not say whose request it is.
+    fn several() -> Problem {
+        Problem::unauthorized(
+            "the cookies name more than one session, so nobody is logged in; log out, and log in again",
+        )
     }
 
     /// A session id that was given and names nothing is a 404; a cookie that names nothing is nobody logged in.
