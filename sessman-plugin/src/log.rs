@@ -54,6 +54,11 @@ impl Visit for Line {
     }
 }
 
+/// A session's user as a field of a line, in quotes, so that no name looks like a field of its own; nothing where it has none.
+pub(crate) fn user(user_id: Option<&str>) -> String {
+    user_id.map_or_else(String::new, |user_id| format!(" user={user_id:?}"))
+}
+
 fn level(level: &tracing::Level) -> Level {
     match *level {
         tracing::Level::ERROR => Level::Error,

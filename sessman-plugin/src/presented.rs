@@ -128,11 +128,15 @@ impl Candidates {
             self.ids.iter().map(|id| service.sessions.opens(Credentials { id, user_id: None, address }));
         let looks: Result<Vec<bool>, Error> = join_all(looks).await.into_iter().collect();
         let looked: Vec<(SessionId, bool)> = self.ids.into_iter().zip(looks?).collect();
-        for _ in looked.iter().filter(|(_, lives)| !lives) {
-            request.brought_wrong(Secret::SessionId);
-        }
+        let dead = looked.iter().filter(|(_, lives)| !lives).count();
         let mut live: Vec<SessionId> =
             looked.into_iter().filter_map(|(id, lives)| lives.then_some(id)).collect();
+        // Whoever has a live one is served, and has not guessed: the dead one beside it is an older cookie.
+        if live.len() != 1 {
+            for _ in 0..dead {
+                request.brought_wrong(Secret::SessionId);
+            }
+        }
         Ok(match (live.pop(), live.pop()) {
             (None, _) => Choice::None,
             (Some(id), None) => Choice::One(id),

@@ -13,6 +13,8 @@ pub(crate) enum Carried {
     Session(Principal),
     /// None, or an anonymous one.
     Nothing,
+    /// Cookies of several, so that it is nobody's.
+    Several,
     /// A cookie that a page of another origin had the browser send with what may change something.
     OfOtherOrigin,
 }
@@ -22,7 +24,7 @@ impl Carried {
     pub(crate) fn principal(self) -> Option<Principal> {
         match self {
             Self::Session(principal) => Some(principal),
-            Self::Nothing | Self::OfOtherOrigin => None,
+            Self::Nothing | Self::Several | Self::OfOtherOrigin => None,
         }
     }
 }
@@ -40,7 +42,8 @@ pub(crate) async fn of(service: &Service, request: &Request<'_>) -> Result<Carri
         }
         Presented::Cookie(candidates) => match Box::pin(candidates.choose(service, request)).await? {
             Choice::One(id) => id,
-            Choice::None | Choice::Several => return Ok(Carried::Nothing),
+            Choice::None => return Ok(Carried::Nothing),
+            Choice::Several => return Ok(Carried::Several),
         },
         Presented::Explicit(None) | Presented::Nothing => return Ok(Carried::Nothing),
     };

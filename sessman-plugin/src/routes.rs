@@ -31,6 +31,7 @@ use sessman::id::SessionId;
 use sessman::sessions::Credentials;
 
 use crate::cookie::header;
+use crate::log::user;
 use crate::parameters::{self, Body, Name, Parameters};
 use crate::presented::{Choice, Presented};
 use crate::problem::Problem;
@@ -237,15 +238,15 @@ impl Exchange<'_, '_> {
 
     /// Writes down that a session was not begun, or nobody logged in with it, by a rule.
     fn audit_refusal(&self, error: &Error, user_id: Option<&str>) {
-        let by_rule = matches!(
-            error,
-            Error::LimitReached { .. } | Error::TooMany { .. } | Error::OtherUser | Error::Exists
-        );
-        if by_rule && self.service.access.audit {
-            self.note(
-                Level::Info,
-                &format!("audit: a session was refused user={user_id:?} reason={error:?}"),
-            );
+        let rule = match error {
+            Error::LimitReached { .. } => "max_sessions_per_user",
+            Error::TooMany { .. } => "new_rate",
+            Error::OtherUser => "other_user",
+            Error::Exists => "external_id",
+            _ => return,
+        };
+        if self.service.access.audit {
+            self.note(Level::Info, &format!("audit: a session was refused{} reason={rule}", user(user_id)));
         }
     }
 
@@ -374,10 +375,15 @@ impl Found {
         match choice {
             Choice::One(id) => Ok((id, Self::Cookie)),
             Choice::None => Self::Cookie.or_nobody(None),
-            Choice::Several => Err(Problem::unauthorized(
-                "the cookies name more than one session, so nobody is logged in; log out, and log in again",
-            )),
+            Choice::Several => Err(Self::several()),
         }
+    }
+
+    /// What is answered where the cookies do not say whose request it is.
+    fn several() -> Problem {
+        Problem::unauthorized(
+            "the cookies name more than one session, so nobody is logged in; log out, and log in again",
+        )
     }
 
     /// A session id that was given and names nothing is a 404; a cookie that names nothing is nobody logged in.

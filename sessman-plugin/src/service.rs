@@ -16,6 +16,7 @@ use sessman::time::{Clock, SystemClock, Watch};
 use tokio::runtime::{self, Builder, Runtime};
 use tokio::task::JoinSet;
 
+use crate::log::user;
 use crate::runtime::Entered;
 use crate::seldom::Seldom;
 
@@ -187,7 +188,7 @@ fn audit(host: &Host, kind: Kind, handle: Handle, user_id: Option<&str>) {
         Kind::Updated | Kind::Expired | Kind::Cleared => return,
     };
     if host.log_enabled(Level::Info) {
-        host.log(Level::Info, &format!("audit: a session {what} handle={handle} user={user_id:?}"));
+        host.log(Level::Info, &format!("audit: a session {what} handle={handle}{}", user(user_id)));
     }
 }
 

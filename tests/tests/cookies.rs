@@ -104,6 +104,10 @@ fn two_live_sessions_are_nobody_and_a_line_of_the_log() {
     for _ in 0..20 {
         visitor.get("/sessman/get").expect(401);
     }
+    for route in ["get", "verify"] {
+        let error = visitor.get(&format!("/sessman/{route}")).expect(401).member("error");
+        assert!(error.starts_with("the cookies name more than one session"), "{route}: {error}");
+    }
     assert_eq!(visitor.get("/sessman/validate").expect(200).json(), json!({ "valid": false }));
     visitor.get("/sessman/verify").expect(401);
     visitor.post("/sessman/update", json!({ "data": {} })).expect(401);

@@ -546,17 +546,17 @@ fn what_becomes_of_sessions_is_written_down_without_their_ids() {
             .map(|line| line.split(" instance=").next().unwrap_or_default().to_owned())
             .collect();
         let [one, two, three] = [&first[..16], &second[..16], &third[..16]];
-        let ada = "user=Some(\"a \\\"b\\\"\")";
-        let eve = "user=Some(\"eve\")";
+        let ada = "user=\"a \\\"b\\\"\"";
+        let eve = "user=\"eve\"";
         let expected = [
             format!("began handle={one} {ada}"),
             format!("gave way to another of its user handle={one} {ada}"),
             format!("began handle={two} {ada}"),
             format!("has a new id handle={two} {ada}"),
-            format!("was refused {eve} reason=OtherUser"),
+            format!("was refused {eve} reason=other_user"),
             format!("ended handle={two} {ada}"),
             format!("began handle={three} {eve}"),
-            format!("was refused {eve} reason=TooMany"),
+            format!("was refused {eve} reason=new_rate"),
             format!("ended handle={three} {eve}"),
         ];
         match is_written {

@@ -12,8 +12,8 @@ use super::json5;
 use super::problem::Problem;
 use super::raw::{RawEntry, Resolver};
 use super::secret::{ApiKey, ApiKeys, Parameters};
-use super::sections::{HostKeys, PLUGIN_PARMS};
-use super::values;
+use super::sections::{HostKeys, KEYS, PLUGIN_PARMS};
+use super::values::{self, Kind};
 use crate::trust;
 
 /// What a plugin's parameters say to the host, and the rest for the plugin.
@@ -119,14 +119,15 @@ impl Line {
             Some("json=" | "json:") => (true, 5),
             _ => (false, 0),
         };
-        let text = if entry.literal {
-            entry.text.clone()
-        } else {
-            resolver.encoded(PLUGIN_PARMS, entry, &encode)?
+        let resolved = |encode: &dyn Fn(&str) -> String| match entry.literal {
+            true => Ok(entry.text.clone()),
+            false => resolver.encoded(PLUGIN_PARMS, entry, encode),
         };
+        let text = resolved(&encode)?;
+        let marked = resolved(&|text| encode(values::marked(text)))?;
         let mut line = Self { file: None, parameters: Map::new() };
-        let text = text.get(rest..).unwrap_or_default();
-        for (index, pair) in text.split('&').enumerate() {
+        let [text, marked] = [&text, &marked].map(|text| text.get(rest..).unwrap_or_default());
+        for (index, (pair, marked)) in text.split('&').zip(marked.split('&')).enumerate() {
             if file_first && index == 0 {
                 line.file = Some(decode(pair.trim())?);
                 continue;
@@ -143,7 +144,11 @@ impl Line {
                 continue;
             }
             let (kind, text) = values::split_kind(value);
-            let value = values::typed(kind, &decode(text)?).map_err(|message| format!("{key}: {message}"))?;
+            let value = match marked.split_once('=').map(|(_, value)| values::split_kind(value)) {
+                Some((Kind::List, marked)) if key == KEYS => values::keys(&decode(text)?, &decode(marked)?),
+                _ => values::typed(kind, &decode(text)?),
+            };
+            let value = value.map_err(|message| format!("{key}: {message}"))?;
             if line.parameters.insert(key.clone(), value).is_some() {
                 return Err(format!("`{key}` is there twice"));
             }
@@ -283,9 +288,14 @@ pub(crate) fn api_keys(written: &[String]) -> Result<ApiKeys, String> {
     if written.is_empty() {
         return Err("an empty list would lock everybody out; leave the key away instead".into());
     }
-    for key in written {
+    for (at, key) in written.iter().enumerate() {
         if key.is_empty() {
-            return Err("an empty key".into());
+            return Err(match written.len() {
+                1 => "an empty key".into(),
+                count => {
+                    format!("an empty key, number {} of {count}: its variable or file holds nothing", at + 1)
+                }
+            });
         }
         if key.chars().any(char::is_control) || key.trim() != key {
             return Err("white space around it, or a control character in it".into());

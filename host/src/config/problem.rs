@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, for people: place, key, remedy, and never a value.
+//! What is wrong with a configuration, for people: place, key, remedy, and no value but an address of `[proxy]`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ pub struct Problem {
     pub place: String,
     /// `[section] key`, when it is about one.
     pub key: Option<String>,
-    /// What is wrong and what is expected. It never holds a value, which may be a secret.
+    /// What is wrong and what is expected. It never holds a value that may be a secret.
     pub message: String,
 }
 

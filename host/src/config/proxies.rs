@@ -4,6 +4,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+/// Bits that all addresses of a network have in common, at the least.
+const WIDEST_IPV4: u8 = 8;
+const WIDEST_IPV6: u8 = 7;
+
 /// `[proxy]`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
@@ -15,20 +19,25 @@ impl Proxies {
     /// Reads `trusted`: addresses, networks and the word `unix`.
     ///
     /// # Errors
-    /// Says what is expected.
+    /// Says which entry it is, and what is expected.
     pub(crate) fn parse(written: &[String]) -> Result<Self, String> {
         let mut proxies = Self::default();
         for text in written {
             match text.trim() {
                 "unix" => proxies.unix = true,
                 text => {
-                    let network = network(text).ok_or(
-                        "expected IP addresses, networks such as `10.0.0.0/8`, or the word `unix`, several after `list:`",
-                    )?;
+                    let network = network(text).ok_or_else(|| {
+                        format!(
+                            "expected IP addresses, networks such as `10.0.0.0/8`, or the word `unix`, several after `list:`; \
+                             `{text}` is none of these"
+                        )
+                    })?;
                     if is_everybody(&network) {
-                        return Err("that is a great part of the internet, whose every client could name any address as its \
-                             own: write the addresses of the proxies, or their network"
-                            .to_owned());
+                        return Err(format!(
+                            "`{text}` is a great part of the internet, whose every client could name any address as its own: \
+                             write the addresses of the proxies, or their network, a /{WIDEST_IPV4} of IPv4 or a \
+                             /{WIDEST_IPV6} of IPv6 at the widest"
+                        ));
                     }
                     proxies.networks.push(network);
                 }
@@ -46,11 +55,11 @@ impl Proxies {
     }
 }
 
-/// Wider than every network of one owner: those of private addresses are a /8 and a /7.
+/// Wider than every network of one owner: those of private addresses are as wide as that.
 fn is_everybody(network: &IpNet) -> bool {
     match network {
-        IpNet::V4(network) => network.prefix_len() < 8,
-        IpNet::V6(network) => network.prefix_len() < 7,
+        IpNet::V4(network) => network.prefix_len() < WIDEST_IPV4,
+        IpNet::V6(network) => network.prefix_len() < WIDEST_IPV6,
     }
 }
 
@@ -86,10 +95,14 @@ mod tests {
     #[test]
     fn everybody_is_no_proxy() {
         for written in ["0.0.0.0/0", "::/0", "1.2.3.4/0", "0.0.0.0/1", "128.0.0.0/1", "::/3", "2000::/3"] {
-            assert!(
-                parse(&["10.0.0.1", written]).unwrap_err().contains("the addresses of the proxies"),
-                "{written}"
-            );
+            let message = parse(&["10.0.0.1", written]).unwrap_err();
+            for part in [
+                format!("`{written}`").as_str(),
+                "the addresses of the proxies",
+                "a /8 of IPv4 or a /7 of IPv6",
+            ] {
+                assert!(message.contains(part), "{part}: {message}");
+            }
         }
         assert!(parse(&["10.0.0.0/8", "fc00::/7"]).is_ok());
     }
@@ -97,7 +110,8 @@ mod tests {
     #[test]
     fn what_is_no_network_is_refused() {
         for written in ["", "*", "localhost", "10.0.0.0/33", "10.0.0", "unix:/x"] {
-            assert!(parse(&[written]).is_err(), "{written}");
+            let message = parse(&["10.0.0.1", written]).unwrap_err();
+            assert!(message.ends_with(&format!("; `{written}` is none of these")), "{message}");
         }
     }
 }

@@ -5,7 +5,8 @@ use std::cell::Cell;
 use config::{Map, Value, ValueKind};
 
 use super::interpolation::{self, Piece};
-use super::values;
+use super::sections::KEYS;
+use super::values::{self, Kind};
 
 /// References followed for one value: far more than a person writes, and few enough that files in which each
 /// line names the next one twice end at once.
@@ -85,7 +86,12 @@ impl Resolver<'_> {
     /// What is wrong with it, without quoting it.
     pub(crate) fn value(&self, section: &str, entry: &RawEntry) -> Result<serde_json::Value, String> {
         let (kind, text) = values::split_kind(&entry.text);
-        values::typed(kind, &self.text(section, entry, text, &str::to_owned)?)
+        let resolved = self.text(section, entry, text, &str::to_owned)?;
+        if kind == Kind::List && entry.key == KEYS {
+            let marked = self.text(section, entry, text, &|text| values::marked(text).to_owned())?;
+            return values::keys(&resolved, &marked);
+        }
+        values::typed(kind, &resolved)
     }
 
     /// The text of an entry in which what references bring in is passed through `encode` first.
@@ -240,6 +246,23 @@ mod tests {
         assert_eq!(resolve("[s]\na=list:${b} z\nb=x y\n", "s", "a"), Ok(json!(["x", "y", "z"])));
         assert_eq!(resolve("[s]\na=${b}\nb=$$list:x\n", "s", "a"), Ok(json!("$list:x")));
         assert_eq!(resolve("[s]\na=${ENV:V:-list:x y}\n", "s", "a"), Ok(json!("list:x y")));
+    }
+
+    #[test]
+    fn a_key_that_comes_to_nothing_stays_in_its_list() {
+        for (written, items) in [
+            ("list:${ENV:EMPTY} ${ENV:HOME}", json!(["", "/home/me"])),
+            ("list:x ${b}", json!(["x", ""])),
+            ("list:${ENV:EMPTY}", json!([""])),
+            ("list: x${ENV:EMPTY}  ${ENV:EMPTY}y\n  z", json!(["x", "y", "z"])),
+            ("list:", json!([])),
+        ] {
+            let text = format!("[s]\napikey={written}\nother={written}\nb=\n");
+            assert_eq!(resolve(&text, "s", "apikey"), Ok(items.clone()), "{written:?}");
+            // Of what is no key, less may be meant.
+            let there: Vec<_> = items.as_array().unwrap().iter().filter(|item| **item != "").collect();
+            assert_eq!(resolve(&text, "s", "other"), Ok(json!(there)), "{written:?}");
+        }
     }
 
     #[test]

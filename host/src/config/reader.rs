@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,8 +17,8 @@ use super::plugin_parms::{self, Folders};
 use super::raw::{RawConfig, RawSection, Resolver};
 use super::secret_file;
 use super::sections::{
-    AuthSection, CorsSection, LimitsSection, LogSection, NetworkSection, PLUGIN_PARMS, PathsSection,
-    ProxySection, SECTIONS, SslSection,
+    AuthSection, CorsSection, LimitsSection, LogSection, MEMORY, NetworkSection, PLUGIN_PARMS, PathsSection,
+    ProxySection, SECTIONS, SslSection, memory_expected,
 };
 use super::tls::{Tls, TlsError, Versions};
 use super::values;
@@ -28,8 +27,6 @@ use super::{
     Problem, Proxies, parse_level,
 };
 
-/// Bytes that `max_memory` may be: enough for the program to serve somebody, and not beyond all machines.
-const MEMORY: RangeInclusive<u64> = 64 << 20..=1 << 50;
 /// Seconds.
 const YEAR: u64 = 31_536_000;
 
@@ -291,8 +288,7 @@ impl<'a> Reader<'a> {
         let keepalive_timeout = seconds("keepalive_timeout", section.keepalive_timeout, 75);
         let shutdown_grace = seconds("shutdown_grace", section.shutdown_grace, 10);
         if section.max_memory.is_some_and(|bytes| !MEMORY.contains(&bytes)) {
-            let (least, most) = MEMORY.into_inner();
-            self.reject(resolver, "limits", "max_memory", &format!("expected {least} to {most} bytes"));
+            self.reject(resolver, "limits", "max_memory", &memory_expected());
         }
         let mut count = |key: &str, written: Option<usize>, default: usize, most: usize| {
             if written.is_some_and(|count| count == 0 || count > most) {

@@ -1,7 +1,10 @@
 //! The keys of each section, in one place each: a `serde` struct is the list of a section's keys and of their
 //! types. `settings::read` takes the names from it for its errors.
 
+use std::ops::RangeInclusive;
+
 use serde::Deserialize;
+use serde::de::{Deserializer, Error};
 use settings::loose::{OneOrMany, option};
 
 /// Every section's name. `plugin_parms` holds one line an instance instead of fixed keys.
@@ -9,6 +12,9 @@ pub(crate) const SECTIONS: &[&str] =
     &["network", "ssl", "paths", "auth", "cors", "proxy", "limits", "log", PLUGIN_PARMS];
 /// The section with one line an instance.
 pub(crate) const PLUGIN_PARMS: &str = "plugin_parms";
+
+/// What holds API keys, in `[auth]` and of an instance.
+pub(crate) const KEYS: &str = "apikey";
 
 /// Whether a section has a key of this name.
 pub(crate) fn is_key(name: &str) -> bool {
@@ -187,13 +193,27 @@ pub(crate) struct LimitsSection {
     /// Bytes of memory that the process may take, 64 MiB at least; see docs/network.md.
     ///
     /// Default: the limit of its control group, else half of the machine's memory.
-    #[serde(deserialize_with = "option")]
+    #[serde(deserialize_with = "memory")]
     pub(crate) max_memory: Option<u64>,
     /// Seconds that requests get to end when the host stops.
     ///
     /// Default: 10.
     #[serde(deserialize_with = "option")]
     pub(crate) shutdown_grace: Option<u64>,
+}
+
+/// Bytes that `max_memory` may be: enough for the program to serve somebody, and not beyond all machines.
+pub(crate) const MEMORY: RangeInclusive<u64> = 64 << 20..=1 << 50;
+
+/// What `max_memory` may be, also for those who write it with a unit.
+pub(crate) fn memory_expected() -> String {
+    let (least, most) = MEMORY.into_inner();
+    format!("expected {least} to {most} bytes, as a whole number without a unit: 536870912 is 512 MiB")
+}
+
+/// As [`option`], with what else is expected.
+fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    option(deserializer).map_err(|_: D::Error| D::Error::custom(memory_expected()))
 }
 
 /// `[log]`

@@ -132,6 +132,19 @@ fn all_problems_at_once_with_file_line_and_key() {
 }
 
 #[test]
+fn memory_with_a_unit_is_told_how_it_is_written() {
+    for written in ["512M", "1 GiB", "33554432", "0"] {
+        assert_eq!(
+            problems(&format!("[limits]\nmax_memory={written}\n"), &[]),
+            [
+                "p.ini:2: [limits] max_memory: expected 67108864 to 1125899906842624 bytes, as a whole number without a \
+              unit: 536870912 is 512 MiB"
+            ]
+        );
+    }
+}
+
+#[test]
 fn what_others_reach_is_off_until_it_is_written() {
     let config = load("[ssl]\ncertfile=c\n[cors]\norigin_url=https://a.test\n");
     assert!(config.tls.is_none() && config.cors.is_none() && config.network.unix_socket.is_none());
@@ -290,11 +303,46 @@ fn what_is_wrong_in_a_json_file_fails_that_instance_alone() {
         ("{auth_type: 'nnoe'}", "expected global, plugin, session or none"),
         ("{apikey: []}", "lock everybody out"),
         ("{apikey: ''}", "an empty key"),
+        ("{apikey: ['k', '${ENV:NONE:-}']}", "an empty key, number 2 of 2"),
         ("{apikey: 5}", "apikey: expected text"),
         ("{route_path: 'a/../b'}", "route_path: expected a path"),
     ] {
         let message = instance(&[ini, ("s.json", json)], &[]).unwrap_err();
         assert!(message.contains(expected), "{json}: {message}");
+    }
+}
+
+#[test]
+fn a_key_of_a_list_that_is_empty_is_told_of_with_its_place() {
+    let folder = Folder::new(&[("p.ini", ""), ("empty", "\n"), ("full", "the-current-key\n")]);
+    let file = |name: &str| format!("${{FILE:{}}}", folder.path().join(name).display());
+    let refused = |ini: &str| {
+        let config = Folder::new(&[("p.ini", ini)]).load(&[("EMPTY", "")]);
+        let of_instance = |config: Config| {
+            let problems = config.instances.into_iter().find_map(|line| line.config.err());
+            problems.map(|problems| problems[0].to_string())
+        };
+        config.map_or_else(|error| Some(error.to_string()), of_instance)
+    };
+    let (empty, full) = (file("empty"), file("full"));
+    for (keys, place) in [
+        (format!("{empty} {full}"), "number 1 of 2"),
+        (format!("{full} {empty}"), "number 2 of 2"),
+        (format!("{full} ${{ENV:EMPTY}} {full}"), "number 2 of 3"),
+    ] {
+        let expected = format!("an empty key, {place}: its variable or file holds nothing");
+        for ini in [
+            format!("[auth]\napikey=list:{keys}\n"),
+            format!("[plugin_parms]\ns=apikey=list:{keys}\n"),
+            format!("[plugin_parms]\ns=auth_type=plugin&apikey=list:{}\n", keys.replace(' ', "+")),
+        ] {
+            let message = refused(&ini).unwrap_or_default();
+            assert!(message.contains(&expected) && !message.contains("the-current-key"), "{ini}: {message}");
+        }
+    }
+    for keys in [format!("{full}  {full}"), format!("a{empty} {full}")] {
+        assert_eq!(refused(&format!("[auth]\napikey=list:{keys}\n")), None, "{keys}");
+        assert_eq!(refused(&format!("[plugin_parms]\ns=apikey=list:{keys}\n")), None, "{keys}");
     }
 }
 

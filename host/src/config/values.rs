@@ -51,15 +51,37 @@ pub(crate) fn typed(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::Boolean => bool::from_text(text)
             .map(Value::Bool)
             .ok_or_else(|| format!("expected {} after `bool:`", bool::expected())),
-        Kind::List => text
-            .split_whitespace()
-            .map(|item| match split_kind(item) {
-                (Kind::List, _) => Err("a list cannot hold a list".into()),
-                (kind, item) => typed(kind, item),
-            })
-            .collect::<Result<_, _>>()
-            .map(Value::Array),
+        Kind::List => list(text.split_whitespace()),
     }
+}
+
+/// Stands in a list of keys where a reference brings in nothing.
+pub(crate) const NOTHING: &str = "\u{1}";
+
+/// What a reference brings in, or [`NOTHING`].
+pub(crate) fn marked(text: &str) -> &str {
+    if text.trim().is_empty() { NOTHING } else { text }
+}
+
+/// Makes a list of keys. One that comes to nothing stays in its place: passed over, it would be missed by nobody.
+///
+/// `marked` is `text` with [`NOTHING`] in it.
+///
+/// # Errors
+/// As [`typed`].
+pub(crate) fn keys(text: &str, marked: &str) -> Result<Value, String> {
+    if marked.split_whitespace().count() == text.split_whitespace().count() {
+        return typed(Kind::List, text);
+    }
+    list(marked.split_whitespace().map(|item| if item == NOTHING { "" } else { item }))
+}
+
+fn list<'a>(items: impl IntoIterator<Item = &'a str>) -> Result<Value, String> {
+    let item = |item| match split_kind(item) {
+        (Kind::List, _) => Err("a list cannot hold a list".into()),
+        (kind, item) => typed(kind, item),
+    };
+    items.into_iter().map(item).collect::<Result<_, _>>().map(Value::Array)
 }
 
 /// A value of the host's own, which is a name, a path, an address or a key: nothing in it is hidden.

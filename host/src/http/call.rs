@@ -289,10 +289,6 @@ impl<'a> Call<'a> {
             None => return Err(Step::refuse(self.late(instance))),
         };
         response.body_mut().set_known(presented == Presented::Valid);
-        // Whoever is served has not guessed, though a dead cookie was beside the live one.
-        if !response.status().is_client_error() {
-            misses = misses.without(Secret::SessionId);
-        }
         // It may have let in no session either: then the wrong key is one that was tried.
         let is_refused = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if is_refused && presented == Presented::Wrong {

@@ -36,20 +36,23 @@ async fn end_cookies(
     user_id: Option<&str>,
 ) -> Result<Response, Problem> {
     exchange.refuse_cross_site()?;
-    let mut ended = None;
+    let (mut ended, mut missed) = (None, 0);
     for id in candidates.ids() {
         match end(exchange, id, user_id).await {
             Ok(()) => ended = ended.or(Some(id.handle())),
-            Err(Error::NotFound) => {
-                exchange.request.brought_wrong(Secret::SessionId);
-            }
+            Err(Error::NotFound) => missed += 1,
             // It may live: the cookie stays, to try again with.
             Err(error) => return Err(error.into()),
         }
     }
     let response = match ended {
         Some(handle) => answered(handle),
-        None => Found::Cookie.problem(Error::NotFound).into(),
+        None => {
+            for _ in 0..missed {
+                exchange.request.brought_wrong(Secret::SessionId);
+            }
+            Found::Cookie.problem(Error::NotFound).into()
+        }
     };
     Ok(match &exchange.service.cookie {
         Some(cookie) => response.with_header("set-cookie", cookie::clear(cookie, &exchange.request)),

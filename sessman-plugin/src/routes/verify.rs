@@ -3,7 +3,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use plugin_api::{Request, Response};
 
-use super::Exchange;
+use super::{Exchange, Found};
 use crate::principal::{self, Carried};
 use crate::problem::Problem;
 
@@ -14,7 +14,9 @@ pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Probl
     let request = &exchange.request;
     let principal = match principal::of(exchange.service, request).await? {
         Carried::Session(principal) => principal,
-        Carried::Nothing if exchange.service.access.verify_preflight && is_preflight(request) => {
+        Carried::Nothing | Carried::Several
+            if exchange.service.access.verify_preflight && is_preflight(request) =>
+        {
             // Written out, as some proxies pass on what they have where the answer has no such header.
             return Ok(Response::new(200)
                 .with_header("cache-control", "no-store")
@@ -22,6 +24,7 @@ pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Probl
                 .with_header("x-session-handle", ""));
         }
         Carried::Nothing => return Err(Problem::unauthorized("no live session of a user; log in first")),
+        Carried::Several => return Err(Found::several()),
         Carried::OfOtherOrigin => {
             return Err(Problem::new(
                 403,

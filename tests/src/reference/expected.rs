@@ -55,7 +55,8 @@ impl Expected {
         let said = self.0.get(&(section.to_owned(), key.name.clone())).map_or(&[][..], Vec::as_slice);
         let expected = said.iter().rev().find_map(|line| line.strip_prefix("expected "));
         let text = match (expected, key.of.as_str()) {
-            (Some(text), _) => text,
+            // What is said of the very value that was tried stands behind.
+            (Some(text), _) => text.split("; `").next().unwrap_or(text),
             // An INI line is a text whatever stands there.
             (None, "String") if said.is_empty() && section != "sessman" => "text",
             (None, "OneOrMany") if said.is_empty() => "text, or a list of texts",
