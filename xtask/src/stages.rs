@@ -94,6 +94,11 @@ impl Checks {
     /// Runs `cargo test` for the targets that `selection` names, in all members at once: unit and end to end tests are
     /// told apart by target, not by package, so that every stage uses the same features and compiles nothing twice.
     fn tests(&self, selection: &[&str], findings: &mut Findings) -> Result<()> {
+        // By itself, as a compiler may be silent for as long as it likes. Those of the documentation cannot be built so.
+        if selection != ["--doc"] {
+            let mut build = self.workspace.cargo();
+            succeed(build.args(["test", "--workspace", "--no-run"]).args(selection))?;
+        }
         let mut cargo = self.workspace.cargo();
         cargo
             .args(["test", "--workspace", "--no-fail-fast"])
