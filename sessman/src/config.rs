@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 pub use settings::Problem;
 
-pub use access::{AccessConfig, AdminKeys, ClientAccess};
+pub use access::{AccessConfig, AdminKeys, ClientAccess, VerifyKey};
 pub use cookie::{CookieConfig, SameSite};
 pub use raw::RawConfig;
 

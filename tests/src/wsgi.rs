@@ -5,6 +5,10 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::Value;
+
+use crate::pages;
+
 /// With Python's own server, which takes nothing away.
 const APPLICATION: &str = r#"
 import json, socketserver
@@ -57,4 +61,21 @@ impl Drop for Wsgi {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whom the function of docs/network.md takes for the user by these headers.
+///
+/// # Panics
+/// When it fails.
+pub fn back_end(headers: &Value, key: &str) -> Option<String> {
+    let page = pages::Page { path: "docs/network.md".into(), text: pages::read("docs/network.md") };
+    let blocks = page.blocks();
+    let function = blocks.iter().find(|block| block.language == "python").expect("a block of Python");
+    let call = "import json, sys\nprint(json.dumps(signed_user(json.loads(sys.argv[1]), sys.argv[2])))";
+    let mut python = Command::new("python3");
+    python.args(["-c", &format!("{}\n{call}", function.text), &headers.to_string(), key]);
+    let output = python.output().expect("python3 runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let user: Value = serde_json::from_slice(&output.stdout).expect("what it says");
+    user.as_str().map(str::to_owned)
 }

@@ -9,7 +9,7 @@ use e2e::http::Answer;
 use e2e::ports;
 use e2e::pserve::{Pserve, Site, eventually};
 use e2e::tls::{curl, make_pair};
-use e2e::wsgi::Wsgi;
+use e2e::wsgi::{Wsgi, back_end};
 use serde_json::{Value, json};
 
 const COOKIE: &str = "__Host-sid";
@@ -129,6 +129,8 @@ impl Client {
 }
 
 /// A pserve, an application and a proxy in front of both.
+const VERIFY_KEY: &str = "0123456789abcdef0123456789abcdef";
+
 struct Stand {
     _proxy: Proxy,
     _application: Wsgi,
@@ -184,6 +186,17 @@ fn got(answer: &Answer, name: &str) -> Option<String> {
     answer.json()[name].as_str().map(str::to_owned)
 }
 
+/// Whom the back end of docs/network.md takes for the user.
+fn signed_user(answer: &Answer) -> Option<String> {
+    let header = |name: &str| got(answer, name).unwrap_or_default();
+    let headers = json!({
+        "X-Session-User": header("HTTP_X_SESSION_USER"),
+        "X-Session-Handle": header("HTTP_X_SESSION_HANDLE"),
+        "X-Session-Signature": header("HTTP_X_SESSION_SIGNATURE"),
+    });
+    back_end(&headers, VERIFY_KEY)
+}
+
 /// Clients that claim whatever a proxy or a session could say of them, each in one way.
 fn forging(client: &Client) -> Vec<Client> {
     let mut forgers = vec![client.clone()];
@@ -191,6 +204,7 @@ fn forging(client: &Client) -> Vec<Client> {
     for [a, b] in [["-", "-"], ["-", "_"], ["_", "-"], ["_", "_"]] {
         let name = |what: &str| format!("X{a}Session{b}{what}");
         let mut forger = client.with(&name("User"), "root").with(&name("Handle"), "forged");
+        forger = forger.with(&name("Signature"), "t=1,v1=00");
         forgers.push(forger.clone());
         forger = forger.with(&name("User").to_uppercase(), "admin").with(&name("USER").to_lowercase(), "eve");
         forgers.push(forger);
@@ -215,7 +229,7 @@ fn forging(client: &Client) -> Vec<Client> {
 }
 
 fn lets_only_live_sessions_through(start: fn(&Path, &Addresses) -> Proxy, away: u16) {
-    let mut stand = stand(start, &json!({}));
+    let mut stand = stand(start, &json!({ "verify_key": VERIFY_KEY }));
     let client = &stand.client;
     let ann = stand.session(json!({ "user_id": "ann lee" }));
     let nobody = stand.session(json!({}));
@@ -233,6 +247,7 @@ fn lets_only_live_sessions_through(start: fn(&Path, &Addresses) -> Proxy, away: 
             let what = &client.headers;
             assert_eq!(got(&seen, "HTTP_X_SESSION_USER").as_deref(), Some("ann%20lee"), "{what:?} {seen:?}");
             assert_eq!(got(&seen, "HTTP_X_SESSION_HANDLE").as_deref(), Some(&ann[..16]), "{what:?}");
+            assert_eq!(signed_user(&seen), Some("ann lee".into()), "{what:?} {seen:?}");
             assert_eq!(got(&seen, "HTTP_X_FORWARDED_FOR").as_deref(), Some("127.0.0.1"), "{what:?}");
             assert_eq!(got(&seen, "HTTP_X_FORWARDED_PROTO").as_deref(), Some("https"), "{what:?}");
             assert_eq!(got(&seen, "HTTP_X_FORWARDED_HOST"), Some(stand.at.proxy.clone()), "{what:?}");
@@ -250,7 +265,9 @@ fn lets_only_live_sessions_through(start: fn(&Path, &Addresses) -> Proxy, away: 
     // The login page is for everybody, and sees nobody.
     for client in forging(&stand.by_cookie(&ann)) {
         let login = client.get("/login");
-        assert_eq!(got(&login, "HTTP_X_SESSION_USER").unwrap_or_default(), "", "{:?}", client.headers);
+        for name in ["HTTP_X_SESSION_USER", "HTTP_X_SESSION_SIGNATURE"] {
+            assert_eq!(got(&login, name).unwrap_or_default(), "", "{name} {:?}", client.headers);
+        }
     }
     let ended = stand.pserve.as_ref().unwrap().client().with("X-Custom-Auth", "the-key");
     ended.post("/sessman/end", json!({ "token": ann })).expect(200);

@@ -4,6 +4,7 @@ use e2e::http::Client;
 use e2e::on_every_store;
 use e2e::pserve::{Pserve, Site};
 use e2e::store::Store;
+use e2e::wsgi::back_end;
 use serde_json::{Value, json};
 
 on_every_store!(a_proxy_learns_whose_session_it_is);
@@ -193,4 +194,40 @@ fn an_id_that_a_framework_chose_does_not_write_what_it_is_trusted_for() {
     }
     let data = service.with("X-Session-Id", chosen).get("/sessman/get").expect(200).json()["data"].clone();
     assert_eq!(data, json!({ "user": "ann", "seen": 1 }));
+}
+
+#[test]
+fn a_back_end_believes_what_is_signed_and_nothing_else() {
+    let key = "0123456789abcdef0123456789abcdef";
+    let (_site, _pserve, _, service) = keyed(&json!({ "backend": "memory", "verify_key": key }));
+    let id = new(&service, json!({ "user": "Ada L\u{f6}velace." }));
+    let verified = service.with("X-Session-Id", &id).get("/sessman/verify").expect(200);
+    let said = |name: &str| verified.header(name).unwrap().to_owned();
+    let (user, handle, signature) =
+        (said("x-session-user"), said("x-session-handle"), said("x-session-signature"));
+    let believed = |user: &str, handle: &str, signature: &str, key: &str| {
+        let headers =
+            json!({ "X-Session-User": user, "X-Session-Handle": handle, "X-Session-Signature": signature });
+        back_end(&headers, key)
+    };
+    assert_eq!(believed(&user, &handle, &signature, key).as_deref(), Some("Ada L\u{f6}velace."));
+    let (time, mac) = signature.split_once(',').unwrap();
+    let later: u64 = time.strip_prefix("t=").unwrap().parse().unwrap();
+    for (user, handle, signature) in [
+        ("eve", &*handle, &*signature),
+        (&user, &"A".repeat(16), &signature),
+        (&user, &handle, &format!("t={},{mac}", later + 1)),
+        (&user, &handle, &signature[..signature.len() - 1]),
+        (&user, &handle, ""),
+        (&user, &handle, "t=,v1="),
+        (&format!("{user}.x"), &handle[2..], &signature),
+    ] {
+        assert_eq!(believed(user, handle, signature, key), None, "{user} {handle} {signature}");
+    }
+    assert_eq!(believed(&user, &handle, &signature, &key.replace('0', "1")), None);
+    // A key that it would be easy to guess is none, and without one nothing is signed.
+    let (_site, _pserve, _, service) = keyed(&json!({ "backend": "memory" }));
+    let id = new(&service, json!({ "user": "ada" }));
+    let verified = service.with("X-Session-Id", &id).get("/sessman/verify").expect(200);
+    assert_eq!(verified.header("x-session-signature"), None);
 }

@@ -1,7 +1,12 @@
 //! `verify`: tells a reverse proxy whose session the request has that it is about to pass on.
 
+use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use plugin_api::{Request, Response};
+
+use sessman::config::VerifyKey;
 
 use super::{Exchange, Found};
 use crate::principal::{self, Carried};
@@ -18,10 +23,14 @@ pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Probl
             if exchange.service.access.verify_preflight && is_preflight(request) =>
         {
             // Written out, as some proxies pass on what they have where the answer has no such header.
-            return Ok(Response::new(200)
+            let nobody = Response::new(200)
                 .with_header("cache-control", "no-store")
                 .with_header("x-session-user", "")
-                .with_header("x-session-handle", ""));
+                .with_header("x-session-handle", "");
+            return Ok(match &exchange.service.access.verify_key {
+                Some(_) => nobody.with_header("x-session-signature", ""),
+                None => nobody,
+            });
         }
         Carried::Nothing => return Err(Problem::unauthorized("no live session of a user; log in first")),
         Carried::Several => return Err(Found::several()),
@@ -33,10 +42,28 @@ pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Probl
             ));
         }
     };
-    Ok(Response::new(200)
+    let user = utf8_percent_encode(&principal.user_id, ESCAPED).to_string();
+    let signature = exchange.service.access.verify_key.as_ref();
+    let signature = signature.map(|key| signature_of(key, &user, &principal.handle));
+    let response = Response::new(200)
         .with_header("cache-control", "no-store")
-        .with_header("x-session-user", utf8_percent_encode(&principal.user_id, ESCAPED).to_string())
-        .with_header("x-session-handle", principal.handle))
+        .with_header("x-session-user", user)
+        .with_header("x-session-handle", principal.handle);
+    Ok(match signature {
+        Some(signature) => response.with_header("x-session-signature", signature),
+        None => response,
+    })
+}
+
+/// `t=`, the seconds of Unix time at which it is made, and `,v1=`, the HMAC of `time.user.handle` in hexadecimal digits. None of
+/// the three can be taken for another: a time has digits alone, and a handle no full stop.
+fn signature_of(key: &VerifyKey, user: &str, handle: &str) -> String {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut text = format!("t={time},v1=");
+    for byte in key.sign(&format!("{time}.{user}.{handle}")) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// Whether a browser asks what a page of another origin may do. It sends no cookie with that, and the request that is meant

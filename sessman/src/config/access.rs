@@ -1,5 +1,6 @@
 //! Who may do what with sessions, beside the key that the host asks for.
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
@@ -18,6 +19,8 @@ pub struct AccessConfig {
     pub verify_prefix: bool,
     /// Whether `verify` lets preflights through.
     pub verify_preflight: bool,
+    /// What the answers of `verify` are signed with; `None` where they are not.
+    pub verify_key: Option<VerifyKey>,
     /// Whether ids may stand in the query of a URL.
     pub ids_in_urls: bool,
     /// Whether the log tells what becomes of sessions.
@@ -60,6 +63,26 @@ impl std::fmt::Debug for AdminKeys {
     }
 }
 
+/// Characters that a key which nobody types has at least.
+const LEAST_VERIFY_KEY: usize = 32;
+
+/// What the answers of `verify` are signed with, so that a back end which has the key, too, believes nobody else.
+#[derive(Clone)]
+pub struct VerifyKey(Hmac<Sha256>);
+
+impl VerifyKey {
+    /// The HMAC-SHA-256 (RFC 2104) of `text`.
+    pub fn sign(&self, text: &str) -> [u8; 32] {
+        self.0.clone().chain_update(text).finalize().into_bytes().into()
+    }
+}
+
+impl std::fmt::Debug for VerifyKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("VerifyKey(..)")
+    }
+}
+
 fn hash(key: &[u8]) -> [u8; 32] {
     Sha256::digest(key).into()
 }
@@ -78,6 +101,7 @@ pub(super) fn read(raw: &RawConfig, problems: &mut Vec<Problem>) -> AccessConfig
         audit: raw.audit.unwrap_or(true),
         verify_prefix: raw.verify_prefix.unwrap_or(false),
         verify_preflight: raw.verify_preflight.unwrap_or(false),
+        verify_key: verify_key(raw.verify_key.as_deref(), problems),
         admin_keys: admin_keys(raw.admin_key.as_ref(), problems),
     }
 }
@@ -88,14 +112,8 @@ fn admin_keys(value: Option<&Value>, problems: &mut Vec<Problem>) -> Option<Admi
         Some(Value::Array(items)) => items.iter().map(Value::as_str).collect(),
         Some(one) => vec![one.as_str()],
     };
-    // As they come in a header: visible, and nothing around them.
-    let is_key = |text: &str| {
-        text.len() >= LEAST_KEY
-            && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
-            && text.trim() == text
-    };
-    let keys: Vec<[u8; 32]> =
-        texts.iter().flatten().filter(|text| is_key(text)).map(|text| hash(text.as_bytes())).collect();
+    let keys = texts.iter().flatten().filter(|text| is_key(text, LEAST_KEY));
+    let keys: Vec<[u8; 32]> = keys.map(|text| hash(text.as_bytes())).collect();
     if keys.is_empty() || keys.len() < texts.len() {
         let expected = format!(
             "expected a text of at least {LEAST_KEY} visible ASCII characters, such as `openssl rand -hex 16` prints, or a list \
@@ -105,4 +123,22 @@ fn admin_keys(value: Option<&Value>, problems: &mut Vec<Problem>) -> Option<Admi
         return None;
     }
     Some(AdminKeys(keys))
+}
+
+/// Whether it is as long as `least` says, and as a header may have it: visible, and nothing around it.
+fn is_key(text: &str, least: usize) -> bool {
+    let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    text.len() >= least && is_visible && text.trim() == text
+}
+
+fn verify_key(text: Option<&str>, problems: &mut Vec<Problem>) -> Option<VerifyKey> {
+    let text = text?;
+    if !is_key(text, LEAST_VERIFY_KEY) {
+        let expected = format!(
+            "expected a text of at least {LEAST_VERIFY_KEY} visible ASCII characters, such as `openssl rand -hex 32` prints"
+        );
+        problems.push(problem("verify_key", &expected));
+        return None;
+    }
+    Some(VerifyKey(Hmac::new_from_slice(text.as_bytes()).expect("HMAC takes a key of any length")))
 }

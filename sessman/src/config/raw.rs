@@ -215,6 +215,12 @@ pub struct RawConfig {
     /// Default: false.
     #[serde(deserialize_with = "settings::loose::option")]
     pub verify_preflight: Option<bool>,
+    /// What `verify` signs its answers with, as `X-Session-Signature`: at least 32 characters, which the back ends that check
+    /// it have, too.
+    ///
+    /// Default: none.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub verify_key: Option<String>,
     /// Whether an id may stand in the query of a URL, which others log: as `session_id` or `external_id`. With `false` it comes
     /// in a header, the cookie or the body.
     ///

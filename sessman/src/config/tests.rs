@@ -228,6 +228,21 @@ fn an_admin_key_is_a_text_or_a_list_and_never_shown() {
 }
 
 #[test]
+fn a_verify_key_is_long_never_shown_and_signs_as_others_do() {
+    assert!(read(json!({})).unwrap().access.verify_key.is_none());
+    let config = read(json!({ "verify_key": "0123456789abcdef0123456789abcdef" })).unwrap();
+    assert!(!format!("{config:?}").contains("0123"));
+    // As Python's hmac has it.
+    let signature = config.access.verify_key.unwrap().sign("1790000000.ada.AAAAAAAAAAAAAAAA");
+    assert_eq!(signature[..4], [0xd5, 0xdb, 0x23, 0xc2]);
+    for value in ["", "too short by one character.....", "0123456789abcdef0123456789abcd\u{fc}"] {
+        let problems = read(json!({ "verify_key": value })).unwrap_err();
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        assert!(problem.starts_with("verify_key: expected a text of at least 32 visible ASCII"), "{problem}");
+    }
+}
+
+#[test]
 fn encryption_keys_are_32_bytes_in_any_usual_spelling() {
     let base64 = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
     let url_safe = "__________________________________________8";
