@@ -18,8 +18,9 @@ use super::Budget;
 const LOOK: Duration = Duration::from_millis(250);
 /// A flood is over once so many bytes fewer are taken than at its height.
 const FLOOD: usize = 32 << 20;
-/// Floods that follow one another within this time are one.
-const PAUSE: Duration = Duration::from_secs(5);
+/// Floods that follow one another within the first of these are one. It is told again after the second, as there is what was
+/// still under way at the first.
+const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(10)];
 
 /// Gives memory back after each flood, for ever.
 pub(crate) async fn give_back(budget: Arc<Budget>) {
@@ -29,10 +30,12 @@ pub(crate) async fn give_back(budget: Arc<Budget>) {
         let taken = budget.taken();
         most = taken.max(most);
         if most - taken >= FLOOD {
-            sleep(PAUSE).await;
-            most = budget.taken();
-            // It goes through all that is free, which takes some milliseconds.
-            let _ = spawn_blocking(trim).await;
+            for pause in PAUSES {
+                sleep(pause).await;
+                most = budget.taken();
+                // It goes through all that is free, which takes some milliseconds.
+                let _ = spawn_blocking(trim).await;
+            }
         }
     }
 }
