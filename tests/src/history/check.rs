@@ -74,19 +74,24 @@ pub fn check(history: &History) -> Result<(), String> {
             if place.left < farthest.left {
                 farthest = place.clone();
             }
-            let mut unseen: Vec<&Action> = Vec::new();
+            let mut unseen: Vec<(&Action, usize)> = Vec::new();
             let mut next: Vec<Next> = Vec::new();
             for number in candidates(&operations, &place) {
                 let operation = &operations[number];
-                let Some(after) = place.after(number, operation) else { continue };
                 let is_seen = operation.answered.is_some();
-                let has_effect = after.state != place.state;
                 if !is_seen {
-                    // Without an effect it may as well never have happened; and one of several will do that differ in nothing.
-                    if !has_effect || unseen.contains(&&operation.action) {
+                    // One of several will do that differ in nothing; there are thousands of them in a long history.
+                    let same = (&operation.action, operation.id);
+                    if unseen.contains(&same) {
                         continue;
                     }
-                    unseen.push(&operation.action);
+                    unseen.push(same);
+                }
+                let Some(after) = place.after(number, operation) else { continue };
+                let has_effect = after.state != place.state;
+                // Without an effect it may as well never have happened.
+                if !is_seen && !has_effect {
+                    continue;
                 }
                 // All of its user's sessions ended: that is answered whether there was one or not.
                 let tells = !matches!(operation.action, Action::EndUser(_));
