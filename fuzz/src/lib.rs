@@ -21,6 +21,7 @@ pub mod instance;
 mod json5;
 pub mod log;
 mod pieces;
+mod replies;
 mod requests;
 mod values;
 
@@ -50,6 +51,7 @@ pub const TARGETS: &[Target] = &[
         about: "records as Redis values, and values of any kind as records",
         open: values::open,
     },
+    Target { name: "replies", about: "what a Redis server answers", open: replies::open },
     Target { name: "data", about: "the JSON that sessions hold", open: data::open },
 ];
 
@@ -121,6 +123,11 @@ mod tests {
     #[test]
     fn records_as_values() {
         short("values");
+    }
+
+    #[test]
+    fn answers_of_a_redis_server() {
+        short("replies");
     }
 
     #[test]
