@@ -15,6 +15,7 @@ mod cookies;
 mod data;
 mod documents;
 mod door;
+mod frames;
 mod ids;
 mod ini;
 pub mod instance;
@@ -52,6 +53,7 @@ pub const TARGETS: &[Target] = &[
         open: values::open,
     },
     Target { name: "replies", about: "what a Redis server answers", open: replies::open },
+    Target { name: "frames", about: "what a client sends on an HTTP/2 connection", open: frames::open },
     Target { name: "data", about: "the JSON that sessions hold", open: data::open },
 ];
 
@@ -128,6 +130,11 @@ mod tests {
     #[test]
     fn answers_of_a_redis_server() {
         short("replies");
+    }
+
+    #[test]
+    fn frames_of_a_client() {
+        short("frames");
     }
 
     #[test]
