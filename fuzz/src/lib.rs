@@ -15,12 +15,14 @@ mod cookies;
 mod data;
 mod documents;
 mod door;
+mod frames;
 mod ids;
 mod ini;
 pub mod instance;
 mod json5;
 pub mod log;
 mod pieces;
+mod replies;
 mod requests;
 mod values;
 
@@ -50,6 +52,8 @@ pub const TARGETS: &[Target] = &[
         about: "records as Redis values, and values of any kind as records",
         open: values::open,
     },
+    Target { name: "replies", about: "what a Redis server answers", open: replies::open },
+    Target { name: "frames", about: "what a client sends on an HTTP/2 connection", open: frames::open },
     Target { name: "data", about: "the JSON that sessions hold", open: data::open },
 ];
 
@@ -121,6 +125,16 @@ mod tests {
     #[test]
     fn records_as_values() {
         short("values");
+    }
+
+    #[test]
+    fn answers_of_a_redis_server() {
+        short("replies");
+    }
+
+    #[test]
+    fn frames_of_a_client() {
+        short("frames");
     }
 
     #[test]

@@ -30,4 +30,6 @@ mod plugin;
 mod spread;
 mod trust;
 
+#[cfg(feature = "fuzzing")]
+pub use http::fuzzing;
 pub use plugin::{LoadError, probe_child};

@@ -182,7 +182,11 @@ impl Connection {
         ended.map_err(|error| error.to_string())
     }
 
-    async fn http2(mut self, stream: TlsStream<TcpStream>) -> Result<(), String> {
+    /// Serves it, as one on which HTTP/2 was agreed on.
+    pub(super) async fn http2<S>(mut self, stream: S) -> Result<(), String>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let peer = self.peer(true);
         let headers = self.header_block();
         let (app, phase) = (Arc::clone(&self.app), self.seat.phase().clone());

@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::header_block::HeaderBlock;
+use crate::config::Limits;
 
 /// The limits of one connection.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,6 +31,17 @@ pub(crate) struct Deadlines {
     pub(crate) keepalive: Duration,
     /// In which the client must take something of an answer that waits.
     pub(crate) write: Duration,
+}
+
+impl Deadlines {
+    /// As a configuration has them.
+    pub(crate) fn of(limits: &Limits) -> Self {
+        Self {
+            header: limits.header_timeout,
+            keepalive: limits.keepalive_timeout,
+            write: limits.request_timeout,
+        }
+    }
 }
 
 const NEW: u8 = 0;

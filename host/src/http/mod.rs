@@ -17,6 +17,8 @@ mod control;
 mod cors;
 mod deadline;
 mod frames;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gate;
 #[cfg(test)]
 mod growth;

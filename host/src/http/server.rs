@@ -122,12 +122,8 @@ impl Server {
             endpoints.push((wanted, listener));
         }
         let limits = &config.limits;
-        let deadlines = Deadlines {
-            header: limits.header_timeout,
-            keepalive: limits.keepalive_timeout,
-            write: limits.request_timeout,
-        };
-        let settings = Settings { deadlines, tls: tls.map(|tls| TlsAcceptor::from(tls.server_config())) };
+        let tls = tls.map(|tls| TlsAcceptor::from(tls.server_config()));
+        let settings = Settings { deadlines: Deadlines::of(limits), tls };
         let (max_connections, proxies) = (Size::of(config).connections, config.proxies.clone());
         if max_connections < limits.max_connections {
             tracing::info!(max_connections, "[limits] max_memory has room for no more connections");

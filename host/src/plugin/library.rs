@@ -41,7 +41,7 @@ impl Library {
     }
 
     /// A plugin that is part of this program.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn of_type<P: plugin_api::Plugin>() -> Self {
         Self {
             name: P::NAME.to_owned(),

@@ -50,6 +50,8 @@ mod places;
 mod reading;
 #[cfg(feature = "fuzzing")]
 pub mod records;
+#[cfg(feature = "fuzzing")]
+pub mod replies;
 mod reply;
 mod scripts;
 mod server_url;

@@ -5,7 +5,7 @@ use redis::Value;
 use super::failure::Refusal;
 
 /// Lists within lists; no answer to a command of ours has more.
-const DEPTH: usize = 8;
+pub(super) const DEPTH: usize = 8;
 
 /// Bytes of a line, beyond which none is waited for.
 const LINE: usize = 16 * 1_024;
@@ -65,6 +65,12 @@ impl Replies {
             }
         }
         Ok(None)
+    }
+
+    /// Values that there is room for in lists that have begun.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn room(&self) -> usize {
+        self.lists.iter().map(|(_, items)| items.capacity()).sum()
     }
 
     /// Puts a value where it belongs: the answer, if it is complete with it.
