@@ -41,9 +41,10 @@ pub(crate) fn take() -> io::Result<Vec<Inherited>> {
     let malformed = |error: String| {
         io::Error::new(io::ErrorKind::InvalidInput, format!("LISTEN_PID, LISTEN_FDS: {error}"))
     };
-    // It would be room for so many.
-    let count = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok());
-    if count.is_some_and(|count: u64| count > MOST) {
+    // It would make room for so many.
+    let number = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
+    let count = number("LISTEN_FDS").filter(|_| number("LISTEN_PID") == Some(std::process::id().into()));
+    if count.is_some_and(|count| count > MOST) {
         return Err(malformed(format!("more than {MOST} sockets")));
     }
     let descriptors = sd_listen_fds::get().map_err(|error| malformed(error.to_string()))?.into_iter();

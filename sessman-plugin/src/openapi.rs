@@ -280,7 +280,7 @@ fn success(returns: Returns) -> (&'static str, Value) {
                 "headers": {
                     "X-Session-User": { "description": "Percent-encoded.", "schema": { "type": "string" } },
                     "X-Session-Handle": { "schema": { "type": "string" } },
-                    "X-Session-Signature": { "description": "With `verify_key`: `t=`, seconds of Unix time, `,v1=` and the HMAC-SHA-256 of `time.user.handle` in hexadecimal digits.", "schema": { "type": "string" } },
+                    "X-Session-Signature": { "description": "With `verify_key`: `t=`, seconds of Unix time, `,v1=` and the HMAC-SHA-256 of `time:user:handle` in hexadecimal digits.", "schema": { "type": "string" } },
                 },
             }),
         ),

@@ -96,7 +96,7 @@ pub(crate) struct Pool {
     used: AtomicUsize,
     limit: usize,
     step: usize,
-    /// What was drawn: as much as is used, or some steps more.
+    /// What was drawn: as much as is used, or some steps more; less for a moment, where some is taken while other is freed.
     covered: AtomicUsize,
     drawn: Mutex<Drawn>,
 }
@@ -135,18 +135,22 @@ impl Pool {
         let Ok(before) = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) else {
             return false;
         };
-        if before + bytes <= self.covered.load(Ordering::Relaxed) || self.cover() {
+        if before + bytes <= self.covered.load(Ordering::Relaxed) || self.cover(bytes) {
             return true;
         }
         self.used.fetch_sub(bytes, Ordering::Relaxed);
         false
     }
 
-    /// Draws memory for what is used, with some to go on with.
-    fn cover(&self) -> bool {
+    /// Draws memory for what is used, with some to go on with; if there is not so much, for the `own` bytes of who asks: what
+    /// others have just taken is their own affair.
+    fn cover(&self, own: usize) -> bool {
         let mut drawn = self.drawn();
         let missing = self.used().saturating_sub(drawn.bytes());
-        let is_covered = missing == 0 || drawn.grow(missing + self.step) || drawn.grow(missing);
+        let is_covered = missing == 0
+            || drawn.grow(missing + self.step)
+            || drawn.grow(missing)
+            || (own < missing && drawn.grow(own));
         self.covered.store(drawn.bytes(), Ordering::Relaxed);
         is_covered
     }

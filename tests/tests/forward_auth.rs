@@ -210,7 +210,8 @@ fn forging(client: &Client) -> Vec<Client> {
         forgers.push(forger);
     }
     // What Connection names is taken away on the way, once it is there.
-    for names in ["X-Session-User, X-Session-Handle", "close, x-session-user", "keep-alive, X-SESSION-HANDLE"]
+    for names in
+        ["X-Session-User, X-Session-Handle", "close, x-session-user", "x-session-signature, X-SESSION-HANDLE"]
     {
         forgers.push(client.with("Connection", names));
         forgers.push(client.with("Connection", "keep-alive").with("Connection", names));

@@ -220,7 +220,11 @@ fn a_back_end_believes_what_is_signed_and_nothing_else() {
         (&user, &handle, &signature[..signature.len() - 1]),
         (&user, &handle, ""),
         (&user, &handle, "t=,v1="),
-        (&format!("{user}.x"), &handle[2..], &signature),
+        // Text that moves from one part to the next.
+        (user.strip_suffix('.').unwrap(), &format!(".{handle}"), &signature),
+        (user.strip_suffix('.').unwrap(), &format!(":{handle}"), &signature),
+        (&user[1..], &handle, &format!("{time}:{},{mac}", &user[..1])),
+        (&format!("{user}:{}", &handle[..1]), &handle[1..], &signature),
     ] {
         assert_eq!(believed(user, handle, signature, key), None, "{user} {handle} {signature}");
     }

@@ -372,7 +372,8 @@ impl App {
                 self.metrics.guess(secret, count, Guess::Answered);
                 continue;
             };
-            self.metrics.guess(secret, count, Guess::Slowed);
+            let is_slowed = secret.is_refused() || verdict.pause.is_some();
+            self.metrics.guess(secret, count, if is_slowed { Guess::Slowed } else { Guess::Answered });
             // What a plugin has done is told to whom it was done for.
             if secret.is_refused() && response.status().is_client_error() {
                 let what = secret.plural();

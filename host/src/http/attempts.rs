@@ -3,8 +3,8 @@
 //! A valid one is never refused and never waits, wherever it comes from: only a wrong one leads here, after it was
 //! found wrong. So the happy path touches nothing of this, and an address that guesses all day (a proxy's, say, with
 //! one bad client behind it) keeps nobody out. What it costs the guesser is time: after some free attempts a wrong one
-//! is answered late, a key with 429. One that waits costs little more than an idle connection; what comes beyond a fixed
-//! number of them is answered 429 at once.
+//! is answered late, a key with 429. One that waits costs little more than an idle connection; beyond a fixed number of
+//! them a key is answered 429 at once, and an id as ever.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

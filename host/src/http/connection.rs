@@ -38,6 +38,8 @@ pub(super) const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// How long a connection that is told to end still takes what comes behind its answer.
 const LAST_LINGERING: Duration = Duration::from_millis(500);
+/// How long one that has to make room still has for an answer that its client takes slowly.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
 /// Bytes that are encrypted and wait for a client to take them.
 const TLS_BUFFER: usize = 32 * 1024;
 
@@ -163,6 +165,12 @@ impl Connection {
                     Some(ended) => ended,
                     // It would wait for the rest of a request.
                     None if self.seat.is_lost() && !phase.is_answering() => return Ok(()),
+                    // Nor for whoever takes an answer slowly.
+                    None if self.seat.is_lost() && phase.is_untaken() => {
+                        return timeout(LAST_ANSWER, connection).await.map_or(Ok(()), |ended| {
+                            ended.map_err(|error| error.to_string())
+                        });
+                    }
                     None => (&mut connection).await,
                 }
             }

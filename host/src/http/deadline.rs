@@ -96,6 +96,11 @@ impl Phase {
         self.0.under_way.load(Ordering::Acquire) > 0 || self.0.is_writing.load(Ordering::Acquire)
     }
 
+    /// Whether all that it asked for is answered, and the client has not taken it.
+    pub(crate) fn is_untaken(&self) -> bool {
+        self.0.under_way.load(Ordering::Acquire) == 0 && self.0.is_writing.load(Ordering::Acquire)
+    }
+
     /// A request is answered, and not all of it was read: there may be more to come.
     pub(crate) fn leave_unread(&self) {
         self.0.is_unread.store(true, Ordering::Release);
@@ -408,7 +413,7 @@ mod tests {
         assert!(phase.is_idle());
         let mut writing = Box::pin(stream.write_all(&[0; 100]));
         assert!(futures_util::poll!(&mut writing).is_pending());
-        assert!(phase.is_answering() && !phase.is_idle());
+        assert!(phase.is_answering() && phase.is_untaken() && !phase.is_idle());
         client.read_exact(&mut [0; 100]).await.unwrap();
         writing.await.unwrap();
         assert!(phase.is_idle());

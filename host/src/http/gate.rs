@@ -188,7 +188,8 @@ impl State {
             let held = self.held(guest.client);
             let is_idle = guest.phase.is_idle();
             let may_go = if is_full {
-                held >= least && (is_idle || (held > least && guest.phase.is_unfinished()))
+                let is_slow = guest.phase.is_unfinished() || guest.phase.is_untaken();
+                held >= least && (is_idle || (held > least && is_slow))
             } else {
                 guest.client == client && is_idle
             };

@@ -105,6 +105,8 @@ where
             tokio::select! {
                 ended = connection => ended,
                 () = clock.expired() => Ok(()),
+                // It waits for the answer to a PING, which not everybody gives.
+                () = clock.quiet(FAREWELL) => Ok(()),
             }
         }
     };
@@ -178,6 +180,18 @@ impl Clock {
             }
             let next = now + nap;
             tokio::time::sleep_until(deadline.map_or(next, |deadline| deadline.min(next))).await;
+        }
+    }
+
+    /// Ends when no request has been under way for so long from now.
+    async fn quiet(&self, time: Duration) {
+        let now = Instant::now();
+        let mut end = now + time;
+        while end > Instant::now() {
+            tokio::time::sleep_until(end).await;
+            let state = self.state();
+            let since = if state.requests.is_empty() { state.idle_since } else { Instant::now() };
+            end = since.max(now) + time;
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::limits::NotEvicted;
-use super::{RETRIES, STORE_DEADLINE, Sessions, check_user_id, client_ip, to_the_end_until};
+use super::{NoAnswer, RETRIES, STORE_DEADLINE, Sessions, check_user_id, client_ip, to_the_end_until};
 use crate::data::Data;
 use crate::error::Error;
 use crate::events::Kind;
@@ -175,6 +175,9 @@ impl Sessions {
             let created = match timeout(PATIENCE, &mut create).await {
                 Ok(created) => created,
                 Err(_) if new.id.is_none() && self.has_better_than(&id) => {
+                    let error = StoreError::Unavailable(Box::new(NoAnswer));
+                    self.metrics.asked(Operation::Create, PATIENCE, Some(&error));
+                    self.outages.failed(Operation::Create, &error, Instant::now());
                     self.take_back_behind(record, Vec::new());
                     continue;
                 }
@@ -308,10 +311,8 @@ impl Sessions {
     fn take_back_behind(self: &Arc<Self>, record: Arc<Record>, asked: Vec<Target>) {
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            if !asked.is_empty() {
-                // What the store was asked for and did not answer may be on its way still.
-                sleep(ON_ITS_WAY).await;
-            }
+            // What the store was asked for and did not answer may be on its way still.
+            sleep(ON_ITS_WAY).await;
             this.take_back(&record, &asked).await;
         });
     }
