@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::artifacts;
 use crate::process::end_with_descendants;
@@ -21,7 +21,7 @@ use crate::servers::Servers;
 use crate::tools;
 use crate::wheels;
 use crate::workspace::{Workspace, cargo_in};
-use fault::Test;
+use fault::{Fault, Test};
 use outcome::{Outcome, Ran};
 
 /// How long the tests of one package may take; without what they test, some wait for it until they give up.
@@ -30,6 +30,9 @@ const LIMIT: Duration = Duration::from_secs(900);
 const LOOK: Duration = Duration::from_millis(50);
 /// What plugin the end to end tests load besides what ships.
 const FIXTURE: &str = "hello";
+
+/// The host hashes each plugin at its start, and one of the debug profile is large: that is not to take seconds.
+const QUICK_START: [&str; 2] = ["--config", "profile.dev.package.sha2.opt-level=3"];
 
 /// `cargo xtask planted [NAME]...`
 #[derive(clap::Args)]
@@ -44,11 +47,7 @@ pub(crate) struct Options {
 /// Plants one fault after the other; good if every test that is named failed.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
-    let mut faults = fault::all(&workspace)?;
-    for name in &options.names {
-        ensure!(faults.iter().any(|fault| fault.name == *name), "there is no tests/planted/{name}.fault");
-    }
-    faults.retain(|fault| options.names.is_empty() || options.names.contains(&fault.name));
+    let faults = chosen(fault::all(&workspace)?, &options.names)?;
     let garden = Garden::lay_out(&workspace, options.local)?;
 
     let mut all: Vec<Test> = faults.iter().flat_map(|fault| fault.tests.clone()).collect();
@@ -83,6 +82,18 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     print_table(&lines);
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Those of these names, in their order.
+fn chosen(mut faults: Vec<Fault>, names: &[String]) -> Result<Vec<Fault>> {
+    if names.is_empty() {
+        return Ok(faults);
+    }
+    let take = |name: &String| {
+        let at = faults.iter().position(|fault| fault.name == *name);
+        at.map(|at| faults.swap_remove(at)).with_context(|| format!("there is no tests/planted/{name}.fault"))
+    };
+    names.iter().map(take).collect()
 }
 
 fn print_table(lines: &[[String; 3]]) {
@@ -137,7 +148,7 @@ impl Garden {
 
     fn cargo(&self) -> Command {
         let mut cargo = cargo_in(&self.root);
-        cargo.env("CARGO_TARGET_DIR", &self.target);
+        cargo.env("CARGO_TARGET_DIR", &self.target).args(QUICK_START);
         cargo
     }
 
