@@ -2,6 +2,7 @@
 //!
 //! - [`run`]: `cargo xtask run` builds what ships and starts it from `target/run`.
 //! - [`mod@test`]: `cargo xtask test` runs every check and every test, and installs what they need.
+//! - [`planted`]: `cargo xtask planted` takes away what docs/security.md speaks of, and wants its tests to fail.
 //! - [`mod@bench`]: `cargo xtask bench` measures side by side.
 //! - [`book`]: `cargo xtask book` writes what docs/ has from the source, and builds the book.
 //! - [`fuzz`]: `cargo xtask fuzz` tries the doors with inputs that reach ever more of the code.
@@ -22,6 +23,7 @@ mod fuzz;
 mod mongodb;
 mod new;
 mod npm;
+mod planted;
 mod process;
 mod redis;
 mod report;
@@ -61,6 +63,8 @@ enum Command {
     Soak(soak::Options),
     /// Runs every check and test, or the stages that are named; installs what they need.
     Test(test::Options),
+    /// Takes away what docs/security.md speaks of, one thing at a time, in a copy: the tests that show it must fail.
+    Planted(planted::Options),
     /// Tries what comes in from outside with a million inputs each, picked by the code they reach.
     Fuzz(fuzz::Options),
     /// Makes the packages of a release: a tarball and a Debian package.
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
         Command::Book => book::run(),
         Command::Soak(options) => soak::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Planted(options) => planted::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Dist(options) => dist::run(&options),
         Command::New(options) => new::run(&options),

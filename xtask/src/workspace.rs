@@ -68,7 +68,8 @@ fn metadata(root: &Path, manifest: &Path) -> Result<Value> {
     serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")
 }
 
-fn cargo_in(root: &Path) -> Command {
+/// A cargo command on another workspace.
+pub(crate) fn cargo_in(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root);
     // `cargo run` describes xtask to xtask in these. Build scripts that ask to be run again when one of them changes
