@@ -299,6 +299,13 @@ impl Sessions {
                 return Err(error.into());
             }
         };
+        let places = match self.places_now(user_id, &id, places).await {
+            Ok(places) => places,
+            Err(error) => {
+                self.take_back_behind(begun, Vec::new());
+                return Err(error.into());
+            }
+        };
         match self.evict(user_id, &places, handle).await {
             Ok(()) => Ok(Begun::Yes(id, begun)),
             Err(NotEvicted { asked, error }) => {
@@ -306,6 +313,19 @@ impl Sessions {
                 Err(error.into())
             }
         }
+    }
+
+    /// The places of a session that has begun: those that it saw when it took its own, unless that may have changed since.
+    async fn places_now(
+        &self,
+        user_id: &str,
+        id: &SessionId,
+        seen: Vec<Handle>,
+    ) -> Result<Vec<Handle>, StoreError> {
+        if !id.is_external() || self.rules.on_limit == OnLimit::Reject {
+            return Ok(seen);
+        }
+        Ok(self.places_once_more(user_id, id.handle()).await?.unwrap_or(seen))
     }
 
     fn take_back_behind(self: &Arc<Self>, record: Arc<Record>, asked: Vec<Target>) {

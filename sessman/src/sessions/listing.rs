@@ -251,6 +251,8 @@ impl Sessions {
         let this = Arc::clone(self);
         to_the_end(async move {
             let cleared = this.store.clear().await?;
+            // One that was under way ends first.
+            *this.counted.0.lock().await = None;
             this.metrics.ended.add(cleared);
             this.events.tell_cleared(this.clock.now());
             Ok(cleared)

@@ -50,3 +50,20 @@ async fn counts_that_took_long_serve_those_who_ask_at_the_same_time() {
     }
     assert_eq!(store.counted.load(std::sync::atomic::Ordering::SeqCst), 3, "{:?}", begun.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_counted_before_all_were_cleared_is_told_nobody() {
+    let store = Arc::new(unsure::Unsure::default());
+    let sessions =
+        Arc::new(Sessions::new(store.clone(), Arc::new(ManualClock::new(START)), Rules::default()));
+    sessions.create(new(None)).await.unwrap();
+    store.counts_take.store(1_000, std::sync::atomic::Ordering::SeqCst);
+    let counting = tokio::spawn({
+        let sessions = sessions.clone();
+        async move { sessions.stats().await.unwrap().active }
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(sessions.clear().await.unwrap(), 1);
+    assert_eq!(sessions.stats().await.unwrap().active, 0);
+    counting.await.unwrap();
+}

@@ -27,6 +27,10 @@ pub(super) struct Unsure {
     pub(super) slow_updates: Option<(Arc<ManualClock>, Duration, AtomicBool)>,
     /// Happens just before the next places are taken away.
     pub(super) before_release: std::sync::Mutex<Option<Meanwhile>>,
+    /// Happens just after the next places are taken away.
+    pub(super) after_release: std::sync::Mutex<Option<Meanwhile>>,
+    /// Happens just before the next update.
+    pub(super) before_update: std::sync::Mutex<Option<Meanwhile>>,
     /// How many milliseconds a count takes.
     pub(super) counts_take: AtomicU32,
     /// So many counts were made.
@@ -53,6 +57,8 @@ impl Default for Unsure {
             slow_claims: None,
             slow_updates: None,
             before_release: std::sync::Mutex::default(),
+            after_release: std::sync::Mutex::default(),
+            before_update: std::sync::Mutex::default(),
             counts_take,
             counted,
             delay,
@@ -73,6 +79,13 @@ impl Unsure {
         if delay > 0 {
             tokio::time::sleep(Duration::from_millis(delay.into())).await;
         }
+    }
+}
+
+async fn happen(meanwhile: &std::sync::Mutex<Option<Meanwhile>>) {
+    let meanwhile = meanwhile.lock().unwrap().take();
+    if let Some(meanwhile) = meanwhile {
+        meanwhile().await;
     }
 }
 
@@ -113,6 +126,7 @@ impl Store for Unsure {
 
     async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
         self.wait().await;
+        happen(&self.before_update).await;
         let updated = self.inner.update(read, unless, change).await;
         if let Some((clock, takes, is_slow)) = &self.slow_updates
             && is_slow.load(Ordering::SeqCst)
@@ -166,11 +180,10 @@ impl Store for Unsure {
     }
 
     async fn release(&self, user_id: &str, handles: &[Handle]) -> Result<()> {
-        let meanwhile = self.before_release.lock().unwrap().take();
-        if let Some(meanwhile) = meanwhile {
-            meanwhile().await;
-        }
-        self.inner.release(user_id, handles).await
+        happen(&self.before_release).await;
+        let released = self.inner.release(user_id, handles).await;
+        happen(&self.after_release).await;
+        released
     }
 
     async fn places(&self, user_id: &str) -> Result<Vec<Handle>> {
