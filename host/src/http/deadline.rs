@@ -414,9 +414,9 @@ mod tests {
         let mut writing = Box::pin(stream.write_all(&[0; 100]));
         assert!(futures_util::poll!(&mut writing).is_pending());
         assert!(phase.is_answering() && phase.is_untaken() && !phase.is_idle());
-        client.read_exact(&mut [0; 100]).await.unwrap();
-        writing.await.unwrap();
-        assert!(phase.is_idle());
+        let mut taken = [0; 100];
+        let (read, written) = tokio::join!(client.read_exact(&mut taken), writing);
+        assert!(read.is_ok() && written.is_ok() && phase.is_idle());
     }
 
     #[tokio::test(start_paused = true)]
