@@ -1,8 +1,10 @@
 //! One connection, from the handshake to its end.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -38,6 +40,8 @@ pub(super) const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// How long a connection that is told to end still takes what comes behind its answer.
 const LAST_LINGERING: Duration = Duration::from_millis(500);
+/// How long one that is told to end before anything was asked still waits for it.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// How long one that has to make room still has for an answer that its client takes slowly.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 /// Bytes that are encrypted and wait for a client to take them.
@@ -160,18 +164,29 @@ impl Connection {
             ended = &mut connection => ended,
             () = self.told_to_end() => {
                 is_told = true;
-                Pin::new(&mut connection).graceful_shutdown();
-                match (&mut connection).now_or_never() {
+                // Who has just connected is about to ask, and hyper would close at once.
+                let begun = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
+                    Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                    Poll::Pending if phase.is_new() && !self.seat.is_lost() => Poll::Pending,
+                    Poll::Pending => Poll::Ready(None),
+                });
+                match timeout(FIRST_REQUEST, begun).await.ok().flatten() {
                     Some(ended) => ended,
-                    // It would wait for the rest of a request.
-                    None if self.seat.is_lost() && !phase.is_answering() => return Ok(()),
-                    // Nor for whoever takes an answer slowly.
-                    None if self.seat.is_lost() && phase.is_untaken() => {
-                        return timeout(LAST_ANSWER, connection).await.map_or(Ok(()), |ended| {
-                            ended.map_err(|error| error.to_string())
-                        });
+                    None => {
+                        Pin::new(&mut connection).graceful_shutdown();
+                        match (&mut connection).now_or_never() {
+                            Some(ended) => ended,
+                            // It would wait for the rest of a request.
+                            None if self.seat.is_lost() && !phase.is_answering() => return Ok(()),
+                            // Nor for whoever takes an answer slowly.
+                            None if self.seat.is_lost() && phase.is_untaken() => {
+                                return timeout(LAST_ANSWER, connection).await.map_or(Ok(()), |ended| {
+                                    ended.map_err(|error| error.to_string())
+                                });
+                            }
+                            None => (&mut connection).await,
+                        }
                     }
-                    None => (&mut connection).await,
                 }
             }
         };

@@ -81,6 +81,11 @@ impl Phase {
         self.0.phase.load(Ordering::Acquire) == HEADERS
     }
 
+    /// Whether nothing of a first request is there.
+    pub(crate) fn is_new(&self) -> bool {
+        self.0.phase.load(Ordering::Acquire) == NEW
+    }
+
     /// Whether it waits for another request, after one at the least.
     pub(crate) fn is_idle(&self) -> bool {
         !self.is_answering() && !self.is_unfinished()
