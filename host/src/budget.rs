@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub(crate) use self::give_back::give_back;
 pub(crate) use self::machine::memory;
 pub(crate) use self::size::Size;
-use crate::http::proxy::source;
+use crate::source::source;
 
 /// Bytes of one request, or of an answer, that are small: everybody who has a key gets as many to the last.
 pub(crate) const SMALL: usize = 16 * 1024;

@@ -27,6 +27,7 @@ mod lifecycle;
 pub mod log;
 mod notify;
 mod plugin;
+mod source;
 mod spread;
 mod trust;
 

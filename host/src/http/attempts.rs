@@ -14,8 +14,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::proxy::{Source, source};
 use super::secrets::{Pace, Secret};
+use crate::source::{Source, source};
 
 /// The wait after the first that is not free; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(125);

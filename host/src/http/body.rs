@@ -88,15 +88,9 @@ impl<'l> Reading<'l> {
     pub(crate) fn allow_all(&mut self, is_known: bool) {
         self.allowed = self.limit;
         self.is_known = is_known;
-        if let Some(mut share) = self.share.take() {
-            share.pass_to(self.payer());
-            self.share = Some(share);
+        if let Some(share) = &mut self.share {
+            share.pass_to(payer(self.budget, self.address, is_known));
         }
-    }
-
-    fn payer(&self) -> Payer {
-        let client = self.budget.client(self.address);
-        if self.is_known { Payer::Known(client) } else { Payer::Stranger(client) }
     }
 
     /// Draws memory for what is there beside the body; it is given back with this.
@@ -104,10 +98,10 @@ impl<'l> Reading<'l> {
         if bytes == 0 {
             return Ok(());
         }
-        let mut share = self.share.take().unwrap_or_else(|| self.budget.share(self.payer()));
-        let grows = share.grow(bytes);
-        self.share = Some(share);
-        if grows { Ok(()) } else { Err(BodyError::NoRoom) }
+        let share = self
+            .share
+            .get_or_insert_with(|| self.budget.share(payer(self.budget, self.address, self.is_known)));
+        if share.grow(bytes) { Ok(()) } else { Err(BodyError::NoRoom) }
     }
 
     /// Draws memory for what is made of a body while its request is answered: a copy without its key, and its values.
@@ -197,6 +191,11 @@ impl<'l> Reading<'l> {
         }
         Ok(())
     }
+}
+
+fn payer(budget: &Budget, address: Option<IpAddr>, is_known: bool) -> Payer {
+    let client = budget.client(address);
+    if is_known { Payer::Known(client) } else { Payer::Stranger(client) }
 }
 
 #[cfg(test)]

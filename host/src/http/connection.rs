@@ -90,13 +90,18 @@ impl Connection {
     }
 
     async fn secure(mut self, stream: TcpStream, tls: &TlsAcceptor) -> Result<(), String> {
-        let handshake = timeout(self.settings.deadlines.header, tls.accept(stream));
-        let mut stream: TlsStream<TcpStream> = tokio::select! {
-            shaken = handshake => match shaken {
-                Ok(shaken) => shaken.map_err(|error| error.to_string())?,
-                Err(_) => return Err("the TLS handshake is not complete".to_owned()),
+        let mut handshake = Box::pin(timeout(self.settings.deadlines.header, tls.accept(stream)));
+        let shaken = tokio::select! {
+            shaken = &mut handshake => shaken,
+            () = self.told_to_end() => match self.seat.is_lost() {
+                true => return Ok(()),
+                // A request is about to come.
+                false => timeout(FIRST_REQUEST, handshake).await.and_then(|shaken| shaken),
             },
-            () = self.told_to_end() => return Ok(()),
+        };
+        let mut stream: TlsStream<TcpStream> = match shaken {
+            Ok(shaken) => shaken.map_err(|error| error.to_string())?,
+            Err(_) => return Err("the TLS handshake is not complete".to_owned()),
         };
         stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
         if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) {
@@ -117,10 +122,11 @@ impl Connection {
         HeaderBlock::new(budget, Payer::Stranger(budget.client(self.address)))
     }
 
-    /// Waits until it is to end after the request that it is at.
+    /// Waits until it is to end after the request that it is at; at once, if that was so before.
     async fn told_to_end(&mut self) {
         tokio::select! {
             biased;
+            // Nothing is ever sent: whoever would send is gone once it is to end.
             _ = self.stopped.changed() => {}
             () = self.seat.lost() => {}
         }

@@ -21,8 +21,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::deadline::Phase;
-use super::proxy::{Shown, Source, source};
+use super::proxy::Shown;
 use crate::config::Proxies;
+use crate::source::{Source, source};
 
 /// How many times what is free one client may hold.
 const SHARE: usize = 3;
@@ -287,6 +288,9 @@ impl Drop for Waiting {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::super::deadline::{DeadlineStream, Deadlines};
     use super::*;
 
     fn gate(limit: usize, trusted: &[&str]) -> Arc<Gate> {
@@ -360,6 +364,30 @@ mod tests {
         assert!(enter(&gate, "192.0.2.1").is_none() && !busy.iter().any(Seat::is_lost));
         drop(answering);
         assert!(enter(&gate, "192.0.2.1").is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_answers_slowly_makes_room_for_who_holds_less() {
+        let gate = gate(200, &[]);
+        let slow = enter_all(&gate, "192.0.2.1");
+        make_idle(&slow);
+        let deadlines = Deadlines { write: Duration::from_secs(60), ..Deadlines::default() };
+        let mut untaken = Vec::new();
+        for seat in &slow {
+            let (client, server) = tokio::io::duplex(1);
+            let mut stream = DeadlineStream::new(server, seat.phase().clone(), deadlines);
+            let mut writing = Box::pin(async move { stream.write_all(b"an answer").await });
+            assert!(futures_util::poll!(&mut writing).is_pending());
+            untaken.push((client, writing));
+        }
+        let others: Vec<Seat> =
+            (0..188 - slow.len()).map(|n| enter(&gate, &format!("198.51.100.{n}")).unwrap()).collect();
+        let answering: Vec<_> = others.iter().map(|seat| seat.phase().request()).collect();
+        assert!(enter(&gate, "192.0.2.1").is_none(), "for one of its own there is no room");
+        assert!(enter(&gate, "203.0.113.1").is_some());
+        assert_eq!(slow.iter().filter(|seat| seat.is_lost()).count(), 1);
+        assert!(!others.iter().any(Seat::is_lost));
+        drop((answering, untaken));
     }
 
     #[tokio::test]

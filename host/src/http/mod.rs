@@ -30,7 +30,7 @@ mod linger;
 pub(crate) mod listener;
 mod load;
 mod metrics;
-pub(crate) mod proxy;
+mod proxy;
 mod refusal;
 mod request;
 mod response;

@@ -299,11 +299,19 @@ impl Sessions {
                 return Err(error.into());
             }
         };
-        let places = match self.places_now(user_id, &id, places).await {
+        // Its place may have been taken for that of the session before it under this id, and others did not see it: so it is taken
+        // once more, as that of a login is.
+        let again = if id.is_external() { self.reserve(user_id, handle, true).await } else { Ok(places) };
+        let places = match again {
             Ok(places) => places,
+            Err(limit @ Error::LimitReached { .. }) => {
+                self.delete(&[this]).await?;
+                self.release(user_id, &[handle]).await;
+                return Err(limit);
+            }
             Err(error) => {
                 self.take_back_behind(begun, Vec::new());
-                return Err(error.into());
+                return Err(error);
             }
         };
         match self.evict(user_id, &places, handle).await {
@@ -313,19 +321,6 @@ impl Sessions {
                 Err(error.into())
             }
         }
-    }
-
-    /// The places of a session that has begun: those that it saw when it took its own, unless that may have changed since.
-    async fn places_now(
-        &self,
-        user_id: &str,
-        id: &SessionId,
-        seen: Vec<Handle>,
-    ) -> Result<Vec<Handle>, StoreError> {
-        if !id.is_external() || self.rules.on_limit == OnLimit::Reject {
-            return Ok(seen);
-        }
-        Ok(self.places_once_more(user_id, id.handle()).await?.unwrap_or(seen))
     }
 
     fn take_back_behind(self: &Arc<Self>, record: Arc<Record>, asked: Vec<Target>) {

@@ -198,22 +198,6 @@ impl Sessions {
         Ok(())
     }
 
-    /// The places up to that of a session whose id the caller chose, as they are once it has begun, if there is one. Its place may
-    /// have been taken for that of the session before it, and given back behind others, who did not see it.
-    pub(super) async fn places_once_more(
-        &self,
-        user_id: &str,
-        handle: Handle,
-    ) -> Result<Option<Vec<Handle>>, StoreError> {
-        let mut places = self.ask(Operation::Claim, self.store.places(user_id)).await?;
-        let own = places.iter().position(|place| *place == handle);
-        // Whoever came later evicts for themselves.
-        Ok(own.map(|own| {
-            places.truncate(own + 1);
-            places
-        }))
-    }
-
     /// Whether a session that took its place behind `places`, itself the last of them, and is gone before it began, was
     /// ended for later ones.
     pub(super) async fn was_evicted(&self, user_id: &str, places: &[Handle]) -> Result<bool, StoreError> {
@@ -354,13 +338,8 @@ impl Sessions {
         let standings = self.standings(&[places], self.over_everywhere()).await?;
         for Counted { handle, known } in standings.into_iter().flat_map(|standing| standing.live) {
             let claimed = self.claim(user_id, handle, None, true).await?;
-            // One that is pending has nobody evicted before it begins. It looks at the places after that, so that one which is
-            // still pending now sees this one.
-            let is_pending = |known: Option<(Mark, Life)>| known.is_none_or(|(_, life)| life.is_pending());
-            let has_begun = !is_pending(known) || {
-                let now = self.standing(user_id, vec![handle]).await?.live.pop();
-                now.is_some_and(|counted| !is_pending(counted.known))
-            };
+            // One that is pending has nobody evicted before it begins.
+            let has_begun = known.is_some_and(|(_, life)| !life.is_pending());
             if let (Claimed::Done(places), true) = (claimed, has_begun) {
                 Box::pin(self.evict(user_id, &places, handle)).await.map_err(|failed| failed.error)?;
             }

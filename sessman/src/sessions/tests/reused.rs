@@ -98,16 +98,21 @@ async fn a_session_keeps_its_place_although_the_one_before_was_just_evicted() {
 /// back, and neither has seen the other.
 #[tokio::test]
 async fn a_session_whose_place_is_given_back_before_it_begins_does_not_exceed_the_limit() {
-    let stand = Stand::new(OnLimit::EvictOldest).await;
-    let handle = external().handle();
-    stand.store.inner.delete(&[Target::whatever(handle)]).await.unwrap();
-    let [sessions, another] = [stand.engine.sessions.clone(), stand.engine.sessions.clone()];
-    *stand.store.after_release.lock().unwrap() =
-        Some(Box::new(|| Box::pin(async move { drop(another.create(new(Some("ada"))).await.unwrap()) })));
-    *stand.store.before_update.lock().unwrap() =
-        Some(Box::new(move || Box::pin(async move { sessions.release("ada", &[handle]).await })));
-    stand.engine.sessions.create(again()).await.unwrap();
-    assert!(stand.store.after_release.lock().unwrap().is_none(), "it came to that");
-    assert!(stand.engine.lives(&external()).await && !stand.engine.lives(&stand.other).await);
-    assert_eq!(stand.engine.live_of("ada").await.len(), 2);
+    for on_limit in BOTH {
+        let stand = Stand::new(on_limit).await;
+        let handle = external().handle();
+        stand.store.inner.delete(&[Target::whatever(handle)]).await.unwrap();
+        let [sessions, another] = [stand.engine.sessions.clone(), stand.engine.sessions.clone()];
+        *stand.store.after_release.lock().unwrap() =
+            Some(Box::new(|| Box::pin(async move { drop(another.create(new(Some("ada"))).await.unwrap()) })));
+        *stand.store.before_update.lock().unwrap() =
+            Some(Box::new(move || Box::pin(async move { sessions.release("ada", &[handle]).await })));
+        let created = stand.engine.sessions.create(again()).await;
+        assert!(stand.store.after_release.lock().unwrap().is_none(), "it came to that");
+        let is_there = on_limit == OnLimit::EvictOldest;
+        assert_eq!(created.is_ok(), is_there, "{created:?}");
+        assert_eq!(stand.engine.lives(&external()).await, is_there);
+        assert_eq!(stand.engine.lives(&stand.other).await, !is_there);
+        assert_eq!(stand.engine.live_of("ada").await.len(), 2);
+    }
 }

@@ -1,0 +1,27 @@
+//! Whom an address stands for, where clients are told apart: one customer, as far as anybody can tell.
+
+use std::net::IpAddr;
+
+/// An IPv4 address, the 64 bits of an IPv6 address that one customer has, or a socket that has no address.
+pub(crate) type Source = Option<u64>;
+
+/// Whom an address stands for.
+pub(crate) fn source(address: Option<IpAddr>) -> Source {
+    address.map(|address| match address.to_canonical() {
+        // Below 2^32, where no IPv6 network is: all of ::/8 is reserved.
+        IpAddr::V4(address) => u64::from(u32::from(address)),
+        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_ipv6_customer_is_one_source() {
+        let source = |address: &str| super::source(Some(address.parse().unwrap()));
+        assert_eq!(source("2001:db8:1:2::1"), source("2001:db8:1:2:ffff::9"));
+        assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
+        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
+        assert_ne!(source("192.0.2.1"), super::source(None));
+    }
+}
