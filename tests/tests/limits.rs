@@ -1,13 +1,14 @@
 //! Limits, each one gone beyond.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::http::status;
 use e2e::pserve::{Pserve, Site, eventually};
+use e2e::tls::make_pair;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -200,6 +201,48 @@ fn a_request_under_way_is_answered_within_the_grace() {
     slow.write_all(&body[1..]).unwrap();
     assert_eq!(status(&rest(slow)), Some(201));
     assert!(!pserve.log().contains("not answered"));
+}
+
+/// Connects, says so, and asks once it is told to.
+const LATE: &str = r#"
+import socket, ssl, sys
+host, port = sys.argv[1].split(":")
+stream = socket.create_connection((host, int(port)), 60)
+print("connected", flush=True)
+sys.stdin.readline()
+if len(sys.argv) > 2:
+    stream = ssl.create_default_context(cafile=sys.argv[2]).wrap_socket(stream, server_hostname="localhost")
+stream.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+print(stream.recv(12).decode())
+"#;
+
+#[test]
+fn who_has_just_connected_is_answered_although_it_stops() {
+    for tls in [None, Some("[ssl]\nenabled=true\ncertfile=a.pem\nkeyfile=a.key\n")] {
+        let is_answered = || {
+            let site = Site::new();
+            let mut python = Command::new("python3");
+            if tls.is_some() {
+                make_pair(&site, "a");
+            }
+            site.ini(&format!("{}[plugin_parms]\nsessman=backend=memory\n", tls.unwrap_or_default()));
+            let pserve = site.start();
+            python.args(["-c", LATE, pserve.address()]).args(tls.map(|_| site.path("a.pem")));
+            let mut late = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            let mut said = BufReader::new(late.stdout.take().unwrap()).lines();
+            assert_eq!(said.next().unwrap().unwrap(), "connected");
+            // It has to be let in before.
+            thread::sleep(Duration::from_millis(300));
+            pserve.signal(Signal::TERM);
+            pserve.wait_for_log("stopping");
+            late.stdin.take().unwrap().write_all(b"now\n").unwrap();
+            let answer = said.next().and_then(Result::ok);
+            late.wait().unwrap();
+            answer.as_deref() == Some("HTTP/1.1 200")
+        };
+        // A busy machine may take longer than it is waited for.
+        assert!((0..5).any(|_| is_answered()), "{tls:?}");
+    }
 }
 
 #[test]
