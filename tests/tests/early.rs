@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use e2e::early::{CLIENTS, Stand, WRONG_KEY, answers};
 use e2e::http::status;
 use e2e::pserve::{Pserve, Site};
+use e2e::tls::{Frames, frame, get, make_pair};
 
 fn each_client_sees_each_early_answer(is_tls: bool) {
     let stand = Stand::start(is_tls);
@@ -129,6 +130,22 @@ fn a_client_that_goes_on_sending_delays_no_stop() {
     // It would be listened to for 10 s.
     assert!(asked.elapsed() < Duration::from_secs(7), "{:?}", asked.elapsed());
     sending.join().unwrap();
+}
+
+#[test]
+fn a_client_that_answers_no_ping_delays_no_stop() {
+    let site = Site::new();
+    make_pair(&site, "a");
+    site.ini("[ssl]\nenabled=true\ncertfile=a.pem\nkeyfile=a.key\n[log]\naccess=true\n[plugin_parms]\nsessman=backend=memory");
+    let pserve = site.start();
+    let mut idle = Frames::connect(pserve.address(), &[]);
+    assert!(idle.send(&frame(1, 5, 1, &get("/sessman/get"))));
+    pserve.wait_for_log("route=\"/sessman/get\"");
+    let asked = Instant::now();
+    assert!(pserve.stop().success());
+    // It would be waited for as long as shutdown_grace, 10 s.
+    assert!(asked.elapsed() < Duration::from_secs(7), "{:?}", asked.elapsed());
+    drop(idle);
 }
 
 #[test]
