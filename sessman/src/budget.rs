@@ -208,3 +208,63 @@ impl Budget for Purse {
         self.left.fetch_add(bytes, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(limit: usize, purse: &Arc<Purse>) -> Pool {
+        let budget: Arc<dyn Budget> = purse.clone();
+        Pool::new(limit, 100, Drawn::new(&budget, Kind::Waiting))
+    }
+
+    #[test]
+    fn memory_is_drawn_in_steps_and_given_back_but_for_some() {
+        let purse = Purse::of(10_000);
+        let pool = pool(5_000, &purse);
+        assert!(pool.take(10) && pool.take(90));
+        assert_eq!(purse.left(), 9_890, "one step more than the first took");
+        assert!(pool.take(4_900) && !pool.take(1));
+        pool.free(4_990);
+        assert_eq!((pool.used(), purse.left()), (10, 9_890));
+        pool.note(10, 4_000);
+        pool.note(4_000, 0);
+        assert!(pool.used() == 0 && purse.left() >= 9_600);
+        drop(pool);
+        assert_eq!(purse.left(), 10_000);
+    }
+
+    #[test]
+    fn what_others_ask_for_in_vain_keeps_nobody_from_a_little() {
+        let purse = Purse::of(1_000);
+        let pool = pool(5_000, &purse);
+        // Counted, and about to be refused.
+        pool.note(0, 3_000);
+        assert!(pool.take(500));
+        assert!(!pool.take(600));
+        pool.note(3_000, 0);
+        assert_eq!(pool.used(), 500);
+    }
+
+    #[test]
+    fn nothing_is_lost_among_threads() {
+        let purse = Purse::of(20_000);
+        let pool = pool(2_000, &purse);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let pool = &pool;
+                scope.spawn(move || {
+                    for round in 0..5_000 {
+                        let bytes = (round * 7 + thread) % 900;
+                        if pool.take_one_at_least(bytes) {
+                            pool.free(bytes);
+                        }
+                    }
+                });
+            }
+        });
+        assert!(pool.used() == 0 && purse.left() >= 20_000 - 500);
+        drop(pool);
+        assert_eq!(purse.left(), 20_000);
+    }
+}

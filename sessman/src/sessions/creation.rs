@@ -304,13 +304,13 @@ impl Sessions {
         let again = if id.is_external() { self.reserve(user_id, handle, true).await } else { Ok(places) };
         let places = match again {
             Ok(places) => places,
-            Err(limit @ Error::LimitReached { .. }) => {
-                self.delete(&[this]).await?;
-                self.release(user_id, &[handle]).await;
-                return Err(limit);
-            }
             Err(error) => {
-                self.take_back_behind(begun, Vec::new());
+                let is_full = matches!(error, Error::LimitReached { .. });
+                if is_full && self.delete(&[this]).await.is_ok() {
+                    self.release(user_id, &[handle]).await;
+                } else {
+                    self.take_back_behind(begun, Vec::new());
+                }
                 return Err(error);
             }
         };
