@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::budget::{Budget, Size};
 use crate::config::{Config, ConfigError};
 use crate::error::one_line;
-use crate::http::{self, Snapshot};
+use crate::http::control::inventory;
+use crate::http::control::snapshot::Snapshot;
 use crate::lifecycle;
 use crate::plugin::{Loader, Want};
 
@@ -123,7 +124,7 @@ impl Findings {
 
     fn plugins(&self) -> Result<Value, Unusable> {
         let snapshot = self.snapshot.as_ref().ok_or_else(|| Unusable(self.to_string()))?;
-        let mut plugins = http::plugins(snapshot);
+        let mut plugins = inventory::plugins(snapshot);
         for instance in plugins["instances"].as_array_mut().into_iter().flatten() {
             // It is not on its way to anything.
             instance["state"] = "loadable".into();

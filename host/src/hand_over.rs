@@ -1,14 +1,17 @@
 //! One instance takes the place of another while requests wait.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::config::Limits;
-use crate::lifecycle::{LAST_MOMENT, Refusal};
+use crate::http::control::orders::OrderError;
 use crate::plugin::{Instance, State};
 
+/// For streams to end once their plugin has been told to stop, even when the grace is used up.
+pub(crate) const LAST_MOMENT: Duration = Duration::from_millis(500);
 /// How long the leaving have, for their requests and to let go together.
 const PATIENCE: &str = "the shorter of [limits] shutdown_grace and half of request_timeout";
 
@@ -23,7 +26,7 @@ impl HandOver<'_> {
     ///
     /// # Errors
     /// Who did not come to rest, or could not be activated.
-    pub(crate) async fn run(&self, limits: &Limits) -> Result<(), Refusal> {
+    pub(crate) async fn run(&self, limits: &Limits) -> Result<(), OrderError> {
         // Those who wait must still have time for their answer.
         let patience = limits.shutdown_grace.min(limits.request_timeout / 2);
         let serving: Vec<&Arc<Instance>> =
@@ -46,7 +49,7 @@ impl HandOver<'_> {
             self.discard().await;
             let (busy, patience) = (busy.join(", "), patience.as_millis());
             let reason = format!("{busy} still answered requests after {patience} ms ({PATIENCE})");
-            return Err(Refusal::State(reason));
+            return Err(OrderError::State(reason));
         }
         match self.exchange(&serving, deadline).await {
             Ok(()) => Ok(()),
@@ -71,18 +74,18 @@ impl HandOver<'_> {
         }
     }
 
-    async fn exchange(&self, serving: &[&Arc<Instance>], deadline: Instant) -> Result<(), Refusal> {
+    async fn exchange(&self, serving: &[&Arc<Instance>], deadline: Instant) -> Result<(), OrderError> {
         let let_go = join_all(serving.iter().map(|instance| instance.deactivate(deadline))).await;
         for (instance, result) in serving.iter().zip(let_go) {
             result.map_err(|reason| {
                 let limit = if Instant::now() < deadline { String::new() } else { format!(" ({PATIENCE})") };
-                Refusal::State(format!("`{}` did not let go: {reason}{limit}", instance.name))
+                OrderError::State(format!("`{}` did not let go: {reason}{limit}", instance.name))
             })?;
         }
         for instance in self.coming {
             if let Err(error) = instance.activate().await {
                 if serving.iter().any(|before| before.name == instance.name) {
-                    return Err(Refusal::Invalid(format!("{}: {}", instance.name, error.line())));
+                    return Err(OrderError::Invalid(format!("{}: {}", instance.name, error.line())));
                 }
                 tracing::error!(
                     instance = instance.name,

@@ -1,5 +1,7 @@
 //! The life of the host: load, bind, activate, serve, drain.
 
+mod error;
+
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,46 +18,23 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::activation::{self, Inherited};
 use crate::budget::{Budget, Size, give_back};
 use crate::config::Config;
-use crate::http::access::ExposureError;
-use crate::http::listener::ListenError;
-use crate::http::server::Server;
-use crate::http::{App, Snapshot};
-use crate::lifecycle::{self, LAST_MOMENT, Lifecycle, Order, Task, make_state_folder};
+use crate::hand_over::LAST_MOMENT;
+use crate::http::control::orders::{Order, Task};
+use crate::http::control::snapshot::Snapshot;
+use crate::http::exchange::app::App;
+use crate::http::transport::activation::{self, Inherited};
+use crate::http::transport::server::Server;
+use crate::lifecycle::{self, Lifecycle, make_state_folder};
 use crate::log::Logging;
 use crate::notify::Notifier;
-use crate::plugin::{LoadError, Loader};
+use crate::plugin::Loader;
+
+pub use self::error::HostError;
 
 /// How long a plugin that blocks a thread may hold up the others.
 const WAKE_INTERVAL: Duration = Duration::from_millis(100);
-
-/// A host that cannot serve.
-#[derive(Debug, thiserror::Error)]
-pub enum HostError {
-    /// The plugin directory cannot be read.
-    #[error("no plugins")]
-    Plugins(#[source] LoadError),
-    /// Instances would be open to the network without a word about it.
-    #[error(transparent)]
-    Exposure(#[from] ExposureError),
-    /// A socket cannot be bound.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The process id cannot be written.
-    #[error("cannot write {} ([paths] pidfile)", path.display())]
-    Pidfile {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// Something that the operating system refuses.
-    #[error("{0}")]
-    System(&'static str, #[source] io::Error),
-}
 
 /// Plugins that are loaded and prepared, but hold nothing yet.
 pub struct Host {

@@ -6,13 +6,11 @@
 //! - `plugin`: from files in a directory to instances
 //! - `http`: connections, routes, access, answers
 //! - `lifecycle`: reload, load, unload while requests go on; `hand_over`: the moment in which it happens
-//! - `activation`: sockets that the service manager hands over
 //! - [`log`]: where log lines go
 //! - [`check`], [`healthcheck`]: the commands that look at the files, or at a running host
 //! - [`generate`]: man pages and completions, from the command line
 //! - [`host`]: the life of the process, in which all of them meet
 
-mod activation;
 mod budget;
 pub mod check;
 pub mod cli;
@@ -29,8 +27,9 @@ mod notify;
 mod plugin;
 mod source;
 mod spread;
+mod text;
 mod trust;
 
 #[cfg(feature = "fuzzing")]
-pub use http::fuzzing;
+pub use http::transport::fuzzing;
 pub use plugin::{LoadError, probe_child};

@@ -4,103 +4,30 @@
 //! instances prepared. Then new requests wait, those under way end, the old instances let go of what is exclusive,
 //! the new ones take it, and those who waited go to them. Whatever fails on the way leaves the old ones serving.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config::{Config, Paths};
 use crate::error::one_line;
-use crate::hand_over::HandOver;
+use crate::hand_over::{HandOver, LAST_MOMENT};
 use crate::host::HostError;
-use crate::http::access::{self, Access};
-use crate::http::server::Server;
-use crate::http::{App, Snapshot, Unloaded};
+use crate::http::control::orders::{Order, OrderError, Report, Task};
+use crate::http::control::snapshot::{Snapshot, Unloaded};
+use crate::http::exchange::app::App;
+use crate::http::gate::access::{self, Access};
+use crate::http::transport::server::Server;
 use crate::log::Logging;
 use crate::notify::Notifier;
 use crate::plugin::{Failure, Instance, Loaded, Loader, State, Want};
 
 /// Between two attempts to activate an instance that could not be.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
-/// For streams to end once their plugin has been told to stop, even when the grace is used up.
-pub(crate) const LAST_MOMENT: Duration = Duration::from_millis(500);
-
-/// Something to do, and who waits for it.
-pub(crate) struct Order {
-    pub(crate) task: Task,
-    pub(crate) reply: Option<oneshot::Sender<Result<Report, Refusal>>>,
-}
-
-/// What can be done.
-#[derive(Debug)]
-pub(crate) enum Task {
-    /// Read everything again; what has not changed goes on.
-    ReloadAll,
-    /// A new instance in the place of this one.
-    Reload(String),
-    /// An instance that is not loaded.
-    Load(String),
-    /// No instance of this name.
-    Unload(String),
-}
-
-/// What was done, by the names of instances.
-#[derive(Debug, Default)]
-pub(crate) struct Report {
-    reloaded: Vec<String>,
-    loaded: Vec<String>,
-    unloaded: Vec<String>,
-    kept: Vec<String>,
-    failed: Vec<Failure>,
-    /// Settings that count from the next start only.
-    notes: Vec<String>,
-}
-
-/// Why nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    /// There is nothing of this name.
-    #[error("{0}")]
-    Unknown(String),
-    /// It is not possible now.
-    #[error("{0}; nothing was changed")]
-    State(String),
-    /// The configuration, a plugin or an instance is bad.
-    #[error("{0}; nothing was changed")]
-    Invalid(String),
-}
-
-impl Report {
-    /// For the one who asked.
-    pub(crate) fn to_json(&self) -> Value {
-        let failed: Vec<Value> = self
-            .failed
-            .iter()
-            .map(|failure| json!({ "name": failure.name, "reason": failure.reason }))
-            .collect();
-        json!({
-            "reloaded": self.reloaded,
-            "loaded": self.loaded,
-            "unloaded": self.unloaded,
-            "kept": self.kept,
-            "failed": failed,
-            "notes": self.notes,
-        })
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (reloaded, loaded, unloaded) = (&self.reloaded, &self.loaded, &self.unloaded);
-        write!(f, "reloaded {reloaded:?}, loaded {loaded:?}, unloaded {unloaded:?}, kept {:?}", self.kept)
-    }
-}
 
 /// Carries orders out, one after the other.
 pub(crate) struct Lifecycle {
@@ -246,12 +173,12 @@ impl Lifecycle {
         join_all(stopped).await;
     }
 
-    async fn reload_all(&self) -> Result<Report, Refusal> {
+    async fn reload_all(&self) -> Result<Report, OrderError> {
         let old = self.app.snapshot();
         let config = self.read_config().await?;
         let notes = restart_notes(&old.config, &config);
         let logging =
-            self.logging.prepare(&config.log).map_err(|error| Refusal::Invalid(one_line(&error)))?;
+            self.logging.prepare(&config.log).map_err(|error| OrderError::Invalid(one_line(&error)))?;
         let running: Vec<Arc<Instance>> = old.instances().cloned().collect();
         let (config, loaded) = self.prepare(config, Wanted::All(running)).await?;
         let new = Snapshot::new(Arc::new(config), loaded, Vec::new());
@@ -270,33 +197,33 @@ impl Lifecycle {
         }
     }
 
-    async fn reload(&self, name: &str) -> Result<Report, Refusal> {
+    async fn reload(&self, name: &str) -> Result<Report, OrderError> {
         let old = self.app.snapshot();
         if old.mount(name).is_none() {
             return Err(match is_absent(&old, name) {
-                true => Refusal::State(format!("`{name}` is not loaded; POST /load/{name}")),
+                true => OrderError::State(format!("`{name}` is not loaded; POST /load/{name}")),
                 false => unknown(&old, name),
             });
         }
         self.replace(&old, name).await
     }
 
-    async fn load(&self, name: &str) -> Result<Report, Refusal> {
+    async fn load(&self, name: &str) -> Result<Report, OrderError> {
         let old = self.app.snapshot();
         if old.mount(name).is_some() {
-            return Err(Refusal::State(format!("`{name}` is loaded; POST /reload/{name}")));
+            return Err(OrderError::State(format!("`{name}` is loaded; POST /reload/{name}")));
         }
         self.replace(&old, name).await
     }
 
     /// Puts a new instance of this name in; everything else stays as it is, the host's own settings included.
-    async fn replace(&self, old: &Snapshot, name: &str) -> Result<Report, Refusal> {
+    async fn replace(&self, old: &Snapshot, name: &str) -> Result<Report, OrderError> {
         let mut config = self.read_config().await?;
         config.paths = old.config.paths.clone();
         let (_, loaded) = self.prepare(config, Wanted::One(name.to_owned())).await?;
         if loaded.instances.is_empty() {
             return Err(match loaded.failures.first() {
-                Some(failure) => Refusal::Invalid(failure.reason.clone()),
+                Some(failure) => OrderError::Invalid(failure.reason.clone()),
                 None => unknown(old, name),
             });
         }
@@ -323,16 +250,18 @@ impl Lifecycle {
         );
         if new.mount(name).is_none() {
             let reason = new.failures.iter().find(|failure| failure.name == name);
-            return Err(Refusal::Invalid(reason.map_or_else(String::new, |failure| failure.reason.clone())));
+            return Err(OrderError::Invalid(
+                reason.map_or_else(String::new, |failure| failure.reason.clone()),
+            ));
         }
         self.change(old, new).await
     }
 
-    async fn unload(&self, name: &str) -> Result<Report, Refusal> {
+    async fn unload(&self, name: &str) -> Result<Report, OrderError> {
         let old = self.app.snapshot();
         let Some(mount) = old.mount(name) else {
             return Err(match is_absent(&old, name) {
-                true => Refusal::State(format!("`{name}` is not loaded")),
+                true => OrderError::State(format!("`{name}` is not loaded")),
                 false => unknown(&old, name),
             });
         };
@@ -345,21 +274,21 @@ impl Lifecycle {
         self.change(&old, new).await
     }
 
-    async fn read_config(&self) -> Result<Config, Refusal> {
+    async fn read_config(&self) -> Result<Config, OrderError> {
         let path = self.ini_file.clone();
         let loading =
-            self.blocking(move || Config::load(&path).map_err(|error| Refusal::Invalid(one_line(&error))));
+            self.blocking(move || Config::load(&path).map_err(|error| OrderError::Invalid(one_line(&error))));
         loading.await.inspect(warn_of)
     }
 
-    async fn prepare(&self, config: Config, want: Wanted) -> Result<(Config, Loaded), Refusal> {
+    async fn prepare(&self, config: Config, want: Wanted) -> Result<(Config, Loaded), OrderError> {
         let loader = Arc::clone(&self.loader);
         self.blocking(move || {
             let loaded = match &want {
                 Wanted::All(running) => loader.load(&config, Want::All(running)),
                 Wanted::One(name) => loader.load(&config, Want::One(name)),
             };
-            let loaded = loaded.map_err(|error| Refusal::Invalid(error.line()))?;
+            let loaded = loaded.map_err(|error| OrderError::Invalid(error.line()))?;
             Ok((config, loaded))
         })
         .await
@@ -368,24 +297,24 @@ impl Lifecycle {
     /// Files and child processes are waited for on a thread that nobody else needs, and not when the host is to stop.
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-    ) -> Result<T, Refusal> {
+        work: impl FnOnce() -> Result<T, OrderError> + Send + 'static,
+    ) -> Result<T, OrderError> {
         tokio::select! {
             biased;
-            _ = self.told_to_stop() => Err(Refusal::State("the host is stopping".to_owned())),
+            _ = self.told_to_stop() => Err(OrderError::State("the host is stopping".to_owned())),
             done = tokio::task::spawn_blocking(work) => {
-                done.unwrap_or_else(|panic| Err(Refusal::State(format!("the host failed: {panic}"))))
+                done.unwrap_or_else(|panic| Err(OrderError::State(format!("the host failed: {panic}"))))
             }
         }
     }
 
     /// Serves `new` instead of `old`.
-    async fn change(&self, old: &Snapshot, new: Snapshot) -> Result<Report, Refusal> {
-        check_exposure(&new).map_err(|error| Refusal::Invalid(error.to_string()))?;
+    async fn change(&self, old: &Snapshot, new: Snapshot) -> Result<Report, OrderError> {
+        check_exposure(&new).map_err(|error| OrderError::Invalid(error.to_string()))?;
         warn_of_keys(&new);
         check_nothing_is_lost(old, &new)?;
         let prepared = self.server.prepare(&new.config).await;
-        let prepared = prepared.map_err(|error| Refusal::Invalid(one_line(&error)))?;
+        let prepared = prepared.map_err(|error| OrderError::Invalid(one_line(&error)))?;
         make_state_folder(&new.config.paths);
         let is_in = |snapshot: &Snapshot, instance: &Arc<Instance>| {
             snapshot.instances().any(|other| Arc::ptr_eq(other, instance))
@@ -434,7 +363,7 @@ enum Wanted {
 }
 
 /// Refuses what would take an instance away that serves and is still wanted.
-fn check_nothing_is_lost(old: &Snapshot, new: &Snapshot) -> Result<(), Refusal> {
+fn check_nothing_is_lost(old: &Snapshot, new: &Snapshot) -> Result<(), OrderError> {
     let instances = old.instances().map(|instance| &instance.name).filter(|name| new.mount(name).is_none());
     let files = old.files.iter().map(|(file, _)| file);
     let lost: Vec<String> = instances
@@ -444,7 +373,7 @@ fn check_nothing_is_lost(old: &Snapshot, new: &Snapshot) -> Result<(), Refusal> 
         .filter(|failure| !old.failures.contains(failure))
         .map(|failure| format!("{}: {}", failure.name, failure.reason))
         .collect();
-    if lost.is_empty() { Ok(()) } else { Err(Refusal::Invalid(lost.join("; "))) }
+    if lost.is_empty() { Ok(()) } else { Err(OrderError::Invalid(lost.join("; "))) }
 }
 
 fn is_absent(snapshot: &Snapshot, name: &str) -> bool {
@@ -452,9 +381,9 @@ fn is_absent(snapshot: &Snapshot, name: &str) -> bool {
         || snapshot.unloaded.iter().any(|unloaded| unloaded.name == name)
 }
 
-fn unknown(snapshot: &Snapshot, name: &str) -> Refusal {
+fn unknown(snapshot: &Snapshot, name: &str) -> OrderError {
     let names: Vec<&str> = snapshot.instances().map(|instance| instance.name.as_str()).collect();
-    Refusal::Unknown(format!("no instance is called `{name}`; there are {}", names.join(", ")))
+    OrderError::Unknown(format!("no instance is called `{name}`; there are {}", names.join(", ")))
 }
 
 /// Settings that a running process cannot change.

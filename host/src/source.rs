@@ -1,6 +1,6 @@
 //! Whom an address stands for, where clients are told apart: one customer, as far as anybody can tell.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// An IPv4 address, the 64 bits of an IPv6 address that one customer has, or a socket that has no address.
 pub(crate) type Source = Option<u64>;
@@ -12,6 +12,11 @@ pub(crate) fn source(address: Option<IpAddr>) -> Source {
         IpAddr::V4(address) => u64::from(u32::from(address)),
         IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
     })
+}
+
+/// Whether only this machine can connect there.
+pub(crate) fn is_of_this_machine(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use abi_stable::std_types::RString;
 use futures_core::Stream;
 
 /// A panic that was caught. Its text is for the log, not for clients.
@@ -21,6 +22,13 @@ impl fmt::Display for Panic {
 }
 
 impl std::error::Error for Panic {}
+
+impl Panic {
+    /// As it crosses the boundary.
+    pub(crate) fn text(self) -> RString {
+        self.to_string().into()
+    }
+}
 
 /// Runs `call` and catches a panic in it, and one in the drop of the panic's payload too.
 ///

@@ -8,3 +8,4 @@ pub mod plugin;
 pub mod request;
 pub mod response;
 pub mod route;
+pub(crate) mod stream;

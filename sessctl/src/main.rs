@@ -17,6 +17,7 @@ mod line;
 mod output;
 mod pages;
 mod progress;
+mod retry;
 mod server;
 mod site;
 mod target;

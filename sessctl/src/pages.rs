@@ -1,9 +1,7 @@
 //! All records of a store, one after the other in the order of their handles, with a page in memory at most.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sessman::id::Handle;
 use sessman::record::Record;
@@ -11,6 +9,7 @@ use sessman::store::sealed::{Keys, check_unsealed};
 use sessman::store::{Store, StoreError};
 use sessman::time::Timestamp;
 
+use crate::retry::while_unavailable;
 use crate::unread::Unread;
 
 /// Bytes of records that a page is meant to have.
@@ -19,9 +18,6 @@ const PAGE_BYTES: usize = 4 << 20;
 const FIRST: usize = 100;
 const LEAST: usize = 4;
 const MOST: usize = 4_000;
-
-/// What is waited for a store that is away, again and again: about a minute, in which a server starts again.
-const PAUSES: [u64; 8] = [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000];
 
 /// What is made of a record as the store has it.
 #[derive(Clone, Copy)]
@@ -113,7 +109,7 @@ impl<'a> Pages<'a> {
     async fn fetch(&mut self) -> Result<(), StoreError> {
         let (store, now, after) = (self.store, self.now, self.after);
         let limit = &mut self.limit;
-        let page = patiently(|attempt| {
+        let page = while_unavailable(|attempt| {
             // It may have been away because so much was asked of it.
             if attempt > 0 {
                 *limit = (*limit / 4).max(LEAST);
@@ -138,21 +134,6 @@ impl<'a> Pages<'a> {
 
 fn size(record: &Record) -> usize {
     size_of::<Record>() + record.data.as_str().len() + record.metadata.as_str().len()
-}
-
-/// Asks again while the store is away; what is asked must be such that it may be done twice. It is told the number of the
-/// attempt.
-pub(crate) async fn patiently<T, Asking>(mut ask: impl FnMut(usize) -> Asking) -> Result<T, StoreError>
-where
-    Asking: Future<Output = Result<T, StoreError>>,
-{
-    for (attempt, pause) in PAUSES.into_iter().enumerate() {
-        match ask(attempt).await {
-            Err(StoreError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(pause)).await,
-            other => return other,
-        }
-    }
-    ask(PAUSES.len()).await
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use sessman::store::sealed::{Keys, SealedStore};
 use sessman::store::{self, Created, Loaded, Store, StoreError};
 use sessman::time::{Clock, SystemClock, Timestamp};
 
-use crate::pages::{Pages, Reading, patiently};
+use crate::pages::{Pages, Reading};
+use crate::retry::while_unavailable;
 use crate::site::Site;
 
 /// What became of a record.
@@ -96,14 +97,14 @@ impl Target {
     /// Ends the work. What is written down of users knows nothing of the sessions that came; forgotten, it is filled from all
     /// of them, so that a limit of sessions a user holds.
     pub(crate) async fn end(self) -> Result<(), StoreError> {
-        let forgotten = patiently(|_| self.store.forget_places()).await;
+        let forgotten = while_unavailable(|_| self.store.forget_places()).await;
         self.store.close().await;
         forgotten
     }
 
     /// Writes one record, unless a session with its handle lives there.
     pub(crate) async fn put(&self, record: &Arc<Record>) -> Result<Put, StoreError> {
-        let put = patiently(|attempt| {
+        let put = while_unavailable(|attempt| {
             if attempt > 0 {
                 self.room.halve();
             }

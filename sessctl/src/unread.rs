@@ -7,7 +7,7 @@ use sessman::store::{Listing, Store, StoreError};
 use sessman::time::Timestamp;
 
 use crate::output::number;
-use crate::pages::patiently;
+use crate::retry::while_unavailable;
 
 /// So many are named.
 const NAMED: usize = 5;
@@ -75,7 +75,7 @@ pub(crate) async fn look(
     let mut after = None;
     loop {
         let listing = Listing { after, limit: PAGE, ..Listing::default() };
-        let page = patiently(|_| store.list(listing, now)).await?;
+        let page = while_unavailable(|_| store.list(listing, now)).await?;
         seen(page.items.len() + page.unread.len());
         for handle in page.unread {
             unreadable.add(&Unread { handle, why: None });

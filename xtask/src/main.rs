@@ -20,6 +20,8 @@ mod book;
 mod deny;
 mod dist;
 mod fuzz;
+#[cfg(test)]
+mod imports;
 mod mongodb;
 mod new;
 mod npm;

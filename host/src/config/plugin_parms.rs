@@ -66,7 +66,7 @@ pub(crate) struct Folders<'a> {
 }
 
 /// An instance without a line.
-pub(crate) fn without_line(plugin: &str) -> InstanceConfig {
+pub fn without_line(plugin: &str) -> InstanceConfig {
     let name = plugin.to_lowercase();
     InstanceConfig {
         mount: format!("/{name}"),

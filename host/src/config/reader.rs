@@ -12,20 +12,21 @@ use crate::budget;
 
 use super::doubtful;
 use super::layers::{self, Environment, IniFile, IniFormat};
+use super::origins::{Cors, Origins};
 use super::overrides::{self, Overrides};
-use super::plugin_parms::{self, Folders};
+use super::plugin_parms::{self, Folders, InstanceLine};
+use super::problem::{ConfigError, Problem};
+use super::proxies::Proxies;
 use super::raw::{RawConfig, RawSection, Resolver};
+use super::secret::ApiKeys;
 use super::secret_file;
 use super::sections::{
     AuthSection, CorsSection, LimitsSection, LogSection, MEMORY, NetworkSection, PLUGIN_PARMS, PathsSection,
     ProxySection, SECTIONS, SslSection, memory_expected,
 };
 use super::tls::{Tls, TlsError, Versions};
+use super::types::{Auth, Config, Limits, Log, LogFormat, Network, Paths};
 use super::values;
-use super::{
-    ApiKeys, Auth, Config, ConfigError, Cors, InstanceLine, Limits, Log, LogFormat, Network, Origins, Paths,
-    Problem, Proxies, parse_level,
-};
 
 /// Seconds.
 const YEAR: u64 = 31_536_000;
@@ -310,7 +311,7 @@ impl<'a> Reader<'a> {
 
     fn log(&mut self, resolver: &Resolver<'_>) -> Log {
         let section: LogSection = self.section(resolver, "log");
-        let level = section.level.map_or(Some(Level::INFO), |written| parse_level(&written));
+        let level = section.level.map_or(Some(Level::INFO), |written| values::level(&written));
         if level.is_none() {
             self.reject(resolver, "log", "level", "expected error, warn, info, debug or trace");
         }

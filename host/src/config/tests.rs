@@ -5,6 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
+use std::time::Duration;
+
+use tracing::Level;
 
 struct Folder(tempfile::TempDir);
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Number, Value};
 use settings::loose::Loose;
+use tracing::Level;
 
 /// The type that a prefix asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +96,18 @@ pub(crate) fn check_seen(value: &Value) -> Result<(), String> {
         _ => None,
     };
     flaw.map_or(Ok(()), |flaw| Err(flaw.to_owned()))
+}
+
+/// Reads the name of a log level.
+pub fn level(text: &str) -> Option<Level> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "error" => Some(Level::ERROR),
+        "warn" | "warning" => Some(Level::WARN),
+        "info" => Some(Level::INFO),
+        "debug" => Some(Level::DEBUG),
+        "trace" => Some(Level::TRACE),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

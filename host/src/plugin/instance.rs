@@ -17,10 +17,10 @@ use tokio::time::Instant;
 
 use super::LoadError;
 use super::library::Library;
+use super::path;
 use super::services::Services;
 use crate::budget::Budget;
 use crate::config::InstanceConfig;
-use crate::http::router;
 use crate::spread::{Counter, Spread};
 
 /// For `activate`: it opens files, but does not wait for servers.
@@ -90,7 +90,7 @@ impl Route {
             }
         }
         let allow = allowed.join(", ");
-        Self { path: router::join(mount, path), methods, class, allow }
+        Self { path: path::join(mount, path), methods, class, allow }
     }
 
     /// Whether bodies are left unread: a proxy that asks about a request may send what announces that one's body, and then
@@ -131,9 +131,9 @@ impl State {
 
 /// A call under way; the instance is not taken away meanwhile.
 #[must_use]
-pub(crate) struct Entered<'a>(&'a Instance);
+pub(crate) struct CallGuard<'a>(&'a Instance);
 
-impl Drop for Entered<'_> {
+impl Drop for CallGuard<'_> {
     fn drop(&mut self) {
         self.0.calls.mine().fetch_sub(1, Ordering::SeqCst);
     }
@@ -219,12 +219,12 @@ impl Instance {
     ///
     /// # Errors
     /// Its state, if it does not.
-    pub(crate) fn enter(&self) -> Result<Entered<'_>, State> {
+    pub(crate) fn enter(&self) -> Result<CallGuard<'_>, State> {
         // Counted before the state is read: whoever changes the state and then sees no call can be sure of it.
         self.calls.mine().fetch_add(1, Ordering::SeqCst);
-        let entered = Entered(self);
+        let guard = CallGuard(self);
         match self.state() {
-            State::Ready => Ok(entered),
+            State::Ready => Ok(guard),
             state => Err(state),
         }
     }
@@ -330,7 +330,7 @@ impl Instance {
     /// Answers a request, if the plugin has the answer at hand. The error is a panic of the plugin, in one line.
     pub(crate) fn handle_now(
         &self,
-        _entered: &Entered<'_>,
+        _guard: &CallGuard<'_>,
         request: RawRequestRef<'_>,
     ) -> Option<Result<RawResponse, String>> {
         let now = self.now.as_ref()?;
@@ -346,7 +346,7 @@ impl Instance {
     /// Answers a request. The error is a panic of the plugin, in one line.
     pub(crate) async fn handle<'a>(
         &'a self,
-        _entered: &Entered<'a>,
+        _guard: &CallGuard<'a>,
         request: RawRequestRef<'a>,
     ) -> Result<RawResponse, String> {
         self.requests.add(1);
@@ -356,7 +356,7 @@ impl Instance {
     /// Says whose live session a request carries. The error is a panic of the plugin, in one line.
     pub(crate) async fn authenticate<'a>(
         &'a self,
-        _entered: &Entered<'a>,
+        _guard: &CallGuard<'a>,
         request: RawRequestRef<'a>,
     ) -> Result<Authentication, String> {
         let RawAuthentication { outcome, user_id, handle } = asked(|| self.raw.authenticate(request)).await?;

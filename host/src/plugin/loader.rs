@@ -200,7 +200,7 @@ fn unknown_plugins(plan: &Plan<'_>, loaded: &mut Loaded) {
         if is_told || known.contains(&instance.plugin) {
             continue;
         }
-        let hint = match (plan.want, config::nearest(&instance.plugin, &known)) {
+        let hint = match (plan.want, settings::nearest(&instance.plugin, known.iter().map(String::as_str))) {
             (Want::One(_), _) => "`pserve check` says what is wrong with which file".to_owned(),
             (_, Some(near)) => format!("did you mean `{near}`?"),
             (_, None) if known.is_empty() => "none is".to_owned(),

@@ -8,10 +8,11 @@ mod copy;
 mod instance;
 mod library;
 mod loader;
+mod path;
 mod probe;
 mod services;
 
-pub(crate) use self::instance::{Authentication, Entered, Instance, Route, State};
+pub(crate) use self::instance::{Authentication, CallGuard, Instance, Route, State};
 pub(crate) use self::library::Library;
 pub(crate) use self::loader::{Failure, Loaded, Loader, Want};
 pub use self::probe::child as probe_child;

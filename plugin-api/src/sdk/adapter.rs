@@ -2,21 +2,18 @@
 
 use std::future::Future;
 use std::mem::ManuallyDrop;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RBox, ROption, RResult, RStr, RString, RVec};
-use async_ffi::{BorrowingFfiFuture, FfiContext, FfiPoll, FutureExt};
-use futures_core::Stream;
+use async_ffi::{BorrowingFfiFuture, FutureExt};
 
 use crate::abi::now::{NOW, NOW_VERSION, RawNow, RawNow_TO, RawNowBox};
 use crate::abi::plugin::{RawAuthentication, RawHealth, RawPlugin, RawRoute};
 use crate::abi::request::RawRequestRef;
-use crate::abi::response::{RawResponse, RawStream, RawStreamItem};
+use crate::abi::response::RawResponse;
 use crate::extension::RawExtension;
-use crate::guard::{GuardedFuture, GuardedStream, Panic, guard};
+use crate::guard::{GuardedFuture, Panic, guard};
 use crate::{Plugin, Request};
 
 /// A plugin behind its guards.
@@ -57,14 +54,10 @@ where
     match guard(make) {
         Ok(future) => {
             let future = GuardedFuture::new(future);
-            async move { future.await.map(convert).map_err(text).into() }.into_ffi()
+            async move { future.await.map(convert).map_err(Panic::text).into() }.into_ffi()
         }
-        Err(panic) => std::future::ready(RResult::RErr(text(panic))).into_ffi(),
+        Err(panic) => std::future::ready(RResult::RErr(panic.text())).into_ffi(),
     }
-}
-
-fn text(panic: Panic) -> RString {
-    panic.to_string().into()
 }
 
 /// For calls whose own error is a line of text: one `RResult` instead of two.
@@ -139,32 +132,6 @@ impl<P: Plugin> RawPlugin for Adapter<P> {
 impl<P: Plugin> RawNow for Adapter<P> {
     fn handle_now(&self, request: RawRequestRef<'_>) -> RResult<ROption<RawResponse>, RString> {
         let answer = guard(|| self.plugin().handle_now(Request::new(request)));
-        answer.map(|answer| answer.map(RawResponse::from).into()).map_err(text).into()
-    }
-}
-
-/// A plugin's stream behind its guards.
-pub(crate) struct StreamAdapter<S> {
-    stream: Pin<Box<GuardedStream<S>>>,
-}
-
-impl<S> StreamAdapter<S> {
-    pub(crate) fn new(stream: S) -> Self {
-        Self { stream: Box::pin(GuardedStream::new(stream)) }
-    }
-}
-
-impl<S: Stream<Item = Result<Vec<u8>, String>> + Send> RawStream for StreamAdapter<S> {
-    fn poll_next(&mut self, context: &mut FfiContext<'_>) -> FfiPoll<RawStreamItem> {
-        let polled = context.with_context(|context| self.stream.as_mut().poll_next(context));
-        match polled {
-            Poll::Pending => FfiPoll::Pending,
-            Poll::Ready(None) => FfiPoll::Ready(ROption::RNone),
-            Poll::Ready(Some(item)) => FfiPoll::Ready(ROption::RSome(match item {
-                Ok(Ok(piece)) => RResult::ROk(piece.into()),
-                Ok(Err(error)) => RResult::RErr(error.into()),
-                Err(panic) => RResult::RErr(text(panic)),
-            })),
-        }
+        answer.map(|answer| answer.map(RawResponse::from).into()).map_err(Panic::text).into()
     }
 }

@@ -8,7 +8,7 @@ use abi_stable::std_types::{RBox, RCowStr, ROption, RVec};
 use futures_core::Stream;
 use http::StatusCode;
 
-use super::adapter::StreamAdapter;
+use super::stream::StreamAdapter;
 use crate::abi::response::{RawHeader, RawResponse, RawStream_TO};
 use crate::extension::RawExtension;
 

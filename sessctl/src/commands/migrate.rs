@@ -17,8 +17,9 @@ use crate::cli::Migrate;
 use crate::failure::{Said, Usage};
 use crate::line::Digest;
 use crate::output::{Output, confirm, number};
-use crate::pages::{Found, Pages, Reading, patiently};
+use crate::pages::{Found, Pages, Reading};
 use crate::progress::Progress;
+use crate::retry::while_unavailable;
 use crate::site::{Site, Source};
 use crate::target::Target;
 use crate::unread::Unreadable;
@@ -167,11 +168,11 @@ async fn end(target: &Target, found: &Found) -> Result<(), StoreError> {
         Found::Read(record) => store::Target::incarnation(record.handle, record.mark),
         Found::Unread(unread) => store::Target::whatever(unread.handle),
     }];
-    patiently(|_| target.store.delete(&ended)).await?;
+    while_unavailable(|_| target.store.delete(&ended)).await?;
     let handles = [found.handle()];
     match found {
         Found::Read(record) => match &record.user_id {
-            Some(user_id) => patiently(|_| target.store.release(user_id, &handles)).await,
+            Some(user_id) => while_unavailable(|_| target.store.release(user_id, &handles)).await,
             None => Ok(()),
         },
         Found::Unread(_) => Ok(()),

@@ -9,7 +9,7 @@ use sessman::time::{Clock as _, SystemClock, Timestamp};
 
 use crate::actor;
 use crate::output::{self, Output, number};
-use crate::pages::patiently;
+use crate::retry::while_unavailable;
 use crate::site::Site;
 
 pub(super) async fn run(site: &Site, interval: u64, count: Option<u64>, output: Output) -> Result<()> {
@@ -29,7 +29,7 @@ pub(super) async fn run(site: &Site, interval: u64, count: Option<u64>, output: 
         clock.discipline();
         let now = clock.now();
         let since: Vec<Timestamp> = before.iter().map(|(then, _)| *then).collect();
-        let counts = patiently(|_| store.counts(now, &since)).await?;
+        let counts = while_unavailable(|_| store.counts(now, &since)).await?;
         // Of those that began in between and still live; one that ended as soon is in neither number.
         let created = counts.since.first().copied();
         let ended = before

@@ -1,0 +1,40 @@
+//! From an INI file and the environment to a checked [`Config`].
+//!
+//! `ini` (grammar) with `swallowed` -> `layers` (file below, environment above) -> `raw` (texts, references) -> `reader` (types,
+//! defaults, rules) with `doubtful` (what is to be warned of). A [`Config`] exists only if nothing was wrong.
+
+mod doubtful;
+mod ini;
+mod interpolation;
+mod json5;
+mod layers;
+mod load;
+mod origins;
+mod overrides;
+mod plugin_parms;
+mod problem;
+mod proxies;
+mod raw;
+mod reader;
+mod secret;
+mod secret_file;
+mod sections;
+mod swallowed;
+#[cfg(test)]
+mod tests;
+pub(crate) mod tls;
+mod types;
+mod values;
+
+pub use self::ini::{Document, Entry, Section, SyntaxError, parse as parse_ini};
+pub use self::load::parse_json;
+pub use self::origins::{Cors, Origins};
+pub use self::plugin_parms::{AuthType, InstanceConfig, InstanceLine, without_line as instance_without_line};
+pub use self::problem::{ConfigError, Problem};
+pub use self::proxies::Proxies;
+pub(crate) use self::secret::LEAST_KEY;
+pub use self::secret::{ApiKey, ApiKeys, Parameters};
+pub(crate) use self::sections::SECTIONS;
+pub use self::tls::Tls;
+pub use self::types::{Auth, Config, Limits, Log, LogFormat, Network, Paths};
+pub use self::values::level as parse_level;

@@ -1,0 +1,34 @@
+//! Why a host cannot serve.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::http::gate::access::ExposureError;
+use crate::http::transport::listener::ListenError;
+use crate::plugin::LoadError;
+
+/// A host that cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The plugin directory cannot be read.
+    #[error("no plugins")]
+    Plugins(#[source] LoadError),
+    /// Instances would be open to the network without a word about it.
+    #[error(transparent)]
+    Exposure(#[from] ExposureError),
+    /// A socket cannot be bound.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The process id cannot be written.
+    #[error("cannot write {} ([paths] pidfile)", path.display())]
+    Pidfile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Something that the operating system refuses.
+    #[error("{0}")]
+    System(&'static str, #[source] io::Error),
+}

@@ -1,0 +1,67 @@
+//! What is loaded, as `/plugins` and `pserve plugins` say it.
+
+use serde_json::{Value, json};
+
+use super::snapshot::{Mount, Snapshot};
+use crate::http::gate::access::Access;
+
+/// What is loaded, as `/plugins` says it.
+pub(crate) fn plugins(snapshot: &Snapshot) -> Value {
+    let plugins: Vec<Value> = snapshot
+        .files
+        .iter()
+        .map(|(file, library)| {
+            json!({
+                "name": library.name,
+                "version": library.version,
+                "plugin_api": library.api_version,
+                "file": file,
+                "sha256": library.sha256,
+            })
+        })
+        .collect();
+    let unloaded = snapshot
+        .unloaded
+        .iter()
+        .map(|unloaded| json!({ "name": unloaded.name, "state": "unloaded", "mount": unloaded.mount }));
+    let instances: Vec<Value> = snapshot.mounts.iter().map(describe).chain(unloaded).collect();
+    let failures: Vec<Value> = snapshot
+        .failures
+        .iter()
+        .map(|failure| json!({ "name": failure.name, "state": "failed", "reason": failure.reason }))
+        .collect();
+    json!({ "plugins": plugins, "instances": instances, "failures": failures })
+}
+
+fn describe(mount: &Mount) -> Value {
+    let Mount { instance, access, .. } = mount;
+    let routes: Vec<Value> = instance
+        .routes
+        .iter()
+        .map(|route| {
+            let class = format!("{:?}", route.class).to_lowercase();
+            json!({ "path": route.path, "methods": route.methods, "class": class })
+        })
+        .collect();
+    let access = match access {
+        Access::Open | Access::OpenByDefault => "none",
+        Access::Keyed(_) => "key",
+        Access::Session(_) => "session",
+    };
+    let mut description = json!({
+        "name": instance.name,
+        "plugin": instance.library.name,
+        "version": instance.library.version,
+        "plugin_api": instance.library.api_version,
+        "sha256": instance.library.sha256,
+        "state": instance.state().name(),
+        "mount": instance.mount(),
+        "access": access,
+        "requests": instance.requests.get(),
+        "routes": routes,
+    });
+    if let Some(reason) = instance.failure() {
+        description["reason"] = reason.into();
+    }
+    description
+}

@@ -1,0 +1,150 @@
+//! A request as a plugin sees it.
+
+use std::sync::{Arc, OnceLock};
+
+use abi_stable::RRef;
+use abi_stable::sabi_trait::TD_Opaque;
+use abi_stable::std_types::{ROption, RSlice, RStr};
+use bytes::Bytes;
+use hyper::http::request::Parts;
+use plugin_api::abi::guess::{GUESS, GUESS_VERSION};
+use plugin_api::abi::request::{
+    RawAddress, RawHeaderRef, RawPrincipalRef, RawRequest, RawRequest_TO, RawRequestRef,
+};
+use plugin_api::extension::RawExtension;
+use plugin_api::{Caller, Principal};
+use tokio::time::Instant;
+
+use crate::config::Cors;
+use crate::http::gate::cross_site::is_cross_site;
+use crate::http::gate::proxy::Client;
+use crate::http::gate::secrets::{Misses, Secret, Told};
+use crate::http::message::lines::Lines;
+use crate::http::message::request_id::RequestId;
+
+/// A request as a plugin sees it: hyper's parts and what the host found out about them.
+pub(crate) struct HostRequest<'a> {
+    pub(crate) parts: &'a Parts,
+    pub(crate) lines: Lines<'a>,
+    /// The method that the plugin sees: `GET` for a HEAD that it does not list.
+    pub(crate) method: &'a str,
+    pub(crate) route: u32,
+    pub(crate) below_mount: &'a str,
+    /// Without `apikey`.
+    pub(crate) query: &'a str,
+    /// Without `apikey`.
+    pub(crate) body: Bytes,
+    pub(crate) client: Client<'a>,
+    /// The pages of other origins that count as own ones.
+    pub(crate) cors: Option<&'a Cors>,
+    pub(crate) caller: Caller,
+    /// The user that a session guard let in.
+    pub(crate) principal: Option<&'a Principal>,
+    pub(crate) deadline: Instant,
+    pub(crate) id: &'a RequestId,
+    /// What the plugin says of its secrets; made when it does.
+    pub(crate) told: OnceLock<Arc<Told>>,
+}
+
+impl HostRequest<'_> {
+    /// The secrets of the plugin's that were wrong, as it has said so far. Those of sessions are looked for by a caller with
+    /// the key in behalf of others, and by one who needs none at will.
+    pub(crate) fn misses(&self) -> Misses {
+        let misses = self.told.get().map(|told| told.misses()).unwrap_or_default();
+        if self.caller == Caller::Unkeyed { misses } else { misses.without(Secret::SessionId) }
+    }
+
+    /// As it crosses the boundary.
+    pub(crate) fn raw(&self) -> RawRequestRef<'_> {
+        RawRequest_TO::from_ptr(RRef::new(self), TD_Opaque)
+    }
+}
+
+// None of these can panic: they look things up, and allocate a little for an extension.
+impl RawRequest for HostRequest<'_> {
+    fn route(&self) -> u32 {
+        self.route
+    }
+
+    fn method(&self) -> RStr<'_> {
+        self.method.into()
+    }
+
+    fn path(&self) -> RStr<'_> {
+        self.parts.uri.path().into()
+    }
+
+    fn path_below_mount(&self) -> RStr<'_> {
+        self.below_mount.into()
+    }
+
+    fn query(&self) -> RStr<'_> {
+        self.query.into()
+    }
+
+    fn header(&self, name: RStr<'_>, nth: usize) -> ROption<RSlice<'_, u8>> {
+        let value = self.lines.value(&self.parts.headers, name.as_str(), nth);
+        value.map(|value| RSlice::from_slice(value.as_bytes())).into()
+    }
+
+    fn header_at(&self, index: usize) -> ROption<RawHeaderRef<'_>> {
+        let header = self.lines.at(&self.parts.headers, index);
+        header
+            .map(|(name, value)| RawHeaderRef {
+                name: name.as_str().into(),
+                value: RSlice::from_slice(value.as_bytes()),
+            })
+            .into()
+    }
+
+    fn body(&self) -> RSlice<'_, u8> {
+        RSlice::from_slice(&self.body)
+    }
+
+    fn client_address(&self) -> RawAddress {
+        self.client.address.into()
+    }
+
+    fn scheme(&self) -> RStr<'_> {
+        self.client.scheme.into()
+    }
+
+    fn host(&self) -> RStr<'_> {
+        self.client.host.into()
+    }
+
+    fn request_id(&self) -> RStr<'_> {
+        self.id.text().into()
+    }
+
+    fn time_left(&self) -> u64 {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn caller(&self) -> u8 {
+        match self.caller {
+            Caller::Open => 0,
+            Caller::Keyed => 1,
+            Caller::Unkeyed => 2,
+        }
+    }
+
+    fn principal(&self) -> ROption<RawPrincipalRef<'_>> {
+        let Some(Principal { user_id, handle }) = self.principal else { return ROption::RNone };
+        ROption::RSome(RawPrincipalRef { user_id: user_id.as_str().into(), handle: handle.as_str().into() })
+    }
+
+    fn cross_site(&self) -> bool {
+        is_cross_site(self.parts, &self.client, self.cors)
+    }
+
+    fn extension(&self, id: RStr<'_>, version: u32) -> ROption<RawExtension> {
+        match (id.as_str(), version) {
+            (GUESS, GUESS_VERSION) => {
+                ROption::RSome(Arc::clone(self.told.get_or_init(Arc::default)).extension())
+            }
+            _ => ROption::RNone,
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Answers: a plugin's, and the host's own problems.
+
+use std::borrow::Cow;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use abi_stable::std_types::{RCowStr, ROption, RResult, RVec};
+use async_ffi::{ContextExt, FfiPoll};
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::{Response, StatusCode};
+use plugin_api::abi::response::{RawResponse, RawStreamBox};
+use plugin_api::guard::guard;
+
+use super::phase::RequestGuard;
+use super::untaken::{Held, STREAM_BYTES, Untaken};
+use crate::budget::Share;
+use crate::plugin::Instance;
+
+/// Bytes of an answer that need not be counted: a connection has room for one, and keeps no more.
+const AT_HAND: usize = 4 * 1024;
+
+/// The body of an answer.
+pub(crate) struct AnswerBody {
+    content: Content,
+    /// Bytes that were allocated for it.
+    size: usize,
+    /// Whether it is for somebody who has shown a key.
+    is_known: bool,
+    /// Tells the connection when the answer is through.
+    _guard: Option<RequestGuard>,
+}
+
+enum Content {
+    Done,
+    Whole(Bytes),
+    Stream(Streaming),
+}
+
+/// Bytes that are counted until the last piece of them was handed over.
+struct Drawn<T> {
+    bytes: T,
+    _share: Share,
+    _held: Option<Held>,
+}
+
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Drawn<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+}
+
+/// A body that a plugin gives piece by piece.
+struct Streaming {
+    /// Dropped under a guard. Boxed, so that it does not matter where the body is moved.
+    stream: Option<Box<RawStreamBox>>,
+    instance: Arc<Instance>,
+    /// What its pieces draw on.
+    share: Option<Share>,
+    held: Option<Held>,
+}
+
+impl AnswerBody {
+    fn whole(bytes: Bytes) -> Self {
+        let size = bytes.len();
+        let content = if bytes.is_empty() { Content::Done } else { Content::Whole(bytes) };
+        Self { content, size, is_known: false, _guard: None }
+    }
+
+    /// The same answer without its body.
+    pub(crate) fn without(self) -> Self {
+        Self { content: Content::Done, size: 0, ..self }
+    }
+
+    /// Says whether it is for somebody who has shown a key.
+    pub(crate) fn set_known(&mut self, is_known: bool) {
+        self.is_known = is_known;
+    }
+
+    /// Whether it is to be counted, and then whether it is for somebody who has shown a key. One of many on a connection
+    /// always is.
+    pub(crate) fn takes_memory(&self, untaken: Option<&Untaken>) -> Option<bool> {
+        let takes = match self.content {
+            Content::Done => false,
+            Content::Whole(_) => untaken.is_some() || self.size > AT_HAND,
+            Content::Stream(_) => true,
+        };
+        takes.then_some(self.is_known)
+    }
+
+    /// Draws what it takes, until it was handed over; says whether that was to be had.
+    #[must_use]
+    pub(crate) fn draw(&mut self, mut share: Share, untaken: Option<&Untaken>) -> bool {
+        let size = self.size + if untaken.is_some() { STREAM_BYTES } else { 0 };
+        let held = untaken.map(|untaken| untaken.hold(size));
+        if matches!(held, Some(None)) || !share.grow(size) {
+            return false;
+        }
+        let held = held.flatten();
+        match &mut self.content {
+            Content::Done => {}
+            Content::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.content = Content::Whole(Bytes::from_owner(Drawn { bytes, _share: share, _held: held }));
+            }
+            Content::Stream(streaming) => (streaming.share, streaming.held) = (Some(share), held),
+        }
+        true
+    }
+
+    /// The same body, holding `guard` as long as it lives.
+    pub(crate) fn guarded(self, guard: RequestGuard) -> Self {
+        Self { _guard: Some(guard), ..self }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let next = match &mut self.content {
+            Content::Done => return Poll::Ready(None),
+            Content::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
+            Content::Stream(streaming) => match streaming.poll_next(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(bytes))) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Poll::Ready(end) => end.map(|end| end.map(Frame::data)),
+            },
+        };
+        self.content = Content::Done;
+        Poll::Ready(next)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.content, Content::Done)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Done => SizeHint::with_exact(0),
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Streaming {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+        let polled = guard(|| context.with_ffi_context(|context| stream.poll_next(context)));
+        let failure = match polled {
+            Ok(FfiPoll::Pending) => return Poll::Pending,
+            Ok(FfiPoll::Ready(ROption::RNone)) => return Poll::Ready(None),
+            Ok(FfiPoll::Ready(ROption::RSome(RResult::ROk(piece)))) => {
+                return Poll::Ready(Some(self.count(piece)));
+            }
+            Ok(FfiPoll::Ready(ROption::RSome(RResult::RErr(message)))) => message.into_string(),
+            Ok(FfiPoll::Panicked) => "panicked".to_owned(),
+            Err(panic) => panic.to_string(),
+        };
+        tracing::error!(instance = self.instance.name, reason = failure, "a streamed answer ended early");
+        Poll::Ready(Some(Err(io::Error::other("the stream failed"))))
+    }
+}
+
+impl Streaming {
+    /// A piece, counted until it was handed over. Small ones that were handed over are not waited for: hyper asks for the
+    /// next when there is room for it.
+    fn count(&self, piece: RVec<u8>) -> io::Result<Bytes> {
+        let Some(share) = self.share.as_ref().filter(|_| piece.capacity() > AT_HAND) else {
+            return Ok(Bytes::from_owner(piece));
+        };
+        let mut share = share.another();
+        let held = self.held.as_ref().map(|held| held.another(piece.capacity()));
+        if matches!(held, Some(None)) || !share.grow(piece.capacity()) {
+            tracing::debug!(instance = self.instance.name, "no memory for a piece of a streamed answer");
+            return Err(io::Error::other("there is no memory for the stream"));
+        }
+        Ok(Bytes::from_owner(Drawn { bytes: piece, _share: share, _held: held.flatten() }))
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        let stream = self.stream.take();
+        if let Err(panic) = guard(move || drop(stream)) {
+            tracing::error!(
+                instance = self.instance.name,
+                reason = panic.0,
+                "a streamed answer panicked at its end"
+            );
+        }
+    }
+}
+
+/// An answer of the host's own: a problem document (RFC 9457).
+pub(crate) fn problem(status: StatusCode, detail: &str) -> Response<AnswerBody> {
+    own(plugin_api::Response::problem(status.as_u16(), detail))
+}
+
+/// A problem with one header more.
+pub(crate) fn problem_with(
+    status: StatusCode,
+    detail: &str,
+    header: &'static str,
+    value: impl Into<Cow<'static, str>>,
+) -> Response<AnswerBody> {
+    own(plugin_api::Response::problem(status.as_u16(), detail).with_header(header, value))
+}
+
+/// An answer without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<AnswerBody> {
+    own(plugin_api::Response::new(status.as_u16()))
+}
+
+/// Says which methods there are.
+pub(crate) fn allow(response: &mut Response<AnswerBody>, methods: &str) {
+    if let Ok(value) = HeaderValue::from_str(methods) {
+        response.headers_mut().insert(hyper::header::ALLOW, value);
+    }
+}
+
+/// Text of the host's own.
+pub(crate) fn text(status: StatusCode, content_type: &'static str, text: String) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::whole(text.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// JSON of the host's own.
+pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Response<AnswerBody> {
+    own(plugin_api::Response::json(status.as_u16(), value.to_string()))
+}
+
+fn own(response: plugin_api::Response) -> Response<AnswerBody> {
+    let mut response = convert(response.into(), None).unwrap_or_else(|_| {
+        // Unreachable: the host's own headers are well-formed. A status without a body would still be true.
+        let mut response = Response::new(AnswerBody::whole(Bytes::new()));
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    });
+    response.headers_mut().insert("cache-control", HeaderValue::from_static("no-store"));
+    response
+}
+
+/// It cannot be answered now.
+pub(crate) fn busy(detail: &str) -> Response<AnswerBody> {
+    problem_with(StatusCode::SERVICE_UNAVAILABLE, detail, "retry-after", "1")
+}
+
+/// A plugin's answer; what is not HTTP in it becomes a 500 and a line in the log.
+pub(crate) fn from_plugin(response: RawResponse, instance: &Arc<Instance>) -> Response<AnswerBody> {
+    convert(response, Some(instance)).unwrap_or_else(|reason| {
+        tracing::error!(instance = instance.name, reason, "the plugin's answer is not HTTP");
+        problem(StatusCode::INTERNAL_SERVER_ERROR, "the plugin gave an invalid answer")
+    })
+}
+
+fn convert(raw: RawResponse, instance: Option<&Arc<Instance>>) -> Result<Response<AnswerBody>, String> {
+    let status = StatusCode::from_u16(raw.status).ok().filter(|_| (200..600).contains(&raw.status));
+    let status = status.ok_or_else(|| format!("status {}", raw.status))?;
+    let size = raw.body.capacity();
+    let content = match (raw.stream, instance) {
+        // These have no body by definition; bytes after them would be read as the next answer.
+        _ if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => Content::Done,
+        (ROption::RSome(stream), Some(instance)) => {
+            let (stream, instance) = (Some(Box::new(stream)), Arc::clone(instance));
+            Content::Stream(Streaming { stream, instance, share: None, held: None })
+        }
+        _ if raw.body.is_empty() => Content::Done,
+        _ => Content::Whole(Bytes::from_owner(raw.body)),
+    };
+    let mut response = Response::new(AnswerBody { content, size, is_known: false, _guard: None });
+    *response.status_mut() = status;
+    // And the host's own: the name of the request, and that nothing is to be guessed. HTTP/1.1 writes date and length by
+    // itself. With room for seven, the map would be larger than the blocks that the allocator keeps at hand.
+    response.headers_mut().reserve(raw.headers.len() + 2);
+    for header in raw.headers {
+        let name = HeaderName::from_bytes(header.name.as_bytes())
+            .map_err(|_| format!("a header name of {} bytes that is none", header.name.len()))?;
+        // How the body travels is between the host and the client.
+        if matches!(name, CONTENT_LENGTH | TRANSFER_ENCODING | CONNECTION | UPGRADE) || name == "keep-alive" {
+            continue;
+        }
+        let value = match header.value {
+            // A library is never unloaded, so what is static in it need not be copied.
+            RCowStr::Borrowed(value) => {
+                HeaderValue::from_maybe_shared(Bytes::from_static(value.as_str().as_bytes()))
+            }
+            RCowStr::Owned(value) => HeaderValue::from_bytes(value.as_bytes()),
+        }
+        .map_err(|_| format!("the value of header `{name}`"))?;
+        response.headers_mut().append(name, value);
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn problems_are_documents() {
+        let response = problem_with(StatusCode::METHOD_NOT_ALLOWED, "no", "allow", "GET");
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(response.headers()["allow"], "GET");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&value["status"], &value["error"]), (&405.into(), &"no".into()));
+    }
+
+    #[test]
+    fn what_is_not_http_is_refused() {
+        let convert = |response: plugin_api::Response| convert(response.into(), None);
+        for status in [0, 100, 101, 199, 600, 999, u16::MAX] {
+            assert!(convert(plugin_api::Response::new(status)).is_err(), "{status}");
+        }
+        assert!(convert(plugin_api::Response::new(200).with_header("a b", "x")).is_err());
+        assert!(convert(plugin_api::Response::new(200).with_header("", "x")).is_err());
+        assert!(convert(plugin_api::Response::new(200).with_header("a", "x\r\nb: y")).is_err());
+    }
+
+    #[test]
+    fn how_the_body_travels_is_not_the_plugins_business() {
+        let response = plugin_api::Response::text(200, "abc")
+            .with_header("content-length", "99")
+            .with_header("transfer-encoding", "chunked")
+            .with_header("connection", "close")
+            .with_header("x-own", "kept");
+        let response = convert(response.into(), None).unwrap();
+        assert_eq!(response.headers().len(), 2);
+        assert_eq!(response.body().size_hint().exact(), Some(3));
+    }
+
+    #[test]
+    fn answers_that_have_no_body_get_none() {
+        let response = convert(plugin_api::Response::text(204, "abc").into(), None).unwrap();
+        assert!(response.body().is_end_stream());
+    }
+}
