@@ -3,13 +3,14 @@
 //! A request comes in through `plugin`, is read by `parameters`, answered by one of the files in `routes`, and
 //! goes out through `render`. Rules and stores are the engine's; nothing here decides about them.
 
+mod candidates;
 mod cookie;
 mod etag;
+mod id_in_request;
 mod log;
 mod openapi;
 mod parameters;
 mod plugin;
-mod presented;
 mod principal;
 mod problem;
 mod render;

@@ -10,7 +10,8 @@ use sessman::config::{Config, Surroundings};
 use sessman::store::StoreError;
 
 use crate::openapi;
-use crate::principal::{self, Carried};
+use crate::parameters::Bounds;
+use crate::principal::{self, Identity};
 use crate::problem::{self, Problem};
 use crate::routes;
 use crate::service::{Service, with_sources};
@@ -86,7 +87,7 @@ impl Plugin for Sessman {
     async fn authenticate(&self, request: Request<'_>) -> Result<Option<Principal>, Unavailable> {
         let service = self.service().ok_or(Unavailable)?;
         let carried = service.run(principal::of(&service, &request)).await;
-        carried.map(Carried::principal).map_err(|error| {
+        carried.map(Identity::principal).map_err(|error| {
             // Whoever asks gets no reason; the log has it.
             problem::report(&error);
             Unavailable
@@ -99,8 +100,9 @@ impl Plugin for Sessman {
 
     async fn openapi(&self) -> Option<String> {
         let cookie = self.config.cookie.as_ref().map(|cookie| cookie.name.as_str());
-        let instance = openapi::Instance { cookie, max_ttl: self.config.rules.max_ttl, mount: "" };
-        Some(openapi::document(&instance).to_string())
+        let instance =
+            openapi::Instance { cookie, bounds: Bounds { max_ttl: self.config.rules.max_ttl }, mount: "" };
+        Some(openapi::document(&routes::ROUTES, &instance).to_string())
     }
 
     async fn health(&self) -> Health {

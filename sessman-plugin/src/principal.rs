@@ -4,48 +4,49 @@ use plugin_api::{Principal, Request, Secret};
 use sessman::error::Error;
 use sessman::sessions::Credentials;
 
-use crate::presented::{Choice, Presented};
+use crate::candidates::Choice;
+use crate::id_in_request::IdInRequest;
 use crate::service::Service;
 
-/// What a request carries.
-pub(crate) enum Carried {
-    /// The live session of a user.
-    Session(Principal),
-    /// None, or an anonymous one.
-    Nothing,
-    /// Cookies of several, so that it is nobody's.
-    Several,
+/// Who a request is from.
+pub(crate) enum Identity {
+    /// A user, who has a live session.
+    User(Principal),
+    /// No live session, or an anonymous one.
+    Nobody,
+    /// Cookies of several live sessions, so that it cannot be told.
+    Ambiguous,
     /// A cookie that a page of another origin had the browser send with what may change something.
-    OfOtherOrigin,
+    CrossSite,
 }
 
-impl Carried {
+impl Identity {
     /// The user, if there is one who may act.
     pub(crate) fn principal(self) -> Option<Principal> {
         match self {
-            Self::Session(principal) => Some(principal),
-            Self::Nothing | Self::Several | Self::OfOtherOrigin => None,
+            Self::User(principal) => Some(principal),
+            Self::Nobody | Self::Ambiguous | Self::CrossSite => None,
         }
     }
 }
 
-/// What `request` carries.
+/// Who `request` is from.
 ///
 /// # Errors
 /// The store's.
-pub(crate) async fn of(service: &Service, request: &Request<'_>) -> Result<Carried, Error> {
-    let id = match Presented::carried(request, service.cookie_name()) {
-        Presented::Explicit(Some(id)) => id,
+pub(crate) async fn of(service: &Service, request: &Request<'_>) -> Result<Identity, Error> {
+    let id = match IdInRequest::carried(request, service.cookie_name()) {
+        IdInRequest::Explicit(Some(id)) => id,
         // A page of another origin must not act with a visitor's cookie.
-        Presented::Cookie(_) if !is_safe(request.method()) && request.is_cross_site() => {
-            return Ok(Carried::OfOtherOrigin);
+        IdInRequest::Cookie(_) if !is_safe(request.method()) && request.is_cross_site() => {
+            return Ok(Identity::CrossSite);
         }
-        Presented::Cookie(candidates) => match Box::pin(candidates.choose(service, request)).await? {
+        IdInRequest::Cookie(candidates) => match Box::pin(candidates.choose(service, request)).await? {
             Choice::One(id) => id,
-            Choice::None => return Ok(Carried::Nothing),
-            Choice::Several => return Ok(Carried::Several),
+            Choice::None => return Ok(Identity::Nobody),
+            Choice::Several => return Ok(Identity::Ambiguous),
         },
-        Presented::Explicit(None) | Presented::Nothing => return Ok(Carried::Nothing),
+        IdInRequest::Explicit(None) | IdInRequest::Absent => return Ok(Identity::Nobody),
     };
     match service
         .sessions
@@ -54,13 +55,13 @@ pub(crate) async fn of(service: &Service, request: &Request<'_>) -> Result<Carri
     {
         Ok(record) => Ok(match &record.user_id {
             Some(user_id) => {
-                Carried::Session(Principal { user_id: user_id.clone(), handle: record.handle.to_string() })
+                Identity::User(Principal { user_id: user_id.clone(), handle: record.handle.to_string() })
             }
-            None => Carried::Nothing,
+            None => Identity::Nobody,
         }),
         Err(Error::NotFound) => {
             request.brought_wrong(Secret::SessionId);
-            Ok(Carried::Nothing)
+            Ok(Identity::Nobody)
         }
         Err(error) => Err(error),
     }

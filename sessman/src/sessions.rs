@@ -51,7 +51,7 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(120);
 /// What has to be done, and failed, is tried again after each of these, in seconds.
 const RETRIES: [u64; 7] = [1, 2, 4, 8, 16, 32, 64];
 /// Characters that a user id may have.
-const MAX_USER_ID: usize = 256;
+pub const MAX_USER_ID: usize = 256;
 
 /// A call that the store did not end in time.
 #[derive(Debug, thiserror::Error)]

@@ -3,16 +3,12 @@
 use growth::assert_linear;
 use sessman::id::SessionId;
 
-use super::{Found, NAMES, Name};
+use super::{Values, add_query, body, table};
 use crate::etag;
 use crate::problem::Problem;
 
 /// Bytes; the largest input has four times as many, as many as a request may have.
 const SIZE: usize = 256 << 10;
-
-fn all() -> Vec<Name> {
-    NAMES.iter().map(|(_, name)| *name).collect()
-}
 
 fn joined(count: usize, separator: &str, part: impl Fn(usize) -> String) -> String {
     (0..count).map(part).collect::<Vec<_>>().join(separator)
@@ -68,9 +64,9 @@ fn a_body_is_read_in_time_that_grows_as_the_body() {
         ("a long id", "POST", true, |bytes| format!("{{\"session_id\":\"{}\"}}", "x".repeat(bytes))),
         ("white space", "POST", true, |bytes| " ".repeat(bytes)),
     ];
-    let accepted = all();
+    let accepted = table::all();
     for (what, method, taken, body) in cases {
-        let read = |body: &String| Found::in_body(method, body.as_bytes(), &accepted).is_ok();
+        let read = |body: &String| body::parse(method, body.as_bytes(), &accepted).is_ok();
         assert_eq!(read(&body(SIZE)), taken, "{what}");
         assert_linear(what, SIZE, body, read);
     }
@@ -92,9 +88,9 @@ fn a_query_is_read_in_time_that_grows_as_the_query() {
         ("nothing", true, |bytes| "&".repeat(bytes)),
         ("a long name", false, |bytes| format!("{}=1", "%6e".repeat(bytes / 3))),
     ];
-    let accepted = all();
+    let accepted = table::all();
     for (what, taken, query) in cases {
-        let read = |query: &String| Found::default().add_query(query, &accepted, true).is_ok();
+        let read = |query: &String| add_query(&mut Values::default(), query, &accepted, true).is_ok();
         assert_eq!(read(&query(SIZE)), taken, "{what}");
         assert_linear(what, SIZE, query, read);
     }

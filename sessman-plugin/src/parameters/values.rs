@@ -1,4 +1,4 @@
-//! The value of a parameter, from its text.
+//! The types that parameters have, each read from its input.
 
 use std::time::Duration;
 
@@ -7,76 +7,101 @@ use sessman::id::{Handle, SessionId};
 use sessman::rules::UpdateMode;
 use sessman::sessions::check_user_id;
 
-use super::Name;
+use super::input::{Input, expected};
 use crate::problem::Problem;
 
 /// The most sessions on a page.
-const MAX_PAGE: usize = 1_000;
+pub(super) const MAX_PAGE: usize = 1_000;
 
-/// A JSON string.
-pub(super) fn string(value: &str, name: Name) -> Result<String, Problem> {
-    serde_json::from_str(value).map_err(|_| expected(name.text(), "a string"))
+pub(super) fn string(input: Input<'_>, name: &str) -> Result<String, Problem> {
+    Ok(input.string(name)?.into_owned())
 }
 
-/// A JSON number without a part behind the point, as its digits; `42.0` is `42`.
-pub(super) fn whole_number(value: &str, name: Name) -> Result<String, Problem> {
-    let digits = value.strip_suffix(".0").unwrap_or(value);
-    let is_whole = digits.strip_prefix('-').unwrap_or(digits).bytes().all(|byte| byte.is_ascii_digit());
-    is_whole.then(|| digits.to_owned()).ok_or_else(|| expected(name.text(), "a string or a whole number"))
-}
-
-pub(super) fn user_id(value: String) -> Result<String, Problem> {
+/// In JSON a whole number, too, as databases number their users with.
+pub(super) fn user_id(input: Input<'_>, name: &str) -> Result<String, Problem> {
+    let value = match input {
+        Input::Json(json) if !json.starts_with('"') => whole_number(json, name)?,
+        other => string(other, name)?,
+    };
     check_user_id(&value)?;
     Ok(value)
 }
 
-pub(super) fn seconds(value: &str) -> Result<Duration, Problem> {
-    let seconds = whole(value).ok_or_else(|| expected("ttl_seconds", "a whole number of seconds"))?;
+pub(super) fn seconds(input: Input<'_>, name: &str) -> Result<Duration, Problem> {
+    let seconds = whole(&input.scalar(name)?).ok_or_else(|| expected(name, "a whole number of seconds"))?;
     Ok(Duration::from_secs(seconds))
 }
 
-pub(super) fn mode(value: &str) -> Result<UpdateMode, Problem> {
-    match value {
+pub(super) fn mode(input: Input<'_>, name: &str) -> Result<UpdateMode, Problem> {
+    match &*input.string(name)? {
         "replace" => Ok(UpdateMode::Replace),
         "merge" => Ok(UpdateMode::Merge),
-        _ => Err(expected("mode", "replace or merge")),
+        _ => Err(expected(name, "replace or merge")),
     }
 }
 
-pub(super) fn data(value: &str, name: Name) -> Result<Data, Problem> {
-    Data::parse(value).map_err(|error| {
+pub(super) fn data(input: Input<'_>, name: &str) -> Result<Data, Problem> {
+    Data::parse(input.json(name)?).map_err(|error| {
         let problem = Problem::from(sessman::error::Error::from(error));
-        problem.about(name.text())
+        problem.about(name)
     })
 }
 
-pub(super) fn external_id(value: &str) -> Result<SessionId, Problem> {
-    SessionId::external(value).ok_or_else(|| {
+pub(super) fn object(input: Input<'_>, name: &str) -> Result<Data, Problem> {
+    let json = input.json(name)?;
+    if !json.starts_with('{') {
+        return Err(expected(name, "a JSON object"));
+    }
+    data(Input::Json(json), name)
+}
+
+pub(super) fn external_id(input: Input<'_>, name: &str) -> Result<SessionId, Problem> {
+    SessionId::external(&input.string(name)?).ok_or_else(|| {
         let lengths = SessionId::EXTERNAL_LENGTHS;
         let (least, most) = (lengths.start(), lengths.end());
-        expected(
-            "external_id",
-            &format!("{least} to {most} visible ASCII characters, not in the form of our ids"),
-        )
+        expected(name, &format!("{least} to {most} visible ASCII characters, not in the form of our ids"))
     })
 }
 
-pub(super) fn handles<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<Handle>, Problem> {
-    let handles: Option<Vec<Handle>> = texts.map(Handle::parse).collect();
+/// `None` for a text that no session has as its handle.
+pub(super) fn handle(input: Input<'_>, name: &str) -> Result<Option<Handle>, Problem> {
+    Ok(Handle::parse(&input.string(name)?))
+}
+
+/// A list of strings; in text with commas between them.
+pub(super) fn handles(input: Input<'_>, name: &str) -> Result<Vec<Handle>, Problem> {
+    let parse = |texts: &mut dyn Iterator<Item = &str>| texts.map(Handle::parse).collect();
+    let handles: Option<Vec<Handle>> = match input {
+        Input::Text(text) => parse(&mut text.split(',')),
+        Input::Json(json) => {
+            let texts: Vec<String> =
+                serde_json::from_str(json).map_err(|_| expected(name, "a list of strings"))?;
+            parse(&mut texts.iter().map(String::as_str))
+        }
+    };
     handles
         .filter(|handles| handles.len() <= MAX_PAGE)
-        .ok_or_else(|| expected("handles", &format!("at most {MAX_PAGE} handles of sessions")))
+        .ok_or_else(|| expected(name, &format!("at most {MAX_PAGE} handles of sessions")))
 }
 
-pub(super) fn cursor(value: &str) -> Result<Handle, Problem> {
-    Handle::parse(value).ok_or_else(|| expected("cursor", "the `next` of the page before"))
+pub(super) fn cursor(input: Input<'_>, name: &str) -> Result<Handle, Problem> {
+    Handle::parse(&input.string(name)?).ok_or_else(|| expected(name, "the `next` of the page before"))
 }
 
-pub(super) fn limit(value: &str) -> Result<usize, Problem> {
-    let limit = whole(value).and_then(|limit| usize::try_from(limit).ok());
+pub(super) fn limit(input: Input<'_>, name: &str) -> Result<usize, Problem> {
+    let limit = whole(&input.scalar(name)?).and_then(|limit| usize::try_from(limit).ok());
     limit
         .filter(|limit| (1..=MAX_PAGE).contains(limit))
-        .ok_or_else(|| expected("limit", &format!("a whole number from 1 to {MAX_PAGE}")))
+        .ok_or_else(|| expected(name, &format!("a whole number from 1 to {MAX_PAGE}")))
+}
+
+/// Something that is said by saying yes.
+pub(super) fn yes(input: Input<'_>, name: &str) -> Result<bool, Problem> {
+    match &*input.scalar(name)? {
+        "yes" | "true" => Ok(true),
+        "no" | "false" => Ok(false),
+        _ => Err(expected(name, "yes or no")),
+    }
 }
 
 /// A whole number. JSON makes no difference between `60` and `60.0`, and some languages write the latter.
@@ -84,15 +109,9 @@ fn whole(value: &str) -> Option<u64> {
     value.parse().ok().or_else(|| value.strip_suffix(".0")?.parse().ok())
 }
 
-/// Something that is said by saying yes.
-pub(super) fn yes(value: &str, name: Name) -> Result<bool, Problem> {
-    match value {
-        "yes" | "true" => Ok(true),
-        "no" | "false" => Ok(false),
-        _ => Err(expected(name.text(), "yes or no")),
-    }
-}
-
-fn expected(name: &str, what: &str) -> Problem {
-    Problem::malformed(format!("{name}: expected {what}"))
+/// A JSON number without a part behind the point, as its digits; `42.0` is `42`.
+fn whole_number(value: &str, name: &str) -> Result<String, Problem> {
+    let digits = value.strip_suffix(".0").unwrap_or(value);
+    let is_whole = digits.strip_prefix('-').unwrap_or(digits).bytes().all(|byte| byte.is_ascii_digit());
+    is_whole.then(|| digits.to_owned()).ok_or_else(|| expected(name, "a string or a whole number"))
 }

@@ -1,23 +1,43 @@
 //! `end`: ends a session.
 
-use plugin_api::{Response, Secret};
+use plugin_api::{Class, Response, Secret};
 use serde_json::json;
+use sessman::config::ClientAccess;
 use sessman::error::Error;
 use sessman::id::{Handle, SessionId};
 
-use super::{Exchange, Found};
-use crate::presented::{Candidates, Presented};
+use super::exchange::Exchange;
+use super::session_ref::Source;
+use super::spec::{Returns, Spec};
+use crate::candidates::Candidates;
+use crate::id_in_request::IdInRequest;
+use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::{cookie, render};
 
-pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
+/// `end`
+pub(super) const ROUTE: Spec =
+    Spec::new("end", &["POST", "DELETE"], Class::Session, Returns::End, |exchange| {
+        Box::pin(answer(exchange))
+    })
+    .described("Ends the session", &["endSession", "deleteSession"])
+    .opened_by(ClientAccess::Read)
+    .accepts(&[Name::SessionId, Name::UserId])
+    .refuses(&[401, 403, 404]);
+
+/// Another name for it.
+pub(super) const LOGOUT: Spec = ROUTE
+    .also("logout")
+    .described("Ends the session; another name of `end`", &["logout", "logoutWithDelete"]);
+
+async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let parameters = exchange.parameters()?;
-    let user_id = parameters.user_id.as_deref();
+    let user_id = parameters.values.user_id.as_deref();
     let id = match parameters.session {
-        Presented::Cookie(candidates) => return end_cookies(&exchange, candidates, user_id).await,
-        session => exchange.presented(session).await?.0,
+        IdInRequest::Cookie(candidates) => return end_cookies(&exchange, candidates, user_id).await,
+        session => exchange.session(session).await?.id,
     };
-    end(&exchange, &id, user_id).await.map_err(|error| exchange.missed(Found::Explicit, error))?;
+    end(&exchange, &id, user_id).await.map_err(|error| exchange.missed(Source::Explicit, error))?;
     let response = answered(id.handle());
     Ok(match &exchange.service.cookie {
         // Not the cookie of another session: a page may end one by its id while its visitor has a second.
@@ -51,7 +71,7 @@ async fn end_cookies(
             for _ in 0..missed {
                 exchange.request.brought_wrong(Secret::SessionId);
             }
-            Found::Cookie.problem(Error::NotFound).into()
+            Source::Cookie.problem(Error::NotFound).into()
         }
     };
     Ok(match &exchange.service.cookie {

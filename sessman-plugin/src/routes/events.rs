@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use plugin_api::Response;
+use plugin_api::{Class, Response};
 use serde_json::json;
 use sessman::events::{Event, Watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::Exchange;
+use super::exchange::Exchange;
+use super::spec::{Returns, Spec};
 use crate::problem::Problem;
 
 /// Those who may watch at once.
@@ -15,7 +16,12 @@ const MAX_WATCHERS: usize = 64;
 /// Between two comments that keep the connection from looking idle, and show whether somebody is still there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
+/// `events`
+pub(super) const ROUTE: Spec =
+    Spec::new("events", &["GET"], Class::Admin, Returns::Events, |exchange| Box::pin(answer(exchange)))
+        .described("What happens to sessions, as server-sent events", &["watchEvents"]);
+
+async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     exchange.parameters()?;
     let events = exchange.service.sessions.events();
     if events.watchers() >= MAX_WATCHERS {

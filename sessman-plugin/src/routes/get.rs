@@ -2,90 +2,84 @@
 
 use std::sync::Arc;
 
-use plugin_api::Response;
+use plugin_api::{Class, Response};
+use sessman::config::ClientAccess;
 use sessman::error::Error;
-use sessman::id::SessionId;
 use sessman::record::Record;
-use sessman::sessions::Credentials;
 
-use super::{Exchange, Found};
-use crate::parameters::Parameters;
-use crate::presented::Presented;
+use super::exchange::Exchange;
+use super::session_ref::SessionRef;
+use super::spec::{Condition, Returns, Spec};
+use crate::id_in_request::IdInRequest;
+use crate::parameters::{Name, Parameters};
 use crate::problem::Problem;
 use crate::{etag, render};
 
-pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
-    let question = Question::read(&exchange)?;
-    let (id, from) = exchange.presented(question.session).await?;
-    let asked = Asked { id, found: from, user_id: question.user_id };
-    let found = exchange.service.sessions.get(asked.credentials(&exchange)).await;
-    asked.answer(&exchange, found)
+/// `get`
+pub(super) const ROUTE: Spec =
+    Spec::new("get", &["GET", "POST"], Class::Session, Returns::Session, |exchange| {
+        Box::pin(answer(exchange))
+    })
+    .described("The session", &["getSession", "getSessionWithBody"])
+    .opened_by(ClientAccess::Read)
+    .accepts(&[Name::SessionId, Name::UserId])
+    .on_condition(Condition::IfNoneMatch)
+    .refuses(&[401, 404])
+    .immediate(answer_now);
+
+/// Another name for it.
+pub(super) const PROFILE: Spec = ROUTE
+    .also("profile")
+    .described("The session; another name of `get`", &["getProfile", "getProfileWithBody"]);
+
+async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
+    let Question { session, user_id } = Question::read(&exchange)?;
+    let session = exchange.session(session).await?;
+    let found = exchange.service.sessions.get(exchange.credentials(&session.id, user_id.as_deref())).await;
+    render(&exchange, &session, found)
 }
 
 /// The answer where the session is at hand.
-pub(super) fn answer_now(exchange: &Exchange<'_, '_>) -> Option<Result<Response, Problem>> {
-    let asked = match Asked::read_now(exchange)? {
-        Ok(asked) => asked,
+fn answer_now(exchange: &Exchange<'_, '_>) -> Option<Result<Response, Problem>> {
+    let Question { session, user_id } = match Question::read(exchange) {
+        Ok(question) => question,
         Err(problem) => return Some(Err(problem)),
     };
-    let found = exchange.service.sessions.get_now(asked.credentials(exchange))?;
-    Some(asked.answer(exchange, found))
-}
-
-/// Which session is asked for.
-struct Asked {
-    id: SessionId,
-    found: Found,
-    user_id: Option<String>,
+    let session = match Exchange::session_now(&session)? {
+        Ok(session) => session,
+        Err(problem) => return Some(Err(problem)),
+    };
+    let found = exchange.service.sessions.get_now(exchange.credentials(&session.id, user_id.as_deref()))?;
+    Some(render(exchange, &session, found))
 }
 
 /// What the request says.
 struct Question {
-    session: Presented,
+    session: IdInRequest,
     user_id: Option<String>,
 }
 
 impl Question {
     fn read(exchange: &Exchange<'_, '_>) -> Result<Self, Problem> {
-        let Parameters { session, user_id, .. } = exchange.parameters()?;
-        if user_id.is_some() && matches!(session, Presented::Nothing) {
+        let Parameters { session, values } = exchange.parameters()?;
+        if values.user_id.is_some() && matches!(session, IdInRequest::Absent) {
             return Err(Problem::malformed("user_id alone names no session; send session_id, too"));
         }
-        Ok(Self { session, user_id })
+        Ok(Self { session, user_id: values.user_id })
     }
 }
 
-impl Asked {
-    /// `None` where sessions have to be looked at first.
-    fn read_now(exchange: &Exchange<'_, '_>) -> Option<Result<Self, Problem>> {
-        let Question { session, user_id } = match Question::read(exchange) {
-            Ok(question) => question,
-            Err(problem) => return Some(Err(problem)),
-        };
-        let presented = Exchange::presented_now(&session)?;
-        Some(presented.map(|(id, found)| Self { id, found, user_id }))
-    }
-
-    fn credentials(&self, exchange: &Exchange<'_, '_>) -> Credentials<'_> {
-        exchange.credentials(&self.id, self.user_id.as_deref())
-    }
-
-    fn answer(
-        &self,
-        exchange: &Exchange<'_, '_>,
-        found: Result<Arc<Record>, Error>,
-    ) -> Result<Response, Problem> {
-        let record = found.map_err(|error| exchange.missed(self.found, error))?;
-        if let Some(header) = exchange.list("if-none-match")? {
-            let tag = etag::of(&record);
-            if etag::none_match(&header, &tag)? {
-                return Ok(Response::new(304)
-                    .with_header("cache-control", "no-store")
-                    .with_header("etag", tag));
-            }
+fn render(
+    exchange: &Exchange<'_, '_>,
+    session: &SessionRef,
+    found: Result<Arc<Record>, Error>,
+) -> Result<Response, Problem> {
+    let record = found.map_err(|error| exchange.missed(session.source, error))?;
+    if let Some(header) = exchange.list("if-none-match")? {
+        let tag = etag::of(&record);
+        if etag::none_match(&header, &tag)? {
+            return Ok(Response::new(304).with_header("cache-control", "no-store").with_header("etag", tag));
         }
-        // A cookie is hidden from the page's scripts; the body must not give it away.
-        let id = (self.found == Found::Explicit).then_some(&self.id);
-        Ok(render::session(200, &record, id))
     }
+    Ok(render::session(200, &record, session.shown(&session.id)))
 }

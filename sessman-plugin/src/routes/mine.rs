@@ -1,20 +1,31 @@
 //! `mine`: the sessions of the user whose session asks.
 
-use plugin_api::Response;
+use plugin_api::{Class, Response};
+use sessman::config::ClientAccess;
 
-use super::Exchange;
+use super::exchange::Exchange;
+use super::spec::{Returns, Spec};
+use crate::parameters::{Name, PAGE};
 use crate::problem::Problem;
 use crate::render;
 
-pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
+/// `mine`
+pub(super) const ROUTE: Spec =
+    Spec::new("mine", &["GET"], Class::Session, Returns::Page, |exchange| Box::pin(answer(exchange)))
+        .described("The sessions of the session's user", &["listMySessions"])
+        .opened_by(ClientAccess::Read)
+        .accepts(&[Name::SessionId, Name::UserId, Name::Cursor, Name::Limit])
+        .refuses(&[401, 404]);
+
+async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let parameters = exchange.parameters()?;
-    let (id, found) = exchange.presented(parameters.session).await?;
-    let credentials = exchange.credentials(&id, parameters.user_id.as_deref());
+    let session = exchange.session(parameters.session).await?;
+    let credentials = exchange.credentials(&session.id, parameters.values.user_id.as_deref());
     let (own, page) = exchange
         .service
         .sessions
-        .mine(credentials, parameters.cursor, parameters.limit)
+        .mine(credentials, parameters.values.cursor, parameters.values.limit.unwrap_or(PAGE))
         .await
-        .map_err(|error| exchange.missed(found, error))?;
+        .map_err(|error| exchange.missed(session.source, error))?;
     Ok(render::page(&page, Some(own.handle)))
 }

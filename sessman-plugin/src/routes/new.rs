@@ -2,18 +2,31 @@
 
 use std::net::IpAddr;
 
-use plugin_api::{Caller, Response};
+use plugin_api::{Caller, Class, Response};
 use sessman::data::Data;
 use sessman::sessions::{NewSession, client_ip};
 
-use super::Exchange;
+use super::exchange::Exchange;
+use super::spec::{Returns, Spec};
+use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::{cookie, render};
 
 /// Characters of a user agent that are worth keeping.
 const MAX_USER_AGENT: usize = 512;
 
-pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
+/// `new`
+pub(super) const ROUTE: Spec =
+    Spec::new("new", &["POST"], Class::Service, Returns::NewSession, |exchange| Box::pin(answer(exchange)))
+        .described("Begins a session", &["createSession"])
+        .accepts(&[Name::UserId, Name::Data, Name::Metadata, Name::TtlSeconds, Name::ExternalId])
+        .refuses(&[403, 409, 413, 422, 429]);
+
+/// Another name for it.
+pub(super) const LOGIN: Spec =
+    ROUTE.also("login").described("Begins a session; another name of `new`", &["login"]);
+
+async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let new = asked(&exchange)?;
     let user_id = new.user_id.clone();
     let created = exchange.service.sessions.create(new).await;
@@ -35,14 +48,14 @@ fn asked(exchange: &Exchange<'_, '_>) -> Result<NewSession, Problem> {
         exchange.refuse_cross_site()?;
     }
     let parameters = exchange.parameters()?;
-    let given = parameters.metadata;
+    let given = parameters.values.metadata;
     Ok(NewSession {
-        user_id: parameters.user_id,
-        data: parameters.data.unwrap_or_else(Data::empty),
+        user_id: parameters.values.user_id,
+        data: parameters.values.data.unwrap_or_else(Data::empty),
         address: address(exchange, given.as_ref()),
         metadata: metadata(exchange, given),
-        ttl: parameters.ttl,
-        id: parameters.external_id,
+        ttl: parameters.values.ttl,
+        id: parameters.values.external_id,
     })
 }
 

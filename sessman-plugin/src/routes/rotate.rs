@@ -1,33 +1,44 @@
 //! `rotate`: gives a session another id, and with a user logs that user in.
 
-use plugin_api::{Caller, Response};
+use plugin_api::{Caller, Class, Response};
+use sessman::config::ClientAccess;
 
-use super::{Exchange, Found};
+use super::exchange::Exchange;
+use super::spec::{Returns, Spec};
+use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::{cookie, render};
 
-pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
+/// `rotate`. A login with it is for who has the key.
+pub(super) const ROUTE: Spec =
+    Spec::new("rotate", &["POST"], Class::Session, Returns::Session, |exchange| Box::pin(answer(exchange)))
+        .described("Gives the session a new id; with user_id that user logs in", &["rotateSession"])
+        .opened_by(ClientAccess::Read)
+        .accepts(&[Name::SessionId, Name::UserId])
+        .refuses(&[401, 403, 404, 409]);
+
+async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let cookie = exchange.service.cookie.as_ref();
     if cookie.is_some() {
         exchange.refuse_cross_site()?;
     }
     let parameters = exchange.parameters()?;
-    if parameters.user_id.is_some() && exchange.request.caller() == Caller::Unkeyed {
+    if parameters.values.user_id.is_some() && exchange.request.caller() == Caller::Unkeyed {
         return Err(Problem::unauthorized("a login needs the API key; send it as Authorization: Bearer"));
     }
-    let (id, found) = exchange.presented_for_write(parameters.session).await?;
+    let session = exchange.session_for_write(parameters.session).await?;
     let (rotated, record) = exchange
         .service
         .sessions
-        .rotate(exchange.credentials(&id, None), parameters.user_id.clone())
+        .rotate(exchange.credentials(&session.id, None), parameters.values.user_id.clone())
         .await
         .map_err(|error| {
-            exchange.audit_refusal(&error, parameters.user_id.as_deref());
-            exchange.missed(found, error)
+            exchange.audit_refusal(&error, parameters.values.user_id.as_deref());
+            exchange.missed(session.source, error)
         })?;
-    let response = render::session(200, &record, (found == Found::Explicit).then_some(&rotated));
+    let response = render::session(200, &record, session.shown(&rotated));
     Ok(match cookie {
-        Some(cookie) if exchange.cookie_may_be(&id, &cookie.name) => {
+        Some(cookie) if exchange.cookie_may_be(&session.id, &cookie.name) => {
             response.with_header("set-cookie", cookie::set(cookie, &rotated, &exchange.request))
         }
         _ => response,

@@ -1,14 +1,20 @@
 //! `stats`: how many sessions there are, and how old they are.
 
-use plugin_api::Response;
+use plugin_api::{Class, Response};
 use serde_json::{Value, json};
 use sessman::error::Error;
 
-use super::Exchange;
+use super::exchange::Exchange;
+use super::spec::{Returns, Spec};
 use crate::problem::Problem;
 use crate::render;
 
-pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
+/// `stats`
+pub(super) const ROUTE: Spec =
+    Spec::new("stats", &["GET"], Class::Admin, Returns::Stats, |exchange| Box::pin(answer(exchange)))
+        .described("How many sessions there are, and how old they are", &["getStats"]);
+
+async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     exchange.parameters()?;
     let stats = exchange.service.sessions.stats().await.map_err(Error::from)?;
     let by_age = stats.by_age.iter().map(|class| {

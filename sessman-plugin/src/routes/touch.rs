@@ -1,19 +1,30 @@
 //! `touch`: lets a session's time to live begin again.
 
-use plugin_api::Response;
+use plugin_api::{Class, Response};
+use sessman::config::ClientAccess;
 
-use super::{Exchange, Found};
+use super::exchange::Exchange;
+use super::spec::{Returns, Spec};
+use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::render;
 
-pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
+/// `touch`
+pub(super) const ROUTE: Spec =
+    Spec::new("touch", &["POST"], Class::Session, Returns::Session, |exchange| Box::pin(answer(exchange)))
+        .described("Restarts the session's time to live", &["touchSession"])
+        .opened_by(ClientAccess::Read)
+        .accepts(&[Name::SessionId, Name::UserId])
+        .refuses(&[401, 403, 404]);
+
+async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let parameters = exchange.parameters()?;
-    let (id, found) = exchange.presented_for_write(parameters.session).await?;
+    let session = exchange.session_for_write(parameters.session).await?;
     let record = exchange
         .service
         .sessions
-        .touch(exchange.credentials(&id, parameters.user_id.as_deref()))
+        .touch(exchange.credentials(&session.id, parameters.values.user_id.as_deref()))
         .await
-        .map_err(|error| exchange.missed(found, error))?;
-    Ok(render::session(200, &record, (found == Found::Explicit).then_some(&id)))
+        .map_err(|error| exchange.missed(session.source, error))?;
+    Ok(render::session(200, &record, session.shown(&session.id)))
 }

@@ -1,66 +1,77 @@
 //! `update`: changes a session's data.
 
-use plugin_api::{Caller, Response};
-use sessman::id::SessionId;
+use plugin_api::{Caller, Class, Response};
+use sessman::config::ClientAccess;
 use sessman::rules::UpdateMode;
 use sessman::sessions::{Precondition, Update};
 
-use super::{Exchange, Found};
-use crate::parameters::Parameters;
-use crate::presented::Presented;
+use super::exchange::Exchange;
+use super::session_ref::SessionRef;
+use super::spec::{Condition, Returns, Spec};
+use crate::id_in_request::IdInRequest;
+use crate::parameters::{Name, Parameters, Values};
 use crate::problem::Problem;
 use crate::{etag, render};
 
-pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
-    let parameters = exchange.parameters()?;
-    let asked = match exchange.presented_for_write_now(&parameters.session)? {
-        Some(presented) => Asked::read(&exchange, parameters, presented)?,
+/// `update`
+pub(super) const ROUTE: Spec =
+    Spec::new("update", &["POST", "PATCH"], Class::Session, Returns::Session, |exchange| {
+        Box::pin(answer(exchange))
+    })
+    .described("Changes the session's data", &["updateSession", "patchSession"])
+    .opened_by(ClientAccess::Write)
+    .accepts(&[Name::SessionId, Name::UserId, Name::Data, Name::Mode])
+    .requires(&[Name::Data])
+    .on_condition(Condition::IfMatch)
+    .refuses(&[401, 403, 404, 409, 412, 413, 422, 428]);
+
+async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
+    let Parameters { session, values } = exchange.parameters()?;
+    let change = match exchange.session_for_write_now(&session)? {
+        Some(session) => Change::read(&exchange, values, session)?,
         // Boxed, so that what the request says has no room in the future of all.
-        None => Box::pin(Asked::read_several(&exchange, parameters)).await?,
+        None => Box::pin(Change::read_chosen(&exchange, values, session)).await?,
     };
-    let credentials = exchange.credentials(&asked.id, asked.user_id.as_deref());
-    let updated = exchange.service.sessions.update(credentials, &asked.update, &asked.precondition).await;
-    let record = updated.map_err(|error| exchange.missed(asked.found, error))?;
-    Ok(render::session(200, &record, (asked.found == Found::Explicit).then_some(&asked.id)))
+    let credentials = exchange.credentials(&change.session.id, change.user_id.as_deref());
+    let updated = exchange.service.sessions.update(credentials, &change.update, &change.precondition).await;
+    let record = updated.map_err(|error| exchange.missed(change.session.source, error))?;
+    Ok(render::session(200, &record, change.session.shown(&change.session.id)))
 }
 
 /// Which session is to be changed, and how.
-struct Asked {
-    id: SessionId,
-    found: Found,
+struct Change {
+    session: SessionRef,
     user_id: Option<String>,
     update: Update,
     precondition: Precondition,
 }
 
-impl Asked {
-    async fn read_several(exchange: &Exchange<'_, '_>, mut parameters: Parameters) -> Result<Self, Problem> {
-        let session = std::mem::replace(&mut parameters.session, Presented::Nothing);
-        let presented = exchange.presented_for_write(session).await?;
-        Self::read(exchange, parameters, presented)
+impl Change {
+    async fn read_chosen(
+        exchange: &Exchange<'_, '_>,
+        values: Values,
+        session: IdInRequest,
+    ) -> Result<Self, Problem> {
+        let session = exchange.session_for_write(session).await?;
+        Self::read(exchange, values, session)
     }
 
-    fn read(
-        exchange: &Exchange<'_, '_>,
-        parameters: Parameters,
-        (id, found): (SessionId, Found),
-    ) -> Result<Self, Problem> {
+    fn read(exchange: &Exchange<'_, '_>, values: Values, session: SessionRef) -> Result<Self, Problem> {
         // A framework keeps there whom it takes the visitor for.
-        if id.is_external() && exchange.request.caller() == Caller::Unkeyed {
+        if session.id.is_external() && exchange.request.caller() == Caller::Unkeyed {
             return Err(Problem::new(
                 403,
                 "the data of a session with an external_id is changed with the API key alone; send it as Authorization: Bearer",
             ));
         }
-        let data = parameters
+        let data = values
             .data
             .ok_or_else(|| Problem::malformed("no data given; send the JSON body {\"data\": ...}"))?;
         let mode = match exchange.request.method() {
             "PATCH" => UpdateMode::Merge,
-            _ => parameters.mode.unwrap_or(exchange.service.sessions.rules().update_mode),
+            _ => values.mode.unwrap_or(exchange.service.sessions.rules().update_mode),
         };
         let precondition = etag::precondition(exchange.list("if-match")?.as_deref())?;
-        let update = Update::new(mode, data);
-        Ok(Self { id, found, user_id: parameters.user_id, update, precondition })
+        Ok(Self { session, user_id: values.user_id, update: Update::new(mode, data), precondition })
     }
 }

@@ -1,26 +1,41 @@
 //! `validate`: says whether a session lives. A well-formed question gets a 200 either way.
 
-use plugin_api::{Response, Secret};
+use plugin_api::{Class, Response, Secret};
 use serde_json::json;
+use sessman::config::ClientAccess;
 use sessman::error::Error;
 
-use super::{Exchange, Found};
-use crate::presented::{Choice, Presented};
+use super::exchange::Exchange;
+use super::session_ref::absent;
+use super::spec::{Returns, Spec};
+use crate::candidates::Choice;
+use crate::id_in_request::IdInRequest;
+use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::render;
 
-pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
+/// `validate`
+pub(super) const ROUTE: Spec =
+    Spec::new("validate", &["GET", "POST"], Class::Session, Returns::Validity, |exchange| {
+        Box::pin(answer(exchange))
+    })
+    .described("Whether the session lives", &["validateSession", "validateSessionWithBody"])
+    .opened_by(ClientAccess::Read)
+    .accepts(&[Name::SessionId, Name::UserId])
+    .refuses(&[401]);
+
+async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let parameters = exchange.parameters()?;
     let choice = match parameters.session {
-        Presented::Nothing => return Err(Found::nowhere()),
-        Presented::Explicit(id) => id.map_or(Choice::None, Choice::One),
-        Presented::Cookie(candidates) => {
+        IdInRequest::Absent => return Err(absent()),
+        IdInRequest::Explicit(id) => id.map_or(Choice::None, Choice::One),
+        IdInRequest::Cookie(candidates) => {
             Box::pin(candidates.choose(exchange.service, &exchange.request)).await?
         }
     };
     let found = match choice {
         Choice::One(id) => {
-            let credentials = exchange.credentials(&id, parameters.user_id.as_deref());
+            let credentials = exchange.credentials(&id, parameters.values.user_id.as_deref());
             let found = exchange.service.sessions.get(credentials).await;
             if matches!(found, Err(Error::NotFound)) {
                 exchange.request.brought_wrong(Secret::SessionId);

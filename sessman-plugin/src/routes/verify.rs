@@ -4,22 +4,40 @@ use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use plugin_api::{Request, Response};
+use plugin_api::{Class, Request, Response};
+use sessman::config::ClientAccess;
 
 use sessman::config::VerifyKey;
 
-use super::{Exchange, Found};
-use crate::principal::{self, Carried};
+use super::exchange::Exchange;
+use super::session_ref::ambiguous;
+use super::spec::{Returns, Spec};
+use crate::principal::{self, Identity};
 use crate::problem::Problem;
 
 /// What a user's name keeps of itself in a header: the unreserved characters of RFC 3986.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
+/// `verify`
+pub(super) const ROUTE: Spec =
+    Spec::new("verify", &["GET", "*"], Class::ForwardAuth, Returns::Principal, |exchange| {
+        Box::pin(answer(exchange))
+    })
+    .described("Whose session the request carries, for a reverse proxy", &["verifySession"])
+    .opened_by(ClientAccess::Read)
+    .refuses(&[401, 403]);
+
+/// The same below it.
+pub(super) const BELOW: Spec = ROUTE.also("verify/*").described(
+    "As `verify`, for a proxy that puts the path of the request that it asks about behind it",
+    &["verifySessionBelow"],
+);
+
+async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let request = &exchange.request;
     let principal = match principal::of(exchange.service, request).await? {
-        Carried::Session(principal) => principal,
-        Carried::Nothing | Carried::Several
+        Identity::User(principal) => principal,
+        Identity::Nobody | Identity::Ambiguous
             if exchange.service.access.verify_preflight && is_preflight(request) =>
         {
             // Written out, as some proxies pass on what they have where the answer has no such header.
@@ -32,9 +50,9 @@ pub(super) async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Probl
                 None => nobody,
             });
         }
-        Carried::Nothing => return Err(Problem::unauthorized("no live session of a user; log in first")),
-        Carried::Several => return Err(Found::several()),
-        Carried::OfOtherOrigin => {
+        Identity::Nobody => return Err(Problem::unauthorized("no live session of a user; log in first")),
+        Identity::Ambiguous => return Err(ambiguous()),
+        Identity::CrossSite => {
             return Err(Problem::new(
                 403,
                 "a page of another origin may not use the session cookie; if it is one of this origin, let [proxy] trusted name \

@@ -1,4 +1,4 @@
-//! The session id that a request presents, and which one it is where its cookies name several.
+//! Session ids in the cookies of a request, and which one it is where they name several sessions.
 
 use futures_util::future::join_all;
 use plugin_api::{Level, Request, Secret};
@@ -15,51 +15,8 @@ const MAX_CANDIDATES: usize = 8;
 /// sibling of this host planted.
 const MAX_ENDED: usize = 200;
 
-/// The session id that a request presents.
-#[derive(Debug, Clone)]
-pub(crate) enum Presented {
-    /// As a parameter or in `X-Session-Id`; `None` if no session can have it.
-    Explicit(Option<SessionId>),
-    /// In cookies.
-    Cookie(Candidates),
-    /// Nowhere.
-    Nothing,
-}
-
-impl Presented {
-    /// The id that a request carries besides what it says: in `X-Session-Id` or the cookie. Query and body of a request
-    /// that somebody else answers are not ours to read.
-    pub(crate) fn carried(request: &Request<'_>, cookie_name: Option<&str>) -> Self {
-        let mut texts = header_ids(request);
-        match (texts.next(), texts.next()) {
-            (None, _) => Self::in_cookie(request, cookie_name),
-            (Some(text), None) => Self::explicit(text),
-            (Some(text), Some(second)) if text == second && texts.all(|other| other == text) => {
-                Self::explicit(text)
-            }
-            // One value a place: several would be as many guesses.
-            _ => Self::Explicit(None),
-        }
-    }
-
-    fn explicit(text: &[u8]) -> Self {
-        Self::Explicit(read(text))
-    }
-
-    /// What the cookies of this name come to.
-    pub(crate) fn in_cookie(request: &Request<'_>, cookie_name: Option<&str>) -> Self {
-        let found = cookie_name.and_then(|name| Candidates::of(request, name));
-        found.map_or(Self::Nothing, Self::Cookie)
-    }
-}
-
-/// Each value of `X-Session-Id`.
-pub(crate) fn header_ids<'r>(request: &'r Request<'_>) -> impl Iterator<Item = &'r [u8]> {
-    request.header_all("x-session-id").map(header::trim)
-}
-
 /// Bytes that are no text are no id, either.
-fn read(text: &[u8]) -> Option<SessionId> {
+pub(crate) fn read(text: &[u8]) -> Option<SessionId> {
     std::str::from_utf8(text).ok().and_then(SessionId::read)
 }
 
@@ -84,7 +41,7 @@ pub(crate) enum Choice {
 
 impl Candidates {
     /// `None` where no cookie has the name.
-    fn of(request: &Request<'_>, name: &str) -> Option<Self> {
+    pub(crate) fn of(request: &Request<'_>, name: &str) -> Option<Self> {
         let mut values =
             request.header_all("cookie").flat_map(|line| header::values(line, name.as_bytes())).peekable();
         values.peek()?;

@@ -1,0 +1,23 @@
+//! Which parameter a name is.
+
+use plugin_api::settings;
+
+use super::table::{Name, spellings};
+use crate::problem::Problem;
+
+/// The parameter among those in `accepted` that comes under this name.
+///
+/// # Errors
+/// None does: a slip in a name must not be a session that lives longer, or holds less, than was meant.
+pub(super) fn find(name: &str, accepted: &[Name]) -> Result<Name, Problem> {
+    Name::find(name, accepted).ok_or_else(|| {
+        let takes = || spellings(accepted).map(|(spelling, _)| spelling);
+        let shown: String = name.chars().take(64).collect();
+        let hint = match settings::nearest(&shown, takes()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if accepted.is_empty() => "this route takes none".to_owned(),
+            None => format!("this route takes {}", takes().collect::<Vec<_>>().join(", ")),
+        };
+        Problem::malformed(format!("unknown parameter {shown:?}; {hint}"))
+    })
+}

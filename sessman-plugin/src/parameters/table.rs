@@ -1,0 +1,117 @@
+//! Every parameter, in one table: a new one is a line of it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use sessman::data::Data;
+use sessman::id::{Handle, SessionId};
+use sessman::rules::UpdateMode;
+
+use super::input::Input;
+use super::schemas::{self, Bounds};
+use super::values;
+use crate::problem::Problem;
+
+/// What is said of a parameter.
+struct Definition {
+    name: Name,
+    /// Its name in the documentation, and others that it may come under.
+    spellings: &'static [&'static str],
+    schema: fn(Bounds) -> Value,
+}
+
+macro_rules! parameters {
+    ($($name:ident as $field:ident: $type:ty, $spellings:expr, $read:path, $schema:path;)*) => {
+        /// What a parameter is about.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Name {
+            $($name,)*
+        }
+
+        const DEFINITIONS: &[Definition] = &[
+            $(Definition { name: Name::$name, spellings: &$spellings, schema: $schema },)*
+        ];
+
+        /// What a request's parameters say.
+        #[derive(Debug, Clone, Default)]
+        pub(crate) struct Values {
+            $(pub(crate) $field: Option<$type>,)*
+        }
+
+        impl Values {
+            /// Puts a value in its place.
+            ///
+            /// # Errors
+            /// It is no value of this parameter, or another one is there already.
+            pub(crate) fn put(&mut self, name: Name, input: Input<'_>) -> Result<(), Problem> {
+                let text = name.text();
+                match name {
+                    $(Name::$name => once(&mut self.$field, $read(input, text)?, text),)*
+                }
+            }
+        }
+    };
+}
+
+parameters! {
+    SessionId as session_id: String, ["session_id", "sessionid", "token"], values::string, schemas::session_id;
+    UserId as user_id: String, ["user_id", "userid", "user", "username"], values::user_id, schemas::user_id;
+    Data as data: Data, ["data"], values::data, schemas::data;
+    Metadata as metadata: Data, ["metadata"], values::object, schemas::metadata;
+    TtlSeconds as ttl: Duration, ["ttl_seconds"], values::seconds, schemas::ttl_seconds;
+    Mode as mode: UpdateMode, ["mode"], values::mode, schemas::mode;
+    ExternalId as external_id: SessionId, ["external_id"], values::external_id, schemas::external_id;
+    Handle as handle: Option<Handle>, ["handle"], values::handle, schemas::handle;
+    Handles as handles: Vec<Handle>, ["handles"], values::handles, schemas::handles;
+    Others as others: bool, ["others"], values::yes, schemas::others;
+    Cursor as cursor: Handle, ["cursor"], values::cursor, schemas::cursor;
+    Limit as limit: usize, ["limit"], values::limit, schemas::limit;
+    Confirm as confirm: bool, ["confirm"], values::yes, schemas::confirm;
+}
+
+impl Name {
+    fn definition(self) -> &'static Definition {
+        // In the order of the variants, as both come from one table.
+        &DEFINITIONS[self as usize]
+    }
+
+    /// The name in the documentation.
+    pub(crate) fn text(self) -> &'static str {
+        self.definition().spellings[0]
+    }
+
+    /// What the OpenAPI description says of it.
+    pub(crate) fn schema(self, bounds: Bounds) -> Value {
+        (self.definition().schema)(bounds)
+    }
+
+    /// Of the parameters in `accepted`, the one that may come under this name.
+    pub(crate) fn find(text: &str, accepted: &[Self]) -> Option<Self> {
+        spellings(accepted).find(|(spelling, _)| *spelling == text).map(|(_, name)| name)
+    }
+}
+
+/// Every name that the parameters in `accepted` may come under.
+pub(crate) fn spellings(accepted: &[Name]) -> impl Iterator<Item = (&'static str, Name)> {
+    let accepted = DEFINITIONS.iter().filter(|definition| accepted.contains(&definition.name));
+    accepted.flat_map(|definition| definition.spellings.iter().map(|spelling| (*spelling, definition.name)))
+}
+
+/// A second value must be the same as the first.
+fn once<T: PartialEq>(place: &mut Option<T>, value: T, name: &str) -> Result<(), Problem> {
+    match place {
+        Some(earlier) if *earlier != value => {
+            Err(Problem::malformed(format!("{name}: given more than once, with different values")))
+        }
+        _ => {
+            *place = Some(value);
+            Ok(())
+        }
+    }
+}
+
+/// Every parameter there is.
+#[cfg(test)]
+pub(super) fn all() -> Vec<Name> {
+    DEFINITIONS.iter().map(|definition| definition.name).collect()
+}

@@ -1,0 +1,151 @@
+//! A request and the service that answers it.
+
+use std::borrow::Cow;
+
+use plugin_api::{Level, Request, Secret};
+use sessman::error::Error;
+use sessman::id::SessionId;
+use sessman::sessions::Credentials;
+
+use super::session_ref::{SessionRef, Source, absent};
+use crate::candidates::Choice;
+use crate::id_in_request::IdInRequest;
+use crate::log::user;
+use crate::parameters::{self, Body, Name, Parameters};
+use crate::problem::Problem;
+use crate::service::Service;
+
+/// A request and the service that answers it.
+pub(super) struct Exchange<'s, 'a: 's> {
+    pub(super) service: &'s Service,
+    pub(super) request: Request<'a>,
+    /// The parameters that the route takes.
+    pub(super) accepts: &'static [Name],
+    /// What a large body says; others are read where somebody asks.
+    pub(super) body: Option<Box<Body>>,
+}
+
+impl Exchange<'_, '_> {
+    /// Writes down what an administrator did: handles and users, never ids.
+    pub(super) fn audit(&self, act: &str) {
+        self.note(Level::Info, &format!("admin: {act}"));
+    }
+
+    /// Writes down that a session was not begun, or nobody logged in with it, by a rule.
+    pub(super) fn audit_refusal(&self, error: &Error, user_id: Option<&str>) {
+        let rule = match error {
+            Error::LimitReached { .. } => "max_sessions_per_user",
+            Error::TooMany { .. } => "new_rate",
+            Error::OtherUser => "other_user",
+            Error::Exists => "external_id",
+            _ => return,
+        };
+        if self.service.access.audit {
+            self.note(Level::Info, &format!("audit: a session was refused{} reason={rule}", user(user_id)));
+        }
+    }
+
+    pub(super) fn note(&self, level: Level, what: &str) {
+        let request = &self.request;
+        let from = request.client_address().map_or_else(|| "-".to_owned(), |address| address.to_string());
+        self.service.host.log(level, &format!("{what} from={from} request={}", request.request_id()));
+    }
+
+    /// What opens the session with this id.
+    pub(super) fn credentials<'c>(&self, id: &'c SessionId, user_id: Option<&'c str>) -> Credentials<'c> {
+        Credentials { id, user_id, address: self.request.client_address() }
+    }
+
+    /// Why the session that was asked for is not there. Only who looked for one has missed it.
+    pub(super) fn missed(&self, source: Source, error: Error) -> Problem {
+        if matches!(error, Error::NotFound) {
+            self.request.brought_wrong(Secret::SessionId);
+        }
+        source.problem(error)
+    }
+
+    pub(super) fn parameters(&self) -> Result<Parameters, Problem> {
+        let accepted = self.accepted();
+        let body = self.body.as_deref().cloned().unwrap_or_else(|| Body::read(&self.request, &accepted));
+        let service = self.service;
+        Parameters::read(&self.request, body, service.cookie_name(), &accepted, service.access.ids_in_urls)
+    }
+
+    pub(super) fn accepted(&self) -> Cow<'static, [Name]> {
+        parameters::accepted(self.accepts, self.request.method())
+    }
+
+    /// The lines of a header as one list (RFC 9110, section 5.3). A condition that cannot be read is not none.
+    pub(super) fn list<'s>(&'s self, name: &'s str) -> Result<Option<Cow<'s, str>>, Problem> {
+        let text = |line| {
+            std::str::from_utf8(line).map_err(|_| Problem::malformed(format!("{name}: expected text")))
+        };
+        let mut lines = self.request.header_all(name).map(text);
+        let Some(first) = lines.next().transpose()? else { return Ok(None) };
+        lines
+            .try_fold(Cow::Borrowed(first), |list, line| Ok(Cow::Owned(format!("{list}, {}", line?))))
+            .map(Some)
+    }
+
+    /// The id that was presented, and how a session that it does not name is answered.
+    pub(super) async fn session(&self, id: IdInRequest) -> Result<SessionRef, Problem> {
+        match Self::session_now(&id) {
+            Some(session) => session,
+            // Boxed, because few requests have several.
+            None => Box::pin(self.chosen(id)).await,
+        }
+    }
+
+    /// As [`session`](Self::session), if no session has to be looked at for it.
+    pub(super) fn session_now(id: &IdInRequest) -> Option<Result<SessionRef, Problem>> {
+        match id {
+            IdInRequest::Explicit(id) => Some(SessionRef::explicit(id.clone())),
+            IdInRequest::Cookie(candidates) => candidates.choose_now().map(SessionRef::of_cookies),
+            IdInRequest::Absent => Some(Err(absent())),
+        }
+    }
+
+    pub(super) async fn chosen(&self, id: IdInRequest) -> Result<SessionRef, Problem> {
+        match id {
+            IdInRequest::Cookie(candidates) => {
+                SessionRef::of_cookies(candidates.choose(self.service, &self.request).await?)
+            }
+            IdInRequest::Explicit(_) | IdInRequest::Absent => SessionRef::of_cookies(Choice::None),
+        }
+    }
+
+    /// As [`session`](Self::session), for a write: one that rides on a cookie must come from a page of ours.
+    pub(super) async fn session_for_write(&self, id: IdInRequest) -> Result<SessionRef, Problem> {
+        match self.session_for_write_now(&id)? {
+            Some(session) => Ok(session),
+            None => Box::pin(self.chosen(id)).await,
+        }
+    }
+
+    /// As [`session_for_write`](Self::session_for_write), if no session has to be looked at for it.
+    pub(super) fn session_for_write_now(&self, id: &IdInRequest) -> Result<Option<SessionRef>, Problem> {
+        if matches!(id, IdInRequest::Cookie(_)) {
+            self.refuse_cross_site()?;
+        }
+        Self::session_now(id).transpose()
+    }
+
+    /// A page of another origin must not use, or set, a visitor's cookie.
+    pub(super) fn refuse_cross_site(&self) -> Result<(), Problem> {
+        if self.request.is_cross_site() {
+            return Err(Problem::new(
+                403,
+                "a page of another origin may not use or set the session cookie; send the id as session_id",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the request's cookies name this session, or no session at all.
+    pub(super) fn cookie_may_be(&self, id: &SessionId, name: &str) -> bool {
+        let IdInRequest::Cookie(cookies) = IdInRequest::in_cookie(&self.request, Some(name)) else {
+            return true;
+        };
+        cookies.ids().is_empty() || cookies.ids().iter().any(|cookie| cookie.handle() == id.handle())
+    }
+}
