@@ -132,6 +132,23 @@ async fn make_one(
     }
 }
 
+/// Whether there is a unique index beside that of `_id`, which is none of ours.
+///
+/// # Errors
+/// What the server answers.
+pub(super) async fn has_unique(documents: &Documents) -> Result<bool> {
+    let listed = documents.ask(Command::ListIndexes, documents.list_indexes()).await;
+    let mut cursor = listed.map_err(failure::store_error)?;
+    while cursor.advance().await.map_err(failure::store_error)? {
+        // That of `_id` does not say that it is one.
+        let index = cursor.current();
+        if index.get_bool("unique").unwrap_or(false) && index.get_str("name").is_ok_and(|name| name != "_id_") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The indexes that there are. They are read as they come: a type of the driver's would fail on an option that it
 /// does not know.
 async fn existing(documents: &Documents) -> Result<Vec<Existing>> {

@@ -11,11 +11,15 @@ use super::config::SERVER_LIMIT;
 use super::connection::Documents;
 use super::document::{self, Read, State, date};
 use super::failure::{is_duplicate_key, store_error};
+use super::indexes;
 use super::metrics::Command;
 use crate::id::Handle;
 use crate::record::Change;
 use crate::store::{Created, Result, StoreError, Target, Unless, Updated};
 use crate::time::Timestamp;
+
+/// So many times a record is gone that was in the way before the indexes are looked at.
+const VANISHED: u32 = 3;
 
 /// Inserts, or else replaces an expired record, until one of both is done or a live one is seen.
 pub(super) async fn create(
@@ -26,10 +30,10 @@ pub(super) async fn create(
 ) -> Result<Created> {
     let same_id = doc! { "_id": document::id(handle) };
     let mut again = documents.again();
-    // Between the two steps an expired record may be removed, and then nothing is there to be replaced. That happens
-    // once; more rounds than two mean that what is in the way is something else.
+    // Between the two steps the record may be removed, and then nothing is there to be replaced. Where that happens again
+    // and again, another unique index may be what refuses it, or others begin and end sessions under this id.
     let mut vanished = 0;
-    while vanished < 3 {
+    loop {
         match documents.ask(Command::Insert, documents.insert_one(&record)).await {
             Ok(_) => return Ok(Created::Yes),
             Err(error) if is_duplicate_key(&error) => {}
@@ -45,14 +49,21 @@ pub(super) async fn create(
         let find = documents.find_one(same_id.clone()).projection(doc! { "expires_at": 1 });
         let find = find.max_time(SERVER_LIMIT);
         match documents.ask(Command::Find, find).await.map_err(store_error)? {
-            None => vanished += 1,
+            None => {
+                vanished += 1;
+                if vanished == VANISHED && indexes::has_unique(documents).await? {
+                    return Err(StoreError::Unusable(
+                        "a unique index of the collection, other than that of _id, refuses sessions".into(),
+                    ));
+                }
+                if vanished >= VANISHED {
+                    again.wait().await?;
+                }
+            }
             Some(found) if is_expired(&found, now) => again.wait().await?,
             Some(_) => return Ok(Created::Exists),
         }
     }
-    Err(StoreError::Unusable(
-        "a unique index of the collection, other than that of _id, refuses sessions".into(),
-    ))
 }
 
 /// As the filter of expired records has it.

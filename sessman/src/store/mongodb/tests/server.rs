@@ -12,7 +12,7 @@ use crate::data::Data;
 use crate::id::{Handle, SecretHash};
 use crate::mark::Mark;
 use crate::record::{Change, Record, Times, TtlSource};
-use crate::store::{Store, StoreError, Unless, Updated};
+use crate::store::{Created, Store, StoreError, Target, Unless, Updated};
 use crate::time::Timestamp;
 
 pub(super) async fn index_names(documents: &Documents) -> Vec<String> {
@@ -193,6 +193,31 @@ async fn a_document_that_a_server_refuses_is_not_called_an_outage() {
     let error = store.create(Arc::new(record), start).await.unwrap_err();
     assert!(matches!(error, StoreError::Unusable(_)), "{error:?}");
     store.ping().await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_again_and_again_is_not_taken_for_another_unique_index() {
+    let Some(database) = Database::new() else { return };
+    let store = Arc::new(database.open().await);
+    let start = Timestamp::from_millis(4_102_444_800_000);
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..24 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move {
+            for _ in 0..30 {
+                let record = Arc::new(record(start));
+                let target = Target::whatever(record.handle);
+                if store.create(record, start).await? == Created::Yes {
+                    store.delete(&[target]).await?;
+                }
+            }
+            Ok::<(), StoreError>(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap().unwrap();
+    }
     store.close().await;
 }
 
