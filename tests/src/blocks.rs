@@ -29,10 +29,11 @@ impl Place {
         Self::begin(site, false)
     }
 
-    /// With a key, and one for administrators.
+    /// With a key, and one for administrators; the id of a live session opens what a visitor may do.
     pub fn with_keys() -> Self {
         let site = Site::new();
-        site.write("sessman.json", json!({ "admin_key": ADMIN_KEY }).to_string());
+        let config = json!({ "admin_key": ADMIN_KEY, "client_access": "read" });
+        site.write("sessman.json", config.to_string());
         site.ini(&format!("[auth]\napikey={KEY}\n[plugin_parms]\nsessman=json=sessman.json"));
         Self::begin(site, true)
     }
@@ -76,6 +77,8 @@ impl Place {
         // Each answer on a line of its own; an error in a pipe is an error.
         let curl = "curl() { command curl -sS --fail-with-body --max-time 60 \"$@\" && echo; }";
         let commands = run.concat().replace("localhost:6123", self.pserve.address());
+        // Where `cargo xtask run` serves from is the folder of the site here, and where it builds is on PATH.
+        let commands = commands.replace("target/run/", "").replace("target/release/", "");
         let script = format!("set -euo pipefail\n{curl}\n{commands}");
         let path = format!("{}:{}", artifacts().display(), std::env::var("PATH").expect("PATH"));
         let output = Command::new("bash")
