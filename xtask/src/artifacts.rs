@@ -32,6 +32,37 @@ pub(crate) fn package_arguments() -> impl Iterator<Item = &'static str> {
     packages.flat_map(|package| ["--package", package])
 }
 
+/// The profile of `cargo xtask run`, which is built fast rather than fast: for this workspace, and for projects of plugins,
+/// which have profiles of their own.
+const QUICK_PROFILE: [&str; 5] = [
+    "profile.quick.inherits='release'",
+    "profile.quick.opt-level=1",
+    "profile.quick.lto=false",
+    "profile.quick.codegen-units=16",
+    "profile.quick.incremental=true",
+];
+
+fn with_quick_profile(cargo: &mut Command) -> &mut Command {
+    QUICK_PROFILE.iter().fold(cargo, |cargo, line| cargo.args(["--config", line])).args([
+        "build",
+        "--profile",
+        "quick",
+    ])
+}
+
+/// Where [`build_served`] and [`build_project`] put what they build.
+pub(crate) fn quick_folder(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("quick")
+}
+
+/// Builds what a host serves.
+pub(crate) fn build_served(workspace: &Workspace) -> Result<()> {
+    let packages = [HOST].into_iter().chain(SHIPPED_PLUGINS.iter().copied());
+    let mut cargo = workspace.cargo();
+    let build = with_quick_profile(&mut cargo).args(packages.flat_map(|package| ["--package", package]));
+    succeed(build).context("the host and its plugins could not be built")
+}
+
 /// Builds, in the release profile too, every other plugin of the workspace: the tests load them next to the shipped.
 pub(crate) fn build_fixtures(workspace: &Workspace) -> Result<()> {
     for plugin in workspace.plugins.iter().filter(|name| !SHIPPED_PLUGINS.contains(&name.as_str())) {
@@ -42,7 +73,7 @@ pub(crate) fn build_fixtures(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Builds the plugins of a project of its own in the release profile and says where they are.
+/// Builds the plugins of a project of its own and says where they are.
 ///
 /// In the target folder of this workspace: what such a plugin needs is built there already.
 pub(crate) fn build_project(workspace: &Workspace, project: &Path) -> Result<Vec<PathBuf>> {
@@ -50,9 +81,9 @@ pub(crate) fn build_project(workspace: &Workspace, project: &Path) -> Result<Vec
     let names = workspace.plugins_of(&manifest)?;
     ensure!(!names.is_empty(), "{} builds no cdylib, which a plugin is", manifest.display());
     let mut cargo = workspace.cargo();
-    cargo.args(["build", "--release", "--manifest-path"]).arg(&manifest);
-    succeed(cargo.arg("--target-dir").arg(&workspace.target))?;
-    Ok(names.iter().map(|name| workspace.release().join(library(name))).collect())
+    let build = with_quick_profile(&mut cargo).arg("--manifest-path").arg(&manifest);
+    succeed(build.arg("--target-dir").arg(&workspace.target))?;
+    Ok(names.iter().map(|name| quick_folder(workspace).join(library(name))).collect())
 }
 
 /// File names of the shipped plugins, as the release folder and the plugin folder have them.

@@ -1,6 +1,6 @@
 //! The command list of the project, for people and CI alike.
 //!
-//! - [`run`]: `cargo xtask run` builds what ships and starts it from `target/run`.
+//! - [`run`]: `cargo xtask run` builds the host and its plugins, fast, and starts them from `target/run`.
 //! - [`mod@test`]: `cargo xtask test` runs every check and every test, and installs what they need.
 //! - [`planted`]: `cargo xtask planted` takes away what docs/security.md speaks of, and wants its tests to fail.
 //! - [`mod@bench`]: `cargo xtask bench` measures side by side.
@@ -55,7 +55,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Builds the release profile, lays out `target/run` and starts pserve there; what is edited or stored there stays.
+    /// Builds the host and its plugins, fast, lays out `target/run` and starts pserve there; what is edited or stored there stays.
     Run(run::Options),
     /// Measures sessman against bare hyper and other session services.
     Bench(bench::Options),

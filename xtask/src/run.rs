@@ -4,11 +4,16 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 
 use crate::workspace::Workspace;
 use crate::{artifacts, rundir};
+
+/// A first session, for the configuration as it ships.
+const EXAMPLE: &str =
+    r#"curl -X POST http://127.0.0.1:6123/sessman/new -d '{"user_id": "ada", "data": {"theme": "dark"}}'"#;
 
 /// `cargo xtask run [--plugin FOLDER]... [-- ARGUMENTS TO PSERVE]`
 #[derive(clap::Args)]
@@ -25,19 +30,28 @@ pub(crate) struct Options {
 /// Builds, lays out, and becomes pserve.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
-    artifacts::build_shipped(&workspace)?;
-    let mut plugins: Vec<_> =
-        artifacts::shipped_plugin_files().map(|name| workspace.release().join(name)).collect();
+    println!(
+        "Building pserve and its plugins without the optimisations of a release; from nothing that takes minutes"
+    );
+    let started = Instant::now();
+    artifacts::build_served(&workspace)?;
+    let built = artifacts::quick_folder(&workspace);
+    let mut plugins: Vec<_> = artifacts::shipped_plugin_files().map(|name| built.join(name)).collect();
     for project in &options.plugins {
         plugins.extend(artifacts::build_project(&workspace, project)?);
     }
+    println!("Built in {:.0} s", started.elapsed().as_secs_f64());
     let layout = rundir::lay_out(&workspace.root.join("config"), &plugins, &workspace.target.join("run"))
         .context("the run folder could not be laid out")?;
     for note in &layout.notes {
         println!("{note}");
     }
+    println!("Starting pserve with {}; Ctrl-C stops it", layout.ini.display());
+    if layout.is_as_shipped {
+        println!("In another terminal:\n\n    {EXAMPLE}\n");
+    }
 
-    let mut pserve = Command::new(workspace.release().join(artifacts::host_file()));
+    let mut pserve = Command::new(built.join(artifacts::host_file()));
     pserve.arg("-i").arg(&layout.ini).args(&options.pserve);
     // Not a child but this process itself: signals, terminal and exit status are then pserve's own.
     let error = pserve.exec();

@@ -15,6 +15,8 @@ pub(crate) struct Layout {
     pub(crate) ini: PathBuf,
     /// What a person should know: what was made, what was left alone.
     pub(crate) notes: Vec<String>,
+    /// Whether nobody has edited the configuration.
+    pub(crate) is_as_shipped: bool,
 }
 
 /// Lays out `into`, from the `config` folder of the project and the built `plugin_files`; what a person or pserve put there
@@ -25,13 +27,16 @@ pub(crate) fn lay_out(config: &Path, plugin_files: &[PathBuf], into: &Path) -> R
     make_folder(&plugins)?;
 
     let mut notes = Vec::new();
+    let mut is_as_shipped = true;
     for name in CONFIGURATION {
-        notes.extend(place_configuration(&config.join(name), &into.join(name))?);
+        let (shipped, placed) = (config.join(name), into.join(name));
+        notes.extend(place_configuration(&shipped, &placed)?);
+        is_as_shipped &= fs::read(shipped)? == fs::read(placed)?;
     }
     for file in plugin_files {
         replace(file, &plugins.join(file.file_name().context("a plugin without a name")?))?;
     }
-    Ok(Layout { ini: into.join(CONFIGURATION[0]), notes })
+    Ok(Layout { ini: into.join(CONFIGURATION[0]), notes, is_as_shipped })
 }
 
 /// A folder that only its owner may write to, whatever the umask: whoever may write to the plugin folder, or may
@@ -114,7 +119,10 @@ mod tests {
 
         fn lay_out(&self) -> Vec<String> {
             let plugins = [self.path("built").join(PLUGIN)];
-            lay_out(&self.path("config"), &plugins, &self.path("target/run")).unwrap().notes
+            let layout = lay_out(&self.path("config"), &plugins, &self.path("target/run")).unwrap();
+            let is_edited = layout.notes.iter().any(|note| note.starts_with("kept"));
+            assert_eq!(layout.is_as_shipped, !is_edited);
+            layout.notes
         }
     }
 

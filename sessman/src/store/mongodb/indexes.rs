@@ -142,7 +142,8 @@ pub(super) async fn has_unique(documents: &Documents) -> Result<bool> {
     while cursor.advance().await.map_err(failure::store_error)? {
         // That of `_id` does not say that it is one.
         let index = cursor.current();
-        if index.get_bool("unique").unwrap_or(false) && index.get_str("name").is_ok_and(|name| name != "_id_") {
+        if index.get_bool("unique").unwrap_or(false) && index.get_str("name").is_ok_and(|name| name != "_id_")
+        {
             return Ok(true);
         }
     }
