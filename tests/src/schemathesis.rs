@@ -37,7 +37,9 @@ pub fn run(config: &Value, cases: u32) -> Result<String, String> {
     let described = format!("http://{}/sessman/openapi.json", pserve.address());
     let mut st = Command::new("python3");
     st.arg(folder().join("bin/st")).env("PYTHONPATH", folder()).current_dir(site.path(""));
-    st.arg("--config-file").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("schemathesis.toml"));
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    st.arg("--config-file").arg(tests.join("schemathesis.toml"));
+    st.env("SCHEMATHESIS_HOOKS", tests.join("schemathesis_hooks.py"));
     st.args(["run", &described, "--no-color", "--seed", "1", "--max-examples", &cases.to_string()]);
     st.args(["-H", &format!("X-Custom-Auth: {KEY}"), "-H", &format!("X-Admin-Key: {ADMIN_KEY}")]);
     let output = st.output().expect("python3 starts");

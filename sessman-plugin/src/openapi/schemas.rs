@@ -6,14 +6,17 @@ use crate::parameters::{Bounds, HANDLE, Name};
 
 /// How many.
 pub(super) fn count() -> Value {
-    json!({ "type": "integer", "minimum": 0 })
+    json!({ "type": "integer", "format": "int64", "minimum": 0 })
 }
 
 /// The components that answers refer to.
 pub(super) fn schemas(bounds: Bounds) -> Value {
     let time = || json!({ "type": "string", "format": "date-time" });
     let handle = || json!({ "type": "string", "pattern": HANDLE });
-    let nullable = |schema: Value| json!({ "anyOf": [schema, { "type": "null" }] });
+    let nullable = |mut schema: Value| {
+        schema["type"] = json!(["string", "null"]);
+        schema
+    };
     let listed = json!({
         "handle": handle(),
         "user_id": { "type": ["string", "null"] },
@@ -23,7 +26,7 @@ pub(super) fn schemas(bounds: Bounds) -> Value {
         "updated_at": time(),
         "last_activity": time(),
         "expires_at": time(),
-        "version": { "type": "integer", "minimum": 1 },
+        "version": { "type": "integer", "format": "int64", "minimum": 1 },
     });
     let names: Vec<String> =
         listed.as_object().map(|listed| listed.keys().cloned().collect()).unwrap_or_default();
@@ -57,7 +60,7 @@ pub(super) fn schemas(bounds: Bounds) -> Value {
         },
         "End": {
             "type": "object",
-            "properties": { "ended": { "const": true }, "handle": handle() },
+            "properties": { "ended": { "type": "boolean", "const": true }, "handle": handle() },
             "required": ["ended", "handle"],
         },
         "Ended": {
@@ -75,7 +78,7 @@ pub(super) fn schemas(bounds: Bounds) -> Value {
                     "type": "array",
                     "items": {
                         "type": "object",
-                        "properties": { "below_seconds": { "type": ["integer", "null"] }, "sessions": count() },
+                        "properties": { "below_seconds": { "type": ["integer", "null"], "format": "int64" }, "sessions": count() },
                         "required": ["below_seconds", "sessions"],
                     },
                 },

@@ -53,7 +53,8 @@ pub(super) fn parse(method: &str, body: &[u8], accepted: &[Name]) -> Result<Valu
             let patch = if patch.is_empty() { "{}" } else { patch };
             values.data = Some(Data::parse(patch).map_err(sessman::error::Error::from)?);
         }
-        (_, "") => {}
+        // Generated clients send `null` where there is nothing to say.
+        (_, "" | "null") => {}
         (_, members) => {
             for (name, value) in Members::parse(members)?.iter() {
                 let (name, input) = (known::find(name, accepted)?, Input::Json(value.get()));

@@ -32,7 +32,8 @@ pub(super) fn user_id(_: Bounds) -> Value {
         "minLength": 1,
         "maxLength": MAX_USER_ID,
         "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]+$",
-        "description": "Whose session it is; `userid`, `user` and `username` are other names for it.",
+        "description": "Whose session it is; `userid`, `user` and `username` are other names for it. In JSON a whole number \
+                        is taken as its digits.",
     })
 }
 
@@ -45,11 +46,11 @@ pub(super) fn metadata(_: Bounds) -> Value {
 }
 
 pub(super) fn ttl_seconds(bounds: Bounds) -> Value {
-    json!({ "type": "integer", "minimum": 1, "maximum": bounds.max_ttl.as_secs() })
+    json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": bounds.max_ttl.as_secs() })
 }
 
 pub(super) fn mode(_: Bounds) -> Value {
-    json!({ "enum": ["replace", "merge"], "description": "`merge` is RFC 7396." })
+    json!({ "type": "string", "enum": ["replace", "merge"], "description": "`merge` is RFC 7396." })
 }
 
 pub(super) fn external_id(_: Bounds) -> Value {
@@ -72,7 +73,7 @@ pub(super) fn handles(_: Bounds) -> Value {
 }
 
 pub(super) fn others(_: Bounds) -> Value {
-    json!({ "enum": [true, "true", "yes"], "description": "All but the session that asks." })
+    json!({ "type": "boolean", "enum": [true], "description": "All but the session that asks." })
 }
 
 pub(super) fn cursor(_: Bounds) -> Value {
@@ -84,5 +85,5 @@ pub(super) fn limit(_: Bounds) -> Value {
 }
 
 pub(super) fn confirm(_: Bounds) -> Value {
-    json!({ "enum": [true, "true", "yes"] })
+    json!({ "type": "boolean", "enum": [true], "description": "That it is meant." })
 }
