@@ -1,6 +1,6 @@
 //! Sessions in MongoDB, 4.4 and later: a single server, a replica set or a sharded cluster.
 //!
-//! - [`MongoConfig`]: where the server is and who logs in
+//! - [`MongoConfig`]: where the server is and who logs in; `config`: the keys of `sessman.json`
 //! - [`MongoStore`]: the store
 //! - `connection`: the driver's client, made when first needed, and the limits of every call
 //! - `document`: a record as a document; `fields` reads them; `json`: its data as BSON
@@ -52,11 +52,13 @@ mod lease;
 mod listing;
 mod metrics;
 mod probe;
+mod settings;
 mod shell;
 mod store;
 #[cfg(test)]
 mod tests;
 mod writes;
 
-pub use config::MongoConfig;
+pub(super) use config::MongoKeys;
+pub use settings::MongoConfig;
 pub use store::MongoStore;

@@ -1,6 +1,7 @@
 //! Sessions in Redis or Valkey: a single server, with or without replicas behind its address, or a cluster.
 //!
-//! - [`RedisConfig`]: where the servers are and who logs in; `server_url`: what is written of that
+//! - [`RedisConfig`]: where the servers are and who logs in; `config`: the keys of `sessman.json`; `server_url`: what is
+//!   written in one
 //! - [`RedisStore`]: the store
 //! - `link`: the way to one server; `line`: a connection that is made when first needed; `greeting`: what is said first on it;
 //!   `wire`: commands and answers on it, for all calls; `reply`: how answers are read; `stream`: the bytes below, TLS included
@@ -56,6 +57,7 @@ mod reply;
 mod scripts;
 mod server_url;
 mod servers;
+mod settings;
 mod shell;
 mod slots;
 mod store;
@@ -67,5 +69,6 @@ mod tidying;
 mod users;
 mod wire;
 
-pub use config::RedisConfig;
+pub(super) use config::RedisKeys;
+pub use settings::RedisConfig;
 pub use store::RedisStore;

@@ -3,7 +3,7 @@
 //! One thread writes and groups the writes that wait into one commit; others read beside it. One process owns the
 //! file, by a lock on it.
 //!
-//! - [`SqliteConfig`]: where the file is; [`SqliteStore`]: the store
+//! - [`SqliteConfig`]: where the file is; `config`: the keys of `sessman.json`; [`SqliteStore`]: the store
 //! - `file`: the file on disk and its lock
 //! - `schema`: its layout, and how it is recognised
 //! - `row`: a record as a row
@@ -37,6 +37,7 @@ mod room;
 mod row;
 mod scan;
 mod schema;
+mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -48,7 +49,8 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-pub use config::{CACHE_BYTES, Durability, SqliteConfig};
+pub(super) use config::SqliteKeys;
+pub use settings::{CACHE_BYTES, Durability, SqliteConfig};
 pub use store::SqliteStore;
 pub use view::SqliteView;
 pub use writer::WriteCounts;

@@ -5,7 +5,7 @@
 use mongodb::bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::ReturnDocument;
 
-use super::config::{SERVER_LIMIT, SUFFIX};
+use super::settings::{SERVER_LIMIT, SUFFIX};
 use super::connection::Documents;
 use super::document;
 use super::failure::{is_duplicate_key, store_error};

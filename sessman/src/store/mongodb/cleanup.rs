@@ -2,7 +2,7 @@
 
 use mongodb::bson::{Bson, Document, doc};
 
-use super::config::SERVER_LIMIT;
+use super::settings::SERVER_LIMIT;
 use super::connection::Documents;
 use super::document;
 use super::failure::store_error;

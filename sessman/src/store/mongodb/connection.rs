@@ -13,7 +13,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::again::Again;
-use super::config::MongoConfig;
+use super::settings::MongoConfig;
 use super::failure::{self, Trouble};
 use super::metrics::{Command, Metrics};
 use crate::store::{Result, StoreError};

@@ -12,7 +12,7 @@ use mongodb::action::Find;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::Hint;
 
-use super::config::SERVER_LIMIT;
+use super::settings::SERVER_LIMIT;
 use super::connection::Documents;
 use super::document::{self, Unreadable, date};
 use super::failure::{is_refused_hint, store_error};

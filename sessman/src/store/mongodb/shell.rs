@@ -3,7 +3,7 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use settings::Problem;
 
-use super::config::MongoConfig;
+use super::settings::MongoConfig;
 use super::connection_string::ConnectionString;
 use crate::secret::Secret;
 use crate::store::shell::Shell;

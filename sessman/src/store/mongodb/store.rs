@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use super::claims::{self, Claiming};
-use super::config::{MongoConfig, SERVER_LIMIT};
+use super::settings::{MongoConfig, SERVER_LIMIT};
 use super::connection::{Connection, Documents};
 use super::document::{self, Read};
 use super::failure::store_error;

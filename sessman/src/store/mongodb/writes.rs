@@ -7,7 +7,7 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::ReturnDocument;
 
-use super::config::SERVER_LIMIT;
+use super::settings::SERVER_LIMIT;
 use super::connection::Documents;
 use super::document::{self, Read, State, date};
 use super::failure::{is_duplicate_key, store_error};

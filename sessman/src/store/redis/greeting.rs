@@ -12,7 +12,7 @@ use redis::{Cmd, Value};
 use tokio::time::Instant;
 
 use super::clocks::moment;
-use super::config::Settings;
+use super::settings::Settings;
 use super::failure::{Refusal, Server, Trouble};
 use super::reply::Answer;
 use super::wire::{Lost, Wire};

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::clocks::Clocks;
-use super::config::Settings;
+use super::settings::Settings;
 use super::durable::{self, Durable, Write};
 use super::failure::{Refusal, Server, Trouble};
 use super::greeting::{self, Role, greet};

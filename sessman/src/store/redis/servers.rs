@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use redis::{Cmd, Value};
 use tokio::time::{Instant, sleep};
 
-use super::config::Settings;
+use super::settings::Settings;
 use super::failure::{Refusal, Trouble};
 use super::link::{Knowledge, Link};
 use super::reply::Answer;

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::checkup;
-use super::config::RedisConfig;
+use super::settings::RedisConfig;
 use super::deletion::{Deleted, Deletion, Leftovers};
 use super::failure::Trouble;
 use super::index;

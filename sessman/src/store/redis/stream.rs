@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::config::Tls;
+use super::settings::Tls;
 use super::failure::Trouble;
 use super::server_url::Address;
 

@@ -14,7 +14,7 @@ use super::answers::Answers;
 use super::cache::Cache;
 use super::checkpoint::Checkpoints;
 use super::claims::{self, ForgetPlaces, Release, TakePlace};
-use super::config::{Durability, SqliteConfig};
+use super::settings::{Durability, SqliteConfig};
 use super::counting::counts;
 use super::deletion::Delete;
 use super::failure::{opening_error, store_error};
