@@ -14,11 +14,7 @@ pub(crate) fn problem(key: &str, message: &str) -> Problem {
 }
 
 /// A number of seconds, not zero.
-pub(super) fn seconds(
-    key: &str,
-    value: Option<u64>,
-    problems: &mut Vec<Problem>,
-) -> Option<Duration> {
+pub(super) fn seconds(key: &str, value: Option<u64>, problems: &mut Vec<Problem>) -> Option<Duration> {
     number(key, value, 1..=MAX_SECONDS, "seconds", problems).map(Duration::from_secs)
 }
 
@@ -39,7 +35,12 @@ pub(super) fn number(
 }
 
 /// One of several words; the first where there is none.
-pub(crate) fn choice<T: Copy>(key: &str, text: Option<&str>, words: &[(&str, T)], problems: &mut Vec<Problem>) -> T {
+pub(crate) fn choice<T: Copy>(
+    key: &str,
+    text: Option<&str>,
+    words: &[(&str, T)],
+    problems: &mut Vec<Problem>,
+) -> T {
     let found = text.map_or(Some(words[0].1), |text| {
         words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning)
     });

@@ -92,9 +92,10 @@ pub(crate) fn left_out(members: &Map<String, Value>) -> Option<Problem> {
         (Some(named), _) if NAMES.contains(&named) && !is_there(named) => {
             Some(problem("backend", &format!("this build is without {named}; it has {}", names())))
         }
-        (None, Some(_)) if !has("server_url") => {
-            Some(problem("server_url", &format!("this build keeps sessions on no server; it has {}", names())))
-        }
+        (None, Some(_)) if !has("server_url") => Some(problem(
+            "server_url",
+            &format!("this build keeps sessions on no server; it has {}", names()),
+        )),
         _ => None,
     }
 }

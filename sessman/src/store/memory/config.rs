@@ -35,9 +35,7 @@ impl BackendKeys for MemoryKeys {
     }
 
     fn check(self, _: &Surroundings<'_>) -> std::result::Result<MemoryConfig, Vec<Problem>> {
-        Ok(self
-            .max_memory_bytes
-            .map_or_else(MemoryConfig::default, |max_bytes| MemoryConfig { max_bytes }))
+        Ok(self.max_memory_bytes.map_or_else(MemoryConfig::default, |max_bytes| MemoryConfig { max_bytes }))
     }
 }
 

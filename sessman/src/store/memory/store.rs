@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use super::claims::Claims;
 use super::settings::MemoryConfig;
 use super::shard::{Shard, size_of_record};
+use crate::budget::{Budget, Drawn, Kind, Pool, Unlimited};
+use crate::id::Handle;
+use crate::record::{Change, Record, Summary};
 use crate::store::{
     Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, PAGE_BYTES, Page, PlacesPage, Purged, Result,
     Store, StoreError, Target, Unless, Updated,
 };
-use crate::budget::{Budget, Drawn, Kind, Pool, Unlimited};
-use crate::id::Handle;
-use crate::record::{Change, Record, Summary};
 use crate::time::{Clock, Timestamp};
 
 /// A shard holds the handles that begin with the same six bits, so that the shards one after the other are in the
@@ -179,7 +179,7 @@ impl MemoryStore {
                     break;
                 }
                 if let Some(record) = shard.take_due(now) {
-                    taken.push(Purged::of(&record));
+                    taken.push(Purged { handle: record.handle, user_id: record.user_id.clone() });
                     bytes += size_of_record(&record);
                 }
             }
@@ -217,10 +217,12 @@ impl Store for MemoryStore {
     }
 
     async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
-        self.with_room(change.now, || {
+        // What is kept is the record that comes of it, whole.
+        let Change { now, secret_hash: _, user_id: _, data: _, metadata: _, mac: _, times: _ } = change;
+        self.with_room(*now, || {
             let mut shard = self.write(Self::index(read.handle));
             // Nobody looks while it is locked: whoever was told that it has ended looked before.
-            let now = self.clock.now().max(change.now);
+            let now = self.clock.now().max(*now);
             let Some(old) = shard.get(read.handle).filter(|record| record.is_live(now)) else {
                 return Ok(Updated::Missing);
             };

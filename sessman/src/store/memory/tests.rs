@@ -106,10 +106,7 @@ async fn a_full_store_refuses_only_updates_that_grow() {
         assert!(matches!(update(&store, 60, change).await.unwrap(), Updated::Done { .. }));
     }
     // What that one gave back is free for another.
-    assert!(matches!(
-        update(&store, 0, write(30, Some(text(15_000)))).await.unwrap(),
-        Updated::Done { .. }
-    ));
+    assert!(matches!(update(&store, 0, write(30, Some(text(15_000)))).await.unwrap(), Updated::Done { .. }));
 }
 
 #[tokio::test]

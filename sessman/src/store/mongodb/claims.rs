@@ -5,11 +5,11 @@
 use mongodb::bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::ReturnDocument;
 
-use super::settings::{SERVER_LIMIT, SUFFIX};
 use super::connection::Documents;
 use super::document;
 use super::failure::{is_duplicate_key, store_error};
 use super::metrics::Command;
+use super::settings::{SERVER_LIMIT, SUFFIX};
 use crate::id::Handle;
 use crate::store::{Claim, Claimed, Places, PlacesPage, Result, StoreError};
 

@@ -2,11 +2,11 @@
 
 use mongodb::bson::{Bson, Document, doc};
 
-use super::settings::SERVER_LIMIT;
 use super::connection::Documents;
 use super::document;
 use super::failure::store_error;
 use super::metrics::Command;
+use super::settings::SERVER_LIMIT;
 use crate::store::{Purged, Result};
 use crate::time::Timestamp;
 

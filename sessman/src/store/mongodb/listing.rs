@@ -12,12 +12,12 @@ use mongodb::action::Find;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::Hint;
 
-use super::settings::SERVER_LIMIT;
 use super::connection::Documents;
 use super::document::{self, Unreadable, date};
 use super::failure::{is_refused_hint, store_error};
 use super::indexes::USER_HANDLES;
 use super::metrics::Command;
+use super::settings::SERVER_LIMIT;
 use crate::id::Handle;
 use crate::record::{Record, Summary};
 use crate::store::{Outlined, PAGE_BYTES, Page, Result};

@@ -10,13 +10,13 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use super::claims::{self, Claiming};
-use super::settings::{MongoConfig, SERVER_LIMIT};
 use super::connection::{Connection, Documents};
 use super::document::{self, Read};
 use super::failure::store_error;
 use super::lease::Lease;
 use super::listing::Wanted;
 use super::metrics::Command;
+use super::settings::{MongoConfig, SERVER_LIMIT};
 use super::{checkup, cleanup, counts, indexes, listing, probe, writes};
 use crate::id::Handle;
 use crate::record::{Change, Record, Summary};

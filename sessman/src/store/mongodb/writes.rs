@@ -7,11 +7,11 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::ReturnDocument;
 
-use super::settings::SERVER_LIMIT;
 use super::connection::Documents;
 use super::document::{self, Read, State, date};
 use super::failure::{is_duplicate_key, store_error};
 use super::metrics::Command;
+use super::settings::SERVER_LIMIT;
 use crate::id::Handle;
 use crate::record::Change;
 use crate::store::{Created, Result, StoreError, Target, Unless, Updated};

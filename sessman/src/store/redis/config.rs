@@ -6,7 +6,7 @@ use serde::Deserialize;
 use settings::Problem;
 
 use super::settings::RedisConfig;
-use super::store::RedisStore;
+use super::state::RedisStore;
 use crate::budget::Budget;
 use crate::config::Surroundings;
 use crate::secret::Secret;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use settings::Problem;
 
 use super::settings::{CACHE_BYTES, Durability, SqliteConfig};
-use super::store::SqliteStore;
+use super::state::SqliteStore;
 use super::view::SqliteView;
 use crate::budget::Budget;
 use crate::config::Surroundings;
