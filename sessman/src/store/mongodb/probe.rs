@@ -8,9 +8,9 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{RawDocumentBuf, doc};
 
 use super::connection::Documents;
-use super::document::date;
 use super::failure::{is_duplicate_key, store_error};
 use super::metrics::Command;
+use super::scalars::date;
 use super::settings::SERVER_LIMIT;
 use crate::store::{Result, StoreError};
 use crate::time::Timestamp;
