@@ -156,6 +156,7 @@ where
 }
 
 #[cfg(test)]
+#[cfg(feature = "memory")]
 pub(crate) mod tests {
     use sessman::store::memory::{MemoryConfig, MemoryStore};
     use sessman::store::sealed::SealedStore;

@@ -91,5 +91,6 @@ fn parts() -> Vec<Part> {
 /// Between two clean-ups.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(300);
 
-#[cfg(all(test, feature = "memory", feature = "mongodb", feature = "redis", feature = "sqlite"))]
+#[cfg(test)]
+#[cfg(all(feature = "memory", feature = "mongodb", feature = "redis", feature = "sqlite"))]
 mod tests;

@@ -16,7 +16,8 @@ mod listing;
 mod maintenance;
 mod rates;
 mod stats;
-#[cfg(all(test, feature = "memory"))]
+#[cfg(test)]
+#[cfg(feature = "memory")]
 mod tests;
 mod turns;
 

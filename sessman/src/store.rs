@@ -11,7 +11,7 @@
 //! - [`sealed`]: any of them, encrypted
 //! - [`shell`]: the program to look into one with; `tail`: a part of a record that several of them keep alike
 //!
-//! A new store is a folder here, a line in the table of `backends`, and a cargo feature of its name.
+//! A new store is a folder here with its `mod`, a line in the table of `backends`, and a cargo feature of its name.
 
 pub mod backend;
 pub(crate) mod backends;

@@ -7,14 +7,6 @@ use serde_json::{Map, Value};
 use settings::{Part, Problem, all_keys, read_part};
 
 use super::backend::{Backend, BackendKeys, Fit};
-#[cfg(feature = "memory")]
-use super::memory::MemoryKeys;
-#[cfg(feature = "mongodb")]
-use super::mongodb::MongoKeys;
-#[cfg(feature = "redis")]
-use super::redis::RedisKeys;
-#[cfg(feature = "sqlite")]
-use super::sqlite::SqliteKeys;
 use crate::config::Surroundings;
 use crate::config::values::{alternatives, problem};
 
@@ -24,20 +16,19 @@ macro_rules! table {
         const NAMES: &[&str] = &[$($name),+];
 
         /// Those that this build has.
-        static BACKENDS: &[Entry] = &[$(#[cfg(feature = $name)] Entry::of::<$keys>()),+];
+        const BACKENDS: &[Entry] = &[$(#[cfg(feature = $name)] Entry::of::<$keys>()),+];
     };
 }
 
 // A line for each, in the order in which they are tried. Its name is that of its cargo feature, too.
 table! {
-    "mongodb" => MongoKeys,
-    "redis" => RedisKeys,
-    "sqlite" => SqliteKeys,
-    "memory" => MemoryKeys,
+    "mongodb" => super::mongodb::MongoKeys,
+    "redis" => super::redis::RedisKeys,
+    "sqlite" => super::sqlite::SqliteKeys,
+    "memory" => super::memory::MemoryKeys,
 }
 
-#[cfg(not(any(feature = "memory", feature = "mongodb", feature = "redis", feature = "sqlite")))]
-compile_error!("sessions have to be kept somewhere: turn on a feature of a store, such as sqlite");
+const _: () = assert!(!BACKENDS.is_empty(), "turn on the feature of a store, such as sqlite");
 
 /// The key that says which store it is; the others are the store's own.
 #[derive(Default, Deserialize)]
@@ -47,16 +38,18 @@ struct ChoiceKeys {
     ///
     /// Default: the scheme of `server_url`, `mongodb` if it has none; without a `server_url` `sqlite`.
     #[serde(deserialize_with = "settings::loose::option")]
-    #[allow(dead_code, reason = "read from the members themselves, beside the keys of all stores")]
     backend: Option<String>,
 }
+
+/// Checks the keys of a backend.
+type Check = fn(&Map<String, Value>, &Surroundings<'_>) -> Result<Arc<dyn Backend>, Vec<Problem>>;
 
 /// A line of the table.
 struct Entry {
     name: &'static str,
     keys: Part,
     fit: fn(Option<&str>) -> Fit,
-    check: fn(&Map<String, Value>, &Surroundings<'_>) -> Result<Arc<dyn Backend>, Vec<Problem>>,
+    check: Check,
 }
 
 impl Entry {
@@ -80,17 +73,19 @@ fn names() -> String {
     alternatives(&BACKENDS.iter().map(|entry| entry.name).collect::<Vec<_>>())
 }
 
-fn text<'a>(members: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
-    members.get(key).and_then(Value::as_str)
+/// What is written of the store: its name, and a `server_url`.
+fn written(members: &Map<String, Value>) -> (Option<String>, Option<&str>) {
+    let ChoiceKeys { backend } = read_part(members).unwrap_or_default();
+    (backend, members.get("server_url").and_then(Value::as_str))
 }
 
 /// What is wrong if the configuration is of a store that this build was made without: its keys are not known then.
 pub(crate) fn left_out(members: &Map<String, Value>) -> Option<Problem> {
     let is_there = |name: &str| BACKENDS.iter().any(|entry| entry.name == name);
     let has = |key: &str| parts().iter().any(|part| part.keys().contains(&key));
-    match (text(members, "backend"), text(members, "server_url")) {
-        (Some(named), _) if NAMES.contains(&named) && !is_there(named) => {
-            Some(problem("backend", &format!("this build is without {named}; it has {}", names())))
+    match written(members) {
+        (Some(name), _) if NAMES.contains(&name.as_str()) && !is_there(&name) => {
+            Some(problem("backend", &format!("this build is without {name}; it has {}", names())))
         }
         (None, Some(_)) if !has("server_url") => Some(problem(
             "server_url",
@@ -106,13 +101,13 @@ pub(crate) fn read(
     surroundings: &Surroundings<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<Arc<dyn Backend>> {
-    let server_url = text(members, "server_url");
+    let (named, server_url) = written(members);
     let by_fit = |wanted: Fit| BACKENDS.iter().find(|entry| (entry.fit)(server_url) == wanted);
-    let chosen = match text(members, "backend") {
+    let chosen = match &named {
         Some(name) => BACKENDS.iter().find(|entry| entry.name == name),
         None => by_fit(Fit::Certain).or_else(|| by_fit(Fit::Possible)),
     };
-    let name = chosen.map(|entry| entry.name).or(text(members, "backend")).unwrap_or("none");
+    let name = named.as_deref().or(chosen.map(|entry| entry.name)).unwrap_or("none");
     problems.extend(keys_of_others(members, name));
     let Some(chosen) = chosen else {
         problems.push(problem("backend", &format!("expected {}", names())));

@@ -220,4 +220,5 @@ impl Store for SealedStore {
 }
 
 #[cfg(test)]
+#[cfg(feature = "memory")]
 mod tests;
