@@ -46,7 +46,7 @@ impl Loaded {
     }
 }
 
-/// What must not have happened to a record since it was read, for a [`Change`] to be made. In any case it is the same
+/// What must not have happened to a record since it was read, for a [`Change`](crate::record::Change) to be made. In any case it is the same
 /// incarnation ([`Record::mark`]), its secret is the one that was read, and it lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unless {
@@ -69,7 +69,7 @@ impl Unless {
     }
 }
 
-/// What became of a [`Change`].
+/// What became of a [`Change`](crate::record::Change).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Updated {
     /// It was made.

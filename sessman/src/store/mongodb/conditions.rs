@@ -30,7 +30,7 @@ impl State {
         Ok(Self { version: fields.count("version")?, last_activity: fields.date("last_activity")? })
     }
 
-    /// Whether nothing happened since `read` that `unless` names, as [`unchanged`] asks the server.
+    /// Whether nothing happened since `read` that `unless` names, as [`Read::unchanged`] asks the server.
     pub(super) fn is_unchanged(&self, read: &Read, unless: Unless) -> bool {
         match unless {
             Unless::Gone => true,

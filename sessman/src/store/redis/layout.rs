@@ -67,29 +67,47 @@ pub(super) const UP_TO_MARK: usize = SECRET_HASH;
 /// Writes a record: as layout 1, which the version before reads, unless it needs a tail.
 #[allow(clippy::cast_possible_truncation, reason = "flags are bits of a byte")]
 pub(super) fn write(record: &Record) -> Vec<u8> {
-    let user = record.user_id.as_deref().unwrap_or_default().as_bytes();
-    let (metadata, data) = (record.metadata.as_str().as_bytes(), record.data.as_str().as_bytes());
-    let tail = tail(record.mac);
+    let Record {
+        handle: _,
+        mark,
+        secret_hash,
+        user_id,
+        auth_time,
+        data,
+        metadata,
+        created_at,
+        updated_at,
+        reset_at,
+        last_activity,
+        ttl,
+        ttl_source,
+        expires_at,
+        version,
+        mac,
+    } = record;
+    let user = user_id.as_deref().unwrap_or_default().as_bytes();
+    let (metadata, data) = (metadata.as_str().as_bytes(), data.as_str().as_bytes());
+    let tail = tail(*mac);
     let mut bytes = Vec::with_capacity(HEAD_2 + user.len() + metadata.len() + tail.len() + data.len());
-    let has_user = if record.user_id.is_some() { HAS_USER } else { 0 };
-    let has_auth_time = if record.auth_time.is_some() { HAS_AUTH_TIME } else { 0 };
-    let ttl_source = match record.ttl_source {
+    let has_user = if user_id.is_some() { HAS_USER } else { 0 };
+    let has_auth_time = if auth_time.is_some() { HAS_AUTH_TIME } else { 0 };
+    let ttl_source = match ttl_source {
         TtlSource::Caller => HAS_OWN_TTL,
         TtlSource::Configured => HAS_CONFIGURED_TTL,
         TtlSource::Unknown => 0,
     };
     let layout = if tail.is_empty() { 1 } else { 2 };
     bytes.extend([layout, (has_user | has_auth_time | ttl_source) as u8]);
-    bytes.extend(record.mark.as_bytes());
-    bytes.extend(record.secret_hash.as_bytes());
-    bytes.extend(record.version.to_be_bytes());
-    bytes.extend(moment(record.created_at));
-    bytes.extend(moment(record.updated_at));
-    bytes.extend(u64::try_from(record.ttl.as_millis()).unwrap_or(u64::MAX).to_be_bytes());
-    bytes.extend(moment(record.reset_at));
-    bytes.extend(moment(record.last_activity));
-    bytes.extend(moment(record.expires_at));
-    bytes.extend(moment(record.auth_time.unwrap_or(Timestamp::from_millis(0))));
+    bytes.extend(mark.as_bytes());
+    bytes.extend(secret_hash.as_bytes());
+    bytes.extend(version.to_be_bytes());
+    bytes.extend(moment(*created_at));
+    bytes.extend(moment(*updated_at));
+    bytes.extend(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).to_be_bytes());
+    bytes.extend(moment(*reset_at));
+    bytes.extend(moment(*last_activity));
+    bytes.extend(moment(*expires_at));
+    bytes.extend(moment(auth_time.unwrap_or(Timestamp::from_millis(0))));
     // None comes near 4 GiB: the engine limits them.
     let mut length = |text: &[u8]| bytes.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
     length(user);

@@ -24,7 +24,7 @@ use super::users;
 use super::values::bytes;
 use crate::data::Data;
 use crate::id::Handle;
-use crate::record::{Change, Outline, Record, Summary};
+use crate::record::{Change, Outline, Record, Summary, Times};
 use crate::store::{
     Checkup, Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, Page, PlacesPage, Purged, Result,
     Store, Target, Unless, Updated,
@@ -160,10 +160,11 @@ impl Store for RedisStore {
 
     async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
         let Change { secret_hash, user_id, data, metadata, mac, now, times } = change;
+        let Times { reset_at, last_activity: seen_at, expires_at } = *times;
         self.saw(*now);
         let Turn { deadline, _permit } = self.turn().await?;
         if let Some(user_id) = user_id {
-            let score = removal(times.expires_at);
+            let score = removal(expires_at);
             let (names, command) = users::add_name(self.keys.names(user_id), &Name::of(read), score);
             self.servers.call(&names, &command, deadline).await?;
         }
@@ -179,8 +180,8 @@ impl Store for RedisStore {
             read.secret_hash.as_bytes().to_vec(),
             version,
             last_activity,
-            [times.reset_at, times.last_activity, times.expires_at].map(layout::moment).concat(),
-            kept(times.expires_at, *now),
+            [reset_at, seen_at, expires_at].map(layout::moment).concat(),
+            kept(expires_at, *now),
             secret_hash.map_or(Vec::new(), |secret_hash| secret_hash.as_bytes().to_vec()),
             if change.counts() { layout::moment(*now).to_vec() } else { Vec::new() },
             text(user_id.as_deref()),
