@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use sessman::budget::Unlimited;
-use sessman::config::StoreConfig;
 use sessman::sessions::Sessions;
+use sessman::store::backend::Sharing;
 use sessman::store::{self, Store, StoreError, View};
 use sessman::time::{Clock, SystemClock};
 
@@ -40,7 +40,7 @@ impl Engine {
 impl Actor {
     /// For what only reads: at the server if a URL is given, or if nobody else can see the sessions.
     pub(crate) fn to_read(site: &Site, url: Option<&str>, view: View) -> Result<Self> {
-        if url.is_some() || matches!(site.config.store, StoreConfig::Memory(_)) {
+        if url.is_some() || site.config.store.sharing() == Sharing::Private {
             return Ok(Self::Server(Server::new(site, url)?));
         }
         Ok(Self::Engine(Engine::new(site, reader(site, view)?, Arc::new(SystemClock::start()))))
@@ -48,15 +48,16 @@ impl Actor {
 
     /// For what ends or removes sessions: as [`to_read`](Self::to_read), and at the server if it owns the file.
     pub(crate) fn to_write(site: &Site, url: Option<&str>) -> Result<Self> {
-        if url.is_some() || matches!(site.config.store, StoreConfig::Memory(_)) {
+        if url.is_some() || site.config.store.sharing() == Sharing::Private {
             return Ok(Self::Server(Server::new(site, url)?));
         }
-        if let StoreConfig::Sqlite(_) = &site.config.store {
+        if site.config.store.sharing() == Sharing::Owned {
             // One that is not there must not be made for this.
             reader(site, View::Present)?;
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        match store::open(&site.config.store, &clock, site.config.encryption.as_ref(), &Unlimited::shared()) {
+        match store::open(&*site.config.store, &clock, site.config.encryption.as_ref(), &Unlimited::shared())
+        {
             Ok(store) => Ok(Self::Engine(Engine::new(site, store, clock))),
             Err(StoreError::InUse(_)) => Ok(Self::Server(Server::new(site, None)?)),
             Err(error) => Err(error.into()),
@@ -70,17 +71,17 @@ impl Actor {
 /// The store's; [`Usage`] for sessions in memory.
 pub(crate) fn reader(site: &Site, view: View) -> Result<Arc<dyn Store>> {
     in_a_process_of_its_own(site)?;
-    Ok(store::open_to_read(&site.config.store, site.config.encryption.as_ref(), view)?)
+    Ok(store::open_to_read(&*site.config.store, site.config.encryption.as_ref(), view)?)
 }
 
 /// Refuses sessions in memory.
 pub(crate) fn in_a_process_of_its_own(site: &Site) -> Result<()> {
-    match site.config.store {
-        StoreConfig::Memory(_) => Err(Usage(format!(
+    match site.config.store.sharing() {
+        Sharing::Private => Err(Usage(format!(
             "the sessions of {} are in the memory of pserve and end with it; no other process can do this with them",
             site.instance
         ))
         .into()),
-        _ => Ok(()),
+        Sharing::Owned | Sharing::Shared => Ok(()),
     }
 }

@@ -137,6 +137,7 @@ fn size(record: &Record) -> usize {
 }
 
 #[cfg(test)]
+#[cfg(feature = "memory")]
 pub(crate) mod tests {
     use sessman::store::memory::{MemoryConfig, MemoryStore};
     use sessman::store::sealed::SealedStore;

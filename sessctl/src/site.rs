@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use pserve::config::{Config as HostConfig, ConfigError, InstanceConfig, instance_without_line};
 use pserve::healthcheck;
 use serde_json::{Map, Value};
-use sessman::config::{Config, StoreConfig, Surroundings};
+use sessman::config::{Config, Surroundings};
 use sessman::secret::Secret;
 
 use crate::failure::Usage;
@@ -103,22 +103,12 @@ impl Site {
 
     /// What keeps the sessions, without a secret.
     pub(crate) fn describe(&self) -> String {
-        match &self.config.store {
-            StoreConfig::Memory(_) => "memory".to_owned(),
-            StoreConfig::Sqlite(config) => format!("SQLite, {}", config.path.display()),
-            StoreConfig::MongoDb(config) => format!("MongoDB, {}.{}", config.database, config.collection),
-            StoreConfig::Redis(config) => format!("Redis, keys {}:*", config.prefix),
-        }
+        self.config.store.describe()
     }
 
     /// The name of the backend, as `sessman.json` has it.
     pub(crate) fn backend(&self) -> &'static str {
-        match &self.config.store {
-            StoreConfig::Memory(_) => "memory",
-            StoreConfig::Sqlite(_) => "sqlite",
-            StoreConfig::MongoDb(_) => "mongodb",
-            StoreConfig::Redis(_) => "redis",
-        }
+        self.config.store.name()
     }
 }
 

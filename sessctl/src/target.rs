@@ -7,8 +7,8 @@ use anyhow::Result;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use sessman::budget::Unlimited;
-use sessman::config::StoreConfig;
 use sessman::record::Record;
+use sessman::store::backend::Sharing;
 use sessman::store::sealed::{Keys, SealedStore};
 use sessman::store::{self, Created, Loaded, Store, StoreError};
 use sessman::time::{Clock, SystemClock, Timestamp};
@@ -54,14 +54,10 @@ impl Target {
     /// # Errors
     /// The store's; a SQLite file that pserve owns is refused.
     pub(crate) fn open(site: &Site, keys: Option<&Keys>) -> Result<Self> {
-        if let StoreConfig::Sqlite(config) = &site.config.store
-            && let Some(folder) = config.path.parent()
-        {
-            // As pserve does, which may not have run here yet.
-            std::fs::create_dir_all(folder)?;
-        }
+        // As pserve does, which may not have run here yet.
+        site.config.store.prepare()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        let stored = store::open(&site.config.store, &clock, None, &Unlimited::shared()).map_err(
+        let stored = store::open(&*site.config.store, &clock, None, &Unlimited::shared()).map_err(
             |error| match error {
                 StoreError::InUse(said) => {
                     anyhow::anyhow!("{said}; pserve has to be stopped while records are put in")
@@ -70,9 +66,9 @@ impl Target {
             },
         )?;
         // SQLite writes those that wait together; a server has so many connections.
-        let room = match site.config.store {
-            StoreConfig::Sqlite(_) => Room::new(512, 512),
-            _ => Room::new(16, 64),
+        let room = match site.config.store.sharing() {
+            Sharing::Owned => Room::new(512, 512),
+            Sharing::Private | Sharing::Shared => Room::new(16, 64),
         };
         Ok(Self::over(stored, keys, clock, room))
     }

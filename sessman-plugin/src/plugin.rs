@@ -7,6 +7,7 @@ use plugin_api::abi::plugin::{CAPABILITY_AUTHENTICATE, CAPABILITY_AUTHENTICATE_U
 use plugin_api::{Health, Host, Plugin, Principal, Request, Response, Route, Unavailable};
 use serde_json::{Map, Value};
 use sessman::config::{Config, Surroundings};
+use sessman::error::with_sources;
 use sessman::store::StoreError;
 
 use crate::openapi;
@@ -14,7 +15,7 @@ use crate::parameters::Bounds;
 use crate::principal::{self, Identity};
 use crate::problem::{self, Problem};
 use crate::routes;
-use crate::service::{Service, with_sources};
+use crate::service::Service;
 
 /// One instance.
 pub struct Sessman {

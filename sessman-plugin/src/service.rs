@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use plugin_api::{Host, Level, Memory};
 use sessman::budget::{self, Budget, Unlimited};
-use sessman::config::{AccessConfig, Config, CookieConfig, StoreConfig};
+use sessman::config::{AccessConfig, Config, CookieConfig};
+use sessman::error::with_sources;
 use sessman::events::Kind;
 use sessman::id::Handle;
 use sessman::sessions::Sessions;
@@ -46,7 +47,7 @@ impl Service {
     /// Opens the store and starts what has to be done from time to time.
     pub(crate) async fn start(config: &Config, host: &Host) -> Result<Self, String> {
         let runtime = Builder::new_multi_thread()
-            .worker_threads(worker_threads(&config.store))
+            .worker_threads(config.store.threads())
             .thread_name(format!("{}-store", host.instance()))
             .enable_all()
             .build()
@@ -62,7 +63,7 @@ impl Service {
                 None => Unlimited::shared(),
             };
             let opening =
-                handle.spawn_blocking(move || store::open(&store, &opened_by, keys.as_ref(), &budget));
+                handle.spawn_blocking(move || store::open(&*store, &opened_by, keys.as_ref(), &budget));
             opening.await
         };
         let store: Arc<dyn Store> = match opened {
@@ -90,7 +91,7 @@ impl Service {
         let clock_offset = Arc::new(AtomicI64::new(0));
         tasks.spawn_on(keep_time(clock, Arc::clone(&clock_offset)), &handle);
         let (cleaned, interval) = (Arc::clone(&sessions), config.cleanup_interval);
-        let removes_records = !matches!(config.store, StoreConfig::MongoDb(_) | StoreConfig::Redis(_));
+        let removes_records = !config.store.removes_by_itself();
         tasks.spawn_on(async move { cleaned.clean_up_regularly(interval, removes_records).await }, &handle);
         let owned = Mutex::new(Some((runtime, tasks)));
         Ok(Self {
@@ -170,14 +171,6 @@ fn memory_of(kind: budget::Kind) -> Memory {
     }
 }
 
-/// MongoDB's driver and Redis's do their work on the runtime, Redis's in one task; the other stores need timers alone.
-fn worker_threads(store: &StoreConfig) -> usize {
-    match store {
-        StoreConfig::MongoDb(_) => 2,
-        StoreConfig::Redis(_) | StoreConfig::Memory(_) | StoreConfig::Sqlite(_) => 1,
-    }
-}
-
 /// Writes down what became of a session. What is read or changed all the time is not.
 fn audit(host: &Host, kind: Kind, handle: Handle, user_id: Option<&str>) {
     let what = match kind {
@@ -204,16 +197,4 @@ async fn keep_time(clock: Arc<SystemClock>, shown: Arc<AtomicI64>) {
             None => {}
         }
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -1,4 +1,4 @@
-//! Why the engine did not do what it was asked.
+//! Why the engine did not do what it was asked, and how an error is written down.
 
 use crate::data::DataError;
 use crate::store::StoreError;
@@ -63,4 +63,16 @@ pub enum Error {
     /// The store did not do its part; whether a write took place is unknown.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// An error and what it comes from, in one line.
+pub fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

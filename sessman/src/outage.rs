@@ -1,13 +1,13 @@
 //! A store that fails is said in the log: at once, once a minute while it goes on, and when it works again.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::error::with_sources;
 use crate::id::Handle;
 use crate::metrics::Operation;
 use crate::store::StoreError;
@@ -118,18 +118,6 @@ impl Outages {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// An error, and what it came from.
-fn with_sources(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// The text with the same word in place of each handle: a thousand unreadable records have one cause.

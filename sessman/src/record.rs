@@ -151,7 +151,7 @@ impl Summary {
 
     /// Writes the members of the JSON object that shows the session, without braces.
     pub fn write_members(&self, out: &mut Vec<u8>) {
-        Members {
+        SessionJson {
             handle: self.handle,
             user_id: self.user_id.as_deref(),
             data: None,
@@ -216,7 +216,7 @@ impl Record {
     /// Writes the members of the JSON object that shows the session, without braces. The secret's hash is not among
     /// them.
     pub fn write_members(&self, out: &mut Vec<u8>) {
-        Members {
+        SessionJson {
             handle: self.handle,
             user_id: self.user_id.as_deref(),
             data: Some(&self.data),
@@ -233,7 +233,7 @@ impl Record {
 }
 
 /// What is shown of a session.
-struct Members<'a> {
+struct SessionJson<'a> {
     handle: Handle,
     user_id: Option<&'a str>,
     data: Option<&'a Data>,
@@ -246,7 +246,7 @@ struct Members<'a> {
     version: u64,
 }
 
-impl Members<'_> {
+impl SessionJson<'_> {
     fn write(&self, out: &mut Vec<u8>) {
         let mut handle = [0; Handle::TEXT_LENGTH];
         out.extend_from_slice(b"\"handle\":\"");

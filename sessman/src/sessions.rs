@@ -3,16 +3,21 @@
 //! - here: what is asked with, and reading
 //! - `creation`, `change`: beginning a session, and what becomes of it
 //! - `limits`: how many sessions a user may have; `rates`: how fast they may begin
-//! - `listing`: a user's sessions, and everybody's; `maintenance`: what is done from time to time
-//! - `turns`: one at a time per session
+//! - `listing`: a user's sessions, and everybody's; `stats`: how many there are; `maintenance`: what is done from time to
+//!   time
+//! - `turns`: one at a time per session; `completion`: what is not stopped half way; `checks`: what may be written
 
 mod change;
+mod checks;
+mod completion;
 mod creation;
 mod limits;
 mod listing;
 mod maintenance;
 mod rates;
+mod stats;
 #[cfg(test)]
+#[cfg(feature = "memory")]
 mod tests;
 mod turns;
 
@@ -22,11 +27,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use change::{Precondition, Update};
+pub use checks::{MAX_USER_ID, check_user_id, client_ip};
 pub use creation::NewSession;
-pub use listing::{ByAge, Ending, Stats};
+pub use listing::Ending;
+pub use stats::{ByAge, Stats};
 
 use futures_util::FutureExt;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::data::Data;
@@ -40,8 +46,8 @@ use crate::rules::Rules;
 use crate::store::sealed::check_unsealed;
 use crate::store::{Loaded, Store, StoreError, Target, Unless, Updated};
 use crate::time::{Clock, Timestamp};
-use listing::CountedLately;
 use rates::Rates;
+use stats::CountedLately;
 use turns::Turns;
 
 /// A store that has not answered by then is away.
@@ -50,9 +56,6 @@ pub const STORE_DEADLINE: Duration = Duration::from_secs(2);
 const CLOCKS_DIFFER: Duration = Duration::from_secs(120);
 /// What has to be done, and failed, is tried again after each of these, in seconds.
 const RETRIES: [u64; 7] = [1, 2, 4, 8, 16, 32, 64];
-/// Characters that a user id may have.
-pub const MAX_USER_ID: usize = 256;
-
 /// A call that the store did not end in time.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer within {} s", STORE_DEADLINE.as_secs())]
@@ -72,6 +75,45 @@ pub struct Credentials<'a> {
 /// Sessions in a store, under rules.
 ///
 /// Every method needs a tokio runtime with time around it.
+///
+/// ```
+/// # #[cfg(feature = "memory")] {
+/// use std::sync::Arc;
+///
+/// use sessman::data::Data;
+/// use sessman::rules::Rules;
+/// use sessman::sessions::{Credentials, NewSession, Precondition, Sessions, Update};
+/// use sessman::store::memory::{MemoryConfig, MemoryStore};
+/// use sessman::time::SystemClock;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let clock = Arc::new(SystemClock::start());
+/// let store = Arc::new(MemoryStore::new(MemoryConfig::default(), clock.clone()));
+/// let sessions = Arc::new(Sessions::new(store, clock, Rules::default()));
+///
+/// // The client keeps the id, and nobody else has it.
+/// let new = NewSession {
+///     user_id: Some("ada".into()),
+///     data: Data::parse(r#"{"cart":[]}"#)?,
+///     metadata: Data::empty(),
+///     ttl: None,
+///     id: None,
+///     address: None,
+/// };
+/// let (id, record) = sessions.create(new).await?;
+/// assert_eq!(record.version, 1);
+///
+/// let credentials = Credentials { id: &id, user_id: None, address: None };
+/// let patch = Update::Merge(Data::parse(r#"{"cart":[7]}"#)?);
+/// sessions.update(credentials, &patch, &Precondition::None).await?;
+/// assert_eq!(sessions.get(credentials).await?.data.as_str(), r#"{"cart":[7]}"#);
+///
+/// // Whichever of the user's devices it is on.
+/// assert_eq!(sessions.end_user("ada".into()).await?.len(), 1);
+/// assert!(sessions.get(credentials).await.is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// # }
+/// ```
 pub struct Sessions {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -342,66 +384,7 @@ impl Sessions {
     }
 }
 
-/// Runs what takes several writes to its end, though the caller may go away.
-async fn to_the_end<T: Send + 'static>(
-    steps: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    match tokio::spawn(steps).await {
-        Ok(result) => result,
-        // The runtime is ending; a panic has shown itself.
-        Err(cut_off) => Err(StoreError::Unavailable(Box::new(cut_off)).into()),
-    }
-}
-
-/// As [`to_the_end`], answered at `until` at the latest; what comes later, or for a caller who went away, is `late`'s.
-async fn to_the_end_until<T: Send + 'static, Late: Future<Output = ()> + Send>(
-    until: Instant,
-    steps: impl Future<Output = Result<T, Error>> + Send + 'static,
-    late: impl FnOnce(T) -> Late + Send + 'static,
-) -> Result<T, Error> {
-    let (caller, answer) = oneshot::channel();
-    tokio::spawn(async move {
-        if let Err(Ok(unheard)) = caller.send(steps.await) {
-            late(unheard).await;
-        }
-    });
-    match timeout_at(until, answer).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(cut_off)) => Err(StoreError::Unavailable(Box::new(cut_off)).into()),
-        Err(elapsed) => Err(StoreError::Unavailable(Box::new(elapsed)).into()),
-    }
-}
-
-/// Whether a session can be this user's.
-///
-/// # Errors
-/// [`Error::Invalid`].
-pub fn check_user_id(user_id: &str) -> Result<(), Error> {
-    let length = user_id.chars().count();
-    if length == 0 || length > MAX_USER_ID || user_id.chars().any(char::is_control) {
-        return Err(Error::Invalid(
-            "user_id: expected 1 to 256 characters, none of them a control character".into(),
-        ));
-    }
-    Ok(())
-}
-
 /// Whether the session began from `address`; one that began from nowhere known is found from nowhere known.
 fn is_bound_to(record: &Record, address: Option<IpAddr>) -> bool {
     client_ip(&record.metadata) == Ok(address.map(|address| address.to_canonical()))
-}
-
-/// The address of the client in a session's metadata; `None` if there is none.
-///
-/// # Errors
-/// What is there is no address.
-#[allow(clippy::result_unit_err, reason = "there is one way to be none")]
-pub fn client_ip(metadata: &Data) -> Result<Option<IpAddr>, ()> {
-    match &metadata.to_value()["client_ip"] {
-        serde_json::Value::Null => Ok(None),
-        serde_json::Value::String(text) => {
-            text.parse().map(|address: IpAddr| Some(address.to_canonical())).map_err(drop)
-        }
-        _ => Err(()),
-    }
 }

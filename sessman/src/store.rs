@@ -2,277 +2,54 @@
 //!
 //! A store knows nothing of rules. It keeps records, tells live ones from others, and makes each call one atomic
 //! step. The module `conformance` says what that means, case by case, and runs for every store.
+//!
+//! - here: [`Store`], which every store implements; `outcomes`, `pages`, `places`, `error`: what its methods take and
+//!   give
+//! - [`backend`]: a store that is configured and not yet open; `backends`: the table of those that this build has;
+//!   `opening`: from one to the other
+//! - [`memory`], [`sqlite`], [`mongodb`], [`redis`]: the stores, each with its keys of `sessman.json`
+//! - [`sealed`]: any of them, encrypted
+//! - [`shell`]: the program to look into one with; `tail`: a part of a record that several of them keep alike
+//!
+//! A new store is a folder here with its `mod`, a line in the table of `backends`, and a cargo feature of its name.
 
+pub mod backend;
+pub(crate) mod backends;
 #[cfg(test)]
 pub mod conformance;
+mod error;
+#[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(feature = "mongodb")]
 pub mod mongodb;
+mod opening;
+mod outcomes;
+mod pages;
+mod places;
+#[cfg(feature = "redis")]
 pub mod redis;
 pub mod sealed;
 pub mod shell;
+#[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "redis", feature = "sqlite"))]
 mod tail;
 
-use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::budget::Budget;
-use crate::config::StoreConfig;
-use crate::id::{Handle, SecretHash};
-use crate::mark::Mark;
-use crate::record::{Change, Outline, Record, Summary};
-use crate::time::{Clock, Timestamp};
-use sealed::{Keys, SealedStore};
+pub use backend::View;
+pub use error::{Result, StoreError};
+pub use opening::{open, open_to_read};
+pub use outcomes::{Created, Loaded, Target, Unless, Updated};
+pub use pages::{Counts, Listing, Outlined, PAGE_BYTES, Page, Purged};
+pub use places::{Claim, Claimed, Places, PlacesPage};
 
-/// Whether [`Store::create`] wrote the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Created {
-    /// It did.
-    Yes,
-    /// A live record has that handle already; nothing was changed.
-    Exists,
-}
-
-/// What [`Store::load`] found.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Loaded {
-    /// The live record.
-    Live(Arc<Record>),
-    /// A record whose time is over and that is still stored, as it is stored: sealed, if it is.
-    Expired(Arc<Record>),
-    /// No record.
-    Missing,
-}
-
-impl Loaded {
-    fn of(record: Option<Arc<Record>>, now: Timestamp) -> Self {
-        match record {
-            Some(record) if record.is_live(now) => Self::Live(record),
-            Some(record) => Self::Expired(record),
-            None => Self::Missing,
-        }
-    }
-
-    /// The live record.
-    pub fn live(self) -> Option<Arc<Record>> {
-        match self {
-            Self::Live(record) => Some(record),
-            Self::Expired(_) | Self::Missing => None,
-        }
-    }
-}
-
-/// What must not have happened to a record since it was read, for a [`Change`] to be made. In any case it is the same
-/// incarnation ([`Record::mark`]), its secret is the one that was read, and it lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unless {
-    /// Whatever was written to it.
-    Gone,
-    /// Its version is another.
-    Changed,
-    /// Its last activity is another: somebody wrote to it at all.
-    Written,
-}
-
-impl Unless {
-    /// Whether a stored record is still as it was `read`; `None` if it is another session, or opens with another secret.
-    fn is_met(self, read: &Record, stored: &Record) -> Option<bool> {
-        (stored.mark == read.mark && stored.secret_hash == read.secret_hash).then(|| match self {
-            Self::Gone => true,
-            Self::Changed => stored.version == read.version,
-            Self::Written => stored.last_activity == read.last_activity,
-        })
-    }
-}
-
-/// What became of a [`Change`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum Updated {
-    /// It was made.
-    Done {
-        /// The record as it is now.
-        record: Arc<Record>,
-        /// Until when it would have lived without the change.
-        lived_until: Timestamp,
-    },
-    /// The session lives and the secret is right, but it was written to; the version is this one.
-    Conflict(u64),
-    /// No live record has that handle, mark and secret.
-    Missing,
-}
-
-/// A record that is to be deleted, live or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Target {
-    /// Its handle.
-    pub handle: Handle,
-    /// Only if it is this incarnation; `None` for whichever it is.
-    pub mark: Option<Mark>,
-    /// Only if this secret opens it; `None` for whatever does.
-    pub secret_hash: Option<SecretHash>,
-    /// Only if nobody wrote to it since then; `None` for whatever was written.
-    pub last_activity: Option<Timestamp>,
-}
-
-impl Target {
-    /// This incarnation, whatever opens it and whatever was written to it.
-    pub fn incarnation(handle: Handle, mark: Mark) -> Self {
-        Self { mark: Some(mark), ..Self::whatever(handle) }
-    }
-
-    /// Whatever has that handle.
-    pub fn whatever(handle: Handle) -> Self {
-        Self { handle, mark: None, secret_hash: None, last_activity: None }
-    }
-
-    /// Whether it is `record`.
-    fn is(&self, record: &Record) -> bool {
-        let Self { handle, mark, secret_hash, last_activity } = *self;
-        handle == record.handle
-            && mark.is_none_or(|mark| mark == record.mark)
-            && secret_hash.is_none_or(|secret_hash| secret_hash == record.secret_hash)
-            && last_activity.is_none_or(|moment| moment == record.last_activity)
-    }
-}
-
-/// What [`Store::outlines`] found of one handle.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outlined {
-    /// A record, live or not.
-    Found(Outline),
-    /// Something that this build cannot read.
-    Unreadable,
-    /// No record.
-    Missing,
-}
-
-/// Counts of records.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Sessions that exist.
-    pub active: u64,
-    /// Records past their `expires_at` that are still stored.
-    pub expired: u64,
-    /// Of the sessions that exist, those that began at each of the moments that were asked for, or later.
-    pub since: Vec<u64>,
-}
-
-/// A record that was removed because its time was over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Purged {
-    /// The session that it was.
-    pub handle: Handle,
-    /// Whose it was.
-    pub user_id: Option<String>,
-}
-
-impl Purged {
-    fn of(record: &Record) -> Self {
-        Self { handle: record.handle, user_id: record.user_id.clone() }
-    }
-}
-
-/// A session that asks for a place among its user's.
-#[derive(Debug, Clone, Copy)]
-pub struct Claim<'a> {
-    /// Whose session it is.
-    pub user_id: &'a str,
-    /// The session.
-    pub handle: Handle,
-    /// Only a place among so many first ones will do; `None` for any.
-    pub room: Option<usize>,
-    /// A place that it has already counts for nothing: it asks for the last one.
-    pub moves_last: bool,
-    /// Those that came before it, for a user of whom nothing is written down yet.
-    pub earlier: Option<&'a [Handle]>,
-}
-
-/// What became of a [`Claim`]. Lists are in the order of arrival, and may hold handles of sessions that have ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claimed {
-    /// It has its place; the user's handles, its own among them.
-    Done(Vec<Handle>),
-    /// There is no room for it; the user's handles. If it had a place, it has that one still.
-    Full(Vec<Handle>),
-    /// Nothing is written down of that user, and nothing was said of earlier sessions; or it was written down only now.
-    /// It is to be tried again.
-    Unknown,
-}
-
-/// The places of a user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Places {
-    /// Whose they are.
-    pub user_id: String,
-    /// In the order of arrival.
-    pub handles: Vec<Handle>,
-}
-
-/// The places of some users, and where to go on.
-#[derive(Debug, Clone, Default)]
-pub struct PlacesPage {
-    /// Each user once.
-    pub users: Vec<Places>,
-    /// Pass it as `after` for the next page; `None` after the last. What it is, the store knows alone.
-    pub next: Option<String>,
-}
-
-/// Some records or summaries, and where to go on.
-#[derive(Debug, Clone)]
-pub struct Page<T> {
-    /// In the order of their handles.
-    pub items: Vec<T>,
-    /// Handles, in the same range, of what is stored and cannot be read.
-    pub unread: Vec<Handle>,
-    /// Pass it as `after` for the next page; `None` after the last.
-    pub next: Option<Handle>,
-}
-
-impl<T> Default for Page<T> {
-    fn default() -> Self {
-        Self { items: Vec::new(), unread: Vec::new(), next: None }
-    }
-}
-
-/// A page ends, short, once its items take so many bytes of memory. It has one at least.
-pub const PAGE_BYTES: usize = 4 << 20;
-
-/// Which sessions [`Store::list`] gives.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Listing<'a> {
-    /// Only this user's.
-    pub user_id: Option<&'a str>,
-    /// Only those with a greater handle.
-    pub after: Option<Handle>,
-    /// At most so many; at least 1.
-    pub limit: usize,
-}
-
-/// Why a store did not do what it was asked. Unless said otherwise, whether a write that ended so took place is unknown.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// It could not be reached, or not in time; the next call may go well.
-    #[error("the session store is not available")]
-    Unavailable(#[source] Box<dyn StdError + Send + Sync>),
-    /// One of several servers could not be reached, and the others can be used.
-    #[error("a part of the session store is not available")]
-    Partial(#[source] Box<dyn StdError + Send + Sync>),
-    /// The write was made, and too few replicas have it: a failover may undo it.
-    #[error("done, but not yet on as many replicas as wait_replicas asks for")]
-    NotReplicated(#[source] Box<dyn StdError + Send + Sync>),
-    /// It is bounded and full of live sessions.
-    #[error("the session store is full")]
-    Full,
-    /// It answered, but not with something this build can work with.
-    #[error("the session store cannot be used: {0}")]
-    Unusable(String),
-    /// It has one owner, which is another process.
-    #[error("the session store cannot be used: {0}")]
-    InUse(String),
-}
+use crate::id::Handle;
+use crate::record::{Change, Record, Summary};
+use crate::time::Timestamp;
 
 /// What a store says of itself to an administrator.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -287,22 +64,64 @@ pub struct Checkup {
     pub hints: Vec<String>,
 }
 
-/// Which state of a SQLite file is read beside its owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum View {
-    /// At each call what is there then.
-    Present,
-    /// At each call what was there when it was opened.
-    Snapshot,
-}
-
-/// Shorthand for what every call of a store returns.
-pub type Result<T> = std::result::Result<T, StoreError>;
-
 /// A place that keeps sessions.
 ///
 /// `now` is the engine's clock: a record is live while `now < expires_at`, whatever the server's own clock says
 /// and whether or not it has removed the record. Where no `now` is passed, expiry does not matter.
+///
+/// The engine asks a store through [`Sessions`](crate::sessions::Sessions); by itself it is used like this:
+///
+/// ```
+/// # #[cfg(feature = "memory")] {
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use sessman::data::Data;
+/// use sessman::id::SessionId;
+/// use sessman::mark::Mark;
+/// use sessman::record::{Change, Record, Times, TtlSource};
+/// use sessman::store::memory::{MemoryConfig, MemoryStore};
+/// use sessman::store::{Created, Loaded, Store, Unless, Updated};
+/// use sessman::time::{Clock, SystemClock};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let clock = Arc::new(SystemClock::start());
+/// let store = MemoryStore::new(MemoryConfig::default(), clock.clone());
+/// let (id, now, ttl) = (SessionId::generate(), clock.now(), Duration::from_secs(60));
+/// let record = Arc::new(Record {
+///     handle: id.handle(),
+///     mark: Mark::new(now),
+///     secret_hash: id.secret_hash(),
+///     user_id: None,
+///     auth_time: None,
+///     data: Data::parse(r#"{"cart":[]}"#)?,
+///     metadata: Data::empty(),
+///     created_at: now,
+///     updated_at: now,
+///     reset_at: now,
+///     last_activity: now,
+///     ttl,
+///     ttl_source: TtlSource::Configured,
+///     expires_at: now.after(ttl),
+///     version: 1,
+///     mac: None,
+/// });
+/// assert_eq!(store.create(record.clone(), now).await?, Created::Yes);
+///
+/// // A write names what must not have happened since the record was read.
+/// let times = Times { reset_at: now, last_activity: now, expires_at: now.after(2 * ttl) };
+/// let change = Change { data: Some(Data::parse(r#"{"cart":[7]}"#)?), ..Change::touch(now, times) };
+/// let updated = store.update(&record, Unless::Changed, &change).await?;
+/// assert!(matches!(updated, Updated::Done { record, .. } if record.version == 2));
+/// assert_eq!(store.update(&record, Unless::Changed, &change).await?, Updated::Conflict(2));
+///
+/// // Past its time it does not exist, whether or not it is still stored.
+/// let later = now.after(3 * ttl);
+/// assert!(matches!(store.load(id.handle(), later).await?, Loaded::Expired(_)));
+/// assert_eq!(store.purge_expired(later, 10).await?.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// # }
+/// ```
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Stores a new record, replacing an expired one with the same handle in the same atomic step.
@@ -408,56 +227,4 @@ pub trait Store: Send + Sync {
 
     /// Lets go of files, locks and connections, after everything that was asked before is done.
     async fn close(&self);
-}
-
-/// Opens the store that is configured, with `keys` to encrypt what is in it. It may block on files; a server is not
-/// waited for.
-///
-/// Must be called in a tokio runtime, which the store then does its work on. `clock` is the one that the engine goes by.
-///
-/// # Errors
-/// What is wrong and what to do about it.
-pub fn open(
-    config: &StoreConfig,
-    clock: &Arc<dyn Clock>,
-    keys: Option<&Keys>,
-    budget: &Arc<dyn Budget>,
-) -> Result<Arc<dyn Store>> {
-    let store: Arc<dyn Store> = match config {
-        StoreConfig::Memory(config) => {
-            Arc::new(memory::MemoryStore::drawing(config.clone(), Arc::clone(clock), budget))
-        }
-        StoreConfig::Sqlite(config) => {
-            Arc::new(sqlite::SqliteStore::open(config.clone(), Arc::clone(clock), budget)?)
-        }
-        StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open(config.clone())?),
-        StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
-    };
-    Ok(sealed(store, keys))
-}
-
-/// As [`open`], to read from: whoever else works on the store is not disturbed, and nothing is made that is missing. A
-/// SQLite file is read beside its owner; a server is that which [`open`] would use.
-///
-/// # Errors
-/// As those of [`open`], and for sessions in memory, which no other process can see.
-pub fn open_to_read(config: &StoreConfig, keys: Option<&Keys>, view: View) -> Result<Arc<dyn Store>> {
-    let store: Arc<dyn Store> = match config {
-        StoreConfig::Memory(_) => {
-            return Err(StoreError::Unusable(
-                "sessions in memory are seen by their own process alone".into(),
-            ));
-        }
-        StoreConfig::Sqlite(config) => Arc::new(sqlite::SqliteView::open(config, view)?),
-        StoreConfig::MongoDb(config) => Arc::new(mongodb::MongoStore::open_as_it_is(config.clone())?),
-        StoreConfig::Redis(config) => Arc::new(redis::RedisStore::open(config)?),
-    };
-    Ok(sealed(store, keys))
-}
-
-fn sealed(store: Arc<dyn Store>, keys: Option<&Keys>) -> Arc<dyn Store> {
-    match keys {
-        Some(keys) => Arc::new(SealedStore::new(store, keys.clone())),
-        None => store,
-    }
 }

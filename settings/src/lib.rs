@@ -49,29 +49,92 @@ impl fmt::Display for Problem {
 /// # Errors
 /// Every unknown key and every key whose value does not fit its type, in the order of the map.
 pub fn read<T: DeserializeOwned>(map: &Map<String, Value>) -> Result<T, Vec<Problem>> {
-    let known = known_keys::<T>();
+    let problems = check(map, &[Part::of::<T>()]);
+    if problems.is_empty() { read_part(map) } else { Err(problems) }
+}
+
+/// The keys of one struct, for a map whose keys several structs share.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    keys: fn() -> &'static [&'static str],
+    /// Reads a map of one key; why it cannot.
+    fault: fn(Map<String, Value>) -> Option<String>,
+}
+
+impl Part {
+    /// The keys of `T`, a struct whose every field has a default.
+    pub const fn of<T: DeserializeOwned>() -> Self {
+        Self {
+            keys: known_keys::<T>,
+            fault: |alone| T::deserialize(Value::Object(alone)).err().map(|error| error.to_string()),
+        }
+    }
+
+    /// The keys, in the order of the fields.
+    pub fn keys(&self) -> &'static [&'static str] {
+        (self.keys)()
+    }
+}
+
+/// Checks a map whose keys belong to several structs; one key may belong to more than one of them. Each struct is then
+/// read by [`read_part`].
+///
+/// ```
+/// #[derive(serde::Deserialize, Default)]
+/// #[serde(default)]
+/// struct Size {
+///     width: u8,
+/// }
+/// #[derive(serde::Deserialize, Default)]
+/// #[serde(default)]
+/// struct Place {
+///     left: u8,
+/// }
+/// let parts = [settings::Part::of::<Size>(), settings::Part::of::<Place>()];
+/// let map = serde_json::json!({ "width": 1, "left": 2 });
+/// assert!(settings::check(map.as_object().unwrap(), &parts).is_empty());
+/// assert_eq!(settings::read_part::<Place>(map.as_object().unwrap()).unwrap().left, 2);
+///
+/// let map = serde_json::json!({ "widht": 1 });
+/// let problems = settings::check(map.as_object().unwrap(), &parts);
+/// assert_eq!(problems[0].to_string(), "widht: unknown key; did you mean `width`?");
+/// ```
+pub fn check(map: &Map<String, Value>, parts: &[Part]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut accepted = Map::new();
     for (key, value) in map {
-        if !known.contains(&key.as_str()) {
-            problems.push(Problem { key: key.clone(), message: unknown(key, known) });
+        let mut owners = parts.iter().filter(|part| part.keys().contains(&key.as_str())).peekable();
+        if owners.peek().is_none() {
+            problems.push(Problem { key: key.clone(), message: unknown(key, &all_keys(parts)) });
             continue;
         }
         // One key at a time, so that a wrong one does not hide the next.
-        let alone = Map::from_iter([(key.clone(), value.clone())]);
-        match T::deserialize(Value::Object(alone)) {
-            Ok(_) => {
-                accepted.insert(key.clone(), value.clone());
-            }
-            Err(error) => problems.push(Problem { key: key.clone(), message: error.to_string() }),
+        let fault = owners.find_map(|part| (part.fault)(Map::from_iter([(key.clone(), value.clone())])));
+        problems.extend(fault.map(|message| Problem { key: key.clone(), message }));
+    }
+    problems
+}
+
+/// The keys of several structs, in their order, each once.
+pub fn all_keys(parts: &[Part]) -> Vec<&'static str> {
+    let mut keys: Vec<&str> = Vec::new();
+    for key in parts.iter().flat_map(Part::keys) {
+        if !keys.contains(key) {
+            keys.push(key);
         }
     }
-    if problems.is_empty() {
-        T::deserialize(Value::Object(accepted))
-            .map_err(|error| vec![Problem { key: String::new(), message: error.to_string() }])
-    } else {
-        Err(problems)
-    }
+    keys
+}
+
+/// Reads those keys of `map` that `T` has; the others are for other structs.
+///
+/// # Errors
+/// Keys that [`check`] finds wrong, too; then not all of them at once.
+pub fn read_part<T: DeserializeOwned>(map: &Map<String, Value>) -> Result<T, Vec<Problem>> {
+    let known = known_keys::<T>();
+    let own = map.iter().filter(|(key, _)| known.contains(&key.as_str()));
+    let own: Map<String, Value> = own.map(|(key, value)| (key.clone(), value.clone())).collect();
+    T::deserialize(Value::Object(own))
+        .map_err(|error| vec![Problem { key: String::new(), message: error.to_string() }])
 }
 
 /// The keys that `T` knows, as its `Deserialize` names them.

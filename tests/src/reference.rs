@@ -43,7 +43,7 @@ impl Configuration {
         let mut this = Self {
             sections: SECTIONS.map(|(name, of)| (name, keys::of(&sections, of))).into(),
             instance: keys::of(&sections, "HostKeys"),
-            sessman: keys::of(&root().join("sessman/src/config/raw.rs"), "RawConfig"),
+            sessman: sessman_keys(),
         };
         let expected = Expected::ask(&this.sections, &this.instance, &this.sessman);
         for (section, keys) in &mut this.sections {
@@ -77,6 +77,31 @@ impl Configuration {
             ("docs/schema/pserve.schema.json", schema::pserve(&self.sections)),
         ]
     }
+}
+
+/// The keys of `sessman.json`: that which says which store it is, those of each store in the order of the table, and those that
+/// are the same whatever keeps the sessions.
+fn sessman_keys() -> Vec<Key> {
+    let source = root().join("sessman/src");
+    let table = source.join("store/backends.rs");
+    let mut keys = keys::of(&table, "ChoiceKeys");
+    let text = fs::read_to_string(&table).expect("the table of stores");
+    let lines =
+        text.split("\ntable! {\n").nth(1).and_then(|rest| rest.split("\n}").next()).expect("its lines");
+    for line in lines.lines() {
+        // `"sqlite" => super::sqlite::SqliteKeys,`
+        let (store, path) = line.split_once(" => ").expect("a store and its keys");
+        let file = source.join(format!("store/{}/config.rs", store.trim().trim_matches('"')));
+        let name = path.trim_end_matches(',').rsplit("::").next().expect("a name");
+        for key in keys::of(&file, name) {
+            match keys.iter_mut().find(|known| known.name == key.name) {
+                Some(known) => known.join(key),
+                None => keys.push(key),
+            }
+        }
+    }
+    keys.extend(keys::of(&source.join("config/raw.rs"), "RawConfig"));
+    keys
 }
 
 pub use openapi::page as http_api;

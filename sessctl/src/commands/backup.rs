@@ -19,7 +19,7 @@ use crate::unread::Unreadable;
 pub(super) async fn run(site: &Site, file: &Path, output: Output) -> Result<()> {
     actor::in_a_process_of_its_own(site)?;
     // Below what encrypts: what is encrypted in the store is so in the file, whatever the keys.
-    let store = store::open_to_read(&site.config.store, None, View::Snapshot)?;
+    let store = store::open_to_read(&*site.config.store, None, View::Snapshot)?;
     // One that is away from the beginning is not waited for.
     store.ping().await?;
     let now = SystemClock::start().now();

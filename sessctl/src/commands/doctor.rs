@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use sessman::config::StoreConfig;
-use sessman::store::sqlite::Durability;
+use sessman::store::backend::Sharing;
 use sessman::store::{self, Store, StoreError, View};
 use sessman::time::{Clock as _, SystemClock};
 
@@ -48,7 +47,7 @@ pub(super) async fn run(site: &Site, output: Output) -> Result<()> {
     let mut findings = Findings::default();
     findings.add(Level::Good, "configuration", format!("{}: {}", site.instance, site.describe()));
     actor::in_a_process_of_its_own(site)?;
-    let stored = store::open_to_read(&site.config.store, None, View::Present)?;
+    let stored = store::open_to_read(&*site.config.store, None, View::Present)?;
     let outcome = match look(site, &*stored, &mut findings).await {
         Err(error) => Err(anyhow::Error::from(error)),
         Ok(()) => Ok(()),
@@ -164,22 +163,16 @@ fn hints(site: &Site, findings: &mut Findings) {
         hint("neither `idle_timeout` nor `absolute_ttl` is set: a session that is used goes on for ever");
     }
     if config.access.admin_keys.is_none() {
-        hint(match &config.store {
-            StoreConfig::Sqlite(_) => {
+        hint(match config.store.sharing() {
+            Sharing::Owned => {
                 "there is no `admin_key`: while pserve serves from the file, nobody can end sessions of others"
             }
-            _ => "there is no `admin_key`: the routes for administrators are closed",
+            Sharing::Private | Sharing::Shared => {
+                "there is no `admin_key`: the routes for administrators are closed"
+            }
         });
     }
-    match &config.store {
-        StoreConfig::Sqlite(sqlite) if sqlite.durability == Durability::Normal => {
-            hint("`durability` is normal: a loss of power takes the last answered writes");
-        }
-        StoreConfig::Redis(redis) if redis.is_readable_on_the_way() => {
-            hint("`server_url` is not rediss://: sessions and the password cross the network unencrypted");
-        }
-        _ => {}
-    }
+    config.store.hints().into_iter().for_each(hint);
 }
 
 fn print(findings: &Findings, is_good: bool, output: Output) -> Result<()> {

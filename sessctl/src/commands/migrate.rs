@@ -84,7 +84,7 @@ pub(super) async fn run(site: &Site, options: &Migrate, output: Output) -> Resul
             options.to.display()
         )));
     }
-    if site.config.store.is_same_place(&other.config.store) {
+    if site.config.store.is_same_place(&*other.config.store) {
         bail!(Usage("both configurations keep their sessions in the same place".to_owned()));
     }
     let warning = match options.overwrite {
@@ -95,7 +95,7 @@ pub(super) async fn run(site: &Site, options: &Migrate, output: Output) -> Resul
         &format!("The sessions of {} are copied to {}.{warning}", site.describe(), other.describe()),
         options.confirmation.yes,
     )?;
-    let source = store::open_to_read(&site.config.store, None, View::Snapshot)?;
+    let source = store::open_to_read(&*site.config.store, None, View::Snapshot)?;
     let target = Target::open(&other, other.config.encryption.as_ref())?;
     // Stores that are away from the beginning are not waited for.
     source.ping().await?;
@@ -269,6 +269,7 @@ fn report(copied: &Copied, compared: Compared, seconds: f64, output: Output) -> 
 }
 
 #[cfg(test)]
+#[cfg(feature = "memory")]
 mod tests {
     use sessman::store::Store;
     use sessman::store::memory::{MemoryConfig, MemoryStore};

@@ -2,11 +2,12 @@
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
+use settings::Problem;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use super::raw::RawConfig;
-use super::{Problem, choice, problem};
+use super::values::{choice, problem};
 
 /// Who may do what with sessions, beside the key that the host asks for.
 #[derive(Debug, Clone)]

@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use settings::Problem;
 
-use super::{Problem, problem};
+use super::values::problem;
 use crate::id::SessionId;
 
 /// The cookie that carries a session's id (RFC 6265bis). It is always `HttpOnly`.

@@ -4,9 +4,10 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
+use settings::Problem;
 
 use super::raw::RawConfig;
-use super::{Problem, choice, problem};
+use super::values::{choice, problem};
 use crate::store::sealed::{KEY_BYTES, Keys, RecordMacs};
 
 /// With padding and without.

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use settings::Problem;
+
 use super::raw::RawConfig;
-use super::{MAX_DATA_BYTES, MAX_SECONDS, Problem, choice, number, seconds};
+use super::values::{MAX_SECONDS, choice, number, seconds};
 use crate::rules::{OnLimit, Rules, Sliding, UpdateMode};
 
 /// Each of a user's sessions is looked at when one more begins.
 const MAX_SESSIONS_PER_USER: u64 = 1_000;
+/// Data and metadata of this size each stay below MongoDB's 16 MiB for a document: JSON grows sixfold as BSON at worst,
+/// an array of one-digit numbers.
+const MAX_DATA_BYTES: usize = 1 << 20;
 /// One in a millisecond.
 const MAX_NEW_RATE: u64 = 60_000;
 

@@ -1,9 +1,10 @@
 //! Nothing in `sessman.json` is hidden: every text of it, whatever its key, is looked at here.
 
 use serde_json::{Map, Value};
+use settings::Problem;
 use settings::text::{flaw, unseen};
 
-use super::{Problem, problem};
+use super::values::problem;
 
 /// What is hidden in which key.
 pub(super) fn check(members: &Map<String, Value>) -> Vec<Problem> {

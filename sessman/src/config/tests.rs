@@ -1,7 +1,13 @@
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use super::*;
 use crate::rules::{OnLimit, Sliding, UpdateMode};
+use crate::store::memory::MemoryConfig;
+use crate::store::mongodb::MongoConfig;
+use crate::store::redis::RedisConfig;
+use crate::store::sqlite::SqliteConfig;
 
 fn read(members: Value) -> Result<Config, Vec<String>> {
     read_with(members, |_| None)
@@ -17,11 +23,19 @@ fn read_with(members: Value, environment: impl Fn(&str) -> Option<String>) -> Re
         .map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 
+/// The store, which is to be of that kind.
+fn store<T: Backend>(config: &Config) -> &T {
+    config.store.downcast_ref().unwrap_or_else(|| panic!("{config:?}"))
+}
+
+fn is<T: Backend>(config: &Config) -> bool {
+    config.store.downcast_ref::<T>().is_some()
+}
+
 #[test]
 fn an_empty_object_means_sqlite_beside_the_state_for_a_day() {
     let config = read(json!({})).unwrap();
-    let StoreConfig::Sqlite(sqlite) = &config.store else { panic!("{config:?}") };
-    assert_eq!(sqlite.path, PathBuf::from("/var/lib/pserve/sessman.db"));
+    assert_eq!(store::<SqliteConfig>(&config).path, PathBuf::from("/var/lib/pserve/sessman.db"));
     assert_eq!(config.rules.session_ttl, Duration::from_secs(86_400));
     assert_eq!(config.cookie.unwrap().name, "PS_SESSID");
 }
@@ -36,7 +50,7 @@ fn a_server_url_alone_means_mongodb() {
         "session_ttl": 86400,
     }))
     .unwrap();
-    let StoreConfig::MongoDb(mongodb) = &config.store else { panic!("{config:?}") };
+    let mongodb: &MongoConfig = store(&config);
     assert_eq!(mongodb.username.as_deref(), Some("ps_sessman"));
     assert!(!format!("{config:?}").contains("a:b/c"));
 }
@@ -45,7 +59,8 @@ fn a_server_url_alone_means_mongodb() {
 fn files_for_tls_to_mongodb_begin_in_the_state_folder() {
     let members =
         json!({ "server_url": "h", "tls_ca_file": "ca.pem", "tls_certificate_key_file": "/etc/own.pem" });
-    let StoreConfig::MongoDb(mongodb) = read(members).unwrap().store else { panic!("MongoDB") };
+    let config = read(members).unwrap();
+    let mongodb: &MongoConfig = store(&config);
     assert_eq!(mongodb.tls_ca_file, Some(PathBuf::from("/var/lib/pserve/ca.pem")));
     assert_eq!(mongodb.tls_certificate_key_file, Some(PathBuf::from("/etc/own.pem")));
     let problems = read(json!({ "wait_replicas": 1 })).unwrap_err();
@@ -58,19 +73,17 @@ fn files_for_tls_to_mongodb_begin_in_the_state_folder() {
 fn mongodb_by_name_takes_its_server_from_the_environment() {
     let environment = |name: &str| (name == "MONGODB_URI").then(|| "mongodb://db.example:27018".to_owned());
     let config = read_with(json!({ "backend": "mongodb" }), environment).unwrap();
-    let StoreConfig::MongoDb(mongodb) = &config.store else { panic!("{config:?}") };
+    let mongodb: &MongoConfig = store(&config);
     assert_eq!(mongodb.server_url.expose(), "mongodb://db.example:27018");
     // A server in the environment does not change the backend by itself.
-    assert!(matches!(read_with(json!({}), environment).unwrap().store, StoreConfig::Sqlite(_)));
+    assert!(is::<SqliteConfig>(&read_with(json!({}), environment).unwrap()));
 }
 
 #[test]
 fn the_scheme_of_a_server_url_or_the_backend_means_redis() {
-    let redis = |members: Value| match read_with(members, |name| {
-        (name == "REDIS_URL").then(|| "rediss://cache:1".into())
-    }) {
-        Ok(Config { store: StoreConfig::Redis(redis), .. }) => redis,
-        other => panic!("{other:?}"),
+    let redis = |members: Value| {
+        let environment = |name: &str| (name == "REDIS_URL").then(|| "rediss://cache:1".into());
+        store::<RedisConfig>(&read_with(members, environment).unwrap()).clone()
     };
     let url = redis(json!({ "server_url": "redis://cache.example:6380", "collection": "carts" }));
     assert_eq!((url.server_url.expose(), url.prefix.as_str()), ("redis://cache.example:6380", "carts"));
@@ -85,7 +98,7 @@ fn the_scheme_of_a_server_url_or_the_backend_means_redis() {
     let files = redis(json!({ "server_url": "rediss://h", "tls_ca_file": "ca.pem" }));
     assert_eq!(files.tls_ca_file, Some(PathBuf::from("/var/lib/pserve/ca.pem")));
     // A server in the environment does not change the backend by itself.
-    assert!(matches!(read_with(json!({}), |_| Some("x".into())).unwrap().store, StoreConfig::Sqlite(_)));
+    assert!(is::<SqliteConfig>(&read_with(json!({}), |_| Some("x".into())).unwrap()));
     let problems =
         read(json!({ "server_url": "redis://u:hidden@h:port", "auth_source": "admin" })).unwrap_err();
     assert_eq!(
@@ -152,11 +165,8 @@ fn parameters_of_an_ini_line_are_all_text() {
         "cookie": "false",
     }))
     .unwrap();
-    assert!(matches!(config.store, StoreConfig::Memory(MemoryConfig { max_bytes: 1_000_000 })));
-    let cached = |members| match read(members).unwrap().store {
-        StoreConfig::Sqlite(config) => config.cache_bytes,
-        other => panic!("{other:?}"),
-    };
+    assert_eq!(store::<MemoryConfig>(&config).max_bytes, 1_000_000);
+    let cached = |members| store::<SqliteConfig>(&read(members).unwrap()).cache_bytes;
     assert_eq!((cached(json!({ "cache_bytes": "0" })), cached(json!({}))), (0, 64 << 20));
     assert_eq!(config.rules.update_mode, UpdateMode::Merge);
     assert_eq!(config.cookie, None);
@@ -270,7 +280,7 @@ fn the_documented_defaults_are_those_that_count() {
     let schema = include_str!("../../../docs/schema/sessman.schema.json");
     let schema: Value = serde_json::from_str(schema).unwrap();
     let mut defaults = 0;
-    for key in settings::known_keys::<RawConfig>() {
+    for key in &settings::all_keys(&parts()) {
         let documented = schema["properties"].get(key).unwrap_or_else(|| panic!("{key} is not documented"));
         let Some(default) = documented.get("default") else { continue };
         let mut members = json!({});
@@ -320,7 +330,7 @@ fn a_cookie_that_browsers_would_drop_is_refused() {
 
 #[test]
 fn what_cannot_be_seen_is_in_no_text_of_any_key() {
-    let keys = settings::known_keys::<RawConfig>();
+    let keys = settings::all_keys(&parts());
     let members = ["cookie.name", "cookie.path", "cookie.domain", "cookie.same_site"];
     for key in keys.iter().chain(&members) {
         let written = |value: Value| match key.split_once('.') {
@@ -376,7 +386,7 @@ fn options_that_a_store_does_not_have_are_refused_with_what_to_write() {
         );
     }
     for url in ["valkey://h", "Valkeys://h:1/2", "REDIS://h"] {
-        assert!(matches!(read(json!({ "server_url": url })).unwrap().store, StoreConfig::Redis(_)), "{url}");
+        assert!(is::<RedisConfig>(&read(json!({ "server_url": url })).unwrap()), "{url}");
     }
 }
 
@@ -405,4 +415,15 @@ fn the_domain_of_a_cookie_is_a_name_and_nothing_else() {
         let found = domain(wrong).unwrap_err();
         assert!(found[0].starts_with("cookie.domain: expected a domain name"), "{wrong}: {found:?}");
     }
+}
+
+#[test]
+fn two_configurations_may_name_one_place() {
+    let place = |members: Value| read(members).unwrap().store;
+    let same = |one: Value, other: Value| place(one).is_same_place(&*place(other));
+    let server = || json!({ "server_url": "redis://h/1" });
+    assert!(same(server(), server()) && same(json!({}), json!({ "backend": "sqlite" })));
+    assert!(!same(server(), json!({ "server_url": "redis://h/1", "collection": "carts" })));
+    assert!(!same(json!({ "server_url": "h" }), server()));
+    assert!(!same(json!({ "backend": "memory" }), json!({ "backend": "memory" })));
 }

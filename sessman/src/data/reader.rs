@@ -9,7 +9,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, MAX_NESTING, place};
+use super::limits::{DataError, MAX_NESTING};
+use super::place;
 
 const INTEGER_RANGE: &str = "an integer outside the range of 64 bits with a sign";
 const FLOAT_RANGE: &str = "a number outside the range of a 64 bit float";

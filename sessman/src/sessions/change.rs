@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{
-    Credentials, NoAnswer, RETRIES, STORE_DEADLINE, Sessions, check_user_id, to_the_end, to_the_end_until,
-};
+use super::completion::{to_the_end, to_the_end_until};
+use super::{Credentials, NoAnswer, RETRIES, STORE_DEADLINE, Sessions, check_user_id};
 use crate::data::Data;
 use crate::error::Error;
 use crate::events::Kind;

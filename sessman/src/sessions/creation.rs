@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+use super::completion::to_the_end_until;
 use super::limits::NotEvicted;
-use super::{NoAnswer, RETRIES, STORE_DEADLINE, Sessions, check_user_id, client_ip, to_the_end_until};
+use super::{NoAnswer, RETRIES, STORE_DEADLINE, Sessions, check_user_id, client_ip};
 use crate::data::Data;
 use crate::error::Error;
 use crate::events::Kind;

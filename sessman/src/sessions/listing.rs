@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{Credentials, Sessions, check_user_id, to_the_end};
+use super::completion::to_the_end;
+use super::stats::{ByAge, Stats};
+use super::{Credentials, Sessions, check_user_id};
 use crate::error::Error;
 use crate::events::Kind;
 use crate::id::Handle;
@@ -31,26 +32,6 @@ pub enum Ending {
     Others,
 }
 
-/// How many live sessions are so old.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ByAge {
-    /// Younger than this, and not younger than the one before; `None` for the rest.
-    pub below: Option<Duration>,
-    /// So many.
-    pub sessions: u64,
-}
-
-/// Counts of sessions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stats {
-    /// Sessions that live.
-    pub active: u64,
-    /// Records past their time that are still stored.
-    pub expired: u64,
-    /// The live ones, by the time since they began.
-    pub by_age: Vec<ByAge>,
-}
-
 /// Bounds of the classes of age.
 const AGES: [Duration; 4] = [
     Duration::from_secs(3_600),
@@ -58,10 +39,6 @@ const AGES: [Duration; 4] = [
     Duration::from_secs(7 * 86_400),
     Duration::from_secs(30 * 86_400),
 ];
-
-/// Counts that took long to find, and until when they serve.
-#[derive(Debug, Default)]
-pub(super) struct CountedLately(Mutex<Option<(Stats, Instant)>>);
 
 impl Sessions {
     /// A page of live sessions: of all, or of one user's.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CLOCKS_DIFFER, Sessions, to_the_end};
+use super::completion::to_the_end;
+use super::{CLOCKS_DIFFER, Sessions};
 use crate::error::Error;
 use crate::events::Kind;
 use crate::store::{Purged, StoreError};

@@ -1,9 +1,10 @@
 //! Sessions in MongoDB, 4.4 and later: a single server, a replica set or a sharded cluster.
 //!
-//! - [`MongoConfig`]: where the server is and who logs in
+//! - [`MongoConfig`]: where the server is and who logs in; `config`: the keys of `sessman.json`
 //! - [`MongoStore`]: the store
 //! - `connection`: the driver's client, made when first needed, and the limits of every call
-//! - `document`: a record as a document; `fields` reads them; `json`: its data as BSON
+//! - `document`: a record as a document; `fields` reads them; `scalars`: fields of one value; `json`: its data as BSON
+//! - `conditions`: which documents a command is of
 //! - `writes`: create, update, delete; `again`: what to do where a server says that nothing matched
 //! - `listing`, `counts`: reads of many records, bounded however many there are
 //! - `claims`: the entries of users, in a collection beside the sessions; `lease`: which node does the clean-up
@@ -36,6 +37,7 @@ mod again;
 mod checkup;
 mod claims;
 mod cleanup;
+mod conditions;
 mod config;
 mod connection;
 mod connection_string;
@@ -52,11 +54,14 @@ mod lease;
 mod listing;
 mod metrics;
 mod probe;
+mod scalars;
+mod settings;
 mod shell;
 mod store;
 #[cfg(test)]
 mod tests;
 mod writes;
 
-pub use config::MongoConfig;
+pub(super) use config::MongoKeys;
+pub use settings::MongoConfig;
 pub use store::MongoStore;

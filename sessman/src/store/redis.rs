@@ -1,14 +1,17 @@
 //! Sessions in Redis or Valkey: a single server, with or without replicas behind its address, or a cluster.
 //!
-//! - [`RedisConfig`]: where the servers are and who logs in; `server_url`: what is written of that
-//! - [`RedisStore`]: the store
+//! - [`RedisConfig`]: where the servers are and who logs in; `config`: the keys of `sessman.json`; `server_url`: what is
+//!   written in one
+//! - [`RedisStore`]: the store; `state`: what it has; `store`: what it does
 //! - `link`: the way to one server; `line`: a connection that is made when first needed; `greeting`: what is said first on it;
-//!   `wire`: commands and answers on it, for all calls; `reply`: how answers are read; `stream`: the bytes below, TLS included
+//!   `wire`: commands and answers on it, for all calls; `reply`: how answers are read; `values`: what is in them; `stream`: the
+//!   bytes below, TLS included
 //! - `durable`: writes that are answered once replicas have them
-//! - `servers`: which server has a key, and what to do when it has it no more; `slots`: the map of a cluster
+//! - `servers`: which server has a key; `slots`: the map of a cluster; `calls`: commands on their way there
 //! - `keys`: the names of the keys; `layout`: a record as one value; `scripts`: what is done in one atomic step
 //! - `users`: the names of a user's sessions; `index`: those of all; `places`: a user's places
-//! - `reading`: several records at a time; `listing`: pages and counts; `deletion`: records and then their names
+//! - `reading`: several records at a time; `listing`: pages and counts; `deletion`: records and then their names;
+//!   `leftovers`: what is done behind the answer; `retention`: for how long servers keep what has ended
 //! - `sweep`: what looks at every key; `tidying`: what is put in order, a share at a time
 //! - `hazards`: settings of a server that lose sessions; `clocks`: how far its clock differs
 //! - `checkup`, `shell`: for administrators
@@ -32,6 +35,7 @@
 //! later. A command that changes something is sent once, and again only where the server said that it did
 //! not execute it.
 
+mod calls;
 mod checkup;
 mod clocks;
 mod config;
@@ -43,6 +47,7 @@ mod hazards;
 mod index;
 mod keys;
 mod layout;
+mod leftovers;
 mod line;
 mod link;
 mod listing;
@@ -53,11 +58,14 @@ pub mod records;
 #[cfg(feature = "fuzzing")]
 pub mod replies;
 mod reply;
+mod retention;
 mod scripts;
 mod server_url;
 mod servers;
+mod settings;
 mod shell;
 mod slots;
+mod state;
 mod store;
 mod stream;
 mod sweep;
@@ -65,7 +73,9 @@ mod sweep;
 mod tests;
 mod tidying;
 mod users;
+mod values;
 mod wire;
 
-pub use config::RedisConfig;
-pub use store::RedisStore;
+pub(super) use config::RedisKeys;
+pub use settings::RedisConfig;
+pub use state::RedisStore;

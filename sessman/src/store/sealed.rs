@@ -10,6 +10,8 @@
 
 mod keys;
 mod mac;
+mod name;
+mod refusal;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,19 +21,17 @@ use async_trait::async_trait;
 
 use super::{
     Checkup, Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, Page, PlacesPage, Purged, Result,
-    Store, StoreError, Target, Unless, Updated,
+    Store, Target, Unless, Updated,
 };
 use crate::data::Data;
 use crate::id::Handle;
 use crate::record::{Change, Record, Summary};
 use crate::time::Timestamp;
 use keys::{Field, looks_sealed};
-pub use keys::{KEY_BYTES, Keys, Name, RecordMacs};
+pub use keys::{Keys, RecordMacs};
 pub use mac::BackupMac;
-
-fn unusable(handle: Handle, what: &str) -> StoreError {
-    StoreError::Unusable(format!("the session {handle} {what}"))
-}
+pub use name::{KEY_BYTES, Name};
+use refusal::unusable;
 
 /// Refuses a record that was sealed when there are no keys: what looks like its data is not, and must not be changed.
 ///
@@ -81,14 +81,18 @@ impl Store for SealedStore {
     }
 
     async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
+        let Change { secret_hash, user_id, data, metadata, mac: _, now, times } = change;
         let seal = |field, plain: &Option<Data>| {
             plain.as_ref().map(|plain| self.keys.seal(read.handle, field, plain))
         };
         let mut sealed = Change {
-            data: seal(Field::Data, &change.data),
-            metadata: seal(Field::Metadata, &change.metadata),
+            secret_hash: *secret_hash,
+            user_id: user_id.clone(),
+            data: seal(Field::Data, data),
+            metadata: seal(Field::Metadata, metadata),
             mac: None,
-            ..change.clone()
+            now: *now,
+            times: *times,
         };
         let mut read = Cow::Borrowed(read);
         loop {
@@ -216,4 +220,5 @@ impl Store for SealedStore {
 }
 
 #[cfg(test)]
+#[cfg(feature = "memory")]
 mod tests;

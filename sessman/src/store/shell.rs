@@ -1,8 +1,7 @@
-//! The shell that a store's own makers give, and how it is started for the configured store.
+//! The shell that a store's own makers give, and how it is started.
 
 use std::ffi::OsString;
 
-use crate::config::StoreConfig;
 use crate::secret::Secret;
 
 /// A program to look into a store with. Its arguments, which others of the machine can see, hold no password.
@@ -16,25 +15,4 @@ pub struct Shell {
     pub arguments: Vec<OsString>,
     /// Variables that are set for it alone.
     pub environment: Vec<(&'static str, Secret)>,
-}
-
-impl StoreConfig {
-    /// The shell of the configured store; `None` for sessions in memory.
-    ///
-    /// # Errors
-    /// What is wrong with the configuration; one that was [checked](crate::config::Config::read) has nothing wrong.
-    pub fn shell(&self) -> Result<Option<Shell>, settings::Problem> {
-        match self {
-            Self::Memory(_) => Ok(None),
-            // Its owner alone writes, and may have to know what was written.
-            Self::Sqlite(config) => Ok(Some(Shell {
-                program: "sqlite3",
-                install: "the package sqlite3",
-                arguments: vec!["-readonly".into(), config.path.clone().into()],
-                environment: Vec::new(),
-            })),
-            Self::MongoDb(config) => config.shell().map(Some),
-            Self::Redis(config) => config.shell().map(Some),
-        }
-    }
 }

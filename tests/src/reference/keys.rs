@@ -27,7 +27,9 @@ pub(super) fn of(file: &Path, name: &str) -> Vec<Key> {
         if let Some(text) = line.strip_prefix("///") {
             comment.push(text.trim());
         } else if !line.starts_with("#[") {
-            let field = line.trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+            let visibilities = ["pub(crate) ", "pub(super) ", "pub "];
+            let field =
+                visibilities.iter().find_map(|visibility| line.strip_prefix(visibility)).unwrap_or(line);
             let (key, of) = field.split_once(": ").expect("a field");
             let text = comment.join(" ");
             let (meaning, default) = text.split_once("  Default: ").unwrap_or_else(|| {
@@ -53,6 +55,16 @@ pub(super) fn table<'a>(keys: impl Iterator<Item = (String, &'a Key)>) -> String
 }
 
 impl Key {
+    /// Adds what another store says of a key that several have. Where one says more than the other, that is all of it.
+    ///
+    /// # Panics
+    /// When it is of another type there.
+    pub(super) fn join(&mut self, other: Self) {
+        assert_eq!(self.of, other.of, "the key `{}` is of two types", self.name);
+        join(&mut self.meaning, &other.meaning, ". ");
+        join(&mut self.default, &other.default, "; ");
+    }
+
     fn row(&self, before: &str) -> String {
         let values = match self.choices() {
             Some(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
@@ -67,6 +79,14 @@ impl Key {
         let is_word =
             |word: &&str| word.bytes().all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.'));
         (self.of == "String" && words.len() > 1 && words.iter().all(is_word)).then_some(words)
+    }
+}
+
+fn join(text: &mut String, other: &str, between: &str) {
+    if other.starts_with(text.as_str()) {
+        *text = other.to_owned();
+    } else if !text.starts_with(other) {
+        *text = format!("{text}{between}{other}");
     }
 }
 

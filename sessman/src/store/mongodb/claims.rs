@@ -5,11 +5,11 @@
 use mongodb::bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::ReturnDocument;
 
-use super::config::{SERVER_LIMIT, SUFFIX};
 use super::connection::Documents;
-use super::document;
 use super::failure::{is_duplicate_key, store_error};
 use super::metrics::Command;
+use super::scalars;
+use super::settings::{SERVER_LIMIT, SUFFIX};
 use crate::id::Handle;
 use crate::store::{Claim, Claimed, Places, PlacesPage, Result, StoreError};
 
@@ -44,7 +44,7 @@ impl From<Claim<'_>> for Claiming {
 /// See [`Store::claim`](crate::store::Store::claim).
 pub(super) async fn claim(entries: &Documents, claim: &Claiming) -> Result<Claimed> {
     if let Some(earlier) = &claim.earlier {
-        let entry = doc! { "_id": &claim.user_id, "handles": document::ids(earlier.iter().copied()) };
+        let entry = doc! { "_id": &claim.user_id, "handles": scalars::ids(earlier.iter().copied()) };
         let entry = RawDocumentBuf::try_from(&entry)
             .map_err(|_| StoreError::Unusable("a user id that BSON cannot hold".into()))?;
         match entries.ask(Command::Insert, entries.insert_one(entry)).await {
@@ -60,11 +60,11 @@ pub(super) async fn claim(entries: &Documents, claim: &Claiming) -> Result<Claim
 async fn append(entries: &Documents, claim: &Claiming) -> Result<Claimed> {
     let Claiming { user_id, handle, room, .. } = claim;
     // Not $addToSet, which promises no order.
-    let mut vacant = doc! { "_id": user_id, "handles": { "$ne": document::id(*handle) } };
+    let mut vacant = doc! { "_id": user_id, "handles": { "$ne": scalars::id(*handle) } };
     if let Some(room) = room {
         vacant.insert(format!("handles.{}", room.saturating_sub(1)), doc! { "$exists": false });
     }
-    let push = doc! { "$push": { "handles": document::id(*handle) } };
+    let push = doc! { "$push": { "handles": scalars::id(*handle) } };
     let mut again = entries.again();
     loop {
         let append = entries
@@ -107,7 +107,7 @@ async fn move_last(entries: &Documents, claim: &Claiming) -> Result<Claimed> {
 }
 
 async fn replace(entries: &Documents, user_id: &str, before: &[Handle], after: &[Handle]) -> Result<bool> {
-    let ids = |handles: &[Handle]| document::ids(handles.iter().copied());
+    let ids = |handles: &[Handle]| scalars::ids(handles.iter().copied());
     let replace = entries
         .find_one_and_update(
             doc! { "_id": user_id, "handles": ids(before) },
@@ -121,7 +121,7 @@ async fn replace(entries: &Documents, user_id: &str, before: &[Handle], after: &
 
 /// See [`Store::release`](crate::store::Store::release).
 pub(super) async fn release(entries: &Documents, user_id: &str, gone: &[Handle]) -> Result<()> {
-    let pull = doc! { "$pullAll": { "handles": document::ids(gone.iter().copied()) } };
+    let pull = doc! { "$pullAll": { "handles": scalars::ids(gone.iter().copied()) } };
     let mut again = entries.again();
     loop {
         let pull = entries

@@ -2,11 +2,11 @@
 
 use mongodb::bson::{Bson, Document, doc};
 
-use super::config::SERVER_LIMIT;
 use super::connection::Documents;
-use super::document;
 use super::failure::store_error;
 use super::metrics::Command;
+use super::settings::SERVER_LIMIT;
+use super::{conditions, fields};
 use crate::store::{Purged, Result};
 use crate::time::Timestamp;
 
@@ -24,7 +24,7 @@ pub(super) async fn purge(documents: &Documents, now: Timestamp, limit: usize) -
         }
         let all = ids.len() < wanted;
         // The condition again: one that was extended since it was found stays.
-        let mut filter = document::expired(now);
+        let mut filter = conditions::expired(now);
         filter.insert("_id", doc! { "$in": ids.clone() });
         let delete = documents.delete_many(filter);
         let deleted = documents.ask(Command::Delete, delete).await.map_err(store_error)?.deleted_count;
@@ -45,7 +45,7 @@ async fn expired_records(
     limit: usize,
 ) -> Result<(Vec<Bson>, Vec<Purged>)> {
     let find = documents
-        .find(document::expired(now))
+        .find(conditions::expired(now))
         .projection(doc! { "_id": 1, "user_id": 1 })
         .sort(doc! { "expires_at": 1 })
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -58,7 +58,7 @@ async fn expired_records(
             ids.extend(Bson::try_from(id).ok());
         }
         let user_id = found.get_str("user_id").ok().map(str::to_owned);
-        records.extend(document::handle_of(found).map(|handle| Purged { handle, user_id }));
+        records.extend(fields::handle_of(found).map(|handle| Purged { handle, user_id }));
     }
     Ok((ids, records))
 }

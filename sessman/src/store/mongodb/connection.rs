@@ -13,9 +13,9 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::again::Again;
-use super::config::MongoConfig;
 use super::failure::{self, Trouble};
 use super::metrics::{Command, Metrics};
+use super::settings::MongoConfig;
 use crate::store::{Result, StoreError};
 
 /// A call that has no answer by then has failed.

@@ -7,10 +7,11 @@ use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::Error;
 use mongodb::options::Hint;
 
+use super::conditions;
 use super::connection::Documents;
-use super::document::{self, date};
 use super::failure::{is_out_of_time, store_error};
 use super::metrics::Command;
+use super::scalars::{self, date};
 use crate::id::Handle;
 use crate::store::{Counts, Result, StoreError};
 use crate::time::Timestamp;
@@ -33,8 +34,8 @@ pub(super) async fn of(
     exact: u64,
 ) -> Result<Counts> {
     // Both within the index on `expires_at`, which has no entry of a document without a date there.
-    let active = count_up_to(documents, document::live(now), exact).await?;
-    let expired = count_up_to(documents, document::expired(now), exact).await?;
+    let active = count_up_to(documents, conditions::live(now), exact).await?;
+    let expired = count_up_to(documents, conditions::expired(now), exact).await?;
     if let (Counted::All(active), Counted::All(expired)) = (active, expired)
         && let Some(since) = since_exactly(documents, now, since).await?
     {
@@ -76,7 +77,7 @@ async fn since_exactly(
         let is_since = doc! { "$gte": ["$created_at", date(*moment)] };
         group.insert(name(place), doc! { "$sum": { "$cond": [is_since, 1, 0] } });
     }
-    let stages = [doc! { "$match": document::live(now) }, doc! { "$group": group }];
+    let stages = [doc! { "$match": conditions::live(now) }, doc! { "$group": group }];
     let aggregate = documents.aggregate(stages).max_time(COUNT_LIMIT);
     let Some(mut cursor) = in_time(documents.ask(Command::Aggregate, aggregate).await)? else {
         return Ok(None);
@@ -153,8 +154,8 @@ async fn sample(documents: &Documents, now: Timestamp) -> Result<Sample> {
     getrandom::fill(&mut start).map_err(|error| StoreError::Unavailable(Box::new(error)))?;
     let start = Handle::from(start);
     let mut sample = Sample { taken: 0, created: Vec::new() };
-    let before = doc! { "$gte": document::id(Handle::from([0; 12])), "$lte": document::id(start) };
-    for part in [document::handles_after(Some(start)), before] {
+    let before = doc! { "$gte": scalars::id(Handle::from([0; 12])), "$lte": scalars::id(start) };
+    for part in [conditions::handles_after(Some(start)), before] {
         let wanted = SAMPLE - sample.taken;
         if wanted == 0 {
             break;

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
 
-use super::config::SERVER_LIMIT;
 use super::connection::Documents;
 use super::failure::{is_duplicate_key, store_error};
 use super::metrics::Command;
+use super::settings::SERVER_LIMIT;
 use crate::store::{Result, StoreError};
 
 /// What a node knows of the lease.

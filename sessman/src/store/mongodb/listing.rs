@@ -12,12 +12,15 @@ use mongodb::action::Find;
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::Hint;
 
-use super::config::SERVER_LIMIT;
+use super::conditions;
 use super::connection::Documents;
-use super::document::{self, Unreadable, date};
+use super::document;
 use super::failure::{is_refused_hint, store_error};
+use super::fields::{self, Unreadable};
 use super::indexes::USER_HANDLES;
 use super::metrics::Command;
+use super::scalars::{self, date};
+use super::settings::SERVER_LIMIT;
 use crate::id::Handle;
 use crate::record::{Record, Summary};
 use crate::store::{Outlined, PAGE_BYTES, Page, Result};
@@ -37,7 +40,7 @@ pub(super) struct Wanted {
 impl Wanted {
     /// What has no date in `expires_at` is ours all the same, and cannot be read.
     fn filter(&self, after: Option<Handle>) -> Document {
-        let mut filter = doc! { "_id": document::handles_after(after) };
+        let mut filter = doc! { "_id": conditions::handles_after(after) };
         if let Some(user_id) = &self.user_id {
             filter.insert("user_id", user_id);
         }
@@ -96,7 +99,7 @@ async fn page<T>(documents: &Documents, wanted: Wanted, reading: Reading<T>) -> 
         let mut cursor = find(documents, &wanted, last, asked, &reading.projection).await?;
         let mut found = 0;
         while cursor.advance().await.map_err(store_error)? {
-            let Some(handle) = document::handle_of(cursor.current()) else { continue };
+            let Some(handle) = fields::handle_of(cursor.current()) else { continue };
             if taken == wanted.limit || bytes >= PAGE_BYTES {
                 page.next = last;
                 return Ok(page);
@@ -157,14 +160,14 @@ async fn find(
 /// See [`Store::outlines`](crate::store::Store::outlines).
 pub(super) async fn outlines(documents: &Documents, handles: &[Handle]) -> Result<Vec<Outlined>> {
     let find = documents
-        .find(doc! { "_id": { "$in": document::ids(handles.iter().copied()) } })
+        .find(doc! { "_id": { "$in": scalars::ids(handles.iter().copied()) } })
         .projection(document::without_texts())
         .max_time(SERVER_LIMIT);
     let mut cursor = documents.ask(Command::Find, find).await.map_err(store_error)?;
     let mut found = HashMap::new();
     while cursor.advance().await.map_err(store_error)? {
         let document = cursor.current();
-        if let Some(handle) = document::handle_of(document) {
+        if let Some(handle) = fields::handle_of(document) {
             let outlined = document::to_outline(document).map_or(Outlined::Unreadable, Outlined::Found);
             found.insert(handle, outlined);
         }

@@ -7,11 +7,11 @@
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{RawDocumentBuf, doc};
 
-use super::config::SERVER_LIMIT;
 use super::connection::Documents;
-use super::document::date;
 use super::failure::{is_duplicate_key, store_error};
 use super::metrics::Command;
+use super::scalars::date;
+use super::settings::SERVER_LIMIT;
 use crate::store::{Result, StoreError};
 use crate::time::Timestamp;
 

@@ -3,8 +3,8 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use settings::Problem;
 
-use super::config::MongoConfig;
 use super::connection_string::ConnectionString;
+use super::settings::MongoConfig;
 use crate::secret::Secret;
 use crate::store::shell::Shell;
 

@@ -10,14 +10,15 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use super::claims::{self, Claiming};
-use super::config::{MongoConfig, SERVER_LIMIT};
+use super::conditions::{self, Read};
 use super::connection::{Connection, Documents};
-use super::document::{self, Read};
 use super::failure::store_error;
 use super::lease::Lease;
 use super::listing::Wanted;
 use super::metrics::Command;
+use super::settings::{MongoConfig, SERVER_LIMIT};
 use super::{checkup, cleanup, counts, indexes, listing, probe, writes};
+use super::{document, scalars};
 use crate::id::Handle;
 use crate::record::{Change, Record, Summary};
 use crate::store::{
@@ -108,7 +109,7 @@ impl Store for MongoStore {
 
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded> {
         let find = move |documents: Documents| async move {
-            let find = documents.find_one(doc! { "_id": document::id(handle) }).max_time(SERVER_LIMIT);
+            let find = documents.find_one(doc! { "_id": scalars::id(handle) }).max_time(SERVER_LIMIT);
             documents.ask(Command::Find, find).await.map_err(store_error)
         };
         let found = self.connection.call(find).await?;
@@ -237,7 +238,8 @@ impl Store for MongoStore {
     async fn clear(&self) -> Result<u64> {
         // What has no secret is no session, and not ours to delete.
         let sessions = doc! { "secret_hash": { "$exists": true } };
-        let after = |last: Option<Bson>| document::handles_after(last.as_ref().and_then(document::handle_in));
+        let after =
+            |last: Option<Bson>| conditions::handles_after(last.as_ref().and_then(scalars::handle_in));
         let cleared = self.clear_slices(Documents::clone, sessions, after).await?;
         self.forget_places().await?;
         Ok(cleared)

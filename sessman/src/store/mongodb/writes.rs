@@ -7,12 +7,14 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::ReturnDocument;
 
-use super::config::SERVER_LIMIT;
+use super::conditions::{self, Read, State};
 use super::connection::Documents;
-use super::document::{self, Read, State, date};
 use super::failure::{is_duplicate_key, store_error};
 use super::indexes;
 use super::metrics::Command;
+use super::scalars::{self, date};
+use super::settings::SERVER_LIMIT;
+use super::{document, fields};
 use crate::id::Handle;
 use crate::record::Change;
 use crate::store::{Created, Result, StoreError, Target, Unless, Updated};
@@ -28,7 +30,7 @@ pub(super) async fn create(
     record: RawDocumentBuf,
     now: Timestamp,
 ) -> Result<Created> {
-    let same_id = doc! { "_id": document::id(handle) };
+    let same_id = doc! { "_id": scalars::id(handle) };
     let mut again = documents.again();
     // Between the two steps the record may be removed, and then nothing is there to be replaced. Where that happens again
     // and again, another unique index may be what refuses it, or others begin and end sessions under this id.
@@ -39,7 +41,7 @@ pub(super) async fn create(
             Err(error) if is_duplicate_key(&error) => {}
             Err(error) => return Err(store_error(error)),
         }
-        let mut dead = document::expired(now);
+        let mut dead = conditions::expired(now);
         dead.extend(same_id.clone());
         let replace = documents.replace_one(dead, &record);
         let replaced = documents.ask(Command::Update, replace).await.map_err(store_error)?;
@@ -109,7 +111,7 @@ pub(super) async fn update(
 
 /// Deletes one record if it is what its target says.
 pub(super) async fn delete_one(documents: &Documents, target: Target) -> Result<bool> {
-    let filter = document::targeted(&target);
+    let filter = conditions::targeted(&target);
     let delete = documents.delete_one(filter.clone());
     // A delete of one is repeated by the driver if its connection broke, which one of many is not.
     let mut deleted = documents.ask(Command::Delete, delete).await.map_err(store_error)?;
@@ -134,7 +136,7 @@ pub(super) async fn delete_many(documents: &Documents, targets: &[Target]) -> Re
     let mut deleted = Vec::new();
     let mut again = documents.again();
     while !there.is_empty() {
-        let any: Vec<Document> = there.iter().map(document::targeted).collect();
+        let any: Vec<Document> = there.iter().map(conditions::targeted).collect();
         let delete = documents.delete_many(doc! { "$or": any });
         let count = documents.ask(Command::Delete, delete).await.map_err(store_error)?.deleted_count;
         if usize::try_from(count) == Ok(there.len()) {
@@ -159,7 +161,7 @@ pub(super) async fn delete_many(documents: &Documents, targets: &[Target]) -> Re
     Ok(deleted)
 }
 
-/// What tells a stored record from others, as [`document::targeted`] asks for it: of documents that cannot be read, too.
+/// What tells a stored record from others, as [`conditions::targeted`] asks for it: of documents that cannot be read, too.
 struct Identity(RawDocumentBuf);
 
 impl Identity {
@@ -184,13 +186,13 @@ impl Identity {
 
 /// What is stored under the handles of these targets.
 async fn identities(documents: &Documents, targets: &[Target]) -> Result<HashMap<Handle, Identity>> {
-    let ids = document::ids(targets.iter().map(|target| target.handle));
+    let ids = scalars::ids(targets.iter().map(|target| target.handle));
     let find = documents.find(doc! { "_id": { "$in": ids } }).projection(Identity::projection());
     let mut cursor = documents.ask(Command::Find, find.max_time(SERVER_LIMIT)).await.map_err(store_error)?;
     let mut found = HashMap::new();
     while cursor.advance().await.map_err(store_error)? {
         let document = cursor.current();
-        if let Some(handle) = document::handle_of(document) {
+        if let Some(handle) = fields::handle_of(document) {
             found.insert(handle, Identity(document.to_owned()));
         }
     }

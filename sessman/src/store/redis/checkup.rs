@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::clocks::moment;
 use super::failure::Trouble;
 use super::hazards::{Hazard, found_in};
 use super::servers::{Servers, deadline};
-use super::sweep::bytes;
+use super::values::bytes;
+use super::values::moment;
 use crate::store::{Checkup, Result};
 
 /// See [`Store::checkup`](crate::store::Store::checkup). Of a cluster one member is asked; each of them is warned of in the log when a

@@ -7,12 +7,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use redis::Value;
-
 use super::server_url::Address;
-use super::sweep::texts;
 use crate::metrics::head;
-use crate::time::Timestamp;
 
 /// From which difference on it is said, in milliseconds.
 const APART: u64 = 1_000;
@@ -86,26 +82,9 @@ impl fmt::Display for Clocks {
     }
 }
 
-/// Reads the answer to `TIME`: seconds and microseconds.
-pub(super) fn moment(answer: Value) -> Option<Timestamp> {
-    let parts = texts(answer)?;
-    let mut parts = parts.iter().map(|part| std::str::from_utf8(part).ok()?.parse::<i64>().ok());
-    let (seconds, micros) = (parts.next()??, parts.next()??);
-    Some(Timestamp::from_millis(seconds.checked_mul(1_000)?.checked_add(micros / 1_000)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn its_clock_is_read() {
-        let text = |text: &str| Value::BulkString(text.into());
-        let answer = Value::Array(vec![text("1700000000"), text("123999")]);
-        assert_eq!(moment(answer), Some(Timestamp::from_millis(1_700_000_000_123)));
-        assert_eq!(moment(Value::Array(vec![text("x"), text("1")])), None);
-        assert_eq!(moment(Value::Nil), None);
-    }
 
     #[test]
     fn clocks_that_differ_are_shown_and_said() {

@@ -1,218 +1,145 @@
-//! Where the sessions are, and who logs in there.
+//! The keys of sessions in Redis or Valkey.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::sync::Arc;
 
+use serde::Deserialize;
 use settings::Problem;
 
-use super::server_url::{Address, ServerUrl, read_database};
+use super::settings::RedisConfig;
+use super::state::RedisStore;
+use crate::budget::Budget;
+use crate::config::Surroundings;
 use crate::secret::Secret;
+use crate::store::backend::{Backend, BackendKeys, Fit, Sharing, View};
+use crate::store::shell::Shell;
+use crate::store::{Result, Store};
+use crate::time::Clock;
 
-/// Longer ones only make every key longer.
-const MAX_PREFIX: usize = 64;
-
-/// Where the sessions are, and who logs in there. [`check`](Self::check) says whether it makes sense.
-#[derive(Debug, Clone)]
-pub struct RedisConfig {
-    /// `host:port[,host:port]`, or `redis://[user:password@]host:port[,host:port][/database]`, `rediss://` for TLS.
-    /// Several are members of one cluster, which names the others. It may contain a password, so it is a secret.
-    pub server_url: Secret,
-    /// Who logs in, as the name is, not percent-encoded; `None` for the user `default`.
-    pub username: Option<String>,
-    /// The password as it is, not percent-encoded; `None` or an empty one where none is asked for.
-    pub password: Option<Secret>,
-    /// The number of the database; `None` for what the URL says, else 0. A cluster has only 0.
-    pub database: Option<String>,
-    /// What the names of all keys begin with.
-    pub prefix: String,
-    /// Certificates of those who vouch for the servers, as PEM; `None` for the public ones.
-    pub tls_ca_file: Option<PathBuf>,
-    /// Our own certificate and those between it and one that the servers know, as PEM.
-    pub tls_certificate_file: Option<PathBuf>,
-    /// The key of that certificate, as PEM.
-    pub tls_key_file: Option<PathBuf>,
-    /// How many replicas must have it before the end of a session, or its new id, is answered; 0 for none.
-    pub wait_replicas: u8,
-}
-
-/// A configuration that makes sense, taken apart.
-#[derive(Debug)]
-pub(super) struct Settings {
-    pub(super) servers: Vec<Address>,
-    pub(super) tls: Option<Tls>,
-    pub(super) username: Option<String>,
-    pub(super) password: Option<Secret>,
-    pub(super) database: u32,
-    pub(super) prefix: String,
-    pub(super) wait_replicas: u8,
-}
-
-/// The files of a connection over TLS.
-#[derive(Debug)]
-pub(super) struct Tls {
-    pub(super) ca_file: Option<PathBuf>,
-    /// A certificate, and its key.
-    pub(super) own_files: Option<(PathBuf, PathBuf)>,
-}
-
-impl RedisConfig {
-    /// Whether `server_url` is one of Redis by its scheme.
-    pub fn is_meant_by(server_url: &str) -> bool {
-        ServerUrl::has_scheme(server_url)
-    }
-
-    /// Gives the configuration back if it makes sense. Nothing is resolved, connected to or read.
+/// As they are written. It has no `Debug`: it holds passwords.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(in crate::store) struct RedisKeys {
+    /// Redis: `host:port[,host:port]`, or a `redis://` or `rediss://` URL (`valkey://` and `valkeys://` are the same);
+    /// several are a cluster.
     ///
-    /// # Errors
-    /// The first key that is wrong, without its value.
-    pub fn check(self) -> Result<Self, Problem> {
-        self.settings()?;
-        Ok(self)
+    /// Default: Redis: `REDIS_URL`, else `localhost:6379`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    server_url: Option<String>,
+    /// Who to log in as, as it is, not escaped.
+    ///
+    /// Default: none.
+    #[serde(deserialize_with = "settings::loose::option")]
+    username: Option<String>,
+    /// The password, as it is, not escaped. Redis takes one without a user, and an empty one for none.
+    ///
+    /// Default: none.
+    #[serde(deserialize_with = "settings::loose::option")]
+    password: Option<String>,
+    /// Redis: its number.
+    ///
+    /// Default: Redis: what the URL says, else 0.
+    #[serde(deserialize_with = "settings::loose::text_or_number")]
+    database: Option<String>,
+    /// Redis: what the names of all keys begin with.
+    ///
+    /// Default: Redis: the instance's name.
+    #[serde(deserialize_with = "settings::loose::option")]
+    collection: Option<String>,
+    /// MongoDB, and Redis with `rediss://`: PEM file of those who vouch for the servers; a relative path begins in the
+    /// state folder, as with the files below.
+    ///
+    /// Default: the public authorities.
+    #[serde(deserialize_with = "settings::loose::option")]
+    tls_ca_file: Option<String>,
+    /// Redis with `rediss://`: PEM file of a certificate to show.
+    ///
+    /// Default: none.
+    #[serde(deserialize_with = "settings::loose::option")]
+    tls_certificate_file: Option<String>,
+    /// Redis with `rediss://`: PEM file of the key of that certificate.
+    ///
+    /// Default: none.
+    #[serde(deserialize_with = "settings::loose::option")]
+    tls_key_file: Option<String>,
+    /// Redis: how many replicas must have it before the end of a session, or its new id, is answered; with fewer within
+    /// 700 ms the answer is 503, although it is done. See docs/stores.md.
+    ///
+    /// Default: 0.
+    #[serde(deserialize_with = "settings::loose::option")]
+    wait_replicas: Option<u8>,
+}
+
+impl BackendKeys for RedisKeys {
+    const NAME: &'static str = "redis";
+
+    type Backend = RedisConfig;
+
+    fn fit(server_url: Option<&str>) -> Fit {
+        if server_url.is_some_and(RedisConfig::is_meant_by) { Fit::Certain } else { Fit::Not }
     }
 
-    /// Whether sessions and the password cross a network without TLS.
-    pub fn is_readable_on_the_way(&self) -> bool {
-        let is_here = |host: &str| {
-            let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-            address.map_or(host == "localhost", |address| address.is_loopback())
+    fn check(self, surroundings: &Surroundings<'_>) -> std::result::Result<RedisConfig, Vec<Problem>> {
+        let one = |problem| vec![problem];
+        let server_url = surroundings.server_url(self.server_url, "REDIS_URL").map_err(one)?;
+        let file = |name: Option<String>| name.map(|name| surroundings.file(&name));
+        let config = RedisConfig {
+            server_url: server_url.unwrap_or_else(|| Secret::new("localhost:6379")),
+            username: self.username,
+            password: self.password.map(Secret::new),
+            database: self.database,
+            prefix: self.collection.unwrap_or_else(|| surroundings.instance.to_owned()),
+            tls_ca_file: file(self.tls_ca_file),
+            tls_certificate_file: file(self.tls_certificate_file),
+            tls_key_file: file(self.tls_key_file),
+            wait_replicas: self.wait_replicas.unwrap_or(0),
         };
-        self.settings().is_ok_and(|settings| {
-            settings.tls.is_none() && !settings.servers.iter().all(|server| is_here(&server.host))
-        })
-    }
-
-    pub(super) fn settings(&self) -> Result<Settings, Problem> {
-        let problem = |key: &str, message: &str| Problem { key: key.to_owned(), message: message.to_owned() };
-        let url =
-            ServerUrl::parse(self.server_url.expose()).map_err(|wrong| problem("server_url", &wrong))?;
-        let password = self.password.clone().filter(|password| !password.expose().is_empty());
-        let has_login =
-            |username: Option<&str>, password: Option<&Secret>| username.or(password.map(|_| "")).is_some();
-        if has_login(url.username.as_deref(), url.password.as_ref())
-            && has_login(self.username.as_deref(), password.as_ref())
-        {
-            return Err(problem(
-                "server_url",
-                "contains a user or password, and there is a username or password too; keep one of them",
-            ));
-        }
-        if self.username.as_deref() == Some("") {
-            return Err(problem("username", "expected a name; leave the key out for the user `default`"));
-        }
-        let password = password.or(url.password);
-        let username = self.username.clone().or(url.username);
-        if username.is_some() && password.is_none() {
-            return Err(problem("password", "a user needs one"));
-        }
-        let number = self.database.as_deref().map(read_database).transpose();
-        let database = number.map_err(|wrong| problem("database", &wrong))?.or(url.database).unwrap_or(0);
-        if database != 0 && url.servers.len() > 1 {
-            return Err(problem(
-                "database",
-                "several servers are a cluster, and a cluster has only database 0",
-            ));
-        }
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-        if self.prefix.is_empty() || self.prefix.len() > MAX_PREFIX || !self.prefix.chars().all(is_plain) {
-            return Err(problem("collection", "expected 1 to 64 letters, digits and any of _ - ."));
-        }
-        let own_files = match (&self.tls_certificate_file, &self.tls_key_file) {
-            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
-            (None, None) => None,
-            (Some(_), None) => return Err(problem("tls_key_file", "a certificate needs its key")),
-            (None, Some(_)) => return Err(problem("tls_certificate_file", "a key needs its certificate")),
-        };
-        let ca_file = self.tls_ca_file.clone();
-        if !url.tls && (ca_file.is_some() || own_files.is_some()) {
-            return Err(problem(
-                "server_url",
-                "is not one for TLS, but there are files for it; write rediss://",
-            ));
-        }
-        let tls = url.tls.then_some(Tls { ca_file, own_files });
-        Ok(Settings {
-            servers: url.servers,
-            tls,
-            username,
-            password,
-            database,
-            prefix: self.prefix.clone(),
-            wait_replicas: self.wait_replicas,
-        })
+        config.check().map_err(one)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Backend for RedisConfig {
+    fn name(&self) -> &'static str {
+        RedisKeys::NAME
+    }
 
-    fn config(server_url: &str) -> RedisConfig {
-        RedisConfig {
-            server_url: Secret::new(server_url),
-            username: None,
-            password: None,
-            database: None,
-            prefix: "sessman".into(),
-            tls_ca_file: None,
-            tls_certificate_file: None,
-            tls_key_file: None,
-            wait_replicas: 0,
+    fn open(&self, _: &Arc<dyn Clock>, _: &Arc<dyn Budget>) -> Result<Arc<dyn Store>> {
+        Ok(Arc::new(RedisStore::open(self)?))
+    }
+
+    /// As [`open`](Self::open): it makes nothing.
+    fn open_to_read(&self, _: View) -> Result<Arc<dyn Store>> {
+        Ok(Arc::new(RedisStore::open(self)?))
+    }
+
+    fn describe(&self) -> String {
+        format!("Redis, keys {}:*", self.prefix)
+    }
+
+    fn is_same_place(&self, other: &dyn Backend) -> bool {
+        other.downcast_ref::<Self>().is_some_and(|other| {
+            self.server_url == other.server_url
+                && (&self.database, &self.prefix) == (&other.database, &other.prefix)
+        })
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::Shared
+    }
+
+    fn shell(&self) -> std::result::Result<Option<Shell>, Problem> {
+        RedisConfig::shell(self).map(Some)
+    }
+
+    fn hints(&self) -> Vec<&'static str> {
+        match self.is_readable_on_the_way() {
+            true => {
+                vec!["`server_url` is not rediss://: sessions and the password cross the network unencrypted"]
+            }
+            false => Vec::new(),
         }
     }
 
-    #[test]
-    fn user_password_and_database_come_from_keys_or_from_the_url() {
-        let keys = RedisConfig {
-            username: Some("a:b@/%".into()),
-            password: Some(Secret::new("p@:/%41")),
-            database: Some("3".into()),
-            ..config("h:1")
-        };
-        let settings = keys.settings().unwrap();
-        assert_eq!(settings.username.as_deref(), Some("a:b@/%"));
-        assert_eq!(settings.password.unwrap().expose(), "p@:/%41");
-        assert_eq!((settings.database, settings.tls.is_some()), (3, false));
-        let settings = config("rediss://u:p@h/5").settings().unwrap();
-        assert_eq!((settings.username.as_deref(), settings.database), (Some("u"), 5));
-        assert!(settings.tls.is_some());
-        let number = RedisConfig { database: Some("2".into()), ..config("redis://h/5") };
-        assert_eq!(number.settings().unwrap().database, 2);
-        let empty = RedisConfig { password: Some(Secret::new("")), ..config("h") };
-        assert!(empty.settings().unwrap().password.is_none());
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused_at_its_key() {
-        let wrong = |url: &str, change: fn(&mut RedisConfig)| {
-            let mut config = config(url);
-            change(&mut config);
-            config.check().unwrap_err().key
-        };
-        assert_eq!(wrong("h", |config| config.database = Some("sessman".into())), "database");
-        assert_eq!(wrong("a,b", |config| config.database = Some("1".into())), "database");
-        assert_eq!(wrong("redis://a,b/1", |_| {}), "database");
-        assert_eq!(wrong("h", |config| config.username = Some(String::new())), "username");
-        assert_eq!(wrong("h", |config| config.username = Some("ada".into())), "password");
-        assert_eq!(wrong("redis://u:p@h", |config| config.password = Some(Secret::new("q"))), "server_url");
-        for prefix in ["", "a:b", "a*", "{a}", "a b", "\u{fc}"] {
-            let config = RedisConfig { prefix: prefix.into(), ..config("h") };
-            assert_eq!(config.check().unwrap_err().key, "collection", "{prefix}");
-        }
-        assert_eq!(wrong("redis://h", |config| config.tls_ca_file = Some("ca.pem".into())), "server_url");
-        assert_eq!(
-            wrong("rediss://h", |config| config.tls_key_file = Some("k".into())),
-            "tls_certificate_file"
-        );
-        assert_eq!(
-            wrong("rediss://h", |config| config.tls_certificate_file = Some("c".into())),
-            "tls_key_file"
-        );
-    }
-
-    #[test]
-    fn nothing_shows_the_password() {
-        let secret = RedisConfig { password: Some(Secret::new("hidden")), ..config("redis://h") };
-        let in_url = config("redis://u:hidden@h");
-        assert!(!format!("{secret:?} {in_url:?} {:?}", in_url.settings().unwrap()).contains("hidden"));
+    fn removes_by_itself(&self) -> bool {
+        true
     }
 }

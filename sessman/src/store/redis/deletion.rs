@@ -4,23 +4,20 @@
 //! way, they stay until the [tidying](super::tidying): whoever reads them passes over them.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 
 use futures_util::future::join_all;
 use redis::{Cmd, Value};
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::failure::Trouble;
 use super::index;
 use super::keys::{Keys, Name};
 use super::layout::{self, unexpected};
 use super::scripts::DELETE;
-use super::servers::{CALL_LIMIT, Servers, deadline};
-use super::store::RedisStore;
-use super::sweep::{NOT_OURS, bytes};
+use super::servers::{Servers, deadline};
+use super::state::RedisStore;
+use super::values::{NOT_OURS, bytes};
 use crate::id::Handle;
 use crate::mark::Mark;
 use crate::store::{Result, StoreError, Target};
@@ -29,9 +26,6 @@ use crate::time::Timestamp;
 /// Records that are deleted in one go, and names that one command takes away.
 const SLICE: usize = 250;
 
-/// Takings away of names under way at once.
-const MAX_UNDER_WAY: u32 = 256;
-
 /// A record that was deleted.
 #[derive(Debug, Clone)]
 pub(super) struct Deleted {
@@ -39,41 +33,6 @@ pub(super) struct Deleted {
     /// `None` if it could not be read.
     mark: Option<Mark>,
     pub(super) user_id: Option<String>,
-}
-
-/// What is taken away behind the answers.
-pub(super) struct Leftovers(Arc<Semaphore>);
-
-impl Default for Leftovers {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_UNDER_WAY as usize)))
-    }
-}
-
-impl Leftovers {
-    /// Does it in a task of its own, unless too much is under way. What is sent at once is sent first, so that it is before what
-    /// comes later on the same connection: the very same session may be written again, as when it is restored.
-    async fn take_away(&self, taking: impl Future<Output = ()> + Send + 'static) {
-        let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() else {
-            tracing::debug!(
-                "the names of sessions that ended stay for a while: too many are being taken away"
-            );
-            return;
-        };
-        let mut taking = Box::pin(taking);
-        if poll_fn(|context| Poll::Ready(taking.as_mut().poll(context))).await.is_ready() {
-            return;
-        }
-        tokio::spawn(async move {
-            taking.await;
-            drop(permit);
-        });
-    }
-
-    /// Waits for what is under way.
-    pub(super) async fn finish(&self) {
-        let _ = timeout(CALL_LIMIT, self.0.acquire_many(MAX_UNDER_WAY)).await;
-    }
 }
 
 /// What became of deletions. What was deleted is to be heeded though others failed.

@@ -11,10 +11,10 @@ use futures_util::future::{OptionFuture, join4};
 use redis::{Cmd, Value};
 use tokio::time::Instant;
 
-use super::clocks::moment;
-use super::config::Settings;
 use super::failure::{Refusal, Server, Trouble};
 use super::reply::Answer;
+use super::settings::Settings;
+use super::values::moment;
 use super::wire::{Lost, Wire};
 
 /// What a server is.

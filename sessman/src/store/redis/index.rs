@@ -13,7 +13,7 @@ use super::keys::{Keys, Name};
 use super::layout::{self, UP_TO_MARK};
 use super::reading::{Stored, beginnings};
 use super::servers::{Servers, deadline};
-use super::sweep::{of_ours, texts};
+use super::values::{of_ours, texts};
 use crate::id::Handle;
 use crate::mark::Mark;
 use crate::store::Result;

@@ -9,7 +9,6 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::clocks::Clocks;
-use super::config::Settings;
 use super::durable::{self, Durable, Write};
 use super::failure::{Refusal, Server, Trouble};
 use super::greeting::{self, Role, greet};
@@ -17,6 +16,7 @@ use super::hazards::Hazards;
 use super::line::{Connection, Due, Line};
 use super::reply::Answer;
 use super::server_url::Address;
+use super::settings::Settings;
 use super::stream;
 use super::wire::{Lost, Wire};
 

@@ -6,7 +6,7 @@ use super::index::Walk;
 use super::layout::{self, HEAD_2};
 use super::reading::{self, Part, Stored, read_each};
 use super::servers::deadline;
-use super::store::RedisStore;
+use super::state::RedisStore;
 use super::users;
 use crate::id::Handle;
 use crate::record::{Life, Record, Summary};

@@ -11,7 +11,8 @@ use super::keys::{Keys, Kind};
 use super::layout::unexpected;
 use super::scripts::{CLAIM, RELEASE};
 use super::servers::{Servers, deadline};
-use super::sweep::{Scan, of_ours, texts};
+use super::sweep::Scan;
+use super::values::{of_ours, texts};
 use crate::id::Handle;
 use crate::store::{Claim, Claimed, Places, PlacesPage, Result};
 

@@ -9,7 +9,7 @@ use super::keys::Keys;
 use super::layout;
 use super::scripts::BEGINNING;
 use super::servers::Servers;
-use super::sweep::{bytes, of_ours};
+use super::values::{bytes, of_ours};
 use crate::id::Handle;
 use crate::record::{Outline, Record, Summary};
 use crate::store::{Result, StoreError};

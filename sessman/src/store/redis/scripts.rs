@@ -1,14 +1,10 @@
 //! What is done in one atomic step: scripts of one key each, the only kind that a cluster runs anywhere.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use futures_util::future::join_all;
-use redis::{Cmd, Script, Value};
-use tokio::time::Instant;
+use redis::{Cmd, Script};
 
-use super::failure::Trouble;
 use super::layout;
-use super::servers::Servers;
 
 /// A script, and how it is called.
 pub(super) struct Step {
@@ -59,29 +55,4 @@ fn command<A: AsRef<[u8]>>(name: &str, script: &str, key: &[u8], arguments: &[A]
         command.arg(argument.as_ref());
     }
     command
-}
-
-impl Servers {
-    /// Runs a script for each of several keys, many at once. The answers are in their order; where a server does not
-    /// answer, the keys of the others have theirs.
-    pub(super) async fn run_each<A: AsRef<[u8]>>(
-        self: &Arc<Self>,
-        step: &Step,
-        calls: &[(Vec<u8>, Vec<A>)],
-        deadline: Instant,
-    ) -> Result<Vec<Result<Value, Trouble>>, Trouble> {
-        let command = |(key, arguments): &(Vec<u8>, Vec<A>)| (key.clone(), step.by_hash(key, arguments));
-        let commands: Vec<(Vec<u8>, Cmd)> = calls.iter().map(command).collect();
-        let answers = self.call_each_apart(&commands, deadline).await?;
-        let again = answers.into_iter().zip(calls).map(|(answer, (key, arguments))| async move {
-            match answer {
-                // As in `run`.
-                Err(Trouble::Refused(refusal)) if refusal.code == "NOSCRIPT" => {
-                    self.call(key, &step.in_full(key, arguments), deadline).await
-                }
-                answer => answer,
-            }
-        });
-        Ok(join_all(again).await)
-    }
 }

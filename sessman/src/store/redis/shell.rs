@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use settings::Problem;
 
-use super::config::RedisConfig;
+use super::settings::RedisConfig;
 use crate::store::shell::Shell;
 
 impl RedisConfig {

@@ -1,115 +1,37 @@
 //! The store itself: each call of the contract as one command or script, and names beside what it begins or ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::{Cmd, Value};
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::checkup;
-use super::config::RedisConfig;
-use super::deletion::{Deleted, Deletion, Leftovers};
+use super::deletion::{Deleted, Deletion};
 use super::failure::Trouble;
 use super::index;
-use super::keys::{Keys, Kind, Name};
+use super::keys::{Kind, Name};
 use super::layout::{self, unexpected, unreadable};
 use super::places;
 use super::reading::{Stored, read_each};
+use super::retention::{kept, removal};
 use super::scripts::{CREATE, LEAD, UPDATE};
-use super::servers::{CALL_LIMIT, Servers, deadline};
-use super::sweep::{Scan, bytes};
-use super::tidying::{Tidying, USERS_STEPS};
+use super::servers::{CALL_LIMIT, deadline};
+use super::state::{MAX_CALLS, RedisStore, Turn};
+use super::sweep::Scan;
 use super::users;
+use super::values::bytes;
 use crate::data::Data;
 use crate::id::Handle;
-use crate::record::{Change, Outline, Record, Summary};
+use crate::record::{Change, Outline, Record, Summary, Times};
 use crate::store::{
     Checkup, Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, Page, PlacesPage, Purged, Result,
-    Store, StoreError, Target, Unless, Updated,
+    Store, Target, Unless, Updated,
 };
 use crate::time::Timestamp;
 
-/// The servers remove a record so much later than it ends.
-const LAG: Duration = Duration::from_secs(60);
-
-/// Calls under way at once, which `close` waits for: as many as there can be. What is bounded is how many wait for one server.
-const MAX_CALLS: u32 = 1 << 28;
-
-/// Bytes of the name by which a process has the lease of the clean-up.
-const NAME_BYTES: usize = 16;
-
-/// Sessions in Redis. See [the module](super) for what is promised.
-pub struct RedisStore {
-    pub(super) servers: Arc<Servers>,
-    pub(super) keys: Keys,
-    pub(super) leftovers: Leftovers,
-    calls: Semaphore,
-    /// The engine's time when it last said it, in milliseconds.
-    latest: AtomicI64,
-    /// Where the last slice of a purge ended.
-    purged_to: Mutex<Option<String>>,
-    tidying: Tidying,
-    /// This process's, among those that do the clean-up.
-    name: [u8; NAME_BYTES],
-}
-
-/// A call that is under way, and when it must have ended.
-pub(super) struct Turn<'a> {
-    pub(super) deadline: Instant,
-    _permit: SemaphorePermit<'a>,
-}
-
-/// From when on the name of a session is worth a look, in milliseconds since 1970: its record is removed by then.
-pub(super) fn removal(expires_at: Timestamp) -> i64 {
-    expires_at.after(LAG).as_millis()
-}
-
-/// For how many milliseconds a server keeps a record. It counts them by itself: whatever its clock says ends nothing early.
-fn kept(expires_at: Timestamp, now: Timestamp) -> Vec<u8> {
-    (expires_at.since(now) + LAG).as_millis().to_string().into_bytes()
-}
-
 impl RedisStore {
-    /// Opens the store and returns at once, whether a server is there or not: calls fail with
-    /// [`StoreError::Unavailable`] until one is.
-    ///
-    /// # Errors
-    /// [`StoreError::Unusable`] for a configuration that [`RedisConfig::check`] refuses.
-    pub fn open(config: &RedisConfig) -> Result<Self> {
-        let settings = config.settings().map_err(|problem| StoreError::Unusable(problem.to_string()))?;
-        let keys = Keys::new(&settings.prefix);
-        let mut name = [0; NAME_BYTES];
-        getrandom::fill(&mut name)
-            .map_err(|error| StoreError::Unusable(format!("the system gives no randomness: {error}")))?;
-        Ok(Self {
-            servers: Servers::new(settings),
-            keys,
-            leftovers: Leftovers::default(),
-            calls: Semaphore::new(MAX_CALLS as usize),
-            latest: AtomicI64::new(i64::MIN),
-            purged_to: Mutex::default(),
-            tidying: Tidying::new(name[0], USERS_STEPS),
-            name,
-        })
-    }
-
-    pub(super) async fn turn(&self) -> Result<Turn<'_>> {
-        let permit = self.calls.try_acquire().map_err(|_| Trouble::Closed)?;
-        Ok(Turn { deadline: deadline(), _permit: permit })
-    }
-
-    fn saw(&self, now: Timestamp) {
-        self.latest.fetch_max(now.as_millis(), Ordering::Relaxed);
-    }
-
-    /// The engine's time when it last said it.
-    pub(super) fn latest(&self) -> Timestamp {
-        Timestamp::from_millis(self.latest.load(Ordering::Relaxed))
-    }
-
     /// The record of `handle`, live or not. Reading may be done twice: a connection that broke is not the end of it.
     async fn read(&self, handle: Handle, deadline: Instant) -> Result<Option<Record>> {
         let key = self.keys.session(handle);
@@ -238,10 +160,11 @@ impl Store for RedisStore {
 
     async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
         let Change { secret_hash, user_id, data, metadata, mac, now, times } = change;
+        let Times { reset_at, last_activity: seen_at, expires_at } = *times;
         self.saw(*now);
         let Turn { deadline, _permit } = self.turn().await?;
         if let Some(user_id) = user_id {
-            let score = removal(times.expires_at);
+            let score = removal(expires_at);
             let (names, command) = users::add_name(self.keys.names(user_id), &Name::of(read), score);
             self.servers.call(&names, &command, deadline).await?;
         }
@@ -257,8 +180,8 @@ impl Store for RedisStore {
             read.secret_hash.as_bytes().to_vec(),
             version,
             last_activity,
-            [times.reset_at, times.last_activity, times.expires_at].map(layout::moment).concat(),
-            kept(times.expires_at, *now),
+            [reset_at, seen_at, expires_at].map(layout::moment).concat(),
+            kept(expires_at, *now),
             secret_hash.map_or(Vec::new(), |secret_hash| secret_hash.as_bytes().to_vec()),
             if change.counts() { layout::moment(*now).to_vec() } else { Vec::new() },
             text(user_id.as_deref()),

@@ -14,9 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::config::Tls;
 use super::failure::Trouble;
 use super::server_url::Address;
+use super::settings::Tls;
 
 /// When a connection that nobody uses is tried, and how often without an answer until it has ended.
 const KEPT_ALIVE_AFTER: Duration = Duration::from_secs(60);

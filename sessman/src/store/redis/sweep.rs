@@ -6,14 +6,11 @@ use redis::Value;
 
 use super::failure::Trouble;
 use super::link::Link;
-use super::reply::Answer;
 use super::servers::{Servers, deadline};
+use super::values::bytes;
 
 /// Keys that a server looks at in one go: a few hundred microseconds of its only thread.
 const STEP: u32 = 1_000;
-
-/// The errors about a key that holds something else than it should.
-pub(super) const NOT_OURS: [&str; 2] = ["WRONGTYPE", "SESSMAN_LAYOUT"];
 
 /// A walk over the keys of all servers that fit a pattern. A key that is there from the beginning to the end is found,
 /// and may be found twice.
@@ -72,28 +69,4 @@ fn read_step(answer: Value) -> Option<(u64, Vec<Vec<u8>>)> {
     let [cursor, Value::Array(keys)] = <[Value; 2]>::try_from(parts).ok()? else { return None };
     let cursor = std::str::from_utf8(&bytes(cursor)?).ok()?.parse().ok()?;
     Some((cursor, keys.into_iter().map(bytes).collect::<Option<_>>()?))
-}
-
-/// The bytes of a text.
-pub(super) fn bytes(value: Value) -> Option<Vec<u8>> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes),
-        Value::SimpleString(text) => Some(text.into_bytes()),
-        _ => None,
-    }
-}
-
-/// The texts of a list.
-pub(super) fn texts(value: Value) -> Option<Vec<Vec<u8>>> {
-    let Value::Array(items) = value else { return None };
-    items.into_iter().map(bytes).collect()
-}
-
-/// An answer about a key that a walk found; `None` if something of another kind is there, which is not ours.
-pub(super) fn of_ours(answer: Answer) -> Result<Option<Value>, Trouble> {
-    match answer {
-        Ok(value) => Ok(Some(value)),
-        Err(refusal) if NOT_OURS.contains(&refusal.code.as_str()) => Ok(None),
-        Err(refusal) => Err(refusal.into()),
-    }
 }

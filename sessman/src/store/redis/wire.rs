@@ -9,6 +9,10 @@
 //! either to go on: what it did not do after some [patience](PATIENCE), the task does. What the connection does not take at
 //! once, the task sends, too.
 
+mod queue;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -19,32 +23,21 @@ use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use redis::Cmd;
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf, ReadHalf};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::reply::{Answer, Malformed, Replies};
 use super::stream::Stream;
+pub(super) use queue::Lost;
+use queue::{Outcome, Queue, Sending, Waiting};
 
 /// Room for what comes and for what goes; more is made for what is long, and let go of after it.
 const ROOM: usize = 64 * 1_024;
 
 /// How long a call that is to send for others, or to wake them, may stand still.
 const PATIENCE: Duration = Duration::from_millis(5);
-
-/// Why there is no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lost {
-    /// None came in time.
-    Late,
-    /// The connection ended.
-    Broken,
-    /// What came is no answer.
-    Malformed,
-}
-
-type Outcome = Result<Answer, Lost>;
 
 /// A connection that has been made.
 pub(super) struct Wire {
@@ -65,49 +58,6 @@ struct Shared {
     /// Who has an answer and was not woken yet.
     answered: Mutex<VecDeque<(oneshot::Sender<Outcome>, Outcome)>>,
     task: AtomicWaker,
-}
-
-/// What calls and the task say to each other.
-#[derive(Default)]
-struct Queue {
-    /// Commands that nobody has begun to send.
-    unsent: Vec<u8>,
-    /// For each command that has no answer yet, in their order.
-    waiting: VecDeque<Waiting>,
-    /// Whether somebody will send what is unsent: a call, or the task.
-    is_led: bool,
-    /// Whether it is the task, which goes on where a call could not.
-    is_left: bool,
-    /// When the task looks for calls that are late, or that others wait for; no deadline is before it.
-    look_at: Option<Instant>,
-    /// While calls wait: when the first of them began to, or the last answer came.
-    went_on: Option<Instant>,
-    /// Set when it takes no more commands.
-    end: Option<Lost>,
-}
-
-impl Queue {
-    /// Has the task look at `moment` at the latest; says whether it meant to do so later.
-    fn look_by(&mut self, moment: Instant) -> bool {
-        let is_sooner = self.look_at.is_none_or(|look_at| moment < look_at);
-        if is_sooner {
-            self.look_at = Some(moment);
-        }
-        is_sooner
-    }
-}
-
-struct Waiting {
-    /// `None` once it is late: its answer is nobody's, and still has its place.
-    sender: Option<oneshot::Sender<Outcome>>,
-    deadline: Instant,
-}
-
-/// What is being sent.
-struct Sending {
-    half: WriteHalf<Box<dyn Stream>>,
-    bytes: Vec<u8>,
-    sent: usize,
 }
 
 impl Wire {
@@ -420,6 +370,3 @@ impl Task {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-#[cfg(test)]
-mod tests;

@@ -9,24 +9,18 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use sha2::{Digest, Sha256};
 
 use super::mac::{BackupMac, MacKeys, protected};
-use super::unusable;
+use super::name::{KEY_BYTES, KEY_NAME_LENGTH, Name};
+use super::refusal::unusable;
 use crate::data::Data;
 use crate::id::Handle;
 use crate::record::{Change, Mac, Record};
 use crate::store::{Loaded, Result};
 
-/// Bytes of a key.
-pub const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
-/// Characters that tell keys apart.
-const KEY_NAME_LENGTH: usize = 8;
 /// Sealed metadata is an object too; this is how its text begins.
 const SEALED_METADATA: &str = "{\"$sealed\":\"";
 /// And sealed data is a text.
 const SEALED_DATA: &str = "\"$sealed:";
-
-/// Tells keys apart: 8 characters of base64.
-pub type Name = [u8; KEY_NAME_LENGTH];
 
 /// What becomes of records without the right MAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

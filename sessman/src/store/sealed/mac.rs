@@ -6,7 +6,7 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::keys::{KEY_BYTES, Name};
+use super::name::{KEY_BYTES, Name};
 use crate::record::{Mac, Record, TtlSource};
 use crate::time::Timestamp;
 

@@ -5,6 +5,7 @@ use super::*;
 use crate::id::SecretHash;
 use crate::mark::Mark;
 use crate::record::{Times, TtlSource};
+use crate::store::StoreError;
 use crate::store::conformance::{Fixture, conformance_tests};
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::time::{ManualClock, Timestamp};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::writer::Job;
+use super::job::Job;
 
 /// What is committed and not yet answered.
 ///

@@ -14,11 +14,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use rusqlite::config::DbConfig;
 
+use super::connection::{BUSY, keep_log, to_write};
 use super::failure::is_failed_sync;
 use super::file::OwnedFile;
 use super::health::Health;
+use super::log::Log;
 use super::queue::{Abandon, Queue};
 use super::room::Room;
 use super::schema::SchemaError;
@@ -37,49 +38,6 @@ const FEW: u32 = 1_000;
 
 /// How long the writer waits for readers to let go of the log when the disk is full. Those of this process take less.
 const SHORT: Duration = Duration::from_millis(50);
-
-/// How much is in the log, in pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Log {
-    pub(super) pages: u32,
-    /// Of them, those that are in the file, too.
-    pub(super) copied: u32,
-    /// Readers kept it from doing what was asked.
-    pub(super) is_busy: bool,
-}
-
-impl Log {
-    fn checkpoint(connection: &Connection, pragma: &str) -> rusqlite::Result<Self> {
-        connection
-            .prepare_cached(pragma)?
-            .query_row([], |row| Ok(Self { is_busy: row.get(0)?, pages: row.get(1)?, copied: row.get(2)? }))
-    }
-
-    /// What is in it now. The connection must be within no transaction.
-    pub(super) fn look(connection: &Connection) -> rusqlite::Result<Self> {
-        Self::checkpoint(connection, "PRAGMA wal_checkpoint(NOOP)")
-    }
-
-    /// Copies what no reader holds back, waiting for nobody.
-    fn copy(connection: &Connection) -> rusqlite::Result<Self> {
-        Self::checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)")
-    }
-
-    /// Copies all, and has the next write start the log anew, if readers let go of it within the time for which a
-    /// connection waits.
-    fn restart(connection: &Connection) -> rusqlite::Result<Self> {
-        Self::checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)")
-    }
-
-    /// As [`restart`](Self::restart), and leaves an empty log.
-    fn truncate(connection: &Connection) -> rusqlite::Result<Self> {
-        Self::checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
-    }
-
-    fn left(self) -> u32 {
-        self.pages.saturating_sub(self.copied)
-    }
-}
 
 /// What the writer has to do about the log between two transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,7 +135,7 @@ impl Checkpoints {
                 log
             }
         };
-        writer.busy_timeout(super::BUSY)?;
+        writer.busy_timeout(BUSY)?;
         log.map(|log| !log.is_busy && !self.health.is_untrusted())
     }
 
@@ -282,7 +240,7 @@ enum Beside {
 /// Opens the connections of the thread that copies, and of whoever looks at the log.
 pub(super) fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<(Connection, Connection)> {
     let connect = || -> rusqlite::Result<Connection> {
-        let connection = super::writer::connect(path, synchronous)?;
+        let connection = to_write(path, synchronous)?;
         keep_log(&connection, true)?;
         // Only a connection that has read the file knows that there is a log.
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
@@ -306,9 +264,4 @@ pub(super) fn refuse_lost_pages(connection: &Connection, file: &OwnedFile) -> Re
         ))));
     }
     Ok(())
-}
-
-/// Whether SQLite leaves the log where it is, and copies nothing, when this connection is closed as the last one.
-pub(super) fn keep_log(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
 }

@@ -1,28 +1,113 @@
-//! How to keep sessions in a SQLite file.
+//! The keys of sessions in a SQLite file.
 
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-/// When a write counts as done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// When it is on disk: an answered write survives a loss of power.
-    #[default]
-    Full,
-    /// When the operating system has it: an answered write survives the end of this process. A loss of power may
-    /// take the last ones, and leaves the file whole.
-    Normal,
+use serde::Deserialize;
+use settings::Problem;
+
+use super::settings::{CACHE_BYTES, Durability, SqliteConfig};
+use super::state::SqliteStore;
+use super::view::SqliteView;
+use crate::budget::Budget;
+use crate::config::Surroundings;
+use crate::config::values::choice;
+use crate::store::backend::{Backend, BackendKeys, Fit, Sharing, View};
+use crate::store::shell::Shell;
+use crate::store::{Result, Store};
+use crate::time::Clock;
+
+/// As they are written.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(in crate::store) struct SqliteKeys {
+    /// SQLite: the file; a relative path begins in the state folder.
+    ///
+    /// Default: `<instance>.db`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    path: Option<String>,
+    /// SQLite: with `full` an answered write survives power loss, with `normal` the end of the process.
+    ///
+    /// Default: `full`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    durability: Option<String>,
+    /// SQLite: memory for sessions in front of the file, about 700 bytes a session; 0 for none.
+    ///
+    /// Default: 67108864.
+    #[serde(deserialize_with = "settings::loose::option")]
+    cache_bytes: Option<usize>,
 }
 
-/// How to keep sessions in a SQLite file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SqliteConfig {
-    /// The file. It is made if it is missing, its folder is not.
-    pub path: PathBuf,
-    /// When a write counts as done.
-    pub durability: Durability,
-    /// Memory for records in front of the file, in bytes; 0 for none.
-    pub cache_bytes: usize,
+impl BackendKeys for SqliteKeys {
+    const NAME: &'static str = "sqlite";
+
+    type Backend = SqliteConfig;
+
+    fn fit(server_url: Option<&str>) -> Fit {
+        if server_url.is_none() { Fit::Possible } else { Fit::Not }
+    }
+
+    fn check(self, surroundings: &Surroundings<'_>) -> std::result::Result<SqliteConfig, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let path = self.path.unwrap_or_else(|| format!("{}.db", surroundings.instance));
+        let words = [("full", Durability::Full), ("normal", Durability::Normal)];
+        let config = SqliteConfig {
+            path: surroundings.file(&path),
+            durability: choice("durability", self.durability.as_deref(), &words, &mut problems),
+            cache_bytes: self.cache_bytes.unwrap_or(CACHE_BYTES),
+        };
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
 }
 
-/// Room for about 100,000 sessions with 200 bytes of data.
-pub const CACHE_BYTES: usize = 64 << 20;
+impl Backend for SqliteConfig {
+    fn name(&self) -> &'static str {
+        SqliteKeys::NAME
+    }
+
+    fn open(&self, clock: &Arc<dyn Clock>, budget: &Arc<dyn Budget>) -> Result<Arc<dyn Store>> {
+        Ok(Arc::new(SqliteStore::open(self.clone(), Arc::clone(clock), budget)?))
+    }
+
+    fn open_to_read(&self, view: View) -> Result<Arc<dyn Store>> {
+        Ok(Arc::new(SqliteView::open(self, view)?))
+    }
+
+    fn describe(&self) -> String {
+        format!("SQLite, {}", self.path.display())
+    }
+
+    fn is_same_place(&self, other: &dyn Backend) -> bool {
+        let path = |config: &Self| -> PathBuf { config.path.canonicalize().unwrap_or(config.path.clone()) };
+        other.downcast_ref::<Self>().is_some_and(|other| path(self) == path(other))
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::Owned
+    }
+
+    /// Its folder.
+    fn prepare(&self) -> io::Result<()> {
+        self.path.parent().map_or(Ok(()), std::fs::create_dir_all)
+    }
+
+    /// To read with: its owner alone writes, and may have to know what was written.
+    fn shell(&self) -> std::result::Result<Option<Shell>, Problem> {
+        Ok(Some(Shell {
+            program: "sqlite3",
+            install: "the package sqlite3",
+            arguments: vec!["-readonly".into(), self.path.clone().into()],
+            environment: Vec::new(),
+        }))
+    }
+
+    fn hints(&self) -> Vec<&'static str> {
+        match self.durability {
+            Durability::Full => Vec::new(),
+            Durability::Normal => {
+                vec!["`durability` is normal: a loss of power takes the last answered writes"]
+            }
+        }
+    }
+}

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Instant;
 
-use super::SqliteStore;
+use super::counters::WriteCounts;
+use super::health::Health;
 use crate::metrics::head;
 
 /// A number that has no labels.
@@ -15,25 +16,30 @@ struct Sample {
 }
 
 /// What a store shows.
-pub(super) struct Page<'a>(pub(super) &'a SqliteStore);
+pub(super) struct Page<'a> {
+    pub(super) health: &'a Health,
+    pub(super) counts: WriteCounts,
+    /// Writes that wait for the writer, and the bytes of those and of the ones that are being made.
+    pub(super) waiting_writes: usize,
+    pub(super) waiting_bytes: usize,
+}
 
 impl Page<'_> {
     fn samples(&self) -> [Sample; 9] {
-        let store = self.0;
-        let counts = store.write_counts();
-        let (log_bytes, overdue, failures) = store.health.overdue.read(Instant::now());
+        let Self { health, counts, waiting_writes, waiting_bytes } = self;
+        let (log_bytes, overdue, failures) = health.overdue.read(Instant::now());
         [
             Sample {
                 name: "sessman_sqlite_disk_failed",
                 kind: "gauge",
                 help: "1 after the disk failed to keep what was written: nothing is written until pserve is restarted.",
-                value: u64::from(store.health.is_untrusted()),
+                value: u64::from(health.is_untrusted()),
             },
             Sample {
                 name: "sessman_sqlite_full",
                 kind: "gauge",
                 help: "1 while new sessions are refused because the disk is full.",
-                value: u64::from(store.health.is_full()),
+                value: u64::from(health.is_full()),
             },
             Sample {
                 name: "sessman_sqlite_writes_total",
@@ -51,13 +57,13 @@ impl Page<'_> {
                 name: "sessman_sqlite_waiting_writes",
                 kind: "gauge",
                 help: "Writes that wait for the one who writes.",
-                value: store.jobs.len() as u64,
+                value: *waiting_writes as u64,
             },
             Sample {
                 name: "sessman_sqlite_waiting_bytes",
                 kind: "gauge",
                 help: "Memory of the writes that wait, or are being made.",
-                value: store.waiting.taken() as u64,
+                value: *waiting_bytes as u64,
             },
             Sample {
                 name: "sessman_sqlite_log_bytes",

@@ -120,9 +120,11 @@ impl Operation for Update {
     type Output = Updated;
 
     fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Updated, Failure> {
+        // What of it reaches the row is what `overwrite` writes of the record that comes of it.
+        let Change { now, secret_hash: _, user_id: _, data: _, metadata: _, mac: _, times: _ } = &self.change;
         // Nobody else writes: what is read here is still so when it is written.
         let Some(old) = transaction.row(self.read.handle)? else { return Ok(Updated::Missing) };
-        match self.unless.is_met(&self.read, &old.record).filter(|_| old.record.is_live(self.change.now)) {
+        match self.unless.is_met(&self.read, &old.record).filter(|_| old.record.is_live(*now)) {
             None => return Ok(Updated::Missing),
             Some(false) => return Ok(Updated::Conflict(old.record.version)),
             Some(true) => {}
@@ -146,8 +148,8 @@ impl Operation for Update {
     }
 
     fn bytes(&self) -> usize {
-        let texts = [&self.change.data, &self.change.metadata];
-        texts.into_iter().flatten().map(|text| text.as_str().len()).sum()
+        let Change { data, metadata, secret_hash: _, user_id: _, mac: _, now: _, times: _ } = &self.change;
+        [data, metadata].into_iter().flatten().map(|text| text.as_str().len()).sum()
     }
 }
 

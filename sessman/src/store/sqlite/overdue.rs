@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::checkpoint::Log;
-use super::room::LOG_PAGE;
+use super::log::{LOG_PAGE, Log};
 
 /// Pages in a log that is longer than it ever gets while it is put away: from here on it is overdue.
 const OVERDUE: u32 = 8_000;

@@ -96,6 +96,11 @@ impl<T> Queue<T> {
     }
 }
 
+/// The thread that would have answered has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the SQLite store has stopped")]
+pub(super) struct Stopped;
+
 /// Closes a queue and drops what is in it when its thread ends, however it ends. After a panic the callers then
 /// hear at once that nobody will answer.
 pub(super) struct Abandon<'a, T>(pub(super) &'a Queue<T>);

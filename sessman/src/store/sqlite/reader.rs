@@ -1,9 +1,8 @@
 //! Reading: threads with connections of their own, which in WAL mode never wait for the writer.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::queue::{Abandon, Queue};
 use super::row::{RECORD_COLUMNS, bucket, has_tail, record, record_columns};
@@ -13,15 +12,6 @@ use crate::time::Timestamp;
 
 /// One question to the file, which knows how to answer.
 pub(super) type Query = Box<dyn FnOnce(&Connection) + Send>;
-
-/// Opens a connection for a reading thread.
-pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    super::tune(&connection)?;
-    connection.pragma_update(None, "query_only", true)?;
-    Ok(connection)
-}
 
 /// Answers questions until the queue is closed.
 pub(super) fn run(connection: &Connection, queue: &Queue<Query>) {

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::file::OwnedFile;
 use super::health::Health;
+use super::log::{LOG_PAGE, PAGE};
 
 /// Of a small volume, one part in so many is kept for the log.
 const PART: u64 = 16;
@@ -23,10 +24,6 @@ const PART: u64 = 16;
 /// Room that is kept for the log, in bytes: clean-up changes some 600 pages at a time.
 const MAX_KEPT: u64 = 4 << 20;
 const MIN_KEPT: u64 = 128 << 10;
-
-/// A page of the log, with what goes before it.
-pub(super) const LOG_PAGE: u64 = PAGE + 24;
-const PAGE: u64 = 4_096;
 
 /// What the file and its log have of the volume.
 pub(super) struct Room {

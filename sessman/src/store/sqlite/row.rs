@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row, ToSql, params};
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
 use crate::mark::Mark;
-use crate::record::{Life, Mac, Outline, Record, Summary};
+use crate::record::{Life, Mac, Outline, Record, Summary, TtlSource};
 use crate::store::tail::Tail;
 use crate::time::Timestamp;
 
@@ -208,13 +208,31 @@ fn signed(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-/// The tail of `record` as its column has it.
-fn tail_of(record: &Record) -> Vec<u8> {
-    Tail { mark: Some(record.mark), ttl_source: record.ttl_source, mac: record.mac }.to_bytes()
+/// The tail of a record as its column has it.
+fn tail_of(mark: Mark, ttl_source: TtlSource, mac: Option<Mac>) -> Vec<u8> {
+    Tail { mark: Some(mark), ttl_source, mac }.to_bytes()
 }
 
 /// Inserts `record`, unless there is one with its handle: the id of its row.
 pub(super) fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<Option<i64>> {
+    let Record {
+        handle,
+        mark,
+        secret_hash,
+        user_id,
+        auth_time,
+        data,
+        metadata,
+        created_at,
+        updated_at,
+        reset_at,
+        last_activity,
+        ttl,
+        ttl_source,
+        expires_at,
+        version,
+        mac,
+    } = record;
     let inserted = connection
         .prepare_cached(
             "INSERT INTO sessions (handle, secret_hash, user_id, created_at, updated_at, reset_at,
@@ -223,22 +241,22 @@ pub(super) fn insert(connection: &Connection, record: &Record) -> rusqlite::Resu
              ON CONFLICT (handle) DO NOTHING",
         )?
         .execute(params![
-            record.handle.as_bytes(),
-            record.secret_hash.as_bytes(),
-            record.user_id,
-            record.created_at.as_millis(),
-            record.updated_at.as_millis(),
-            record.reset_at.as_millis(),
-            record.last_activity.as_millis(),
-            signed(record.ttl.as_millis()),
-            record.expires_at.as_millis(),
-            signed(record.version),
+            handle.as_bytes(),
+            secret_hash.as_bytes(),
+            user_id,
+            created_at.as_millis(),
+            updated_at.as_millis(),
+            reset_at.as_millis(),
+            last_activity.as_millis(),
+            signed(ttl.as_millis()),
+            expires_at.as_millis(),
+            signed(*version),
             Record::SCHEMA,
-            record.metadata.as_str(),
-            record.data.as_str(),
-            bucket(record.expires_at),
-            record.auth_time.map(Timestamp::as_millis),
-            tail_of(record),
+            metadata.as_str(),
+            data.as_str(),
+            bucket(*expires_at),
+            auth_time.map(Timestamp::as_millis),
+            tail_of(*mark, *ttl_source, *mac),
         ])?;
     Ok((inserted > 0).then(|| connection.last_insert_rowid()))
 }
@@ -283,27 +301,46 @@ pub(super) fn overwrite(
     record: &Record,
     renewed: Renewed,
 ) -> rusqlite::Result<()> {
+    let Record {
+        handle,
+        mark,
+        secret_hash,
+        user_id,
+        auth_time,
+        data,
+        metadata,
+        // What no change changes stays as it is in the row.
+        created_at: _,
+        ttl: _,
+        updated_at,
+        reset_at,
+        last_activity,
+        ttl_source,
+        expires_at,
+        version,
+        mac,
+    } = record;
     let (sql, count) = match renewed.index {
         true => (overwrite!(", user_id = ?14, expiry_bucket = ?15"), 15),
         false => (overwrite!(""), 13),
     };
     let values: [&dyn ToSql; 15] = [
         &id,
-        record.secret_hash.as_bytes(),
-        &record.updated_at.as_millis(),
-        &record.reset_at.as_millis(),
-        &record.last_activity.as_millis(),
-        &record.expires_at.as_millis(),
-        &signed(record.version),
-        &record.metadata.as_str(),
-        &record.data.as_str(),
+        secret_hash.as_bytes(),
+        &updated_at.as_millis(),
+        &reset_at.as_millis(),
+        &last_activity.as_millis(),
+        &expires_at.as_millis(),
+        &signed(*version),
+        &metadata.as_str(),
+        &data.as_str(),
         &Record::SCHEMA,
-        &record.auth_time.map(Timestamp::as_millis),
+        &auth_time.map(Timestamp::as_millis),
         // A row that somebody else's program removed leaves its number to another one.
-        record.handle.as_bytes(),
-        &renewed.tail.then(|| tail_of(record)),
-        &record.user_id,
-        &bucket(record.expires_at),
+        handle.as_bytes(),
+        &renewed.tail.then(|| tail_of(*mark, *ttl_source, *mac)),
+        user_id,
+        &bucket(*expires_at),
     ];
     match connection.prepare_cached(sql)?.execute(&values[..count])? {
         1 => Ok(()),

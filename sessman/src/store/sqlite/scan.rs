@@ -9,8 +9,9 @@ use std::sync::Weak;
 
 use rusqlite::Connection;
 
+use super::connection;
 use super::queue::{Abandon, Queue};
-use super::reader::{self, Query};
+use super::reader::Query;
 
 /// Steps of SQLite's machine after which it looks whether somebody waits still: some hundred microseconds.
 const STEPS: c_int = 10_000;
@@ -26,7 +27,7 @@ pub(super) struct Scan {
 
 /// Opens the connection of the thread.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = reader::connect(path)?;
+    let connection = connection::to_read(path)?;
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;
     Ok(connection)
 }

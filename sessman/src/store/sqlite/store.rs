@@ -1,49 +1,22 @@
 //! The store itself: each call of the contract as a job of the writer or a question to a reader.
 
-use std::cell::Cell;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::Connection;
-use tokio::sync::oneshot;
 
-use super::answers::Answers;
-use super::cache::Cache;
-use super::checkpoint::Checkpoints;
-use super::claims::{self, ForgetPlaces, Release, TakePlace};
-use super::config::{Durability, SqliteConfig};
-use super::counting::counts;
+use super::claims::{ForgetPlaces, Release, TakePlace};
 use super::deletion::Delete;
-use super::failure::{opening_error, store_error};
-use super::file::OwnedFile;
-use super::health::Health;
-use super::listing::{self, List};
 use super::operation::{Clear, ClearSome, Create, GiveBack, Look, Operation, Ping, Sweep, Update};
-use super::queue::{Queue, Refused};
-use super::reader::Query;
-use super::room::Room;
-use super::scan::Scan;
-use super::schema::SchemaError;
-use super::waiting::{MAX_WAITING_BYTES, Share, Waiting};
-use super::writer::{Call, Counters, Job, WriteCounts, Writer};
-use super::{checkpoint, metrics, reader, row, scan, schema, writer};
-use crate::budget::Budget;
+use super::state::SqliteStore;
+use super::{metrics, questions, reader, row, schema};
 use crate::id::Handle;
 use crate::record::{Change, Record, Summary};
 use crate::store::{
     Checkup, Claim, Claimed, Counts, Created, Listing, Loaded, Outlined, Page, PlacesPage, Purged, Result,
     Store, StoreError, Target, Unless, Updated,
 };
-use crate::time::{Clock, Timestamp};
-
-/// Threads that read: while one has to wait for the disk, another answers.
-pub(super) const READERS: usize = 2;
-
-/// Calls that may wait for the writer, and as many for the readers; more than they do within a request's deadline.
-const MAX_WAITING: usize = 4_096;
+use crate::time::Timestamp;
 
 /// Handles that a reader looks up at a time: whoever asks for a session meanwhile waits some milliseconds.
 const LOOKED_UP: usize = 500;
@@ -57,209 +30,6 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Unused pages that are cut off the file in one go; each costs a page that is moved.
 const PAGES: u64 = 64;
-
-/// Sessions in a SQLite file that this process owns.
-pub struct SqliteStore {
-    path: PathBuf,
-    pub(super) jobs: Arc<Queue<Box<dyn Job>>>,
-    pub(super) waiting: Arc<Waiting>,
-    answers: Arc<Answers>,
-    pub(super) queries: Arc<Queue<Query>>,
-    pub(super) scans: Arc<Queue<Scan>>,
-    cache: Arc<Cache>,
-    pub(super) counters: Arc<Counters>,
-    pub(super) health: Arc<Health>,
-    writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
-}
-
-/// The thread that would have answered has ended.
-#[derive(Debug, thiserror::Error)]
-#[error("the SQLite store has stopped")]
-pub(super) struct Stopped;
-
-fn stopped(_: oneshot::error::RecvError) -> StoreError {
-    StoreError::Unavailable(Box::new(Stopped))
-}
-
-fn refused(refused: Refused) -> StoreError {
-    StoreError::Unavailable(Box::new(refused))
-}
-
-impl SqliteStore {
-    /// Opens the file, and makes it if it is missing. It blocks while it does. By `clock`, which is that of the engine, a
-    /// session lives or not when it is written to. Its cache and the writes that wait draw on `budget`.
-    ///
-    /// # Errors
-    /// [`StoreError::InUse`] if another process owns the file. [`StoreError::Unusable`] with the path and the remedy: the
-    /// folder is missing, it is not a SQLite file, is damaged, is another application's or of a newer version.
-    /// [`StoreError::Unavailable`] when SQLite fails otherwise, on a full disk for one.
-    pub fn open(config: SqliteConfig, clock: Arc<dyn Clock>, budget: &Arc<dyn Budget>) -> Result<Self> {
-        let file = Arc::new(OwnedFile::acquire(&config.path)?);
-        let path = file.path().to_owned();
-        let sqlite_error = |error| opening_error(&path, error);
-        let synchronous = match config.durability {
-            Durability::Full => "FULL",
-            Durability::Normal => "NORMAL",
-        };
-        let mut connection = writer::connect(&path, synchronous).map_err(sqlite_error)?;
-        checkpoint::refuse_lost_pages(&connection, &file).map_err(|error| match error {
-            SchemaError::Sqlite(error) => sqlite_error(error),
-            SchemaError::Store(error) => error,
-        })?;
-        schema::prepare(&mut connection, &path).map_err(|error| match error {
-            SchemaError::Sqlite(error) => sqlite_error(error),
-            SchemaError::Store(error) => error,
-        })?;
-
-        checkpoint::keep_log(&connection, true).map_err(sqlite_error)?;
-        let health = Arc::new(Health::default());
-        let checkpoints = Arc::new(Checkpoints::new(file.clone(), health.clone()));
-        checkpoints.adopt(&connection).map_err(sqlite_error)?;
-        let room = Room::new(file.clone(), health.clone())
-            .map_err(|error| StoreError::Unavailable(Box::new(error)))?;
-        room.keep();
-        health.check()?;
-        file.sync_folders()?;
-        file.settle();
-
-        let connections = (0..READERS)
-            .map(|_| reader::connect(&path))
-            .collect::<rusqlite::Result<Vec<_>>>()
-            .map_err(sqlite_error)?;
-        let scanning = scan::connect(&path).map_err(sqlite_error)?;
-        let (log, look) = checkpoint::connect(&path, synchronous).map_err(sqlite_error)?;
-        let (jobs, queries) = (Arc::new(Queue::new(MAX_WAITING)), Arc::new(Queue::new(MAX_WAITING)));
-        let scans = Arc::new(Queue::new(MAX_WAITING));
-        let (counters, answers) = (Arc::new(Counters::default()), Arc::new(Answers::default()));
-        let cache = Arc::new(Cache::new(config.cache_bytes, budget));
-        let threads = start(connections, &queries).and_then(|mut helpers| {
-            helpers.push(spawn("sqlite-scan", {
-                let scans = scans.clone();
-                move || scan::run(scanning, &scans)
-            })?);
-            helpers.push(spawn("sqlite-log", {
-                let checkpoints = checkpoints.clone();
-                move || {
-                    checkpoints.run(&log);
-                    // Before the lock may be given back.
-                    drop(log);
-                }
-            })?);
-            let checkpoints = checkpoints.clone();
-            let (jobs, answers) = (jobs.clone(), answers.clone());
-            let (queries, scans) = (queries.clone(), scans.clone());
-            let (counters, cache) = (counters.clone(), cache.clone());
-            let writer = Writer {
-                connection,
-                look,
-                file,
-                health: health.clone(),
-                jobs,
-                answers,
-                counters,
-                cache,
-                suspect: Cell::new(false),
-                refused: Cell::new(false),
-                room,
-                queries,
-                scans,
-                checkpoints,
-                helpers,
-                clock,
-            };
-            spawn("sqlite-write", move || writer.run())
-        });
-        // Those that were started already end when one of the others cannot be.
-        let writer = threads.inspect_err(|_| {
-            queries.close();
-            scans.close();
-            checkpoints.close();
-        })?;
-        Ok(Self {
-            path,
-            jobs,
-            waiting: Waiting::new(MAX_WAITING_BYTES, budget),
-            answers,
-            queries,
-            scans,
-            cache,
-            counters,
-            health,
-            writer: tokio::sync::Mutex::new(Some(writer)),
-        })
-    }
-
-    /// How much was written since it was opened.
-    pub fn write_counts(&self) -> WriteCounts {
-        self.counters.read()
-    }
-
-    /// Has the writer do `operation`; the answer comes after its commit. It is not begun for a caller that went away, and
-    /// not stopped for one that goes away later.
-    pub(super) async fn write<O: Operation>(&self, operation: O) -> Result<O::Output> {
-        let _carrier = Carrier(self);
-        let share = self.share(operation.bytes())?;
-        let (job, answer) = Call::boxed(operation, Some(share));
-        if let Err(error) = self.jobs.push(job) {
-            self.forget_abandoned();
-            return Err(refused(error));
-        }
-        answer.await.map_err(stopped)?
-    }
-
-    /// Of the memory that waiting writes may take.
-    fn share(&self, bytes: usize) -> Result<Share> {
-        let share = self.waiting.take(bytes).or_else(|| {
-            self.forget_abandoned();
-            self.waiting.take(bytes)
-        });
-        share.ok_or_else(|| refused(Refused::Large(self.waiting.taken())))
-    }
-
-    /// What waits for a disk that stands still has been given up by its callers after a while.
-    fn forget_abandoned(&self) {
-        self.jobs.retain(|job| !job.is_abandoned());
-    }
-
-    /// Has a reader answer `query` from what is committed.
-    pub(super) async fn read<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let (caller, answer) = oneshot::channel();
-        let query: Query = Box::new(move |connection| {
-            // Reading for somebody who went away would only keep others waiting.
-            if !caller.is_closed() {
-                let _ = caller.send(query(connection));
-            }
-        });
-        self.health.check()?;
-        self.queries.push(query).map_err(refused)?;
-        let answer = answer.await.map_err(stopped)?;
-        // Pages that were lost meanwhile may have been among those that were read.
-        self.health.check()?;
-        answer.map_err(|error| store_error(&self.path, &Arc::new(error)))
-    }
-
-    /// As [`read`](Self::read), for what goes through a great part of the file: one such question at a time is answered,
-    /// and given up when its caller goes away.
-    pub(super) async fn scan<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let waiting = Arc::new(());
-        let (caller, answer) = oneshot::channel();
-        let query: Query = Box::new(move |connection| {
-            let _ = caller.send(query(connection));
-        });
-        self.health.check()?;
-        self.scans.push(Scan { caller: Arc::downgrade(&waiting), query }).map_err(refused)?;
-        let answer = answer.await;
-        drop(waiting);
-        self.health.check()?;
-        answer.map_err(stopped)?.map_err(|error| store_error(&self.path, &Arc::new(error)))
-    }
-}
 
 impl SqliteStore {
     /// What makes room must not fail for want of it: where the log of a full disk has no room for all, it is done in
@@ -291,41 +61,6 @@ impl SqliteStore {
             }
             tokio::time::sleep(PAUSE).await;
         }
-    }
-}
-
-/// A caller of the writer. However its call ends, the answers that it was woken to carry are on their way.
-struct Carrier<'a>(&'a SqliteStore);
-
-impl Drop for Carrier<'_> {
-    fn drop(&mut self) {
-        self.0.answers.carry(&self.0.path);
-    }
-}
-
-/// Starts a reading thread on each of the connections.
-fn start(connections: Vec<Connection>, queries: &Arc<Queue<Query>>) -> Result<Vec<JoinHandle<()>>> {
-    connections
-        .into_iter()
-        .map(|connection| {
-            let queries = queries.clone();
-            spawn("sqlite-read", move || reader::run(&connection, &queries))
-        })
-        .collect()
-}
-
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .spawn(run)
-        .map_err(|error| StoreError::Unavailable(Box::new(error)))
-}
-
-impl Drop for SqliteStore {
-    /// What was asked before is still done, by threads that then end by themselves. Use
-    /// [`close`](Store::close) to know when.
-    fn drop(&mut self) {
-        self.jobs.close();
     }
 }
 
@@ -377,17 +112,15 @@ impl Store for SqliteStore {
     async fn outlines(&self, handles: &[Handle]) -> Result<Vec<Outlined>> {
         let mut outlines = Vec::with_capacity(handles.len());
         for handles in handles.chunks(LOOKED_UP) {
-            let handles = handles.to_vec();
-            outlines.extend(self.read(move |connection| listing::outlines(connection, &handles)).await?);
+            outlines.extend(self.read(questions::outlines(handles)).await?);
         }
         Ok(outlines)
     }
 
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page<Summary>> {
-        let list = List::new(listing, now);
         match listing.user_id {
-            Some(_) => self.read(move |connection| list.page(connection)).await,
-            None => self.scan(move |connection| list.page(connection)).await,
+            Some(_) => self.read(questions::list(listing, now)).await,
+            None => self.scan(questions::list(listing, now)).await,
         }
     }
 
@@ -397,12 +130,11 @@ impl Store for SqliteStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Page<Arc<Record>>> {
-        self.scan(move |connection| listing::records(connection, after, limit, now)).await
+        self.scan(questions::records(after, limit, now)).await
     }
 
     async fn counts(&self, now: Timestamp, since: &[Timestamp]) -> Result<Counts> {
-        let since = since.to_vec();
-        self.scan(move |connection| counts(connection, now, &since)).await
+        self.scan(questions::counts(now, since)).await
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed> {
@@ -414,13 +146,11 @@ impl Store for SqliteStore {
     }
 
     async fn places(&self, user_id: &str) -> Result<Vec<Handle>> {
-        let user_id = user_id.to_owned();
-        self.read(move |connection| claims::places(connection, &user_id)).await
+        self.read(questions::places(user_id)).await
     }
 
     async fn all_places(&self, after: Option<&str>, limit: usize) -> Result<PlacesPage> {
-        let after = after.map(str::to_owned);
-        self.scan(move |connection| claims::all_places(connection, after.as_deref(), limit)).await
+        self.scan(questions::all_places(after, limit)).await
     }
 
     async fn forget_places(&self) -> Result<()> {
@@ -480,7 +210,13 @@ impl Store for SqliteStore {
     }
 
     fn metrics(&self) -> String {
-        metrics::Page(self).to_string()
+        let page = metrics::Page {
+            health: &self.health,
+            counts: self.write_counts(),
+            waiting_writes: self.jobs.len(),
+            waiting_bytes: self.waiting.taken(),
+        };
+        page.to_string()
     }
 
     async fn checkup(&self) -> Result<Checkup> {

@@ -15,16 +15,17 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
-use rusqlite::OptionalExtension as _;
+use rusqlite::{Connection, OptionalExtension as _};
 use tempfile::TempDir;
 
+use super::job::Call;
+use super::opening::READERS;
 use super::operation::{Create, Failure, Operation, Ping, Transaction, Update};
 use super::reader::Query;
 use super::scan::Scan;
-use super::store::READERS;
 use super::waiting::MAX_WAITING_BYTES;
-use super::writer::Call;
 use super::*;
 use crate::budget::Unlimited;
 use crate::data::Data;

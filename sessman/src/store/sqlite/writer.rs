@@ -2,140 +2,31 @@
 //! for all, and only then does each caller get its answer.
 
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
-use tokio::sync::oneshot;
 
 use super::answers::Answers;
-use super::cache::{Cache, Written};
+use super::cache::Cache;
 use super::checkpoint::{Care, Checkpoints};
+use super::counters::Counters;
 use super::failure::{is_no_room, store_error};
 use super::file::OwnedFile;
 use super::health::Health;
-use super::operation::{Failure, Operation, Transaction};
+use super::job::Job;
+use super::operation::Transaction;
 use super::queue::{Abandon, Queue};
 use super::reader::Query;
 use super::room::Room;
 use super::row::unsigned;
 use super::scan::Scan;
 use super::schema;
-use super::waiting::Share;
-use crate::store::{Result, StoreError};
 use crate::time::Clock;
 
 /// Writes in one transaction at most: a few milliseconds of work, so that nobody waits long for the others.
 const MAX_BATCH: usize = 512;
-
-/// How much was written since the store was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct WriteCounts {
-    /// Calls that were answered by the writer.
-    pub writes: u64,
-    /// Transactions that changed the file: each is one wait for the disk.
-    pub commits: u64,
-}
-
-/// The counters behind [`WriteCounts`].
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    writes: AtomicU64,
-    commits: AtomicU64,
-}
-
-impl Counters {
-    pub(super) fn read(&self) -> WriteCounts {
-        WriteCounts {
-            writes: self.writes.load(Ordering::Relaxed),
-            commits: self.commits.load(Ordering::Relaxed),
-        }
-    }
-}
-
-/// A write that waits for its turn, its commit and its answer.
-pub(super) trait Job: Send {
-    /// Makes the write and keeps what came of it.
-    fn execute(&mut self, transaction: &mut Transaction<'_>);
-    /// Tells the caller what came of it: it is committed, or was not made. Says whether there still was a caller.
-    fn answer(self: Box<Self>, path: &Path) -> bool;
-    /// Tells the caller that it was undone.
-    fn undone(self: Box<Self>, error: StoreError);
-    /// Whether nobody waits for it any more: it is not begun then.
-    fn is_abandoned(&self) -> bool;
-    /// Whether it brings along what has to be kept.
-    fn is_growing(&self) -> bool;
-    /// Its part of a transaction was undone: there is no room for it.
-    fn refuse(&mut self);
-}
-
-/// An operation and its caller.
-pub(super) struct Call<O: Operation> {
-    operation: O,
-    result: Option<std::result::Result<O::Output, Failure>>,
-    caller: oneshot::Sender<Result<O::Output>>,
-    /// Of the memory that waiting writes may take; kept until it is answered.
-    share: Option<Share>,
-}
-
-impl<O: Operation> Call<O> {
-    /// A job of it, and where its answer comes.
-    pub(super) fn boxed(
-        operation: O,
-        share: Option<Share>,
-    ) -> (Box<dyn Job>, oneshot::Receiver<Result<O::Output>>) {
-        let (caller, answer) = oneshot::channel();
-        (Box::new(Self { operation, result: None, caller, share }), answer)
-    }
-}
-
-impl<O: Operation> Job for Call<O> {
-    fn execute(&mut self, transaction: &mut Transaction<'_>) {
-        if self.is_abandoned() {
-            // It may have been made before, in a transaction that was undone.
-            self.result = None;
-            return;
-        }
-        let result = self.operation.execute(transaction);
-        if let Err(Failure::Sqlite(_)) = &result {
-            // SQLite may keep a part of what fails on a damaged file: nothing of before is certain.
-            transaction.withheld.add(Written::AllGone);
-        }
-        self.result = Some(result);
-    }
-
-    fn answer(self: Box<Self>, path: &Path) -> bool {
-        let Self { operation, result, caller, share } = *self;
-        // Free by the time that the caller goes on.
-        drop((operation, share));
-        // A call without a result was never begun; its caller hears from the closed channel.
-        let Some(result) = result else { return false };
-        // A caller that went away meanwhile has its write made all the same.
-        let answer = caller.send(result.map_err(|failure| match failure {
-            Failure::Sqlite(error) => store_error(path, &Arc::new(error)),
-            Failure::Store(error) => error,
-        }));
-        answer.is_ok()
-    }
-
-    fn undone(self: Box<Self>, error: StoreError) {
-        let _ = self.caller.send(Err(error));
-    }
-
-    fn is_abandoned(&self) -> bool {
-        self.caller.is_closed()
-    }
-
-    fn is_growing(&self) -> bool {
-        self.operation.bytes() > 0
-    }
-
-    fn refuse(&mut self) {
-        self.result = Some(Err(StoreError::Full.into()));
-    }
-}
 
 /// What came of one transaction.
 enum Outcome {
@@ -442,19 +333,3 @@ enum Steps {
     /// Each may be undone by itself.
     One,
 }
-
-/// Opens a connection that writes, to the log or from there to the file.
-pub(super) fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<Connection> {
-    use rusqlite::OpenFlags;
-    // Without CREATE: the file was made before, with the right mode.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(PathBuf::from(path), flags)?;
-    super::tune(&connection)?;
-    connection.pragma_update(None, "synchronous", synchronous)?;
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "journal_size_limit", MAX_LOG_BYTES)?;
-    Ok(connection)
-}
-
-/// The log is cut back to this size, in bytes, once a long reader had made it grow.
-const MAX_LOG_BYTES: u32 = 64 << 20;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mongodb::bson::{Bson, Document, RawDocumentBuf, doc, oid::ObjectId};
 
-use super::super::document;
+use super::super::{document, scalars};
 use super::*;
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
@@ -50,7 +50,7 @@ fn with(mut document: Document, field: &str, value: impl Into<Bson>) -> Document
 async fn documents_of_others_stop_nothing() {
     let Some(database) = Database::new() else { return };
     let (store, documents) = (database.open().await, database.documents().await);
-    let late = document::date(START.after(Duration::from_secs(1_000)));
+    let late = scalars::date(START.after(Duration::from_secs(1_000)));
     let ours: Vec<_> = [10, 30, 50].map(record).to_vec();
     for record in &ours {
         store.create(Arc::new(record.clone()), START).await.unwrap();
@@ -143,8 +143,8 @@ async fn a_session_of_the_version_before_has_the_mark_of_its_beginning() {
     let mark = Mark::of_layout_1(START);
     assert_eq!(*read, Record { mark, ttl_source: TtlSource::Unknown, ..record(1) });
     // It begins again under the same handle, a millisecond later.
-    let next = with(written.clone(), "created_at", document::date(START.after(Duration::from_millis(1))));
-    documents.delete_one(doc! { "_id": document::id(read.handle) }).await.unwrap();
+    let next = with(written.clone(), "created_at", scalars::date(START.after(Duration::from_millis(1))));
+    documents.delete_one(doc! { "_id": scalars::id(read.handle) }).await.unwrap();
     insert(&documents, next).await;
     let times = Times { reset_at: START, last_activity: START, expires_at: read.expires_at };
     let touch = Change::touch(START, times);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mongodb::bson::{RawDocumentBuf, doc};
 
-use super::super::document;
+use super::super::scalars;
 use super::*;
 use crate::id::Handle;
 use crate::store::{Claim, Claimed, Places, Store, StoreError};
@@ -36,7 +36,7 @@ async fn a_damaged_entry_stops_no_other_and_names_its_user() {
     }
     let damaged = [
         doc! { "_id": "bob", "handles": "none" },
-        doc! { "_id": "cid", "handles": [document::id(handle(1)), "one"] },
+        doc! { "_id": "cid", "handles": [scalars::id(handle(1)), "one"] },
         doc! { "_id": "dan" },
         doc! { "_id": "zoe", "handles": 5 },
     ];
@@ -102,7 +102,7 @@ async fn forgetting_goes_on_past_a_slice_and_leaves_the_lease() {
     let Some(database) = Database::new() else { return };
     let (store, entries) = (database.open().await, entries(&database).await);
     assert!(store.leads_cleanup(PERIOD).await.unwrap());
-    let entry = |n| doc! { "_id": format!("user-{n}"), "handles": [document::id(handle(1))] };
+    let entry = |n| doc! { "_id": format!("user-{n}"), "handles": [scalars::id(handle(1))] };
     let many: Vec<_> = (0..2_500).map(|n| RawDocumentBuf::try_from(&entry(n)).unwrap()).collect();
     entries.insert_many(&many).await.unwrap();
     store.forget_places().await.unwrap();

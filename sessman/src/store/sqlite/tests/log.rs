@@ -1,11 +1,11 @@
 //! The log beside the file.
 
 use super::super::checkpoint::Checkpoints;
-use super::super::checkpoint::{self, Care, Log};
+use super::super::checkpoint::{self, Care};
 use super::super::file::OwnedFile;
 use super::super::health::Health;
+use super::super::log::Log;
 use super::super::room::Room;
-use super::super::writer;
 use super::*;
 
 /// A file with a session in it and a log that is to be copied, and the connections that see to it.
@@ -26,8 +26,8 @@ impl Copied {
         store.close().await;
         let path = path_in(folder);
         let (file, health) = (Arc::new(file(&path)), Arc::new(Health::default()));
-        let writer = writer::connect(&path, "FULL").unwrap();
-        checkpoint::keep_log(&writer, true).unwrap();
+        let writer = connection::to_write(&path, "FULL").unwrap();
+        connection::keep_log(&writer, true).unwrap();
         let (log, look) = checkpoint::connect(&path, "FULL").unwrap();
         writer.execute_batch("CREATE TABLE filler (data BLOB)").unwrap();
         let checkpoints = Checkpoints::new(file.clone(), health.clone());
@@ -94,7 +94,7 @@ async fn a_reader_that_remembers_a_copy_that_was_lost_is_named_at_the_next_start
     let copied = Copied::with(&folder, OwnedFile::that_cannot_be_synced).await;
     copied.write(2_000);
     let reader = Connection::open(path_in(&folder)).unwrap();
-    checkpoint::keep_log(&reader, true).unwrap();
+    connection::keep_log(&reader, true).unwrap();
     reader.execute_batch("BEGIN; SELECT count(*) FROM filler").unwrap();
     copied.copy();
     drop(copied);

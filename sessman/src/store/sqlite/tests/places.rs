@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::store::sqlite::{claims, reader};
+use crate::store::sqlite::claims;
 use crate::store::{Claim, Claimed, Places};
 
 /// Ada has a place that cannot be read between two that can, Eve no other, and of a third the name cannot be read.
@@ -87,7 +87,7 @@ async fn a_damaged_place_is_told_with_its_user() {
     let folder = TempDir::new().unwrap();
     let store = open_in(&folder);
     store.write(Sql(DAMAGE)).await.unwrap();
-    let connection = reader::connect(&path_in(&folder)).unwrap();
+    let connection = connection::to_read(&path_in(&folder)).unwrap();
     let logged = Arc::new(Logged::default());
     tracing::subscriber::with_default(logged.clone(), || claims::all_places(&connection, None, 100).unwrap());
     let lines = logged.0.lock().unwrap().clone();

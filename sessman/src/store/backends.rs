@@ -1,0 +1,153 @@
+//! The table of backends, and which of them a configuration means.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use settings::{Part, Problem, all_keys, read_part};
+
+use super::backend::{Backend, BackendKeys, Fit};
+use crate::config::Surroundings;
+use crate::config::values::{alternatives, problem};
+
+macro_rules! table {
+    ($($name:tt => $keys:ty,)+) => {
+        /// Names of all, those that this build was made without among them.
+        const NAMES: &[&str] = &[$($name),+];
+
+        /// Those that this build has.
+        const BACKENDS: &[Entry] = &[$(#[cfg(feature = $name)] Entry::of::<$keys>()),+];
+    };
+}
+
+// A line for each, in the order in which they are tried. Its name is that of its cargo feature, too.
+table! {
+    "mongodb" => super::mongodb::MongoKeys,
+    "redis" => super::redis::RedisKeys,
+    "sqlite" => super::sqlite::SqliteKeys,
+    "memory" => super::memory::MemoryKeys,
+}
+
+const _: () = assert!(!BACKENDS.is_empty(), "turn on the feature of a store, such as sqlite");
+
+/// The key that says which store it is; the others are the store's own.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ChoiceKeys {
+    /// Where sessions are kept.
+    ///
+    /// Default: the scheme of `server_url`, `mongodb` if it has none; without a `server_url` `sqlite`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    backend: Option<String>,
+}
+
+/// Checks the keys of a backend.
+type Check = fn(&Map<String, Value>, &Surroundings<'_>) -> Result<Arc<dyn Backend>, Vec<Problem>>;
+
+/// A line of the table.
+struct Entry {
+    name: &'static str,
+    keys: Part,
+    fit: fn(Option<&str>) -> Fit,
+    check: Check,
+}
+
+impl Entry {
+    const fn of<K: BackendKeys>() -> Self {
+        Self {
+            name: K::NAME,
+            keys: Part::of::<K>(),
+            fit: K::fit,
+            check: |members, surroundings| Ok(Arc::new(read_part::<K>(members)?.check(surroundings)?)),
+        }
+    }
+}
+
+/// The keys that are about the store: that which says which one it is, and those of each.
+pub(crate) fn parts() -> Vec<Part> {
+    [Part::of::<ChoiceKeys>()].into_iter().chain(BACKENDS.iter().map(|entry| entry.keys)).collect()
+}
+
+/// The names of those that this build has, as a choice.
+fn names() -> String {
+    alternatives(&BACKENDS.iter().map(|entry| entry.name).collect::<Vec<_>>())
+}
+
+/// What is written of the store: its name, and a `server_url`.
+fn written(members: &Map<String, Value>) -> (Option<String>, Option<&str>) {
+    let ChoiceKeys { backend } = read_part(members).unwrap_or_default();
+    (backend, members.get("server_url").and_then(Value::as_str))
+}
+
+/// What is wrong if the configuration is of a store that this build was made without: its keys are not known then.
+pub(crate) fn left_out(members: &Map<String, Value>) -> Option<Problem> {
+    let is_there = |name: &str| BACKENDS.iter().any(|entry| entry.name == name);
+    let has = |key: &str| parts().iter().any(|part| part.keys().contains(&key));
+    match written(members) {
+        (Some(name), _) if NAMES.contains(&name.as_str()) && !is_there(&name) => {
+            Some(problem("backend", &format!("this build is without {name}; it has {}", names())))
+        }
+        (None, Some(_)) if !has("server_url") => Some(problem(
+            "server_url",
+            &format!("this build keeps sessions on no server; it has {}", names()),
+        )),
+        _ => None,
+    }
+}
+
+/// The store that the members of `sessman.json` mean, which are known keys with values of the right types.
+pub(crate) fn read(
+    members: &Map<String, Value>,
+    surroundings: &Surroundings<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Arc<dyn Backend>> {
+    let (named, server_url) = written(members);
+    let by_fit = |wanted: Fit| BACKENDS.iter().find(|entry| (entry.fit)(server_url) == wanted);
+    let chosen = match &named {
+        Some(name) => BACKENDS.iter().find(|entry| entry.name == name),
+        None => by_fit(Fit::Certain).or_else(|| by_fit(Fit::Possible)),
+    };
+    let name = named.as_deref().or(chosen.map(|entry| entry.name)).unwrap_or("none");
+    problems.extend(keys_of_others(members, name));
+    let Some(chosen) = chosen else {
+        problems.push(problem("backend", &format!("expected {}", names())));
+        return None;
+    };
+    (chosen.check)(members, surroundings).map_err(|wrong| problems.extend(wrong)).ok()
+}
+
+/// A key that the store does not have is a mistake that should not stay unseen.
+fn keys_of_others(members: &Map<String, Value>, name: &str) -> Vec<Problem> {
+    let of_stores: Vec<Part> = BACKENDS.iter().map(|entry| entry.keys).collect();
+    let wrong = |key: &&str| {
+        let owners = BACKENDS.iter().filter(|entry| entry.keys.keys().contains(key));
+        let owners: Vec<&str> = owners.map(|entry| entry.name).collect();
+        let is_given = members.get(*key).is_some_and(|value| !value.is_null());
+        (is_given && !owners.contains(&name)).then(|| {
+            let owners = owners.join(" or ");
+            problem(key, &format!("belongs to the backend {owners}, but the backend is {name}"))
+        })
+    };
+    all_keys(&of_stores).iter().filter_map(wrong).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_named_as_its_feature_is() {
+        let names: Vec<&str> = BACKENDS.iter().map(|entry| entry.name).collect();
+        assert!(names.iter().all(|name| NAMES.contains(name)));
+        #[cfg(all(feature = "memory", feature = "mongodb", feature = "redis", feature = "sqlite"))]
+        assert_eq!(names, NAMES);
+    }
+
+    #[test]
+    #[cfg(not(feature = "redis"))]
+    fn a_store_that_was_left_out_is_named_with_those_that_are_there() {
+        let members = serde_json::json!({ "backend": "redis", "server_url": "redis://h" });
+        let said = left_out(members.as_object().unwrap()).unwrap().to_string();
+        assert_eq!(said, format!("backend: this build is without redis; it has {}", names()));
+    }
+}

@@ -1,0 +1,135 @@
+//! Conditions of commands: which documents a read, a write or a deletion is of.
+
+use mongodb::bson::{Document, RawDocument, doc};
+
+use super::document::{LAYOUT, fields};
+use super::fields::Unreadable;
+use super::scalars::{binary, date, hash, id, whole};
+use crate::id::{Handle, SecretHash};
+use crate::mark::Mark;
+use crate::record::Record;
+use crate::store::{StoreError, Target, Unless};
+use crate::time::Timestamp;
+
+/// What of a stored record decides whether a change to it is made.
+pub(super) struct State {
+    pub(super) version: u64,
+    last_activity: Timestamp,
+}
+
+impl State {
+    /// The fields that [`of`](Self::of) reads.
+    pub(super) fn projection() -> Document {
+        doc! { "schema": 1, "version": 1, "last_activity": 1 }
+    }
+
+    /// # Errors
+    /// As [`to_record`](super::document::to_record).
+    pub(super) fn of(document: &RawDocument) -> Result<Self, Unreadable> {
+        let fields = fields(document)?;
+        Ok(Self { version: fields.count("version")?, last_activity: fields.date("last_activity")? })
+    }
+
+    /// Whether nothing happened since `read` that `unless` names, as [`Read::unchanged`] asks the server.
+    pub(super) fn is_unchanged(&self, read: &Read, unless: Unless) -> bool {
+        match unless {
+            Unless::Gone => true,
+            Unless::Changed => self.version == read.version,
+            Unless::Written => self.last_activity == read.last_activity,
+        }
+    }
+}
+
+/// What of a record that was read decides whether a change to it is made.
+#[derive(Clone, Copy)]
+pub(super) struct Read {
+    pub(super) handle: Handle,
+    mark: Mark,
+    secret_hash: SecretHash,
+    version: u64,
+    last_activity: Timestamp,
+}
+
+impl Read {
+    pub(super) fn of(record: &Record) -> Self {
+        let Record { handle, mark, secret_hash, version, last_activity, .. } = *record;
+        Self { handle, mark, secret_hash, version, last_activity }
+    }
+
+    /// The filter for the record while it lives and is the same incarnation with the same secret.
+    pub(super) fn same(&self, now: Timestamp) -> Document {
+        let mut filter = doc! { "_id": id(self.handle), "expires_at": { "$gt": date(now) } };
+        add_mark(&mut filter, self.mark);
+        filter.insert("secret_hash", hash(self.secret_hash));
+        filter
+    }
+
+    /// The same, if nothing happened to it since then that `unless` names and this build knows its layout.
+    ///
+    /// # Errors
+    /// As [`from_record`](super::document::from_record).
+    pub(super) fn unchanged(&self, unless: Unless, now: Timestamp) -> Result<Document, StoreError> {
+        let mut filter = self.same(now);
+        match unless {
+            Unless::Gone => {}
+            Unless::Changed => {
+                filter.insert("version", whole(self.handle, "version", self.version)?);
+            }
+            Unless::Written => {
+                filter.insert("last_activity", date(self.last_activity));
+            }
+        }
+        filter.insert("schema", doc! { "$gte": LAYOUT, "$lte": i64::from(Record::SCHEMA) });
+        Ok(filter)
+    }
+}
+
+/// The filter for a record, live or not and of whatever layout, that is what its target says.
+pub(super) fn targeted(target: &Target) -> Document {
+    let Target { handle, mark, secret_hash, last_activity } = *target;
+    let mut filter = doc! { "_id": id(handle) };
+    if let Some(mark) = mark {
+        add_mark(&mut filter, mark);
+    }
+    if let Some(secret_hash) = secret_hash {
+        filter.insert("secret_hash", hash(secret_hash));
+    }
+    if let Some(moment) = last_activity {
+        filter.insert("last_activity", date(moment));
+    }
+    filter
+}
+
+/// Adds that the record is that incarnation.
+fn add_mark(filter: &mut Document, mark: Mark) {
+    let bytes = binary(mark.as_bytes());
+    if mark.is_of_layout_1() {
+        let created_at = Timestamp::from_millis(i64::from_be_bytes(*mark.as_bytes()));
+        filter.insert(
+            "$or",
+            vec![doc! { "mark": bytes }, doc! { "mark": null, "created_at": date(created_at) }],
+        );
+    } else {
+        filter.insert("mark", bytes);
+    }
+}
+
+/// A condition on `_id`: a handle greater than `after`. Binary data is ordered by length first and comes before and
+/// after other types, so the bounds leave `_id`s of other kinds out.
+pub(super) fn handles_after(after: Option<Handle>) -> Document {
+    let last = id(Handle::from([0xFF; 12]));
+    match after {
+        Some(after) => doc! { "$gt": id(after), "$lte": last },
+        None => doc! { "$gte": id(Handle::from([0; 12])), "$lte": last },
+    }
+}
+
+/// The filter for records that live at `now`.
+pub(super) fn live(now: Timestamp) -> Document {
+    doc! { "expires_at": { "$gt": date(now) } }
+}
+
+/// The filter for records that are past their time at `now`.
+pub(super) fn expired(now: Timestamp) -> Document {
+    doc! { "expires_at": { "$lte": date(now) } }
+}
