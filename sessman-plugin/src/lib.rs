@@ -13,6 +13,7 @@ mod parameters;
 mod plugin;
 mod principal;
 mod problem;
+mod problem_type;
 mod render;
 mod routes;
 mod runtime;

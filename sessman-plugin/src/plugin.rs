@@ -14,6 +14,7 @@ use crate::openapi;
 use crate::parameters::Bounds;
 use crate::principal::{self, Identity};
 use crate::problem::{self, Problem};
+use crate::problem_type::ProblemType;
 use crate::routes;
 use crate::service::Service;
 
@@ -76,7 +77,7 @@ impl Plugin for Sessman {
 
     async fn handle(&self, request: Request<'_>) -> Response {
         let Some(service) = self.service() else {
-            return Problem::unavailable("this instance is not active").into();
+            return Problem::unavailable(ProblemType::InstanceInactive, "this instance is not active").into();
         };
         service.run(routes::answer(&service, request)).await
     }

@@ -7,36 +7,38 @@ use sessman::data::DataError;
 use sessman::error::Error;
 use sessman::store::StoreError;
 
+use crate::problem_type::ProblemType;
+
 /// Seconds after which a client may try again when the store is away.
 const RETRY_AFTER: &str = "1";
 
 /// Why a request was refused: a status and one line for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    status: u16,
+    kind: ProblemType,
     detail: Cow<'static, str>,
     header: Option<(&'static str, Cow<'static, str>)>,
 }
 
 impl Problem {
-    /// Any status.
-    pub(crate) fn new(status: u16, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), header: None }
+    /// Of any type.
+    pub(crate) fn new(kind: ProblemType, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, detail: detail.into(), header: None }
     }
 
     /// 400.
     pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(400, detail)
+        Self::new(ProblemType::MalformedRequest, detail)
     }
 
     /// 401: who calls has shown nothing that opens this.
-    pub(crate) fn unauthorized(detail: &'static str) -> Self {
-        Self::new(401, detail).with("www-authenticate", "Bearer realm=\"sessman\"")
+    pub(crate) fn unauthorized(kind: ProblemType, detail: &'static str) -> Self {
+        Self::new(kind, detail).with("www-authenticate", "Bearer realm=\"sessman\"")
     }
 
     /// 401: who calls has not shown the key of an administrator.
     pub(crate) fn not_admin() -> Self {
-        Self::new(401, "this route needs the admin_key; send it as X-Admin-Key")
+        Self::new(ProblemType::AdminKeyRequired, "this route needs the admin_key; send it as X-Admin-Key")
             .with("www-authenticate", "X-Admin-Key realm=\"sessman\"")
     }
 
@@ -50,8 +52,8 @@ impl Problem {
     }
 
     /// 503.
-    pub(crate) fn unavailable(detail: &'static str) -> Self {
-        Self::new(503, detail).with("retry-after", RETRY_AFTER)
+    pub(crate) fn unavailable(kind: ProblemType, detail: &'static str) -> Self {
+        Self::new(kind, detail).with("retry-after", RETRY_AFTER)
     }
 }
 
@@ -73,29 +75,35 @@ impl From<Error> for Problem {
         report(&error);
         let detail = error.to_string();
         match error {
-            Error::NotFound => Self::new(404, "no such session; create one with `new`"),
-            Error::Changed { .. } => Self::new(412, detail),
-            Error::VersionRequired => Self::new(428, detail),
+            Error::NotFound => {
+                Self::new(ProblemType::SessionNotFound, "no such session; create one with `new`")
+            }
+            Error::Changed { .. } => Self::new(ProblemType::VersionMismatch, detail),
+            Error::VersionRequired => Self::new(ProblemType::VersionRequired, detail),
             Error::TooMany { retry_after } => {
-                Self::new(429, detail).with("retry-after", retry_after.to_string())
+                Self::new(ProblemType::TooManySessions, detail).with("retry-after", retry_after.to_string())
             }
-            Error::LimitReached { .. }
-            | Error::OtherUser
-            | Error::Exists
-            | Error::External
-            | Error::Contended => Self::new(409, detail),
+            Error::LimitReached { .. } => Self::new(ProblemType::LimitReached, detail),
+            Error::OtherUser => Self::new(ProblemType::OtherUser, detail),
+            Error::Exists => Self::new(ProblemType::ExternalIdTaken, detail),
+            Error::External => Self::new(ProblemType::ExternalIdFixed, detail),
+            Error::Contended => Self::new(ProblemType::Contended, detail),
             Error::Data(DataError::Malformed(_)) | Error::Invalid(_) => Self::malformed(detail),
-            Error::Data(DataError::NotStorable { .. }) => Self::new(422, detail),
-            Error::TooLarge { .. } => Self::new(413, detail),
-            Error::Store(StoreError::Unavailable(_) | StoreError::Partial(_)) => {
-                Self::unavailable("the session store is not available; try again")
-            }
+            Error::Data(DataError::NotStorable { .. }) => Self::new(ProblemType::NotStorable, detail),
+            Error::TooLarge { .. } => Self::new(ProblemType::TooLarge, detail),
+            Error::Store(StoreError::Unavailable(_) | StoreError::Partial(_)) => Self::unavailable(
+                ProblemType::StoreUnavailable,
+                "the session store is not available; try again",
+            ),
             Error::Store(StoreError::NotReplicated(_)) => Self::unavailable(
+                ProblemType::NotReplicated,
                 "done, but not yet on as many replicas as wait_replicas asks for: a failover may undo it",
             ),
-            Error::Store(StoreError::Full) => Self::unavailable("the session store is full; try again later"),
+            Error::Store(StoreError::Full) => {
+                Self::unavailable(ProblemType::StoreFull, "the session store is full; try again later")
+            }
             Error::Store(StoreError::Unusable(_) | StoreError::InUse(_)) => {
-                Self::new(500, "the session store cannot be used; the log says why")
+                Self::new(ProblemType::StoreUnusable, "the session store cannot be used; the log says why")
             }
         }
     }
@@ -111,8 +119,9 @@ fn shortened(detail: &str) -> &str {
 
 impl From<Problem> for Response {
     fn from(problem: Problem) -> Self {
-        let response = Self::problem(problem.status, shortened(&problem.detail))
-            .with_header("cache-control", "no-store");
+        let response =
+            Self::problem_of(problem.kind.uri(), problem.kind.status(), shortened(&problem.detail))
+                .with_header("cache-control", "no-store");
         match problem.header {
             Some((name, value)) => response.with_header(name, value),
             None => response,

@@ -35,6 +35,7 @@ pub(crate) use self::spec::{Condition, Returns, Spec};
 use self::exchange::Exchange;
 use crate::parameters::Body;
 use crate::problem::Problem;
+use crate::problem_type::ProblemType;
 use crate::service::Service;
 
 /// Every route. `login`, `profile` and `logout` are other names for `new`, `get` and `end`.
@@ -75,7 +76,7 @@ pub(crate) fn registered(access: &AccessConfig) -> &'static [Spec] {
 /// Answers a request.
 pub(crate) async fn answer(service: &Service, request: Request<'_>) -> Response {
     let Some(spec) = ROUTES.get(request.route()) else {
-        return Problem::new(404, "no such route").into();
+        return Problem::new(ProblemType::NoRoute, "no such route").into();
     };
     let mut exchange = Exchange { service, request, accepts: spec.accepts, body: None };
     if let Err(problem) = exchange.admit(spec) {

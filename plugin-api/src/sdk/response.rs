@@ -39,11 +39,18 @@ impl Response {
 
     /// An error for a program and a person: `application/problem+json` (RFC 9457), with an `error` member that
     /// holds the same one line as `detail`.
+    ///
+    /// Its `type` is `about:blank`: it means no more than its status.
     pub fn problem(status: u16, detail: &str) -> Self {
+        Self::problem_of("about:blank", status, detail)
+    }
+
+    /// As [`problem`](Self::problem), with a URI as its `type`, by which a program tells it from others of its status.
+    pub fn problem_of(uri: &str, status: u16, detail: &str) -> Self {
         let title =
             StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
         let body = serde_json::json!({
-            "type": "about:blank",
+            "type": uri,
             "title": title,
             "status": status,
             "detail": detail,

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::parameters::{Bounds, HANDLE, Name};
+use crate::problem_type::ProblemType;
 
 /// How many.
 pub(super) fn count() -> Value {
@@ -11,6 +12,8 @@ pub(super) fn count() -> Value {
 
 /// The components that answers refer to.
 pub(super) fn schemas(bounds: Bounds) -> Value {
+    let types: Vec<&str> = ProblemType::ALL.iter().map(|kind| kind.uri()).collect();
+    let types = format!("What it is, for programs: {}; and those of the host.", types.join(", "));
     let time = || json!({ "type": "string", "format": "date-time" });
     let handle = || json!({ "type": "string", "pattern": HANDLE });
     let nullable = |mut schema: Value| {
@@ -89,7 +92,7 @@ pub(super) fn schemas(bounds: Bounds) -> Value {
             "type": "object",
             "description": "RFC 9457; `error` is the same line as `detail`.",
             "properties": {
-                "type": { "type": "string" },
+                "type": { "type": "string", "description": types },
                 "title": { "type": "string" },
                 "status": { "type": "integer" },
                 "detail": { "type": "string" },

@@ -10,6 +10,7 @@ use super::known;
 use super::members::Members;
 use super::table::{Name, Values};
 use crate::problem::Problem;
+use crate::problem_type::ProblemType;
 
 /// What a request's body says, or what is wrong with it.
 #[derive(Clone)]
@@ -39,7 +40,10 @@ fn check_coding(request: &Request<'_>) -> Result<(), Problem> {
         let coding = coding.trim_ascii();
         !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
     }) {
-        return Err(Problem::new(415, "Content-Encoding is not supported; send the body as it is"));
+        return Err(Problem::new(
+            ProblemType::UnsupportedCoding,
+            "Content-Encoding is not supported; send the body as it is",
+        ));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use super::exchange::Exchange;
 use super::spec::Spec;
 use crate::cookie::header;
 use crate::problem::Problem;
+use crate::problem_type::ProblemType;
 
 impl Exchange<'_, '_> {
     /// Whether the caller may ask at all. The host has asked for the key where the class is `Service`.
@@ -16,14 +17,17 @@ impl Exchange<'_, '_> {
             (class, Caller::Unkeyed)
                 if spec.opened_by.is_some_and(|needed| access.client_access < needed) =>
             {
-                Err(Problem::unauthorized(match class {
-                    Class::ForwardAuth => "this route needs the API key; send it as X-Custom-Auth",
-                    _ => "this route needs the API key; send it as Authorization: Bearer",
-                }))
+                Err(Problem::unauthorized(
+                    ProblemType::KeyRequired,
+                    match class {
+                        Class::ForwardAuth => "this route needs the API key; send it as X-Custom-Auth",
+                        _ => "this route needs the API key; send it as Authorization: Bearer",
+                    },
+                ))
             }
             // Whoever asks would take the user of such a session for someone who logged in.
             (Class::ForwardAuth, Caller::Open) if !access.allow_open_login => Err(Problem::new(
-                403,
+                ProblemType::OpenLogin,
                 "there is no key, so anybody may create a session for any user: set a key, or allow_open_login",
             )),
             _ => Ok(()),
@@ -32,7 +36,10 @@ impl Exchange<'_, '_> {
 
     fn admit_admin(&self) -> Result<(), Problem> {
         let Some(keys) = &self.service.access.admin_keys else {
-            return Err(Problem::new(403, "there is no admin_key, so nobody may use this route"));
+            return Err(Problem::new(
+                ProblemType::AdminDisabled,
+                "there is no admin_key, so nobody may use this route",
+            ));
         };
         // One value: a request is one guess.
         let mut sent = self.request.header_all("x-admin-key");

@@ -10,6 +10,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::exchange::Exchange;
 use super::spec::{Returns, Spec};
 use crate::problem::Problem;
+use crate::problem_type::ProblemType;
 
 /// Those who may watch at once.
 const MAX_WATCHERS: usize = 64;
@@ -25,7 +26,10 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     exchange.parameters()?;
     let events = exchange.service.sessions.events();
     if events.watchers() >= MAX_WATCHERS {
-        return Err(Problem::unavailable("too many watch the events; try again"));
+        return Err(Problem::unavailable(
+            ProblemType::TooManyWatchers,
+            "too many watch the events; try again",
+        ));
     }
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);

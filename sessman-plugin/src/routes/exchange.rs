@@ -13,6 +13,7 @@ use crate::id_in_request::IdInRequest;
 use crate::log::user;
 use crate::parameters::{self, Body, Name, Parameters};
 use crate::problem::Problem;
+use crate::problem_type::ProblemType;
 use crate::service::Service;
 
 /// A request and the service that answers it.
@@ -134,7 +135,7 @@ impl Exchange<'_, '_> {
     pub(super) fn refuse_cross_site(&self) -> Result<(), Problem> {
         if self.request.is_cross_site() {
             return Err(Problem::new(
-                403,
+                ProblemType::CrossSite,
                 "a page of another origin may not use or set the session cookie; send the id as session_id",
             ));
         }

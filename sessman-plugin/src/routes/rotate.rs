@@ -7,6 +7,7 @@ use super::exchange::Exchange;
 use super::spec::{Returns, Spec};
 use crate::parameters::Name;
 use crate::problem::Problem;
+use crate::problem_type::ProblemType;
 use crate::{cookie, render};
 
 /// `rotate`. A login with it is for who has the key.
@@ -24,7 +25,10 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     }
     let parameters = exchange.parameters()?;
     if parameters.values.user_id.is_some() && exchange.request.caller() == Caller::Unkeyed {
-        return Err(Problem::unauthorized("a login needs the API key; send it as Authorization: Bearer"));
+        return Err(Problem::unauthorized(
+            ProblemType::KeyRequired,
+            "a login needs the API key; send it as Authorization: Bearer",
+        ));
     }
     let session = exchange.session_for_write(parameters.session).await?;
     let (rotated, record) = exchange

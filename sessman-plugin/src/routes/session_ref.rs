@@ -5,6 +5,7 @@ use sessman::id::SessionId;
 
 use crate::candidates::Choice;
 use crate::problem::Problem;
+use crate::problem_type::ProblemType;
 
 /// An id of a session, and where the request has it.
 #[derive(Debug)]
@@ -51,7 +52,9 @@ impl Source {
     /// A session id that was given and names nothing is a 404; a cookie that names nothing is nobody logged in.
     pub(super) fn problem(self, error: Error) -> Problem {
         match (self, error) {
-            (Self::Cookie, Error::NotFound) => Problem::unauthorized("the session has ended; log in again"),
+            (Self::Cookie, Error::NotFound) => {
+                Problem::unauthorized(ProblemType::SessionEnded, "the session has ended; log in again")
+            }
             (_, error) => error.into(),
         }
     }
@@ -59,12 +62,16 @@ impl Source {
 
 /// What is answered where no id was sent.
 pub(super) fn absent() -> Problem {
-    Problem::unauthorized("no session id; send it as session_id, as X-Session-Id or in the cookie")
+    Problem::unauthorized(
+        ProblemType::NoSessionId,
+        "no session id; send it as session_id, as X-Session-Id or in the cookie",
+    )
 }
 
 /// What is answered where the cookies do not say whose request it is.
 pub(super) fn ambiguous() -> Problem {
     Problem::unauthorized(
+        ProblemType::AmbiguousCookies,
         "the cookies name more than one session, so nobody is logged in; log out, and log in again",
     )
 }

@@ -11,6 +11,7 @@ use super::spec::{Condition, Returns, Spec};
 use crate::id_in_request::IdInRequest;
 use crate::parameters::{Name, Parameters, Values};
 use crate::problem::Problem;
+use crate::problem_type::ProblemType;
 use crate::{etag, render};
 
 /// `update`
@@ -60,7 +61,7 @@ impl Change {
         // A framework keeps there whom it takes the visitor for.
         if session.id.is_external() && exchange.request.caller() == Caller::Unkeyed {
             return Err(Problem::new(
-                403,
+                ProblemType::ExternalIdNeedsKey,
                 "the data of a session with an external_id is changed with the API key alone; send it as Authorization: Bearer",
             ));
         }

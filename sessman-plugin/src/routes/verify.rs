@@ -14,6 +14,7 @@ use super::session_ref::ambiguous;
 use super::spec::{Returns, Spec};
 use crate::principal::{self, Identity};
 use crate::problem::Problem;
+use crate::problem_type::ProblemType;
 
 /// What a user's name keeps of itself in a header: the unreserved characters of RFC 3986.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -50,11 +51,16 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
                 None => nobody,
             });
         }
-        Identity::Nobody => return Err(Problem::unauthorized("no live session of a user; log in first")),
+        Identity::Nobody => {
+            return Err(Problem::unauthorized(
+                ProblemType::NotLoggedIn,
+                "no live session of a user; log in first",
+            ));
+        }
         Identity::Ambiguous => return Err(ambiguous()),
         Identity::CrossSite => {
             return Err(Problem::new(
-                403,
+                ProblemType::CrossSite,
                 "a page of another origin may not use the session cookie; if it is one of this origin, let [proxy] trusted name \
                  the proxy that asks",
             ));

@@ -9,7 +9,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::snapshot::Snapshot;
-use crate::http::message::response::{self, AnswerBody, problem_with};
+use crate::http::message::problem::{ProblemType, retry_later};
+use crate::http::message::response::{self, AnswerBody};
 
 /// How long an answer to `/readyz` stands: it is open to everybody and asks the plugins, which ask their servers.
 const MAX_AGE: Duration = Duration::from_millis(250);
@@ -39,12 +40,7 @@ impl Readiness {
                 let status = "ready in part; the log says which part is not available";
                 response::json(StatusCode::OK, &json!({ "status": status, "instances": instances }))
             }
-            State::Not => problem_with(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "not ready; the log says why",
-                "retry-after",
-                "1",
-            ),
+            State::Not => retry_later(ProblemType::NotReady, "not ready; the log says why"),
         }
     }
 

@@ -12,7 +12,8 @@ use super::orders::{Order, OrderError, Task};
 use super::readiness::Readiness;
 use super::snapshot::Snapshot;
 use crate::http::gate::credentials::{self, KeyCheck};
-use crate::http::message::response::{self, AnswerBody, busy, problem, problem_with};
+use crate::http::message::problem::{ProblemType, problem, problem_with, retry_later};
+use crate::http::message::response::{self, AnswerBody};
 
 const READ: &str = "GET, HEAD, OPTIONS";
 const CHANGE: &str = "POST, OPTIONS";
@@ -64,7 +65,7 @@ impl Control {
         }
         if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
             let detail = format!("{route} takes {allow}");
-            return problem_with(StatusCode::METHOD_NOT_ALLOWED, &detail, "allow", allow);
+            return problem_with(ProblemType::MethodNotAllowed, &detail, "allow", allow);
         }
         match route {
             "/healthz" => return response::json(StatusCode::OK, &json!({ "status": "ok" })),
@@ -91,19 +92,19 @@ impl Control {
     async fn change(&self, task: Task) -> Response<AnswerBody> {
         let (reply, done) = oneshot::channel();
         if self.orders.send(Order { task, reply: Some(reply) }).is_err() {
-            return busy("the host is stopping");
+            return retry_later(ProblemType::Stopping, "the host is stopping");
         }
         match done.await {
             Ok(Ok(report)) => response::json(StatusCode::OK, &report.to_json()),
             Ok(Err(refusal)) => {
-                let status = match refusal {
-                    OrderError::Unknown(_) => StatusCode::NOT_FOUND,
-                    OrderError::State(_) => StatusCode::CONFLICT,
-                    OrderError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                let kind = match refusal {
+                    OrderError::Unknown(_) => ProblemType::UnknownInstance,
+                    OrderError::State(_) => ProblemType::WrongState,
+                    OrderError::Invalid(_) => ProblemType::InvalidConfiguration,
                 };
-                problem(status, &refusal.to_string())
+                problem(kind, &refusal.to_string())
             }
-            Err(_) => busy("the host is stopping"),
+            Err(_) => retry_later(ProblemType::Stopping, "the host is stopping"),
         }
     }
 }
@@ -112,12 +113,12 @@ fn check_key(snapshot: &Snapshot, route: &str, parts: &Parts) -> Result<(), Box<
     let keys = &snapshot.config.auth.keys;
     if keys.is_empty() {
         let detail = format!("{route} needs the key of [auth], and none is configured");
-        return Err(Box::new(problem(StatusCode::FORBIDDEN, &detail)));
+        return Err(Box::new(problem(ProblemType::NoKeyConfigured, &detail)));
     }
     let presented = credentials::header_key(keys, &parts.headers, false);
     if presented != KeyCheck::Valid {
         let mut refused = problem_with(
-            StatusCode::UNAUTHORIZED,
+            ProblemType::KeyRequired,
             "the key of [auth] is needed: as `Authorization: Bearer` or `X-Custom-Auth`",
             "www-authenticate",
             "Bearer realm=\"pserve\"",

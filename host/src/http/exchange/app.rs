@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use futures_util::future::Either;
 use hyper::body::Body;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::answer::{Answer, Responder};
@@ -27,7 +27,8 @@ use crate::http::control::orders::Order;
 use crate::http::control::routes::Control;
 use crate::http::control::snapshot::Snapshot;
 use crate::http::gate::proxy::{self, Peer};
-use crate::http::message::response::{AnswerBody, busy, problem};
+use crate::http::message::problem::{ProblemType, problem, retry_later};
+use crate::http::message::response::AnswerBody;
 
 /// Everything that answering a request needs.
 pub(crate) struct App {
@@ -196,7 +197,9 @@ impl App {
                         RequestContext { parts: &head.parts, client, id: &head.id, deadline, load, budget };
                     (app.dispatch(&mut snapshot, &received, body).await, received.client.address)
                 }
-                Err(detail) => (Answer::of_host(problem(StatusCode::BAD_REQUEST, detail)), head.peer.address),
+                Err(detail) => {
+                    (Answer::of_host(problem(ProblemType::MalformedRequest, detail)), head.peer.address)
+                }
             };
             let is_body_ignored = !body.is_end_stream() && answer.responder.ignores_bodies(&snapshot);
             let (mut response, pause) = app.completion.finish(head, &snapshot, &config, address, answer);
@@ -246,7 +249,10 @@ impl App {
                         *snapshot = self.snapshot();
                         continue;
                     }
-                    busy(&format!("`{}` is being replaced; try again", instance.name))
+                    retry_later(
+                        ProblemType::InstanceUnavailable,
+                        &format!("`{}` is being replaced; try again", instance.name),
+                    )
                 }
             };
             return Answer { response, responder: Responder::Route(target) };

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use hyper::Response;
 use hyper::body::Body;
-use hyper::{Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::budget::{Budget, Payer, SMALL, Share};
 use crate::http::message::in_time::in_time;
-use crate::http::message::response::busy;
-use crate::http::message::response::{AnswerBody, problem};
+use crate::http::message::problem::{ProblemType, problem, retry_later};
+use crate::http::message::response::AnswerBody;
 
 /// A body of one piece up to this is in the room that its connection has for what it reads.
 const AT_HAND: usize = 4 * 1024;
@@ -41,20 +41,23 @@ impl BodyError {
     pub(crate) fn response(&self) -> Response<AnswerBody> {
         match self {
             Self::TooLarge(limit) => problem(
-                StatusCode::PAYLOAD_TOO_LARGE,
+                ProblemType::BodyTooLarge,
                 &format!("the body is larger than {limit} bytes ([limits] max_body)"),
             ),
             Self::OfStranger => problem(
-                StatusCode::PAYLOAD_TOO_LARGE,
+                ProblemType::LargeBodyNeedsKey,
                 &format!(
                     "a body of more than {SMALL} bytes needs the API key in a header, as `Authorization: Bearer` or \
                      `X-Custom-Auth`, or the id of a user's live session in X-Session-Id or the cookie"
                 ),
             ),
             // hyper closes the connection after it: what is still to come could not be told from a next request.
-            Self::TimedOut => problem(StatusCode::REQUEST_TIMEOUT, "the body was not complete in time"),
-            Self::NoRoom => busy("there is no memory for the body now ([limits] max_memory)"),
-            Self::Broken => problem(StatusCode::BAD_REQUEST, "the body could not be read"),
+            Self::TimedOut => problem(ProblemType::BodyTimeout, "the body was not complete in time"),
+            Self::NoRoom => retry_later(
+                ProblemType::Overloaded,
+                "there is no memory for the body now ([limits] max_memory)",
+            ),
+            Self::Broken => problem(ProblemType::MalformedRequest, "the body could not be read"),
         }
     }
 }

@@ -25,7 +25,8 @@ use crate::http::gate::secrets::{Misses, Secret};
 use crate::http::gate::{cors, proxy};
 use crate::http::message::in_time::in_time;
 use crate::http::message::lines::Lines;
-use crate::http::message::response::{self, AnswerBody, busy, problem, problem_with};
+use crate::http::message::problem::{ProblemType, problem, problem_with, retry_later};
+use crate::http::message::response::{self, AnswerBody};
 use crate::http::message::untaken::Untaken;
 use crate::plugin::{CallGuard, Instance, Route, State};
 
@@ -152,7 +153,8 @@ impl<'a> Call<'a> {
             return Err(self.options());
         }
         if parts.extensions.get().is_some_and(Untaken::is_nearly_full) {
-            return Err(CallError::rejected(busy(
+            return Err(CallError::rejected(retry_later(
+                ProblemType::Overloaded,
                 "too many answers wait on this connection: take them first",
             )));
         }
@@ -215,7 +217,10 @@ impl<'a> Call<'a> {
     ) -> Result<Response<AnswerBody>, CallError> {
         let instance = &self.mount.instance;
         let mut response = match answer {
-            Some(Ok(raw)) => response::from_plugin(raw, instance),
+            Some(Ok(raw)) => response::from_plugin(raw, instance).unwrap_or_else(|reason| {
+                tracing::error!(instance = instance.name, reason, "the plugin's answer is not HTTP");
+                problem(ProblemType::InvalidAnswer, "the plugin gave an invalid answer")
+            }),
             Some(Err(reason)) => return Err(CallError::rejected(self.failed(instance, &reason))),
             None => return Err(CallError::rejected(self.late(instance))),
         };
@@ -235,14 +240,14 @@ impl<'a> Call<'a> {
         let (route, request) = (&self.route.path, self.received.id.text());
         tracing::error!(instance = instance.name, route, request, reason, "the plugin failed");
         let detail = format!("`{}` failed; the log says why, under request {request}", instance.name);
-        problem(StatusCode::INTERNAL_SERVER_ERROR, &detail)
+        problem(ProblemType::PluginFailed, &detail)
     }
 
     fn late(&self, instance: &Instance) -> Response<AnswerBody> {
         let (route, request) = (&self.route.path, self.received.id.text());
         tracing::warn!(instance = instance.name, route, request, "no answer within request_timeout");
         let detail = format!("`{}` did not answer in time ([limits] request_timeout)", instance.name);
-        problem(StatusCode::GATEWAY_TIMEOUT, &detail)
+        problem(ProblemType::PluginTimeout, &detail)
     }
 
     /// What the route takes.
@@ -264,12 +269,7 @@ impl<'a> Call<'a> {
             _ => {
                 let detail = format!("{} takes {}", self.route.path, self.route.allow);
                 let allow = self.route.allow.clone();
-                Err(CallError::rejected(problem_with(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    &detail,
-                    "allow",
-                    allow,
-                )))
+                Err(CallError::rejected(problem_with(ProblemType::MethodNotAllowed, &detail, "allow", allow)))
             }
         }
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use hyper::Response;
 
-use crate::http::message::response::{AnswerBody, busy};
+use crate::http::message::problem::{ProblemType, retry_later};
+use crate::http::message::response::AnswerBody;
 use crate::plugin::{Instance, State};
 
 /// Something else than the plugin's answer.
@@ -24,10 +25,16 @@ impl CallError {
 
 /// There is no place among the requests that are answered at a time.
 pub(super) fn crowded() -> CallError {
-    CallError::rejected(busy("too many requests at once ([limits] max_in_flight)"))
+    CallError::rejected(retry_later(
+        ProblemType::Overloaded,
+        "too many requests at once ([limits] max_in_flight)",
+    ))
 }
 
 /// The instance serves nobody now.
 pub(super) fn not_serving(instance: &Instance, state: State) -> CallError {
-    CallError::rejected(busy(&format!("`{}` is {}; try again", instance.name, state.name())))
+    CallError::rejected(retry_later(
+        ProblemType::InstanceUnavailable,
+        &format!("`{}` is {}; try again", instance.name, state.name()),
+    ))
 }

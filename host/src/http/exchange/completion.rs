@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Response;
 use hyper::body::Body;
 use hyper::header::{HeaderValue, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
-use hyper::{Response, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -22,8 +22,9 @@ use crate::http::gate::attempts::{Attempts, Pause};
 use crate::http::gate::cors;
 use crate::http::gate::proxy::ClientAddress;
 use crate::http::gate::secrets::{Misses, Secret};
+use crate::http::message::problem::{ProblemType, problem_with, retry_later};
 use crate::http::message::request_id::REQUEST_ID;
-use crate::http::message::response::{AnswerBody, busy, problem_with};
+use crate::http::message::response::AnswerBody;
 use crate::http::message::trace::TraceId;
 use crate::http::message::untaken::Untaken;
 use crate::log::ACCESS_TARGET;
@@ -119,7 +120,10 @@ impl Completion {
         if response.body_mut().draw(self.budget.share(payer), untaken) {
             return None;
         }
-        let busy = busy("there is no memory for the answer now ([limits] max_memory)");
+        let busy = retry_later(
+            ProblemType::Overloaded,
+            "there is no memory for the answer now ([limits] max_memory)",
+        );
         // One that waits to be taken would need memory, too.
         *response = if untaken.is_some() { busy.map(AnswerBody::without) } else { busy };
         Pause::among(&self.without_answer, WITHOUT_ANSWER)
@@ -164,7 +168,7 @@ impl Completion {
                 let what = secret.plural();
                 let detail = format!("too many wrong {what} from this address; try again in {seconds} s");
                 let retry_after = seconds.to_string();
-                *response = problem_with(StatusCode::TOO_MANY_REQUESTS, &detail, "retry-after", retry_after);
+                *response = problem_with(ProblemType::TooManyGuesses, &detail, "retry-after", retry_after);
             }
             longest = Pause::longer(longest, verdict.pause);
         }

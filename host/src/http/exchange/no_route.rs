@@ -1,9 +1,10 @@
 //! The answer to a path that leads nowhere now.
 
-use hyper::{Response, StatusCode};
+use hyper::Response;
 
 use crate::http::control::snapshot::Snapshot;
-use crate::http::message::response::{AnswerBody, busy, problem};
+use crate::http::message::problem::{ProblemType, problem, retry_later};
+use crate::http::message::response::AnswerBody;
 use crate::text::join_names;
 
 /// Says what there is instead, and whether it may come back.
@@ -17,20 +18,23 @@ pub(super) fn no_route(snapshot: &Snapshot, path: &str) -> Response<AnswerBody> 
     if let Some(instance) = instance {
         let routes = join_names(instance.routes.iter().map(|route| route.path.as_str()));
         let detail = format!("no such route; `{}` has {routes}", instance.name);
-        return problem(StatusCode::NOT_FOUND, &detail);
+        return problem(ProblemType::NoRoute, &detail);
     }
     // Not a 404: a client would take it for an answer about its request.
     let failed = snapshot.failures.iter().find(|failure| failure.mount.as_deref().is_some_and(below));
     if let Some(failure) = failed {
-        return busy(&format!("`{}` could not be loaded; the log says why", failure.name));
+        return retry_later(
+            ProblemType::InstanceUnavailable,
+            &format!("`{}` could not be loaded; the log says why", failure.name),
+        );
     }
     if let Some(unloaded) = snapshot.unloaded.iter().find(|unloaded| below(&unloaded.mount)) {
-        return busy(&format!("`{}` is unloaded", unloaded.name));
+        return retry_later(ProblemType::InstanceUnavailable, &format!("`{}` is unloaded", unloaded.name));
     }
     let mounts: Vec<String> = snapshot.instances().map(|instance| format!("{}/", instance.mount())).collect();
     let detail = match mounts.as_slice() {
         [] => "no such route; no plugin is loaded".to_owned(),
         mounts => format!("no such route; there are routes below {}", mounts.join(", ")),
     };
-    problem(StatusCode::NOT_FOUND, &detail)
+    problem(ProblemType::NoRoute, &detail)
 }

@@ -1,6 +1,5 @@
 //! Answers: a plugin's, and the host's own problems.
 
-use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -202,21 +201,6 @@ impl Drop for Streaming {
     }
 }
 
-/// An answer of the host's own: a problem document (RFC 9457).
-pub(crate) fn problem(status: StatusCode, detail: &str) -> Response<AnswerBody> {
-    own(plugin_api::Response::problem(status.as_u16(), detail))
-}
-
-/// A problem with one header more.
-pub(crate) fn problem_with(
-    status: StatusCode,
-    detail: &str,
-    header: &'static str,
-    value: impl Into<Cow<'static, str>>,
-) -> Response<AnswerBody> {
-    own(plugin_api::Response::problem(status.as_u16(), detail).with_header(header, value))
-}
-
 /// An answer without a body.
 pub(crate) fn empty(status: StatusCode) -> Response<AnswerBody> {
     own(plugin_api::Response::new(status.as_u16()))
@@ -242,7 +226,8 @@ pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Response<An
     own(plugin_api::Response::json(status.as_u16(), value.to_string()))
 }
 
-fn own(response: plugin_api::Response) -> Response<AnswerBody> {
+/// As the host answers: nothing of it is to be cached.
+pub(super) fn own(response: plugin_api::Response) -> Response<AnswerBody> {
     let mut response = convert(response.into(), None).unwrap_or_else(|_| {
         // Unreachable: the host's own headers are well-formed. A status without a body would still be true.
         let mut response = Response::new(AnswerBody::whole(Bytes::new()));
@@ -253,17 +238,15 @@ fn own(response: plugin_api::Response) -> Response<AnswerBody> {
     response
 }
 
-/// It cannot be answered now.
-pub(crate) fn busy(detail: &str) -> Response<AnswerBody> {
-    problem_with(StatusCode::SERVICE_UNAVAILABLE, detail, "retry-after", "1")
-}
-
-/// A plugin's answer; what is not HTTP in it becomes a 500 and a line in the log.
-pub(crate) fn from_plugin(response: RawResponse, instance: &Arc<Instance>) -> Response<AnswerBody> {
-    convert(response, Some(instance)).unwrap_or_else(|reason| {
-        tracing::error!(instance = instance.name, reason, "the plugin's answer is not HTTP");
-        problem(StatusCode::INTERNAL_SERVER_ERROR, "the plugin gave an invalid answer")
-    })
+/// A plugin's answer.
+///
+/// # Errors
+/// What is not HTTP in it.
+pub(crate) fn from_plugin(
+    response: RawResponse,
+    instance: &Arc<Instance>,
+) -> Result<Response<AnswerBody>, String> {
+    convert(response, Some(instance))
 }
 
 fn convert(raw: RawResponse, instance: Option<&Arc<Instance>>) -> Result<Response<AnswerBody>, String> {
@@ -307,19 +290,7 @@ fn convert(raw: RawResponse, instance: Option<&Arc<Instance>>) -> Result<Respons
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
-
     use super::*;
-
-    #[tokio::test]
-    async fn problems_are_documents() {
-        let response = problem_with(StatusCode::METHOD_NOT_ALLOWED, "no", "allow", "GET");
-        assert_eq!(response.headers()["content-type"], "application/problem+json");
-        assert_eq!(response.headers()["allow"], "GET");
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!((&value["status"], &value["error"]), (&405.into(), &"no".into()));
-    }
 
     #[test]
     fn what_is_not_http_is_refused() {

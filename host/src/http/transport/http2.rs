@@ -12,7 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::CONTENT_LENGTH;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -23,7 +23,8 @@ use super::refusal::TOO_MANY_HEADERS;
 use crate::http::message::header_block::HeaderBlock;
 use crate::http::message::header_size::MAX_HEADER_BYTES;
 use crate::http::message::header_size::header_bytes;
-use crate::http::message::response::{AnswerBody, problem};
+use crate::http::message::problem::{ProblemType, problem};
+use crate::http::message::response::AnswerBody;
 use crate::http::message::untaken::Untaken;
 
 /// For a connection whose time is over to say so.
@@ -67,9 +68,7 @@ where
         async move {
             let (response, upload) = match answer {
                 Ok(answer) => answer.await,
-                Err(upload) => {
-                    (problem(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, TOO_MANY_HEADERS), upload)
-                }
+                Err(upload) => (problem(ProblemType::HeadersTooLarge, TOO_MANY_HEADERS), upload),
             };
             let response = if is_head { headers_alone(response) } else { response };
             Ok::<_, Infallible>(response.map(|body| ClockedBody::new(body, upload, guard)))

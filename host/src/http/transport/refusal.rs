@@ -13,6 +13,7 @@ use plugin_api::abi::response::RawResponse;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::message::phase::Phase;
+use crate::http::message::problem::ProblemType;
 
 /// What 503 says.
 const NO_ROOM: &str = "there is no memory for the headers now ([limits] max_memory)";
@@ -68,10 +69,10 @@ impl<S: AsyncWrite + Unpin> RefusalStream<S> {
 fn with_body(bytes: &[u8]) -> Option<Vec<u8>> {
     let head = std::str::from_utf8(bytes.strip_suffix(b"\r\n\r\n")?).ok()?;
     let (line, headers) = head.split_once("\r\n")?;
-    let (status, detail) = match line.strip_prefix("HTTP/1.")?.split_once(' ')?.1.get(..3)? {
-        "400" => (400, "this is no HTTP/1.1 request"),
-        "414" => (414, "the request's target is too long"),
-        "431" => (431, TOO_MANY_HEADERS),
+    let (kind, detail) = match line.strip_prefix("HTTP/1.")?.split_once(' ')?.1.get(..3)? {
+        "400" => (ProblemType::MalformedRequest, "this is no HTTP/1.1 request"),
+        "414" => (ProblemType::TargetTooLong, "the request's target is too long"),
+        "431" => (ProblemType::HeadersTooLarge, TOO_MANY_HEADERS),
         _ => return None,
     };
     let (lengths, others): (Vec<_>, Vec<_>) =
@@ -79,12 +80,12 @@ fn with_body(bytes: &[u8]) -> Option<Vec<u8>> {
     if lengths != ["content-length: 0"] {
         return None;
     }
-    Some(problem(&format!("{line}\r\n{}", others.join("\r\n")), status, detail))
+    Some(problem(&format!("{line}\r\n{}", others.join("\r\n")), kind, detail))
 }
 
 /// An answer with a problem body, as it is on the wire.
-fn problem(head: &str, status: u16, detail: &str) -> Vec<u8> {
-    let body = RawResponse::from(plugin_api::Response::problem(status, detail)).body;
+fn problem(head: &str, kind: ProblemType, detail: &str) -> Vec<u8> {
+    let body = RawResponse::from(kind.document(detail)).body;
     let length = body.len();
     let mut answer =
         format!("{head}\r\ncontent-type: application/problem+json\r\ncontent-length: {length}\r\n\r\n")
@@ -103,7 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for RefusalStream<S> {
             match ready!(Pin::new(&mut self.stream).poll_read(context, buffer)) {
                 Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
                     let head = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close";
-                    (self.answer, self.written) = (problem(head, 503, NO_ROOM), 0);
+                    (self.answer, self.written) = (problem(head, ProblemType::Overloaded, NO_ROOM), 0);
                     self.phase.leave_unread();
                     self.has_ended = true;
                 }

@@ -21,7 +21,8 @@ use crate::http::gate::host::is_local;
 use crate::http::gate::secrets::Misses;
 use crate::http::message::in_time::in_time;
 use crate::http::message::lines::Lines;
-use crate::http::message::response::{AnswerBody, busy, problem, problem_with};
+use crate::http::message::problem::{ProblemType, problem, problem_with, retry_later};
+use crate::http::message::response::AnswerBody;
 use crate::plugin::Authentication;
 
 impl Call<'_> {
@@ -52,7 +53,10 @@ impl Call<'_> {
         self.check_cross_site()?;
         // A snapshot holds a guarded instance only together with its guard; without it nobody comes in.
         let Some(Mount { instance: keeper, access, .. }) = self.snapshot.mount(keeper) else {
-            return Err(CallError::rejected(busy("the session plugin is not there")));
+            return Err(CallError::rejected(retry_later(
+                ProblemType::InstanceUnavailable,
+                "the session plugin is not there",
+            )));
         };
         let request = HostRequest {
             parts,
@@ -78,7 +82,7 @@ impl Call<'_> {
             Some(Ok(Authentication::Live(principal))) => Ok(principal),
             Some(Ok(Authentication::None)) => {
                 let mut refused = problem_with(
-                    StatusCode::UNAUTHORIZED,
+                    ProblemType::SessionRequired,
                     "a live session is needed: log in, and send its id as X-Session-Id or in the cookie",
                     "www-authenticate",
                     "Session realm=\"pserve\"",
@@ -86,10 +90,10 @@ impl Call<'_> {
                 refused.extensions_mut().insert(request.misses());
                 Err(CallError::rejected(refused))
             }
-            Some(Ok(Authentication::Unavailable)) => Err(CallError::rejected(busy(&format!(
-                "`{}` cannot say now whether the session lives",
-                keeper.name
-            )))),
+            Some(Ok(Authentication::Unavailable)) => Err(CallError::rejected(retry_later(
+                ProblemType::InstanceUnavailable,
+                &format!("`{}` cannot say now whether the session lives", keeper.name),
+            ))),
             Some(Err(reason)) => Err(CallError::rejected(self.failed(keeper, &reason))),
             None => Err(CallError::rejected(self.late(keeper))),
         }
@@ -107,7 +111,7 @@ impl Call<'_> {
             return Ok(());
         }
         Err(CallError::rejected(problem(
-            StatusCode::FORBIDDEN,
+            ProblemType::CrossSite,
             "a page of another origin may not use the session cookie; send the id as X-Session-Id",
         )))
     }
@@ -124,7 +128,7 @@ impl Call<'_> {
             "`{name}` has no key, so it answers only requests to localhost without Forwarded or X-Forwarded-...: write \
              `apikey` in [auth], or `auth_type=none` in the parameters of `{name}`"
         );
-        Err(CallError::rejected(problem(StatusCode::FORBIDDEN, &detail)))
+        Err(CallError::rejected(problem(ProblemType::NotLocal, &detail)))
     }
 
     pub(super) fn key_in_headers(&self) -> KeyCheck {
@@ -179,5 +183,5 @@ fn unauthorized(allow_query_key: bool) -> Response<AnswerBody> {
     let detail = format!(
         "a valid API key is needed: as `Authorization: Bearer`, `X-Custom-Auth`{query} or `apikey` in a JSON body"
     );
-    problem_with(StatusCode::UNAUTHORIZED, &detail, "www-authenticate", "Bearer realm=\"pserve\"")
+    problem_with(ProblemType::KeyRequired, &detail, "www-authenticate", "Bearer realm=\"pserve\"")
 }
