@@ -1,6 +1,7 @@
 //! The reference in docs/, made from what it describes: keys, meanings and defaults are those of the fields in the
 //! source, and what a value may be is what `pserve check` says to one that it may not be.
 
+mod answers;
 mod expected;
 mod keys;
 mod openapi;
@@ -104,6 +105,7 @@ fn sessman_keys() -> Vec<Key> {
     keys
 }
 
+pub use answers::page as answers;
 pub use openapi::page as http_api;
 
 /// The folder of the project.

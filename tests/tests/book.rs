@@ -34,6 +34,26 @@ fn the_page_of_routes_is_made_from_the_openapi_description() {
     reference::keep("docs/routes.md", &reference::http_api(&description));
 }
 
+#[test]
+fn the_page_of_answers_is_made_from_a_service() {
+    reference::keep("docs/answers.md", &reference::answers());
+}
+
+#[test]
+fn each_type_of_problems_has_a_section() {
+    let page = pages::read("docs/troubleshooting.md");
+    let headings: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .filter(|line| line.starts_with("urn:"))
+        .collect();
+    let sources = ["sessman-plugin/src/problem_type.rs", "host/src/http/message/problem.rs"].map(pages::read);
+    let quoted = sources.iter().flat_map(|text| text.split('"'));
+    // Those of the tests are no others.
+    let types: BTreeSet<&str> = quoted.filter(|text| text.starts_with("urn:")).collect();
+    assert!(types.len() > 40 && headings == types, "{:?}", headings.symmetric_difference(&types));
+}
+
 /// Reads JSON with comments in lines of their own and trailing commas, and says what of each file the schema refuses.
 const VALIDATE: &str = r#"
 import json, re, sys, jsonschema_rs
