@@ -55,13 +55,18 @@ pub(crate) fn document(routes: &[Spec], instance: &Instance<'_>) -> Value {
 }
 
 fn operation(spec: &Spec, method: &str, name: &str, instance: &Instance<'_>) -> Value {
-    let accepted = parameters::accepted(spec.accepts, method);
+    // One place for the id: two, with different values, would be refused.
+    let accepted: Vec<Name> = parameters::accepted(spec.accepts, method)
+        .iter()
+        .copied()
+        .filter(|name| *name != Name::SessionId)
+        .collect();
     let has_body = matches!(method, "POST" | "PATCH");
     let mut parameters: Vec<Value> = Vec::new();
     if !has_body || method == "PATCH" {
         parameters.extend(accepted.iter().map(|name| in_query(*name, instance)));
     }
-    parameters.extend(headers(spec));
+    parameters.extend(headers(spec, instance));
     let mut operation = json!({
         "operationId": name,
         "summary": spec.summary,
@@ -113,11 +118,12 @@ fn in_query(name: Name, instance: &Instance<'_>) -> Value {
 }
 
 /// The request headers that mean something to the route.
-fn headers(spec: &Spec) -> Vec<Value> {
+fn headers(spec: &Spec, instance: &Instance<'_>) -> Vec<Value> {
     let header = |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "header", "description": description, "schema": schema });
     let id = spec.accepts.contains(&Name::SessionId).then(|| {
-        let description = "The session's id, in the place of the parameter `session_id`.";
-        header("X-Session-Id", description, json!({ "type": "string" }))
+        let description = "The session's id. It may come as `session_id` (also `sessionid`, `token`) in the query or \
+                           the JSON body instead, or in the cookie.";
+        header("X-Session-Id", description, Name::SessionId.schema(instance.bounds))
     });
     let condition = spec.condition.map(|condition| {
         let schema = json!({ "type": "string", "pattern": ENTITY_TAGS });

@@ -32,7 +32,7 @@ public final class Main {
             new CreateSessionRequest().userId("ada").ttlSeconds(600L).data(Map.of("theme", "dark")));
         String id = begun.getSessionId();
 
-        Session read = sessions.getSession(null, null, id, null);
+        Session read = sessions.getSession(null, id, null);
         check("get", "ada".equals(read.getUserId()) && Map.of("theme", "dark").equals(read.getData()));
 
         UpdateSessionRequest change = new UpdateSessionRequest()
@@ -40,13 +40,13 @@ public final class Main {
         Session changed = sessions.updateSession(change, id, null);
         check("update", changed.getVersion() == 2L);
 
-        Page mine = sessions.listMySessions(null, null, null, null, id);
+        Page mine = sessions.listMySessions(null, null, null, id);
         check("mine", mine.getSessions().size() == 1);
         check("others", sessions.endMySessions(id, new EndMySessionsRequest().others(EndMySessionsRequest.OthersEnum.TRUE)).getEnded() == 0);
 
         sessions.endSession(id, new GetSessionWithBodyRequest());
         try {
-            sessions.getSession(null, null, id, null);
+            sessions.getSession(null, id, null);
             check("after its end", false);
         } catch (ApiException error) {
             check("after its end", error.getCode() == 404);

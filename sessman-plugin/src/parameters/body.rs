@@ -72,9 +72,8 @@ pub(super) fn parse(method: &str, body: &[u8], accepted: &[Name]) -> Result<Valu
     Ok(values)
 }
 
-/// The body as text; an empty one, or one of JSON's white space, has neither members nor a change.
+/// The body as text, without the white space of JSON around it; an empty one has neither members nor a change.
 fn text(body: &[u8]) -> Result<&str, Problem> {
     let text = std::str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
-    let is_blank = text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
-    Ok(if is_blank { "" } else { text })
+    Ok(text.trim_matches([' ', '\t', '\n', '\r']))
 }

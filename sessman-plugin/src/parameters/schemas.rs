@@ -20,10 +20,7 @@ pub(crate) struct Bounds {
 }
 
 pub(super) fn session_id(_: Bounds) -> Value {
-    json!({
-        "type": "string",
-        "description": "The session's id; `sessionid` and `token` are other names for it, and it may come as X-Session-Id.",
-    })
+    json!({ "type": "string" })
 }
 
 pub(super) fn user_id(_: Bounds) -> Value {
