@@ -29,7 +29,7 @@ impl Tree {
             let inner = folder.join(name);
             let beside = folder.join(format!("{name}.rs"));
             let file = if beside.is_file() { beside } else { inner.join("mod.rs") };
-            self.add(&file, &inner, [&module[..], &[name.clone()]].concat());
+            self.add(&file, &inner, [&module[..], std::slice::from_ref(name)].concat());
         }
         self.0.insert(module, source);
     }
@@ -55,7 +55,7 @@ impl Tree {
         let (mut at, mut rest) = self.begin(module, path)?;
         // A name may stand for another a few times over.
         for _ in 0..20 {
-            let Some((first, after)) = rest.split_first() else { return None };
+            let (first, after) = rest.split_first()?;
             let inner = [&at[..], std::slice::from_ref(first)].concat();
             if self.0.contains_key(&inner) {
                 (at, rest) = (inner, after.to_vec());
@@ -63,7 +63,7 @@ impl Tree {
             }
             let source = &self.0[&at];
             if let Some(target) = source.names.get(first) {
-                let Some((start, mut more)) = self.begin(&at, target) else { return None };
+                let (start, mut more) = self.begin(&at, target)?;
                 more.extend(after.iter().cloned());
                 (at, rest) = (start, more);
                 continue;
