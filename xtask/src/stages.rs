@@ -128,7 +128,20 @@ fn clippy(checks: &Checks, _: &mut Findings) -> Result<()> {
     // The feature is the program that only `cargo xtask fuzz` builds, and links C++.
     tools::ensure(&[tools::CPP])?;
     let all = ["clippy", "--workspace", "--all-targets", "--features", "fuzz/guided", "--", "-D", "warnings"];
-    succeed(checks.workspace.cargo().args(all))
+    succeed(checks.workspace.cargo().args(all))?;
+    // The embedded store alone, without what the others depend on.
+    let alone = [
+        "clippy",
+        "--package",
+        "sessman-plugin",
+        "--no-default-features",
+        "--features",
+        "sqlite",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    succeed(checks.workspace.cargo().args(alone)).context("the plugin with SQLite alone")
 }
 
 fn docs(checks: &Checks, _: &mut Findings) -> Result<()> {
