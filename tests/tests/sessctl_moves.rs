@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -16,6 +17,35 @@ use e2e::store::Store;
 use serde_json::{Value, json};
 
 on_every_store!(a_backup_comes_back_as_it_was);
+
+#[test]
+fn a_restore_by_root_leaves_the_file_to_the_user_of_the_folder() {
+    let test = "a_restore_by_root_leaves_the_file_to_the_user_of_the_folder";
+    let folder = tempfile::tempdir().unwrap();
+    let user = 4_711;
+    if chown(folder.path(), Some(user), Some(user)).is_err() {
+        e2e::skip(test, "only root may give folders away");
+        return;
+    }
+    let site = Site::new();
+    site.sessman("{}");
+    let pserve = site.start();
+    fill(&pserve.client(), 3);
+    beside(&site, &pserve, &["backup", "sessions.backup"]).expect(0);
+    assert!(pserve.stop().success());
+    let other = Site::new();
+    other.sessman(&json!({ "path": folder.path().join("sessions.db") }).to_string());
+    let backup = site.path("sessions.backup");
+    run(&other, &["restore", backup.to_str().unwrap(), "--yes"]).expect(0);
+    let mut files = 0;
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let owner = entry.metadata().unwrap().uid();
+        assert_eq!(owner, user, "{:?}", entry.path());
+        files += 1;
+    }
+    assert!(files > 0);
+}
 
 const ONE: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 const TWO: &str = "0202020202020202020202020202020202020202020202020202020202020202";

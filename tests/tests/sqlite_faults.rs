@@ -152,6 +152,25 @@ fn a_second_process_is_refused_and_does_the_first_no_harm() {
 }
 
 #[test]
+fn a_second_process_is_refused_though_the_lock_file_was_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sessions.db");
+    let (first_site, second_site) = (site(&file), site(&file));
+    let first = first_site.start();
+    let id = fill(&first.client()).remove(0);
+    let is_lock = |path: &PathBuf| path.to_string_lossy().ends_with("lock");
+    let entries = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let locks: Vec<PathBuf> = entries.filter(is_lock).collect();
+    assert!(!locks.is_empty());
+    locks.iter().for_each(|lock| fs::remove_file(lock).unwrap());
+    let second = second_site.start();
+    is_refused(&second, "is in use by");
+    first.client().post("/sessman/end", json!({ "session_id": id })).expect(200);
+    assert_eq!(second.client().get(&format!("/sessman/get?session_id={id}")).status, 503);
+    assert!(first.stop().success() && second.stop().success());
+}
+
+#[test]
 fn a_full_disk_is_a_503_for_writes_while_reads_go_on_and_ends_by_itself() {
     const TEST: &str = "a_full_disk_is_a_503_for_writes_while_reads_go_on_and_ends_by_itself";
     let Some(disk) = Disk::mount(TEST, "2m") else { return };
