@@ -58,13 +58,16 @@ fn on(store: Store, old: &Path, new: &Path) -> Option<bool> {
         let (count, faults) = side_by_side::run(&store.config("upgrade")?, builds);
         is_good &= faults.show(store, what, count);
     }
-    let builds = vec![old.to_owned(), new.to_owned()];
-    let found = Setting { builds, ..Setting::new(store, &[0, 0], ROUNDS) }.run("upgrade")?;
-    let mut faults = Faults::default();
-    for (kind, example) in &found.examples {
-        faults.add(*kind, || example.clone());
+    // In a cluster the old release keeps the places of users in keys of other names; docs/releases.md says what that means.
+    if store != Store::RedisCluster {
+        let builds = vec![old.to_owned(), new.to_owned()];
+        let found = Setting { builds, ..Setting::new(store, &[0, 0], ROUNDS) }.run("upgrade")?;
+        let mut faults = Faults::default();
+        for (kind, example) in &found.examples {
+            faults.add(*kind, || example.clone());
+        }
+        is_good &= faults.show(store, "logins at a limit, at both at once", found.logins);
     }
-    is_good &= faults.show(store, "logins at a limit, at both at once", found.logins);
     let (requests, faults) = roll::run(&store.config("upgrade")?, old, new);
     is_good &= faults.show(store, "restarts from old to new under load, requests", requests);
     Some(is_good)
