@@ -100,7 +100,7 @@ impl ProblemType {
         self.definition().1
     }
 
-    /// The document, for whoever writes it by itself.
+    /// The document as a plugin's response, for callers that write it themselves.
     pub(crate) fn document(self, detail: &str) -> PluginResponse {
         PluginResponse::problem_of(self.uri(), self.status(), detail)
     }
@@ -111,7 +111,7 @@ pub(crate) fn problem(kind: ProblemType, detail: &str) -> Response<AnswerBody> {
     own(kind.document(detail))
 }
 
-/// A problem with one header more.
+/// A problem with one additional header.
 pub(crate) fn problem_with(
     kind: ProblemType,
     detail: &str,
@@ -121,7 +121,7 @@ pub(crate) fn problem_with(
     own(kind.document(detail).with_header(header, value))
 }
 
-/// A problem that is worth a retry in a second.
+/// A problem that asks the client to retry after one second.
 pub(crate) fn retry_later(kind: ProblemType, detail: &str) -> Response<AnswerBody> {
     problem_with(kind, detail, "retry-after", "1")
 }
