@@ -85,7 +85,8 @@ fn list<'a>(items: impl IntoIterator<Item = &'a str>) -> Result<Value, String> {
     items.into_iter().map(item).collect::<Result<_, _>>().map(Value::Array)
 }
 
-/// Checks a value of the host, which is a name, a path, an address or a key, for invisible characters.
+/// Checks a value of the host, which is a name, a path, an address or a key, for invisible characters and surrounding
+/// white space.
 ///
 /// # Errors
 /// What was found; never the value.

@@ -1,4 +1,4 @@
-//! Measures how the cost of a request grows with each part of it whose size the client chooses.
+//! What a request costs that a client makes as large as it may, in every part of it that the host reads.
 
 use bytes::Bytes;
 use growth::assert_linear;
@@ -18,11 +18,11 @@ use crate::http::message::lines::Lines;
 use crate::http::message::request_id::RequestId;
 use crate::http::message::trace;
 
-/// Bytes of a body; the largest case has four times as many, the default of `max_body`.
+/// Bytes of a body; the largest has four times as many, the default of `max_body`.
 const BODY: usize = 256 << 10;
-/// Bytes of headers; the largest case has four times as many, as HTTP/2 counts them.
+/// Bytes of headers; the largest have four times as many, as HTTP/2 counts them.
 const HEADERS: usize = MAX_HEADER_BYTES / 4;
-/// What HTTP/2 counts for each header in addition to its name and value.
+/// What HTTP/2 counts beside name and value of a header.
 const EACH: usize = 32;
 
 fn joined(count: usize, separator: &str, part: impl Fn(usize) -> String) -> String {
