@@ -7,9 +7,8 @@ use crate::problem::Problem;
 
 /// The parameter in `accepted` with this name.
 ///
-/// # Errors
-/// No accepted parameter has this name. Unknown names are rejected because a typo must not create a session that lives longer, or holds
-/// less, than intended.
+/// No accepted parameter has this name. It is rejected, because a typo must not create a session that lives longer, or
+/// holds less, than intended.
 pub(super) fn find(name: &str, accepted: &[Name]) -> Result<Name, Problem> {
     Name::find(name, accepted).ok_or_else(|| {
         let takes = || spellings(accepted).map(|(spelling, _)| spelling);
