@@ -7,13 +7,13 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use settings::loose::{OneOrMany, option};
 
-/// Every section's name. `plugin_parms` holds one line an instance instead of fixed keys.
+/// Every section's name. `plugin_parms` holds one line per instance instead of fixed keys.
 pub(crate) const SECTIONS: &[&str] =
     &["network", "ssl", "paths", "auth", "cors", "proxy", "limits", "log", PLUGIN_PARMS];
-/// The section with one line an instance.
+/// The section with one line per instance.
 pub(crate) const PLUGIN_PARMS: &str = "plugin_parms";
 
-/// What holds API keys, in `[auth]` and of an instance.
+/// The key that holds API keys, in `[auth]` and for an instance.
 pub(crate) const KEYS: &str = "apikey";
 
 /// Whether a section has a key of this name.

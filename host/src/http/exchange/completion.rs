@@ -124,7 +124,7 @@ impl Completion {
             ProblemType::Overloaded,
             "there is no memory for the answer now ([limits] max_memory)",
         );
-        // On a connection with many untaken answers, the body of this answer would need memory, too.
+        // Over HTTP/2, the body of this answer would need memory, too, until the client has read it.
         *response = if untaken.is_some() { busy.map(AnswerBody::without) } else { busy };
         Pause::among(&self.without_answer, WITHOUT_ANSWER)
     }

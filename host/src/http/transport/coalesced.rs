@@ -73,7 +73,7 @@ impl Outbox {
         pending.iter().for_each(|writes| writes.write());
     }
 
-    /// Flushes the queue until it stays empty.
+    /// Flushes the queue whenever it is not empty. Never completes.
     async fn run(self: Arc<Self>) {
         loop {
             poll_fn(|context| self.poll_first(context)).await;
