@@ -1,15 +1,16 @@
-//! Memory that others can make this process take: one budget, in bytes as they are allocated.
+//! A budget for the memory that clients can make this process allocate, in bytes.
 //!
-//! Bodies, answers that were not taken yet, long header blocks, and what plugins keep or have waiting draw on it before
-//! they allocate, and give back once it is freed. What is refused is refused early and told so, where it would otherwise be
-//! the system that ends the process. Some is left to those that matter more:
+//! Bodies, answers that were not read yet, long header blocks, and what plugins retain or queue are reserved here
+//! before they are allocated, and returned after they are freed. So overload is rejected early with an error, instead
+//! of having the system kill the process. Some memory is kept for those that matter more:
 //!
-//! - Strangers, who have shown no key, have a quarter in all. Past half of that, each of them has a share.
-//! - What plugins keep has a half, what waits in them a quarter.
-//! - Who has shown a key has all, but for the last eighth, which is for small requests alone. Past three quarters each
-//!   client has a share of what is large.
+//! - Strangers, who have not presented a key, may use a quarter in total. Beyond half of that, each of them is limited
+//!   to a share.
+//! - What plugins retain may use a half, what they queue a quarter.
+//! - Clients that have presented a key may use everything, but the last eighth only for small requests. Beyond three
+//!   quarters, each client is limited to a share for large ones.
 //!
-//! Nothing here locks. The usual request, which is small, comes by at most once.
+//! It takes no locks. The usual request is small, and updates it at most once.
 
 mod give_back;
 mod machine;
@@ -26,31 +27,31 @@ pub(crate) use self::machine::memory;
 pub(crate) use self::size::Size;
 use crate::source::source;
 
-/// Bytes of one request, or of an answer, that are small: everybody who has a key gets as many to the last.
+/// A request or an answer up to this many bytes is small: clients with a key may use all of the budget for those.
 pub(crate) const SMALL: usize = 16 * 1024;
-/// Clients that are told apart. Two that share a place cost each other nothing unless memory is short.
+/// Number of counters for clients. Two clients with the same counter affect each other only when memory is short.
 const CLIENTS: usize = 4096;
-/// Between two lines in the log.
+/// Minimum time between two log lines.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// What memory is drawn for.
+/// What reserved memory is charged to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Payer {
-    /// A request or an answer of this client, which has shown a key.
+    /// A request or an answer of this client, which has presented a key.
     Known(Client),
-    /// The same of one who has not.
+    /// A request or an answer of this client, which has not presented a key.
     Stranger(Client),
-    /// What waits in a plugin.
+    /// Queued data of plugins.
     Waiting,
-    /// What a plugin keeps.
+    /// Retained data of plugins.
     Kept,
 }
 
-/// A client's place among the counters.
+/// The index of a client's counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Client(usize);
 
-/// The bytes that are taken, and how many there are.
+/// The limit, and the bytes in use.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: AtomicUsize,
@@ -59,16 +60,16 @@ pub(crate) struct Budget {
     waiting: AtomicUsize,
     kept: AtomicUsize,
     clients: Box<[AtomicUsize]>,
-    /// Seeded, so that nobody can choose whose place to share.
+    /// A seeded hash, so that nobody can choose whose counter to share.
     places: RandomState,
     refused: AtomicU64,
     start: Instant,
-    /// Milliseconds from `start` to the next line in the log.
+    /// When the next log line may be written, in milliseconds from `start`.
     tell_after: AtomicU64,
 }
 
 impl Budget {
-    /// Of so many bytes.
+    /// A budget of `limit` bytes.
     pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             limit: AtomicUsize::new(limit),
@@ -84,22 +85,22 @@ impl Budget {
         })
     }
 
-    /// From now on so many. What is taken beyond it is not taken away.
+    /// Changes the limit. Memory in use beyond it is not revoked.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// How many there are.
+    /// The limit in bytes.
     pub(crate) fn limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// How many are taken.
+    /// Bytes in use.
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// How often some were refused.
+    /// Number of rejected reservations.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
@@ -111,13 +112,13 @@ impl Budget {
         Client(hash % CLIENTS)
     }
 
-    /// Nothing yet, for `payer`.
+    /// An empty share, for `payer`.
     pub(crate) fn share(self: &Arc<Self>, payer: Payer) -> Share {
         Share { budget: Arc::clone(self), payer, bytes: 0 }
     }
 
-    /// Draws `bytes` for something that then has `size`; says whether they were to be had. Each relaxed: numbers are
-    /// compared here, and nothing else is read by them.
+    /// Reserves `bytes` for something that then has `size` in total; returns whether they were available. Relaxed
+    /// ordering is enough: only the numbers are compared, and they guard no other data.
     pub(crate) fn draw(&self, payer: Payer, bytes: usize, size: usize) -> bool {
         let limit = self.limit();
         let all = add(&self.taken, bytes);
@@ -139,7 +140,7 @@ impl Budget {
         };
         if !fits {
             self.give(payer, bytes);
-            // A cache that may not grow is no news.
+            // A cache that may not grow is not worth a log line.
             if payer != Payer::Kept {
                 self.note_refusal();
             }
@@ -147,7 +148,7 @@ impl Budget {
         fits
     }
 
-    /// Gives bytes back.
+    /// Returns bytes.
     pub(crate) fn give(&self, payer: Payer, bytes: usize) {
         self.taken.fetch_sub(bytes, Ordering::Relaxed);
         match payer {
@@ -188,7 +189,7 @@ fn add(counter: &AtomicUsize, bytes: usize) -> usize {
     counter.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes)
 }
 
-/// Bytes that are drawn; given back when it is dropped.
+/// Reserved bytes; returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<Budget>,
@@ -197,7 +198,7 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Makes it larger, if so much is to be had; to be asked before it is allocated.
+    /// Reserves `by` more bytes, if they are available. Call it before allocating.
     #[must_use]
     pub(crate) fn grow(&mut self, by: usize) -> bool {
         let grows = self.budget.draw(self.payer, by, self.bytes.saturating_add(by));
@@ -207,24 +208,24 @@ impl Share {
         grows
     }
 
-    /// Makes it smaller, at most to nothing.
+    /// Returns up to `by` bytes.
     pub(crate) fn shrink(&mut self, by: usize) {
         let by = by.min(self.bytes);
         self.bytes -= by;
         self.budget.give(self.payer, by);
     }
 
-    /// Nothing yet, for the same payer.
+    /// An empty share, for the same payer.
     pub(crate) fn another(&self) -> Self {
         self.budget.share(self.payer)
     }
 
-    /// How large it is.
+    /// Its size in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// From now on it is `payer` who takes it.
+    /// Charges it to `payer` from now on.
     pub(crate) fn pass_to(&mut self, payer: Payer) {
         if payer == self.payer {
             return;

@@ -1,4 +1,4 @@
-//! `pserve check` and `pserve plugins`: what the files come to, without a running host.
+//! `pserve check` and `pserve plugins`: evaluate the files without a running host.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use crate::http::control::snapshot::Snapshot;
 use crate::lifecycle;
 use crate::plugin::{Loader, Want};
 
-/// What the files come to, and all that is wrong with them.
+/// The result of the files, with all their errors.
 pub struct Findings {
     ini_file: PathBuf,
     /// One line each, without values that may be secrets.
     pub problems: Vec<String>,
-    /// What is taken as it is written, and perhaps was not meant so; one line each.
+    /// Values that are accepted as written, but probably not intended; one line each.
     pub warnings: Vec<String>,
     /// None if the configuration cannot be used at all.
     snapshot: Option<Snapshot>,
@@ -31,7 +31,7 @@ pub struct Findings {
 pub struct Unusable(String);
 
 impl Findings {
-    /// Reads the files and prepares every instance, as a start would; nothing is activated.
+    /// Reads the files and prepares every instance, like a start; nothing is activated.
     pub fn of(ini_file: &Path) -> Self {
         let mut findings = Self {
             ini_file: ini_file.to_owned(),
@@ -70,7 +70,7 @@ impl Findings {
         let exposed = lifecycle::check_exposure(&snapshot).err();
         match exposed {
             Some(exposed) => findings.problems.push(exposed.to_string()),
-            // Where other machines reach it, they are a part of that.
+            // An address that other machines can reach makes them problems, which are reported with it.
             None => findings.problems.extend(lifecycle::short_keys(&snapshot)),
         }
         findings.snapshot = Some(snapshot);
@@ -83,7 +83,7 @@ impl Findings {
         pretty(&json!({ "ok": problems.is_empty(), "problems": problems, "warnings": warnings }))
     }
 
-    /// What `/plugins` would say after a start, but for what only a running host knows.
+    /// What `/plugins` would show after a start, without the data that only a running host knows.
     ///
     /// # Errors
     /// The configuration cannot be used.
@@ -102,7 +102,7 @@ impl Findings {
         let mut below = vec![Vec::new()];
         for instance in members(&plugins, "instances") {
             let mut sha256 = text(instance, "sha256");
-            // Enough to tell two files apart; --json has all of it.
+            // Enough to distinguish two files; --json has all of it.
             sha256.truncate(12);
             let names = ["name", "plugin", "version", "plugin_api"];
             let [name, plugin, version, abi] = names.map(|name| text(instance, name));
@@ -126,7 +126,7 @@ impl Findings {
         let snapshot = self.snapshot.as_ref().ok_or_else(|| Unusable(self.to_string()))?;
         let mut plugins = inventory::plugins(snapshot);
         for instance in plugins["instances"].as_array_mut().into_iter().flatten() {
-            // It is not on its way to anything.
+            // Nothing is going to activate it.
             instance["state"] = "loadable".into();
             if let Some(members) = instance.as_object_mut() {
                 members.shift_remove("requests");
@@ -173,7 +173,7 @@ fn line_of_route(route: &Value) -> String {
     format!("  {} ({}, {})", text(route, "path"), methods.join(" "), text(route, "class"))
 }
 
-/// Columns as wide as what is in them; below each row the lines that belong to it.
+/// A table with columns as wide as their content; below each row the lines that belong to it.
 fn table<const N: usize>(rows: &[[String; N]], below: &[Vec<String>]) -> String {
     let mut widths = [0; N];
     for row in rows {

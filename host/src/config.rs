@@ -1,7 +1,7 @@
 //! From an INI file and the environment to a checked [`Config`].
 //!
-//! `ini` (grammar) with `swallowed` -> `layers` (file below, environment above) -> `raw` (texts, references) -> `reader` (types,
-//! defaults, rules) with `doubtful` (what is to be warned of). A [`Config`] exists only if nothing was wrong.
+//! `ini` (grammar) with `swallowed` -> `layers` (the file, overridden by the environment) -> `raw` (texts, references)
+//! -> `reader` (types, defaults, rules) with `doubtful` (warnings). A [`Config`] exists only if there were no errors.
 
 mod doubtful;
 mod ini;

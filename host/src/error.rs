@@ -1,8 +1,8 @@
-//! Errors in one line, for logs and answers.
+//! Formats errors in one line, for logs and answers.
 
 use std::error::Error;
 
-/// The error and what it comes from.
+/// The error and its sources.
 pub(crate) fn one_line(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();

@@ -1,4 +1,4 @@
-//! Man pages and shell completions, from the definition of a command line. `sessctl` writes its own with this, too.
+//! Man pages and shell completions, generated from the definition of a command line. `sessctl` uses this, too.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -23,21 +23,21 @@ const SHELLS: [(Shell, &str); 3] = [
     (Shell::Zsh, "zsh/site-functions"),
 ];
 
-/// Writes a page for `command` and for each of its subcommands, and completions for three shells.
+/// Writes a man page for `command` and for each of its subcommands, and completions for three shells.
 ///
 /// # Errors
-/// If a folder cannot be made or a file not be written; the error says which.
+/// A directory cannot be created or a file cannot be written; the error says which.
 pub fn write(command: &Command, into: &Generate) -> io::Result<()> {
     let name = command.get_name();
     for (shell, folder) in SHELLS {
-        // Bash looks for a file with the name of the program, while the generator adds an ending.
+        // Bash looks for a file with the name of the program, while the generator adds an extension.
         let file = if shell == Shell::Bash { name.to_owned() } else { shell.file_name(name) };
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut command.clone(), name, &mut text);
         write_file(&into.folder.join(folder), &file, &text)?;
     }
     let source = format!("{name} {}", command.get_version().unwrap_or_default());
-    // `help` needs no pages: those of the commands are what it shows.
+    // `help` needs no page: it only shows those of the other commands.
     let mut command = command.clone().disable_help_subcommand(true);
     command.build();
     write_pages(&command, &source, &into.folder.join("man/man1"))
@@ -50,8 +50,8 @@ fn write_pages(command: &Command, source: &str, folder: &Path) -> io::Result<()>
     shown.try_for_each(|command| write_pages(command, source, folder))
 }
 
-/// As [`Man::render`] has it, but for two things. It leaves an empty date away, so that the version becomes the date. And it
-/// fills the lines of what stands behind the options, examples mostly.
+/// Like [`Man::render`], with two differences: it omits an empty date, so that the version takes its position, and it
+/// does not reflow the text after the options, which is mostly examples.
 fn page(command: &Command, name: &str, source: &str) -> io::Result<Vec<u8>> {
     let man = Man::new(command.clone());
     let mut text = Vec::new();

@@ -1,4 +1,4 @@
-//! One instance takes the place of another while requests wait.
+//! Hands over from one instance to another while requests wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,24 +10,25 @@ use crate::config::Limits;
 use crate::http::control::orders::OrderError;
 use crate::plugin::{Instance, State};
 
-/// For streams to end once their plugin has been told to stop, even when the grace is used up.
+/// How long streams may take to end after their plugin was told to stop, even when the grace period is used up.
 pub(crate) const LAST_MOMENT: Duration = Duration::from_millis(500);
-/// How long the leaving have, for their requests and to let go together.
+/// The time in which the leaving instances must complete their requests and release their resources, together.
 const PATIENCE: &str = "the shorter of [limits] shutdown_grace and half of request_timeout";
 
-/// Instances that go, and instances that come.
+/// Instances to remove, and instances that replace them.
 pub(crate) struct HandOver<'a> {
     pub(crate) leaving: &'a [Arc<Instance>],
     pub(crate) coming: &'a [Arc<Instance>],
 }
 
 impl HandOver<'_> {
-    /// Takes from the leaving what the coming need. If that fails, the leaving serve as before.
+    /// Moves exclusive resources from the leaving to the coming instances. If that fails, it rolls back to the leaving
+    /// ones.
     ///
     /// # Errors
-    /// Who did not come to rest, or could not be activated.
+    /// Which instances were not drained in time, or could not be activated.
     pub(crate) async fn run(&self, limits: &Limits) -> Result<(), OrderError> {
-        // Those who wait must still have time for their answer.
+        // The waiting requests must still have time for their answers.
         let patience = limits.shutdown_grace.min(limits.request_timeout / 2);
         let serving: Vec<&Arc<Instance>> =
             self.leaving.iter().filter(|instance| instance.state() == State::Ready).collect();

@@ -1,4 +1,4 @@
-//! `pserve healthcheck`: asks a running host how it is, for containers and scripts.
+//! `pserve healthcheck`: queries the health of a running host, for containers and scripts.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -12,10 +12,10 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 
 use crate::config::Config;
 
-/// Bytes until the end of an answer's first line.
+/// Limit of an answer's first line, in bytes.
 const MAX_LINE: usize = 1024;
 
-/// What is asked.
+/// The health to query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
     /// Whether every instance can serve: `/readyz`.
@@ -24,7 +24,7 @@ pub enum Question {
     Live,
 }
 
-/// A host that is not well, or cannot be asked.
+/// A host that is unhealthy, or cannot be queried.
 #[derive(Debug, thiserror::Error)]
 pub enum HealthError {
     /// The configuration does not say where it listens.
@@ -33,18 +33,18 @@ pub enum HealthError {
     /// There is no answer.
     #[error("no answer from {address}")]
     NoAnswer {
-        /// Who was asked.
+        /// The address that was queried.
         address: SocketAddr,
-        /// Why not.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// The answer is not the good one.
+    /// The host answered that it is unhealthy.
     #[error("{address} answered {status} to {path}")]
     Bad {
-        /// Who was asked.
+        /// The address that was queried.
         address: SocketAddr,
-        /// What.
+        /// The path that was queried.
         path: &'static str,
         /// HTTP status.
         status: u16,
@@ -60,7 +60,7 @@ impl Question {
     }
 }
 
-/// Where a host with this configuration is asked, from the same machine.
+/// The address at which a host with this configuration can be queried from the same machine.
 ///
 /// # Errors
 /// Its port is not known before it runs.
@@ -74,11 +74,11 @@ pub fn address(config: &Config) -> Result<SocketAddr, HealthError> {
     if address.port() == 0 { Err(HealthError::NoPort) } else { Ok(SocketAddr::new(ip, address.port())) }
 }
 
-/// Asks the host at `address`, by TLS if it is said so, and waits for the answer, `limit` at the most. With TLS the
-/// certificate is not looked at: nothing is told to whoever is there, and its names are not those of a loopback address.
+/// Queries the host at `address`, with TLS if `tls` is set, and waits for the answer for up to `limit`. The
+/// certificate is not verified: nothing secret is sent, and its names are not those of a loopback address.
 ///
 /// # Errors
-/// There is no answer, or not the good one.
+/// There is no answer, or the host is unhealthy.
 pub fn ask(address: SocketAddr, tls: bool, question: Question, limit: Duration) -> Result<(), HealthError> {
     let deadline = Instant::now() + limit;
     let path = question.path();
@@ -116,7 +116,7 @@ fn status(address: SocketAddr, tls: bool, path: &str, deadline: Instant) -> io::
     words.next().filter(|_| is_http).and_then(|status| status.parse().ok()).ok_or_else(not_http)
 }
 
-/// What can be asked and heard.
+/// A plain or TLS connection.
 trait Stream: Read + Write {}
 
 impl<S: Read + Write> Stream for S {}
@@ -132,7 +132,7 @@ fn unverified_tls(address: SocketAddr) -> io::Result<ClientConnection> {
     ClientConnection::new(Arc::new(config), address.ip().into()).map_err(io::Error::other)
 }
 
-/// Takes any certificate whose key signed the handshake.
+/// Accepts any certificate whose key signed the handshake.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

@@ -33,10 +33,10 @@ use crate::plugin::Loader;
 
 pub use self::error::HostError;
 
-/// How long a plugin that blocks a thread may hold up the others.
+/// How long a plugin that blocks a thread may delay the others.
 const WAKE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Plugins that are loaded and prepared, but hold nothing yet.
+/// Loaded plugins with prepared instances, which hold no exclusive resources yet.
 pub struct Host {
     snapshot: Snapshot,
     loader: Loader,
@@ -49,16 +49,16 @@ pub struct Host {
 }
 
 impl Host {
-    /// Loads the plugins and prepares their instances. `config` came from `ini_file`, which is read again when the
-    /// host is told to reload; `logging` is changed with it then.
+    /// Loads the plugins and prepares their instances. `config` came from `ini_file`, which is read again on a reload;
+    /// `logging` is updated with it then.
     ///
     /// # Errors
-    /// The plugin directory cannot be used, or instances would be open to the network without a word about it.
-    /// A plugin or an instance that fails is logged, and the others go on.
+    /// The plugin directory cannot be used, or instances would be exposed to the network although they are not
+    /// configured as open. A plugin or an instance that fails is logged, and the others are still served.
     pub fn load(config: Config, ini_file: &Path, logging: Logging) -> Result<Self, HostError> {
         let ini_file = std::path::absolute(ini_file)
             .map_err(|source| HostError::System("cannot tell the current folder", source))?;
-        // Before any child is started.
+        // Before any child process is started.
         let inherited = activation::take()
             .map_err(|source| HostError::System("cannot take the sockets of the service manager", source))?;
         let budget = Budget::new(Size::of(&config).budget);
@@ -67,10 +67,10 @@ impl Host {
         Ok(Self { snapshot, loader, budget, ini_file, logging, inherited })
     }
 
-    /// Serves until SIGTERM or SIGINT, then lets what is under way end. A second signal ends the process at once.
+    /// Serves until SIGTERM or SIGINT, then drains. A second signal ends the process immediately.
     ///
     /// # Errors
-    /// The host cannot begin to serve.
+    /// The host cannot start to serve.
     pub fn serve(self) -> Result<(), HostError> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         if let Some(threads) = self.snapshot.config.network.threads {
@@ -85,7 +85,7 @@ impl Host {
             .map_err(|source| HostError::System("cannot start threads", source))?;
         let served = runtime.block_on(self.run());
         drop(waker);
-        // What has not ended by now has had its time.
+        // Whatever has not ended by now has exceeded its deadline.
         runtime.shutdown_background();
         served
     }
@@ -125,7 +125,7 @@ impl Host {
             notifier.ready();
             let notifier = Arc::clone(&notifier);
             watched = Some(tokio::spawn(async move { notifier.watchdog().await }));
-            // It ends with a signal only.
+            // It completes only on a signal.
             let _ = signalled.await;
         }
         notifier.stopping();
@@ -141,10 +141,10 @@ impl Host {
     }
 }
 
-/// Gives one of the runtime's threads something to do from time to time.
+/// Wakes one of the runtime's threads periodically.
 ///
-/// One thread waits for the network on behalf of all. When it gets a request for a plugin that blocks, the others
-/// sleep on, and nobody sees what comes meanwhile; the one that is woken takes its place.
+/// One thread polls the network on behalf of all. When it runs a request for a plugin that blocks, the other threads
+/// stay asleep, and nobody polls the network meanwhile. A thread that is woken takes over the polling.
 struct Waker {
     /// The thread ends when this is dropped.
     _stop: Sender<()>,
@@ -162,8 +162,8 @@ impl Waker {
     }
 }
 
-/// Says where the host listens, in the log and, the address alone, as the one line on standard output, which scripts
-/// wait for.
+/// Announces where the host listens: in the log, and with the address alone as the one line on standard output, which
+/// scripts wait for.
 fn announce(urls: &[String], app: &App) {
     for instance in app.snapshot().instances() {
         let (plugin, mount, state) = (&instance.library.name, instance.mount(), instance.state().name());
@@ -173,12 +173,12 @@ fn announce(urls: &[String], app: &App) {
         tracing::info!("listening on {url}");
     }
     let mut output = io::stdout().lock();
-    // Nobody may be reading it, and that is no reason not to serve.
+    // A closed standard output is not a reason to stop serving.
     let _ = writeln!(output, "pserve: listening on {}", urls.first().map_or("", String::as_str))
         .and_then(|()| output.flush());
 }
 
-/// Requests first, then the plugins with their streams, then what is left of the connections.
+/// Drains requests first, then stops the plugins with their streams, then closes the remaining connections.
 async fn drain(
     server: &Server,
     stop: &watch::Sender<Option<Instant>>,
@@ -190,7 +190,7 @@ async fn drain(
         tracing::warn!(requests = left, "not answered within shutdown_grace");
     }
     stop.send_replace(Some(deadline));
-    // It keeps to the deadline, but for its last moments, unless a new instance is just being activated.
+    // It meets the deadline, except for its last moments, unless a new instance is being activated right now.
     let last = deadline.max(Instant::now() + LAST_MOMENT) + 2 * LAST_MOMENT;
     if tokio::time::timeout_at(last, lifecycle).await.is_err() {
         tracing::warn!("a reload was still under way after shutdown_grace");
@@ -218,12 +218,12 @@ impl Signals {
         })
     }
 
-    /// Tells of the first SIGTERM or SIGINT; the second ends the process, whatever it is at.
+    /// Completes on the first SIGTERM or SIGINT; the second one ends the process, whatever it is doing.
     fn watch(mut self, orders: UnboundedSender<Order>) -> oneshot::Receiver<()> {
         let (tell, told) = oneshot::channel();
         tokio::spawn(async move {
             self.stop(&orders).await;
-            // Without a receiver the host has failed, and is about to end.
+            // Without a receiver the host has failed, and is about to exit.
             let _ = tell.send(());
             self.stop(&orders).await;
             tracing::warn!("stopped at once by a second signal");
@@ -232,7 +232,7 @@ impl Signals {
         told
     }
 
-    /// Waits for SIGTERM or SIGINT; passes SIGHUP and SIGUSR1 on as orders to reload.
+    /// Waits for SIGTERM or SIGINT; forwards SIGHUP and SIGUSR1 as orders to reload.
     async fn stop(&mut self, orders: &UnboundedSender<Order>) {
         loop {
             tokio::select! {
@@ -241,7 +241,7 @@ impl Signals {
                 _ = self.hang_up.recv() => {}
                 _ = self.user1.recv() => {}
             }
-            // Nobody takes orders any more once the host stops.
+            // Nobody receives orders once the host stops.
             let _ = orders.send(Order { task: Task::ReloadAll, reply: None });
         }
     }
@@ -261,7 +261,7 @@ impl<'a> Pidfile<'a> {
 
 impl Drop for Pidfile<'_> {
     fn drop(&mut self) {
-        // Somebody may have removed it; then there is nothing left to do.
+        // If somebody else has removed it, there is nothing left to do.
         let _ = std::fs::remove_file(self.0);
     }
 }

@@ -1,15 +1,15 @@
 //! The host: it reads a configuration, loads plugins and serves their routes.
 //!
 //! - [`cli`]: the command line
-//! - `budget`: memory that others can make it take, counted
+//! - `budget`: a budget for the memory that clients can make it allocate
 //! - [`config`]: from an INI file and the environment to a checked configuration
 //! - `plugin`: from files in a directory to instances
 //! - `http`: connections, routes, access, answers
-//! - `lifecycle`: reload, load, unload while requests go on; `hand_over`: the moment in which it happens
+//! - `lifecycle`: reload, load and unload without downtime; `hand_over`: the switch between old and new instances
 //! - [`log`]: where log lines go
-//! - [`check`], [`healthcheck`]: the commands that look at the files, or at a running host
+//! - [`check`], [`healthcheck`]: the commands that check the files, or query a running host
 //! - [`generate`]: man pages and completions, from the command line
-//! - [`host`]: the life of the process, in which all of them meet
+//! - [`host`]: the life of the process, which uses all of them
 
 mod budget;
 pub mod check;

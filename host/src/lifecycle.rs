@@ -1,8 +1,9 @@
-//! Changing what is loaded while requests go on: reload, load, unload.
+//! Changes the loaded instances without downtime: reload, load, unload.
 //!
-//! Everything that can fail is done while the old instances serve: files are read, plugins tried in a child, new
-//! instances prepared. Then new requests wait, those under way end, the old instances let go of what is exclusive,
-//! the new ones take it, and those who waited go to them. Whatever fails on the way leaves the old ones serving.
+//! Everything that can fail is done while the old instances serve: files are read, plugins are tried in a child
+//! process, new instances are prepared. Then new requests wait, requests in flight complete, the old instances release
+//! their exclusive resources, the new ones acquire them, and the waiting requests go to the new instances. Any failure
+//! on the way rolls back to the old instances.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,19 +27,19 @@ use crate::log::Logging;
 use crate::notify::Notifier;
 use crate::plugin::{Failure, Instance, Loaded, Loader, State, Want};
 
-/// Between two attempts to activate an instance that could not be.
+/// Interval of retries to activate an instance that failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Carries orders out, one after the other.
+/// Carries orders out, one at a time.
 pub(crate) struct Lifecycle {
     pub(crate) app: Arc<App>,
     pub(crate) server: Arc<Server>,
     pub(crate) loader: Arc<Loader>,
-    /// Where the configuration came from.
+    /// The source of the configuration.
     pub(crate) ini_file: PathBuf,
     pub(crate) logging: Logging,
     pub(crate) notifier: Arc<Notifier>,
-    /// Beside the orders, so that it does not wait behind them: until when all instances are to have stopped.
+    /// The deadline for stopping all instances. Separate from the orders, so that a stop does not wait behind them.
     pub(crate) stop: watch::Receiver<Option<Instant>>,
 }
 
@@ -67,7 +68,8 @@ fn warn_of_keys(snapshot: &Snapshot) {
     }
 }
 
-/// Refuses to serve to the network what nobody wrote that it is to be open for, or what a guess opens.
+/// Rejects a snapshot that exposes an instance to the network although it is not configured as open, or although its
+/// keys can be guessed.
 pub(crate) fn check_exposure(snapshot: &Snapshot) -> Result<(), access::ExposureError> {
     access::check_exposure(snapshot.config.network.address, &snapshot.config.auth.keys, accesses(snapshot))
 }
@@ -77,13 +79,13 @@ pub(crate) fn short_keys(snapshot: &Snapshot) -> Vec<String> {
     access::short_keys(&snapshot.config.auth.keys, accesses(snapshot))
 }
 
-/// Each instance's name, and who may call it.
+/// Each instance's name and access rule.
 fn accesses(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &Access)> + Clone {
     snapshot.mounts.iter().map(|mount| (mount.instance.name.as_str(), &mount.access))
 }
 
 impl Lifecycle {
-    /// Activates what is prepared. What cannot be is tried again later.
+    /// Activates the prepared instances. Those that fail are retried later.
     pub(crate) async fn activate(&self) {
         for instance in self.app.snapshot().instances() {
             if let Err(error) = instance.activate().await {
@@ -96,7 +98,7 @@ impl Lifecycle {
         }
     }
 
-    /// Carries orders out until it is told to stop.
+    /// Carries orders out until the host stops.
     pub(crate) async fn run(self, mut orders: UnboundedReceiver<Order>) {
         let mut retry = interval(RETRY_INTERVAL);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -130,21 +132,21 @@ impl Lifecycle {
                 Err(refusal) => tracing::error!(task = described, reason = %refusal, "refused"),
             }
             if let Some(reply) = reply {
-                // Whoever asked may have gone.
+                // The requester may have disconnected.
                 let _ = reply.send(done);
             }
         };
         self.stop_all(deadline).await;
     }
 
-    /// Waits until it is told to stop; says until when it has time.
+    /// Waits until the host stops; returns the deadline.
     async fn told_to_stop(&self) -> Instant {
         let mut stop = self.stop.clone();
         let told = stop.wait_for(Option::is_some).await;
         told.ok().and_then(|deadline| *deadline).unwrap_or_else(Instant::now)
     }
 
-    /// Disks get room again, and locks are let go of.
+    /// Retries failed activations: the cause may be gone, such as a full disk or a lock.
     async fn retry(&self) {
         for instance in self.app.snapshot().instances() {
             if instance.state() != State::Failed {
@@ -161,7 +163,7 @@ impl Lifecycle {
         }
     }
 
-    /// All at once: one that hangs takes nothing from the others.
+    /// Stops all instances concurrently: one that hangs does not delay the others.
     async fn stop_all(&self, deadline: Instant) {
         let deadline = deadline.max(Instant::now() + LAST_MOMENT);
         let snapshot = self.app.snapshot();
@@ -187,7 +189,8 @@ impl Lifecycle {
         Ok(Report { notes, ..report })
     }
 
-    /// Whoever has moved the log file away must not depend on a configuration that somebody is editing.
+    /// Reopens the log file. It does not read the configuration: log rotation must not depend on a file that somebody
+    /// may be editing.
     fn reopen_log(&self) {
         match self.logging.prepare(&self.app.snapshot().config.log) {
             Ok(logging) => logging.apply(),
@@ -216,7 +219,8 @@ impl Lifecycle {
         self.replace(&old, name).await
     }
 
-    /// Puts a new instance of this name in; everything else stays as it is, the host's own settings included.
+    /// Replaces the instance of this name with a new one; everything else stays as it is, the host's own settings
+    /// included.
     async fn replace(&self, old: &Snapshot, name: &str) -> Result<Report, OrderError> {
         let mut config = self.read_config().await?;
         config.paths = old.config.paths.clone();
@@ -294,7 +298,7 @@ impl Lifecycle {
         .await
     }
 
-    /// Files and child processes are waited for on a thread that nobody else needs, and not when the host is to stop.
+    /// Waits for files and child processes on a separate thread, and stops waiting when the host stops.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, OrderError> + Send + 'static,
@@ -308,7 +312,7 @@ impl Lifecycle {
         }
     }
 
-    /// Serves `new` instead of `old`.
+    /// Switches from `old` to `new`.
     async fn change(&self, old: &Snapshot, new: Snapshot) -> Result<Report, OrderError> {
         check_exposure(&new).map_err(|error| OrderError::Invalid(error.to_string()))?;
         warn_of_keys(&new);
@@ -341,7 +345,7 @@ impl Lifecycle {
                 report.failed.push(Failure { name: instance.name.clone(), mount: None, reason });
             }
         }
-        // In this order: whoever waits for an instance looks for another one once it is retired.
+        // In this order: requests that wait for an instance look it up again once it is retired.
         self.app.serve(new);
         self.server.commit(prepared);
         for instance in leaving {
@@ -356,19 +360,19 @@ impl Lifecycle {
     }
 }
 
-/// What to load, owned, for another thread.
+/// What to load, as an owned value for another thread.
 enum Wanted {
     All(Vec<Arc<Instance>>),
     One(String),
 }
 
-/// Refuses what would take an instance away that serves and is still wanted.
+/// Rejects a change that would lose an instance which is serving and still configured.
 fn check_nothing_is_lost(old: &Snapshot, new: &Snapshot) -> Result<(), OrderError> {
     let instances = old.instances().map(|instance| &instance.name).filter(|name| new.mount(name).is_none());
     let files = old.files.iter().map(|(file, _)| file);
     let lost: Vec<String> = instances
         .chain(files)
-        // What was a plugin, and is none any more, is no stranger's file.
+        // A file that was a plugin and is none any more counts as a failure, unlike an unrelated file.
         .filter_map(|name| new.failures.iter().chain(&new.others).find(|failure| failure.name == *name))
         .filter(|failure| !old.failures.contains(failure))
         .map(|failure| format!("{}: {}", failure.name, failure.reason))
@@ -386,7 +390,7 @@ fn unknown(snapshot: &Snapshot, name: &str) -> OrderError {
     OrderError::Unknown(format!("no instance is called `{name}`; there are {}", names.join(", ")))
 }
 
-/// Settings that a running process cannot change.
+/// Changed settings that take effect only after a restart.
 fn restart_notes(old: &Config, new: &Config) -> Vec<String> {
     let changed = [
         (old.network.threads != new.network.threads, "[network] threads"),
@@ -396,8 +400,8 @@ fn restart_notes(old: &Config, new: &Config) -> Vec<String> {
     changed.map(|(_, setting)| format!("{setting} counts from the next start")).collect()
 }
 
-/// Not an error of the host: on a read-only disk a plugin that keeps nothing in files serves all the same, and one
-/// that does says so itself.
+/// Creates the state directory. A failure is not an error of the host: on a read-only disk a plugin without files
+/// works all the same, and a plugin with files reports the problem itself.
 pub(crate) fn make_state_folder(paths: &Paths) {
     if let Err(error) = std::fs::create_dir_all(&paths.state) {
         tracing::warn!(folder = %paths.state.display(), %error, "cannot make the state folder ([paths] state)");

@@ -1,4 +1,4 @@
-//! Where log lines go, which of them, and how they look; all of it may change while the host runs.
+//! The log: its output, its levels and its format, all of which can change while the host runs.
 
 use std::fmt;
 use std::fs::File;
@@ -21,14 +21,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
 
-/// Of a file that is made.
+/// Mode of a log file that is created.
 const FILE_MODE: u32 = 0o640;
-/// The target of lines that plugins write.
+/// The target of lines from plugins.
 pub const PLUGIN_TARGET: &str = "plugin";
-/// The target of the access log: written whatever the level is, once it is asked for.
+/// The target of the access log: if enabled, it is written at every level.
 pub const ACCESS_TARGET: &str = "access";
 
-/// Logging that cannot begin.
+/// Logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The log file cannot be opened.
@@ -36,26 +36,26 @@ pub enum LogError {
     Open {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// Somebody has begun to log already.
+    /// Another logger is installed already.
     #[error("logging has begun already")]
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Logging that has begun.
+/// The installed logger.
 #[derive(Clone)]
 pub struct Logging {
-    /// The level of the command line, which wins.
+    /// The level of the command line, which takes precedence.
     level: Option<Level>,
     output: Arc<Output>,
     is_json: Arc<AtomicBool>,
     filter: reload::Handle<Targets, Registry>,
 }
 
-/// Begins to log as `log` says; `level` of the command line wins.
+/// Starts logging as configured in `log`; `level` of the command line takes precedence.
 ///
 /// # Errors
 /// The file cannot be opened.
@@ -71,7 +71,7 @@ pub fn begin(log: &Log, level: Option<Level>) -> Result<Logging, LogError> {
     Ok(Logging { level, output, is_json, filter: handle })
 }
 
-/// How to log from now on, in which nothing can fail any more.
+/// New settings, ready to be applied without a possible failure.
 pub struct NewLogging {
     of: Logging,
     file: Option<File>,
@@ -80,8 +80,8 @@ pub struct NewLogging {
 }
 
 impl Logging {
-    /// Gets ready to log as `log` says. The file is opened anew, whether or not its name has changed, so that a file
-    /// that was moved away is let go.
+    /// Prepares new settings. The file is reopened even if its name has not changed, so that a file that was rotated
+    /// is released.
     ///
     /// # Errors
     /// The file cannot be opened.
@@ -92,10 +92,10 @@ impl Logging {
 }
 
 impl NewLogging {
-    /// Logs so.
+    /// Applies the settings.
     pub fn apply(self) {
         let Logging { output, is_json, filter, .. } = self.of;
-        // It fails only when nobody logs any more.
+        // It fails only when the logger is gone.
         let _ = filter.reload(self.targets);
         *output.0.write().unwrap_or_else(PoisonError::into_inner) = self.file;
         is_json.store(self.is_json, Ordering::Relaxed);
@@ -104,12 +104,12 @@ impl NewLogging {
 
 fn open(log: &Log) -> Result<Option<File>, LogError> {
     let Some(path) = &log.file else { return Ok(None) };
-    // Addresses of clients and names of users are in it.
+    // It contains addresses of clients and names of users.
     let file = File::options().append(true).create(true).mode(FILE_MODE).open(path);
     file.map(Some).map_err(|source| LogError::Open { path: path.clone(), source })
 }
 
-/// Libraries speak up only when something is wrong: their debug lines print requests, and so keys.
+/// Libraries are logged from warnings on only: their debug lines print requests, and so keys.
 fn targets(log: &Log, level: Option<Level>) -> Targets {
     let level = LevelFilter::from_level(level.unwrap_or(log.level));
     Targets::new()
@@ -124,7 +124,7 @@ struct Output(RwLock<Option<File>>);
 
 impl Write for &Output {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // Shared: the system itself keeps lines whole that are appended to a file at the same time.
+        // A shared lock is enough: the system keeps lines whole that are appended to a file concurrently.
         match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
             Some(file) => (&*file).write(line),
             None => io::stderr().write(line),
@@ -136,7 +136,7 @@ impl Write for &Output {
     }
 }
 
-/// One line of text or one JSON object an event.
+/// Formats each event as one line of text or one JSON object.
 struct Lines {
     is_json: Arc<AtomicBool>,
     text: Format<Full>,
@@ -170,9 +170,9 @@ where
     }
 }
 
-/// Logs a line of an instance's plugin.
+/// Logs a line from an instance's plugin.
 pub fn plugin_line(instance: &str, level: Level, message: &str) {
-    // A line break in a message would let a plugin, or what a client sent it, write lines of other parts.
+    // With line breaks, a plugin, or a client through it, could forge lines of other parts.
     let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if level == Level::ERROR {
         tracing::error!(target: PLUGIN_TARGET, instance, "{message}");

@@ -1,4 +1,4 @@
-//! Tells the service manager, systemd as a rule, how the host is (sd_notify(3)).
+//! Reports the host's state to the service manager, usually systemd (sd_notify(3)).
 
 use std::ffi::OsString;
 use std::io;
@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// The way to the service manager; without one nothing is sent.
+/// The connection to the service manager; without one nothing is sent.
 #[derive(Default)]
 pub(crate) struct Notifier {
     manager: Option<(UnixDatagram, SocketAddr)>,
-    /// In which the manager wants to hear from a host that lives.
+    /// The watchdog's timeout.
     watchdog: Option<Duration>,
 }
 
 impl Notifier {
-    /// As `NOTIFY_SOCKET` and, for the watchdog, `WATCHDOG_USEC` and `WATCHDOG_PID` say.
+    /// Configured by `NOTIFY_SOCKET` and, for the watchdog, `WATCHDOG_USEC` and `WATCHDOG_PID`.
     pub(crate) fn from_environment() -> Self {
         Self::new(|name| std::env::var_os(name))
     }
@@ -38,25 +38,25 @@ impl Notifier {
         Self { manager, watchdog: watchdog.map(Duration::from_micros) }
     }
 
-    /// It serves, for the first time or with another configuration.
+    /// Reports that the host serves, after a start or a reload.
     pub(crate) fn ready(&self) {
         self.send("READY=1");
     }
 
-    /// It takes another configuration up; [`Notifier::ready`] follows, whatever comes of it.
+    /// Reports that a reload starts; [`Notifier::ready`] follows, whatever its result.
     pub(crate) fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let microseconds = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"));
     }
 
-    /// It lets what is under way end.
+    /// Reports that the host drains.
     pub(crate) fn stopping(&self) {
         self.send("STOPPING=1");
     }
 
-    /// Says that the host lives, as often as the manager wants it. It never ends; run it where requests run, so that
-    /// it falls silent when they stand still.
+    /// Sends keep-alives to the watchdog. Never completes. Run it on the threads that serve requests, so that it stops
+    /// when they hang.
     pub(crate) async fn watchdog(&self) {
         let Some(limit) = self.watchdog else { return std::future::pending().await };
         loop {
@@ -79,7 +79,7 @@ fn connect(name: &[u8]) -> io::Result<(UnixDatagram, SocketAddr)> {
         None => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(name))?,
     };
     let socket = UnixDatagram::unbound()?;
-    // A manager that does not read is no reason to stand still.
+    // A manager that does not read must not block the host.
     socket.set_nonblocking(true)?;
     Ok((socket, manager))
 }

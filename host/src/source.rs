@@ -1,20 +1,21 @@
-//! Whom an address stands for, where clients are told apart: one customer, as far as anybody can tell.
+//! Identifies clients by address, where they are told apart: one customer's addresses count as one, as far as that can
+//! be known.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// An IPv4 address, the 64 bits of an IPv6 address that one customer has, or a socket that has no address.
+/// An IPv4 address, the /64 network of an IPv6 address, or `None` for a socket without an address.
 pub(crate) type Source = Option<u64>;
 
-/// Whom an address stands for.
+/// The source that an address belongs to.
 pub(crate) fn source(address: Option<IpAddr>) -> Source {
     address.map(|address| match address.to_canonical() {
-        // Below 2^32, where no IPv6 network is: all of ::/8 is reserved.
+        // IPv4 addresses are below 2^32, where no IPv6 network is: all of ::/8 is reserved.
         IpAddr::V4(address) => u64::from(u32::from(address)),
         IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
     })
 }
 
-/// Whether only this machine can connect there.
+/// Whether only this machine can connect to it.
 pub(crate) fn is_of_this_machine(address: &SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }

@@ -1,22 +1,22 @@
-//! What every thread writes to all the time, in a place for each: at one place for all, each would wait for the others'
-//! cores to let go of it.
+//! Sharded data: a shard per thread for data that every thread writes all the time. With one place for all, the cache
+//! line would bounce between the cores.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Threads beyond so many share the places of others.
+/// Number of shards; with more threads, several share one.
 const PLACES: usize = 16;
 
-/// One of `T` for each thread.
+/// A shard of `T` for each thread.
 #[derive(Debug, Default)]
 pub(crate) struct Spread<T>([Place<T>; PLACES]);
 
-/// As far from its neighbours as processors fetch memory at a time.
+/// Aligned so that two shards never share a cache line, also with adjacent-line prefetch.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Place<T>(T);
 
 impl<T> Spread<T> {
-    /// This thread's, most likely.
+    /// This thread's shard; with many threads others use it, too.
     pub(crate) fn mine(&self) -> &T {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         thread_local! {
@@ -25,13 +25,13 @@ impl<T> Spread<T> {
         &self.0[MINE.with(|mine| *mine)].0
     }
 
-    /// Those of all threads.
+    /// The shards of all threads.
     pub(crate) fn all(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|place| &place.0)
     }
 }
 
-/// A number that only grows.
+/// A counter that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(Spread<AtomicU64>);
 

@@ -1,7 +1,8 @@
-//! Who else may write to what the host runs and reads.
+//! Checks who else may write to the files that the host runs and reads.
 //!
-//! A file is opened once, and what was opened is looked at and read: whatever has its name by then. After that the folders on the
-//! way to it are looked at, up to the root, as sshd does: whoever may write to one of them may put another file there.
+//! A file is opened once, and the opened file is checked and read: its name may refer to another file by then. After
+//! that the directories on its path are checked, up to the root, as sshd does: anybody who may write to one of them
+//! may put another file there.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -13,27 +14,28 @@ use rustix::fs::{OFlags, StatVfsMountFlags, statvfs};
 
 const GROUP_MAY_WRITE: u32 = 0o020;
 const ALL_MAY_WRITE: u32 = 0o002;
-/// In such a folder nobody may take away or rename what belongs to another.
+/// In such a directory nobody may remove or rename files of another user.
 const STICKY: u32 = 0o1000;
 
-/// What is in a file, which decides who may write to it.
+/// The content of a file, which decides who may write to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// Code that this process runs: whoever writes there becomes its user. So files and folders are root's or this user's.
+    /// Code that this process runs: anybody who can write it can act as this process's user. So files and directories
+    /// must belong to root or to this user.
     Code,
-    /// A configuration. Whose it is, is for whoever names it: it may have come into a container with a volume. What is
-    /// mounted to be read alone, as a cluster mounts its configurations, may have any mode.
+    /// A configuration. Any owner is accepted: it may have come into a container with a volume. If it is mounted
+    /// read-only, as clusters mount configurations, it may have any mode.
     Settings,
-    /// A secret of the configuration, which is in a file as is: a pipe would be waited for.
+    /// A secret of the configuration, in a regular file: reading a pipe could block.
     Secret,
 }
 
 /// Opens a file that nobody else may change.
 ///
 /// # Errors
-/// What to change, or that it cannot be opened.
+/// What to fix, or that it cannot be opened.
 pub(crate) fn open(path: &Path, content: Content) -> io::Result<File> {
-    // One that waits for a writer must not hold the host up.
+    // Opening a pipe without a writer must not block the host.
     let waits = if content == Content::Settings { OFlags::empty() } else { OFlags::NONBLOCK };
     let file = OpenOptions::new().read(true).custom_flags(waits.bits().cast_signed()).open(path)?;
     let metadata = file.metadata()?;
@@ -41,7 +43,7 @@ pub(crate) fn open(path: &Path, content: Content) -> io::Result<File> {
         Content::Code | Content::Secret if !metadata.is_file() => {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
         }
-        // A pipe is its maker's.
+        // A pipe is controlled by the process that created it.
         Content::Settings if !metadata.is_file() => return Ok(file),
         _ => {}
     }
@@ -49,20 +51,20 @@ pub(crate) fn open(path: &Path, content: Content) -> io::Result<File> {
     Ok(file)
 }
 
-/// What is in a configuration file that nobody else may change.
+/// The content of a configuration file that nobody else may change.
 ///
 /// # Errors
-/// What to change, or that it cannot be read.
+/// What to fix, or that it cannot be read.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path, Content::Settings)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Refuses a folder of code in which somebody else may put a file.
+/// Rejects a directory of code in which somebody else may create files.
 ///
 /// # Errors
-/// What to change, or that it cannot be looked at.
+/// What to fix, or that it cannot be checked.
 pub(crate) fn check_folder(path: &Path) -> io::Result<()> {
     let folder = File::open(path)?;
     check_opened(&folder, &folder.metadata()?, path, Content::Code)
@@ -72,7 +74,7 @@ fn check_opened(opened: &File, metadata: &Metadata, path: &Path, content: Conten
     if let Some(problem) = problem(metadata, content).filter(|_| !is_read_only(path, content)) {
         return Err(refused(problem));
     }
-    // Where it is, and how it was found: a link on the way may be anybody's.
+    // Both the real path and the path as given: somebody else may control a symbolic link on the way.
     let found = std::path::absolute(path)?;
     let real = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()))?;
     for folder in real.ancestors().skip(1).chain(found.ancestors().skip(1)) {
@@ -109,7 +111,7 @@ fn foreign_owner(owner: u32, user: u32) -> Option<String> {
         .then(|| format!("it belongs to user {owner}; it must belong to root or to user {user}"))
 }
 
-/// The process's own group may write.
+/// Other writers than the owner; the process's own group may write.
 fn foreign_writer(owning_group: u32, mode: u32, group: u32) -> Option<String> {
     if mode & ALL_MAY_WRITE != 0 {
         return Some("everybody may write to it; `chmod o-w` it".to_owned());

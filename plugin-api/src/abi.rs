@@ -1,10 +1,10 @@
 //! The types that cross the boundary between host and plugin, version 1.
 //!
-//! Every type here has a layout that `abi_stable` checks when a library is loaded. The traits are object types with
-//! a table of functions; data is reached by calling them, so that neither side sees the other's structures. Numbers
-//! stand for enumerations: a value that this version does not know is then no undefined behaviour.
+//! Every type here has a layout that `abi_stable` checks when a library is loaded. The traits are object types with a
+//! table of functions. Data is read by calling them, so that neither side sees the other's structures. Enumerations
+//! cross as numbers, so that a value which this version does not know is not undefined behaviour.
 //!
-//! Nothing is added to these types once they are frozen: new abilities come through `extension`.
+//! Once frozen, these types get no new members: new abilities are added as an `extension`.
 
 #![allow(
     non_camel_case_types,

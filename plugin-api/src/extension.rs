@@ -1,8 +1,8 @@
 //! How the ABI grows without a new version.
 //!
-//! A field more in a type of version 1 would shut out every plugin built before it. An ability that version 1 does
-//! not have is therefore an extension: a type of its own, asked for by name and version, whose layout is checked
-//! when it is asked for. A side that does not know it answers with none, and the other goes on without.
+//! A new field in a type of version 1 would make the host reject every plugin built before it. An ability that version
+//! 1 does not have is therefore an extension: a type of its own, requested by name and version, whose layout is
+//! checked on request. A side that does not know the extension returns none, and the other works without it.
 
 #![allow(unsafe_code, reason = "a checked downcast across the boundary")]
 
@@ -12,7 +12,7 @@ use abi_stable::pointer_trait::TransmuteElement;
 use abi_stable::std_types::RBox;
 use abi_stable::type_layout::TypeLayout;
 
-/// A value of a type that only the two who agreed on it know, with the layout it was made with.
+/// A value whose type is known only to the two sides that use the extension, with the layout that it was created with.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct RawExtension {
@@ -28,12 +28,12 @@ unsafe impl Sync for RawExtension {}
 impl RawExtension {
     /// Wraps `value`, usually an object type made by `#[sabi_trait]`.
     pub fn new<E: StableAbi + Send + Sync + 'static>(value: E) -> Self {
-        // SAFETY: nobody reaches the value as `()`; `downcast` undoes this, and the box knows how to drop it.
+        // SAFETY: nothing accesses the value as `()`; `downcast` undoes this, and the box knows how to drop it.
         let value = unsafe { RBox::new(value).transmute_element::<()>() };
         Self { layout: E::LAYOUT, value }
     }
 
-    /// The value, if it is an `E` as this side knows it.
+    /// The value, if its layout is that of `E` on this side.
     ///
     /// # Errors
     /// One line that says how the layouts differ.

@@ -1,4 +1,4 @@
-//! Keeps a panic from crossing the boundary: unwinding out of a function that the other side called would end the
+//! Keeps a panic from crossing the boundary: unwinding out of a function that the other side called would abort the
 //! process.
 
 use std::any::Any;
@@ -24,13 +24,13 @@ impl fmt::Display for Panic {
 impl std::error::Error for Panic {}
 
 impl Panic {
-    /// As it crosses the boundary.
+    /// The text that crosses the boundary.
     pub(crate) fn text(self) -> RString {
         self.to_string().into()
     }
 }
 
-/// Runs `call` and catches a panic in it, and one in the drop of the panic's payload too.
+/// Runs `call` and catches a panic in it, and also a panic while the first panic's payload is dropped.
 ///
 /// # Errors
 /// The panic's message.
@@ -44,7 +44,7 @@ fn describe(payload: Box<dyn Any + Send>) -> String {
         None => payload.downcast_ref::<String>().cloned().unwrap_or_else(|| "(no message)".to_owned()),
     };
     if let Err(second) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
-        // A payload whose drop panics may hold another such payload: leaking it is the only sure end.
+        // A payload whose drop panics may hold another such payload: leaking it is the only safe way to stop.
         std::mem::forget(second);
     }
     message
@@ -89,7 +89,7 @@ impl<F: Future> Future for GuardedFuture<F> {
 }
 
 pin_project_lite::pin_project! {
-    /// A stream whose panics, in `poll_next` and in drop, are caught. It ends after one.
+    /// A stream whose panics, in `poll_next` and in drop, are caught. A panic ends the stream.
     pub struct GuardedStream<S> {
         #[pin]
         stream: Option<S>,
@@ -126,7 +126,7 @@ impl<S: Stream> Stream for GuardedStream<S> {
     }
 }
 
-/// Drops what is pinned, in place. A panic on the way is reported by the panic hook and goes no further.
+/// Drops the pinned value in place. A panic is reported by the panic hook and is not propagated.
 fn discard<T>(mut pinned: Pin<&mut Option<T>>) {
     let _ = guard(|| pinned.set(None));
 }

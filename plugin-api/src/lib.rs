@@ -3,7 +3,7 @@
 //! A plugin is a `cdylib` crate with `plugin-api` and `abi_stable` as dependencies, a type that implements
 //! [`Plugin`], and one line: `plugin_api::export_plugin!(Type);`. Nothing in it needs `unsafe`.
 //!
-//! - [`abi`]: the types that cross the boundary; the host speaks them, plugins need not look at them
+//! - [`abi`]: the types that cross the boundary, used by the host; plugins rarely need them
 //! - [`sdk`]: [`Plugin`], [`Request`], [`Response`], [`Host`], [`Route`]; re-exported here
 //! - [`extension`]: how the ABI grows without a new version
 //! - [`guard`]: keeps a panic from crossing the boundary
@@ -22,7 +22,7 @@ pub use sdk::response::Response;
 pub use sdk::route::{Class, Route};
 pub use settings;
 
-/// Makes a type that implements [`Plugin`] the plugin of this library. Once a crate.
+/// Exports a type that implements [`Plugin`] as the plugin of this library. Use it once per crate.
 ///
 /// The crate needs `abi_stable` among its own dependencies.
 #[macro_export]

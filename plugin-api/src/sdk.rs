@@ -1,4 +1,4 @@
-//! The safe side: what a plugin's author writes against.
+//! The safe API for authors of plugins.
 
 pub(crate) mod adapter;
 pub mod budget;

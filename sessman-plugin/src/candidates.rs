@@ -1,4 +1,4 @@
-//! Session ids in the cookies of a request, and which one it is where they name several sessions.
+//! Session ids in the cookies of a request, and the choice among several of them.
 
 use futures_util::future::join_all;
 use plugin_api::{Level, Request, Secret};
@@ -9,38 +9,38 @@ use sessman::sessions::Credentials;
 use crate::cookie::header;
 use crate::service::Service;
 
-/// Ids in the cookies of a request that are looked at; with more of them nobody is logged in.
+/// Limit of ids in cookies that are looked up; a request with more of them is not authenticated.
 const MAX_CANDIDATES: usize = 8;
-/// Those that a logout ends: more than browsers keep cookies of one site, so that nobody can be kept in by cookies that a
-/// sibling of this host planted.
+/// Limit of ids in cookies that a logout ends. It is larger than the number of cookies that browsers keep for a site,
+/// so that cookies planted by a sibling domain cannot prevent a logout.
 const MAX_ENDED: usize = 200;
 
-/// Bytes that are no text are no id, either.
+/// Parses an id; bytes that are not text are not an id.
 pub(crate) fn read(text: &[u8]) -> Option<SessionId> {
     std::str::from_utf8(text).ok().and_then(SessionId::read)
 }
 
-/// The ids in the cookies of one name. A sibling of this host can have a browser send a second one, and a session that
-/// ended may have left one.
+/// The ids in the cookies with one name. There may be several: a sibling domain can plant a second cookie, and an
+/// older session may have left one.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidates {
-    /// Those that sessions can have, each once.
+    /// The well-formed ids, each once.
     ids: Vec<SessionId>,
 }
 
-/// Whose session the cookies name.
+/// The session that the cookies identify.
 #[derive(Debug)]
 pub(crate) enum Choice {
-    /// This one's. If it is the only id, nobody has looked whether it lives.
+    /// This session. If it is the only id, it was not checked whether the session is live.
     One(SessionId),
-    /// Nobody's.
+    /// No session.
     None,
-    /// It cannot be told.
+    /// Ambiguous: more than one live session.
     Several,
 }
 
 impl Candidates {
-    /// `None` where no cookie has the name.
+    /// The ids in cookies of this name; `None` if there is no such cookie.
     pub(crate) fn of(request: &Request<'_>, name: &str) -> Option<Self> {
         let mut values =
             request.header_all("cookie").flat_map(|line| header::values(line, name.as_bytes())).peekable();
@@ -54,12 +54,12 @@ impl Candidates {
         Some(Self { ids })
     }
 
-    /// Those that were sent.
+    /// The ids that were sent.
     pub(crate) fn ids(&self) -> &[SessionId] {
         &self.ids
     }
 
-    /// The choice, where nobody has to be asked for it.
+    /// The choice, if it needs no lookup.
     pub(crate) fn choose_now(&self) -> Option<Choice> {
         match self.ids.as_slice() {
             [] => Some(Choice::None),
@@ -68,10 +68,10 @@ impl Candidates {
         }
     }
 
-    /// Whose session it is: that of the one id whose session lives. Looking is no activity.
+    /// Chooses the one id whose session is live. The lookups do not count as activity.
     ///
     /// # Errors
-    /// The store's: who could not be looked at may live.
+    /// Those of the store: a session that could not be looked up may be live.
     pub(crate) async fn choose(self, service: &Service, request: &Request<'_>) -> Result<Choice, Error> {
         if let Some(choice) = self.choose_now() {
             return Ok(choice);
@@ -88,7 +88,8 @@ impl Candidates {
         let dead = looked.iter().filter(|(_, lives)| !lives).count();
         let mut live: Vec<SessionId> =
             looked.into_iter().filter_map(|(id, lives)| lives.then_some(id)).collect();
-        // Whoever has a live one is served, and has not guessed: the dead one beside it is an older cookie.
+        // With one live session, the request is served and not counted as a guess: the dead id is that of an older
+        // cookie.
         if live.len() != 1 {
             for _ in 0..dead {
                 request.brought_wrong(Secret::SessionId);
@@ -106,7 +107,7 @@ impl Candidates {
     }
 }
 
-/// Somebody may have planted a cookie.
+/// Logs that somebody may have planted a cookie.
 fn note(service: &Service, request: &Request<'_>, what: &str) {
     let Some(times) = service.planted.is_due() else { return };
     let from = request.client_address().map_or_else(|| "-".to_owned(), |address| address.to_string());

@@ -1,4 +1,4 @@
-//! The cookie that carries the session id (RFC 6265bis): how it is set, and in `header` how it is read.
+//! The session cookie (RFC 6265bis): how it is set, and in `header` how it is parsed.
 
 pub(crate) mod header;
 
@@ -8,13 +8,14 @@ use plugin_api::{Caller, Request};
 use sessman::config::{CookieConfig, SameSite};
 use sessman::id::SessionId;
 
-/// The `Set-Cookie` that hands out an id. It ends with the browser; the session ends on its own time.
+/// The `Set-Cookie` that sets an id. It is a session cookie without an expiry of its own; the session expires on the
+/// server.
 pub(crate) fn set(config: &CookieConfig, id: &SessionId, request: &Request<'_>) -> String {
     let mut text = [0; SessionId::TEXT_LENGTH];
     format!("{}={}{}", config.name, id.expose(&mut text), attributes(config, request))
 }
 
-/// The `Set-Cookie` that takes it back.
+/// The `Set-Cookie` that deletes the cookie.
 pub(crate) fn clear(config: &CookieConfig, request: &Request<'_>) -> String {
     format!("{}=; Max-Age=0{}", config.name, attributes(config, request))
 }
@@ -37,15 +38,16 @@ fn attributes(config: &CookieConfig, request: &Request<'_>) -> String {
     attributes
 }
 
-/// A browser that asks without a key, of this machine, is one that some browsers would not take a `Secure` cookie with. Whoever
-/// has the key hands the cookie on to browsers that are elsewhere.
+/// Without a configured value, `Secure` is omitted for a plain HTTP request from this machine to an open instance,
+/// because some browsers reject a `Secure` cookie there. A caller with the key passes the cookie on to browsers
+/// elsewhere.
 fn is_secure(config: &CookieConfig, request: &Request<'_>) -> bool {
     let is_tried_out =
         request.caller() == Caller::Open && request.scheme() == "http" && is_local(request.host());
     config.secure.unwrap_or(config.wants_secure() || !is_tried_out)
 }
 
-/// Whether a browser takes this host for its own machine, where a cookie need not be `Secure`.
+/// Whether browsers treat this host as the local machine, where a cookie need not be `Secure`.
 fn is_local(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! Entity tags and the conditions that clients make with them (RFC 9110, sections 8.8.3 and 13.1).
+//! Entity tags and conditional requests (RFC 9110, sections 8.8.3 and 13.1).
 
 use sessman::mark::Mark;
 use sessman::record::Record;
@@ -6,9 +6,9 @@ use sessman::sessions::Precondition;
 
 use crate::problem::Problem;
 
-/// The entity tag of a session: its version, its expiry, and its mark. `If-Match` compares version and mark, so that a tag
-/// of a session that has ended is not met by a later one with the same id; the expiry is there so that a cached answer is
-/// not taken for fresh after a touch.
+/// The entity tag of a session: its version, its expiry, and its mark. `If-Match` compares version and mark, so that
+/// the tag of a session that has ended does not match a later session with the same id. The expiry is included so that
+/// a cached answer is stale after a touch.
 pub(crate) fn of(record: &Record) -> String {
     let mut tag = String::with_capacity(56);
     tag.push('"');
@@ -26,23 +26,23 @@ pub(crate) fn of(record: &Record) -> String {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// The version and the mark of a tag; `None` for what is no tag of ours.
+/// The version and the mark of a tag; `None` if the tag was not issued here.
 fn read(tag: &Tag<'_>) -> Option<(u64, Mark)> {
     let mut parts = tag.opaque.trim_matches('"').splitn(3, '-');
     let (version, _expires_at, mark) = (parts.next()?, parts.next()?, parts.next()?);
     Some((version.parse().ok()?, Mark::parse(mark)?))
 }
 
-/// Whether `If-None-Match` says that the client has this one already. The comparison is the weak one.
+/// Whether `If-None-Match` contains this tag, so that the client's copy is current. Uses weak comparison.
 pub(crate) fn none_match(header: &str, tag: &str) -> Result<bool, Problem> {
     let Some(tags) = parse(header, "If-None-Match")? else { return Ok(true) };
     Ok(tags.iter().any(|candidate| candidate.opaque == tag))
 }
 
-/// What `If-Match` asks for. The comparison is the strong one: weak tags never match.
+/// Parses `If-Match`. Uses strong comparison: weak tags never match.
 pub(crate) fn precondition(header: Option<&str>) -> Result<Precondition, Problem> {
     let Some(header) = header else { return Ok(Precondition::None) };
-    // `*` is met by any session that exists, which a change needs anyway.
+    // `*` matches any existing session, and a change requires one anyway.
     let Some(tags) = parse(header, "If-Match")? else { return Ok(Precondition::Any) };
     Ok(Precondition::Versions(tags.iter().filter(|tag| !tag.weak).filter_map(read).collect()))
 }
@@ -50,15 +50,15 @@ pub(crate) fn precondition(header: Option<&str>) -> Result<Precondition, Problem
 #[derive(Debug, PartialEq, Eq)]
 struct Tag<'a> {
     weak: bool,
-    /// With its quotes.
+    /// Including its quotes.
     opaque: &'a str,
 }
 
-/// The tags of a list; `None` for `*`.
+/// Parses a list of tags; `None` for `*`.
 fn parse<'a>(header: &'a str, name: &str) -> Result<Option<Vec<Tag<'a>>>, Problem> {
     let malformed =
         || Problem::malformed(format!("{name}: expected * or a list of entity tags like \"1-2\""));
-    // Spaces and tabs alone (RFC 9110, section 5.6.3).
+    // Only spaces and tabs (RFC 9110, section 5.6.3).
     const BLANK: [char; 2] = [' ', '\t'];
     let mut rest = header.trim_matches(BLANK);
     if rest == "*" {

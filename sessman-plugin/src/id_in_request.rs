@@ -6,20 +6,20 @@ use sessman::id::SessionId;
 use crate::candidates::{Candidates, read};
 use crate::cookie::header;
 
-/// The session id in a request, by where it stands.
+/// The session id in a request, by its source.
 #[derive(Debug, Clone)]
 pub(crate) enum IdInRequest {
-    /// As a parameter or in `X-Session-Id`; `None` if no session can have it.
+    /// In a parameter or in `X-Session-Id`; `None` if it is not a well-formed id.
     Explicit(Option<SessionId>),
     /// In cookies.
     Cookie(Candidates),
-    /// Nowhere.
+    /// There is none.
     Absent,
 }
 
 impl IdInRequest {
-    /// The id that a request carries besides what it says: in `X-Session-Id` or the cookie. Query and body of a request
-    /// that somebody else answers are not ours to read.
+    /// The id in `X-Session-Id` or the cookie. Used for requests that are answered elsewhere, whose query and body
+    /// must not be parsed here.
     pub(crate) fn carried(request: &Request<'_>, cookie_name: Option<&str>) -> Self {
         let mut texts = header_ids(request);
         match (texts.next(), texts.next()) {
@@ -28,7 +28,7 @@ impl IdInRequest {
             (Some(text), Some(second)) if text == second && texts.all(|other| other == text) => {
                 Self::explicit(text)
             }
-            // One value a place: several would be as many guesses.
+            // Only a single value: several would be as many guesses.
             _ => Self::Explicit(None),
         }
     }
@@ -37,14 +37,14 @@ impl IdInRequest {
         Self::Explicit(read(text))
     }
 
-    /// What the cookies of this name come to.
+    /// The ids in cookies of this name.
     pub(crate) fn in_cookie(request: &Request<'_>, cookie_name: Option<&str>) -> Self {
         let found = cookie_name.and_then(|name| Candidates::of(request, name));
         found.map_or(Self::Absent, Self::Cookie)
     }
 }
 
-/// Each value of `X-Session-Id`.
+/// All values of `X-Session-Id`.
 pub(crate) fn header_ids<'r>(request: &'r Request<'_>) -> impl Iterator<Item = &'r [u8]> {
     request.header_all("x-session-id").map(header::trim)
 }

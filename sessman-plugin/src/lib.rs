@@ -1,7 +1,7 @@
-//! The session service as a `pserve` plugin: routes, in front of the engine in `sessman`.
+//! The session service as a `pserve` plugin: HTTP routes for the engine in `sessman`.
 //!
-//! A request comes in through `plugin`, is read by `parameters`, answered by one of the files in `routes`, and
-//! goes out through `render`. Rules and stores are the engine's; nothing here decides about them.
+//! A request enters through `plugin`, is parsed by `parameters`, answered by one of the files in `routes`, and
+//! rendered by `render`. Rules and stores belong to the engine; nothing here decides about them.
 
 mod candidates;
 mod cookie;

@@ -1,4 +1,4 @@
-//! Takes what the engine logs to the host's log.
+//! Forwards the engine's log to the host's log.
 
 use std::fmt::{self, Write as _};
 
@@ -7,9 +7,9 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// Sends events to the host's log from here on. A library has one log: its first instance's.
+/// Forwards events to the host's log from now on. A library has only one log: that of its first instance.
 pub(crate) fn forward_to(host: &Host) {
-    // It fails for every instance but the first, and that is as it should be.
+    // It fails for every instance but the first, as intended.
     let _ = tracing::subscriber::set_global_default(Forward(host.clone()));
 }
 
@@ -17,7 +17,7 @@ struct Forward(Host);
 
 impl Subscriber for Forward {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // The libraries below may show what was sent to them; the engine is known not to.
+        // Libraries may log data that was sent to them; the engine is known not to.
         let ours = metadata.target().starts_with("sessman");
         ours && self.0.log_enabled(level(metadata.level()))
     }
@@ -54,7 +54,7 @@ impl Visit for Line {
     }
 }
 
-/// A session's user as a field of a line, in quotes, so that no name looks like a field of its own; nothing where it has none.
+/// A session's user as a field of a log line, quoted so that a name cannot forge other fields; empty if it has none.
 pub(crate) fn user(user_id: Option<&str>) -> String {
     user_id.map_or_else(String::new, |user_id| format!(" user={user_id:?}"))
 }

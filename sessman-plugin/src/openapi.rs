@@ -1,4 +1,4 @@
-//! OpenAPI 3.1, made from the table of routes and the names of parameters.
+//! The OpenAPI 3.1 description, generated from the table of routes and the table of parameters.
 
 mod answers;
 mod problems;
@@ -10,27 +10,27 @@ use serde_json::{Map, Value, json};
 use crate::parameters::{self, Bounds, Name};
 use crate::routes::{Condition, Spec};
 
-/// Statuses of the host and of the store, which any route may answer with.
+/// Statuses of the host and of the store, which every route may return.
 const ALWAYS: &[u16] = &[400, 413, 415, 429, 500, 503, 504];
-/// How `If-Match` and `If-None-Match` look (RFC 9110).
+/// Pattern of `If-Match` and `If-None-Match` (RFC 9110).
 const ENTITY_TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"#;
-/// What of an instance's configuration its description depends on.
+/// The parts of an instance's configuration that its description depends on.
 pub(crate) struct Instance<'a> {
     /// The name of the session cookie, if there is one.
     pub(crate) cookie: Option<&'a str>,
     pub(crate) bounds: Bounds,
-    /// Where the routes are.
+    /// The path of the mount.
     pub(crate) mount: &'a str,
 }
 
-/// The description of these routes.
+/// Describes these routes.
 pub(crate) fn document(routes: &[Spec], instance: &Instance<'_>) -> Value {
     let &Instance { cookie, mount, .. } = instance;
     let mut paths = Map::new();
-    // A path that goes on as somebody else likes cannot be described.
+    // A path with an arbitrary rest cannot be described.
     for spec in routes.iter().filter(|spec| !spec.route.path.ends_with('*')) {
         let mut item = Map::new();
-        // `*` has no name: any other method is answered like those.
+        // `*` has no operation name: any other method is answered like those.
         for (method, name) in spec.route.methods.iter().zip(spec.operations) {
             item.insert(method.to_lowercase(), operation(spec, method, name, instance));
         }
@@ -55,7 +55,7 @@ pub(crate) fn document(routes: &[Spec], instance: &Instance<'_>) -> Value {
 }
 
 fn operation(spec: &Spec, method: &str, name: &str, instance: &Instance<'_>) -> Value {
-    // One place for the id: two, with different values, would be refused.
+    // Only one place for the id is described: two different values would be rejected.
     let accepted: Vec<Name> = parameters::accepted(spec.accepts, method)
         .iter()
         .copied()
@@ -95,8 +95,8 @@ fn operation(spec: &Spec, method: &str, name: &str, instance: &Instance<'_>) -> 
     operation
 }
 
-/// Plain types, as code generators make no good ones of unions. `null` is as good as nothing, and names that are unknown
-/// are refused, neither of which is said here.
+/// Describes the body with plain types, because code generators handle unions badly. It leaves out that `null` counts
+/// as absent, and that unknown names are rejected.
 fn body(spec: &Spec, accepted: &[Name], instance: &Instance<'_>) -> Value {
     let properties: Map<String, Value> =
         accepted.iter().map(|name| (name.text().to_owned(), name.schema(instance.bounds))).collect();
@@ -117,7 +117,7 @@ fn in_query(name: Name, instance: &Instance<'_>) -> Value {
     json!({ "name": name.text(), "in": "query", "schema": name.schema(instance.bounds) })
 }
 
-/// The request headers that mean something to the route.
+/// The request headers that the route uses.
 fn headers(spec: &Spec, instance: &Instance<'_>) -> Vec<Value> {
     let header = |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "header", "description": description, "schema": schema });
     let id = spec.accepts.contains(&Name::SessionId).then(|| {
@@ -157,7 +157,7 @@ fn security(spec: &Spec, cookie: Option<&str>) -> Vec<Value> {
     match spec.route.class {
         Class::Public => Vec::new(),
         Class::Service => keys.to_vec(),
-        // The header is another place for the parameter `session_id`.
+        // `X-Session-Id` is not listed: it is described as a place of the parameter `session_id`.
         Class::Session => keys.into_iter().chain(by_cookie).collect(),
         Class::Admin => vec![json!({ "adminKey": [] })],
         Class::ForwardAuth => [json!({ "sessionId": [] })].into_iter().chain(by_cookie).collect(),
@@ -178,7 +178,7 @@ fn security_schemes(cookie: Option<&str>) -> Value {
     schemes
 }
 
-/// Every status that the route may answer with.
+/// Every status that the route may return.
 fn answers(spec: &Spec) -> Value {
     let mut answers = Map::new();
     let (status, answer) = answers::success(spec.returns);

@@ -1,6 +1,6 @@
-//! Reads a request's parameters: from the query, a JSON body, and for the id a header or the cookie.
+//! Parses a request's parameters: from the query, a JSON body, and for the id also from a header or the cookie.
 //!
-//! Each is one line of the [`table`]: its names, its type, how it is read, and what the OpenAPI description says of it.
+//! Each parameter is one line of the [`table`]: its names, its type, its parser, and its OpenAPI schema.
 
 mod body;
 #[cfg(test)]
@@ -26,16 +26,16 @@ use self::input::Input;
 use crate::id_in_request::{IdInRequest, header_ids};
 use crate::problem::Problem;
 
-/// What a request asks with.
+/// The parameters of a request.
 #[derive(Debug)]
 pub(crate) struct Parameters {
     pub(crate) session: IdInRequest,
-    /// Those of the route that came; the id of the session is in [`session`](Self::session).
+    /// The parameters that were sent; the session id is in [`session`](Self::session).
     pub(crate) values: Values,
 }
 
 impl Parameters {
-    /// Reads the parameters of a route that takes those in `accepted`. Any other is refused.
+    /// Parses the parameters of a route that accepts those in `accepted`. Any other is rejected.
     pub(crate) fn read(
         request: &Request<'_>,
         body: Body,
@@ -47,7 +47,7 @@ impl Parameters {
         add_query(&mut values, request.query(), accepted, ids_in_urls)?;
         if accepted.contains(&Name::SessionId) {
             for text in header_ids(request) {
-                // Bytes that are no text are no id, either.
+                // Bytes that are not text are not an id, either.
                 values.put(Name::SessionId, Input::Text(String::from_utf8_lossy(text)))?;
             }
         }
@@ -59,8 +59,8 @@ impl Parameters {
     }
 }
 
-/// What of `names` a request with this method takes. The body of a PATCH is the change itself (RFC 7396), so that
-/// nothing else can be in it.
+/// The parameters among `names` that a request with this method accepts. The body of a PATCH is the change itself
+/// (RFC 7396), so that no other parameter can be in it.
 pub(crate) fn accepted(names: &'static [Name], method: &str) -> Cow<'static, [Name]> {
     let beside_a_patch = |name: &Name| !matches!(name, Name::Data | Name::Mode);
     match method {

@@ -1,4 +1,4 @@
-//! The plugin's life: checked, activated, asked, deactivated.
+//! The plugin's life cycle: validated, activated, called, deactivated.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::service::Service;
 pub struct Sessman {
     host: Host,
     config: Config,
-    /// There between `activate` and `deactivate`.
+    /// Present between `activate` and `deactivate`.
     service: ArcSwapOption<Service>,
 }
 
@@ -90,7 +90,7 @@ impl Plugin for Sessman {
         let service = self.service().ok_or(Unavailable)?;
         let carried = service.run(principal::of(&service, &request)).await;
         carried.map(Identity::principal).map_err(|error| {
-            // Whoever asks gets no reason; the log has it.
+            // The caller gets no reason; it is logged.
             problem::report(&error);
             Unavailable
         })
@@ -113,7 +113,8 @@ impl Plugin for Sessman {
         };
         match service.run(service.sessions.ping()).await {
             Ok(()) => Health::Ready,
-            // Without it, nobody would be served for those that cannot be.
+            // Still ready, because otherwise the requests that can be served would fail together with those that
+            // cannot.
             Err(error @ StoreError::Partial(_)) => Health::ReadyInPart(with_sources(&error)),
             Err(error) => Health::NotReady(with_sources(&error)),
         }

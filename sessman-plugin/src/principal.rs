@@ -1,4 +1,4 @@
-//! Whose live session a request carries, for a guard or a reverse proxy that asks before somebody else answers.
+//! Authenticates a request by its live session, for a session guard or for a reverse proxy (forward-auth).
 
 use plugin_api::{Principal, Request, Secret};
 use sessman::error::Error;
@@ -8,20 +8,20 @@ use crate::candidates::Choice;
 use crate::id_in_request::IdInRequest;
 use crate::service::Service;
 
-/// Who a request is from.
+/// The identity of a request's sender.
 pub(crate) enum Identity {
-    /// A user, who has a live session.
+    /// A user with a live session.
     User(Principal),
     /// No live session, or an anonymous one.
     Nobody,
-    /// Cookies of several live sessions, so that it cannot be told.
+    /// Cookies of several live sessions, so that the user is ambiguous.
     Ambiguous,
-    /// A cookie that a page of another origin had the browser send with what may change something.
+    /// A cross-site request with a cookie and an unsafe method.
     CrossSite,
 }
 
 impl Identity {
-    /// The user, if there is one who may act.
+    /// The authenticated user, if there is one.
     pub(crate) fn principal(self) -> Option<Principal> {
         match self {
             Self::User(principal) => Some(principal),
@@ -30,14 +30,14 @@ impl Identity {
     }
 }
 
-/// Who `request` is from.
+/// Identifies the sender of `request`.
 ///
 /// # Errors
-/// The store's.
+/// Those of the store.
 pub(crate) async fn of(service: &Service, request: &Request<'_>) -> Result<Identity, Error> {
     let id = match IdInRequest::carried(request, service.cookie_name()) {
         IdInRequest::Explicit(Some(id)) => id,
-        // A page of another origin must not act with a visitor's cookie.
+        // CSRF: a page of another origin must not act with a visitor's cookie.
         IdInRequest::Cookie(_) if !is_safe(request.method()) && request.is_cross_site() => {
             return Ok(Identity::CrossSite);
         }
@@ -67,7 +67,7 @@ pub(crate) async fn of(service: &Service, request: &Request<'_>) -> Result<Ident
     }
 }
 
-/// Whether the method asks for nothing to be changed (RFC 9110, section 9.2.1).
+/// Whether the method is safe, so that it changes nothing (RFC 9110, section 9.2.1).
 fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
 }

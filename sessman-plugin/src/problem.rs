@@ -1,4 +1,4 @@
-//! The one place that turns an error into an answer.
+//! The single place that converts errors to answers.
 
 use std::borrow::Cow;
 
@@ -9,10 +9,10 @@ use sessman::store::StoreError;
 
 use crate::problem_type::ProblemType;
 
-/// Seconds after which a client may try again when the store is away.
+/// Seconds until a client should retry when the store is unreachable.
 const RETRY_AFTER: &str = "1";
 
-/// Why a request was refused: a status and one line for people.
+/// Why a request was rejected: a status and one line for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     kind: ProblemType,
@@ -21,7 +21,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// Of any type.
+    /// A problem of any type.
     pub(crate) fn new(kind: ProblemType, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, detail: detail.into(), header: None }
     }
@@ -31,12 +31,12 @@ impl Problem {
         Self::new(ProblemType::MalformedRequest, detail)
     }
 
-    /// 401: who calls has shown nothing that opens this.
+    /// 401: the caller has no valid credentials for this.
     pub(crate) fn unauthorized(kind: ProblemType, detail: &'static str) -> Self {
         Self::new(kind, detail).with("www-authenticate", "Bearer realm=\"sessman\"")
     }
 
-    /// 401: who calls has not shown the key of an administrator.
+    /// 401: the caller has no valid administrator key.
     pub(crate) fn not_admin() -> Self {
         Self::new(ProblemType::AdminKeyRequired, "this route needs the admin_key; send it as X-Admin-Key")
             .with("www-authenticate", "X-Admin-Key realm=\"sessman\"")
@@ -46,7 +46,7 @@ impl Problem {
         Self { header: Some((header, value.into())), ..self }
     }
 
-    /// Says which parameter it is about.
+    /// Adds the name of the parameter that it concerns.
     pub(crate) fn about(self, parameter: &str) -> Self {
         Self { detail: format!("{parameter}: {}", self.detail).into(), ..self }
     }
@@ -57,7 +57,7 @@ impl Problem {
     }
 }
 
-/// Logs what a client is not told.
+/// Logs the reason, which the client does not get.
 pub(crate) fn report(error: &Error) {
     match error {
         Error::Store(StoreError::Unavailable(source) | StoreError::Partial(source)) => {
@@ -109,10 +109,10 @@ impl From<Error> for Problem {
     }
 }
 
-/// Bytes of a detail that a client gets: whatever it is about, it is one line for people.
+/// Limit of the detail in bytes, so that it stays one readable line.
 const MAX_DETAIL: usize = 512;
 
-/// As much of it as is said.
+/// The detail, truncated to the limit.
 fn shortened(detail: &str) -> &str {
     &detail[..detail.floor_char_boundary(MAX_DETAIL)]
 }

@@ -1,13 +1,13 @@
 //! The types of problems (RFC 9457), by which programs tell them apart.
 
-/// A type of problems. What is said of each here stands in docs/troubleshooting.md, too, with what to do.
+/// The type of a problem. docs/troubleshooting.md describes each one, too, with its remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProblemType {
-    /// A parameter or the body is not as it must be; `error` names it.
+    /// A parameter or the body is invalid; `error` names it.
     MalformedRequest,
-    /// It needs the API key.
+    /// The request needs the API key.
     KeyRequired,
-    /// It needs the `admin_key` in `X-Admin-Key`.
+    /// The request needs the `admin_key` in `X-Admin-Key`.
     AdminKeyRequired,
     /// The request carries no session id.
     NoSessionId,
@@ -17,31 +17,31 @@ pub(crate) enum ProblemType {
     NotLoggedIn,
     /// The cookies name more than one live session: log out, and log in again.
     AmbiguousCookies,
-    /// A page of another origin used or would set the session cookie (CSRF).
+    /// A cross-site request that uses or would set the session cookie (CSRF).
     CrossSite,
     /// There is no `admin_key`, so nobody may use the route.
     AdminDisabled,
     /// There is no API key, so sessions prove nothing: set one, or `allow_open_login`.
     OpenLogin,
-    /// The data of a session with an `external_id` is changed with the API key alone.
+    /// The data of a session with an `external_id` can be changed only with the API key.
     ExternalIdNeedsKey,
     /// No live session has this id: unknown, expired, ended, or of another user.
     SessionNotFound,
     /// There is no such route.
     NoRoute,
-    /// The user has `max_sessions_per_user` live sessions: end one first.
+    /// The user has `max_sessions_per_user` live sessions already: end one first.
     LimitReached,
-    /// The session is another user's and stays so: create one.
+    /// The session belongs to another user, and cannot be reassigned: create one.
     OtherUser,
     /// A live session has this `external_id`.
     ExternalIdTaken,
     /// A session with an `external_id` cannot be rotated.
     ExternalIdFixed,
-    /// Others changed the session again and again: retry.
+    /// Concurrent changes of the session won every retry: retry later.
     Contended,
-    /// The session has another version than `If-Match` names: read it again.
+    /// The session's version does not match `If-Match`: read it again.
     VersionMismatch,
-    /// `data` or `metadata` has more than `max_data_bytes`.
+    /// `data` or `metadata` is larger than `max_data_bytes`.
     TooLarge,
     /// A compressed body: send it as it is.
     UnsupportedCoding,
@@ -49,13 +49,13 @@ pub(crate) enum ProblemType {
     NotStorable,
     /// An update needs `If-Match` here.
     VersionRequired,
-    /// More sessions begin than `new_rate` allows; `Retry-After` says when to try again.
+    /// More sessions are created than `new_rate` allows; `Retry-After` says when to try again.
     TooManySessions,
     /// The store refuses to work; the log has the reason.
     StoreUnusable,
     /// The store is unreachable: retry.
     StoreUnavailable,
-    /// The store is full: make room.
+    /// The store is full: free some space.
     StoreFull,
     /// Written, but not yet on `wait_replicas` replicas.
     NotReplicated,
@@ -135,7 +135,7 @@ impl ProblemType {
         }
     }
 
-    /// The status that goes with it.
+    /// The status of its answers.
     pub(crate) fn status(self) -> u16 {
         self.definition().0
     }

@@ -1,4 +1,4 @@
-//! Answers that show sessions.
+//! Renders answers about sessions.
 
 use std::io::Write as _;
 
@@ -10,19 +10,19 @@ use sessman::store::Page;
 
 use crate::etag;
 
-/// The answer that shows a session; with its id only to who already knows it or just got it.
+/// An answer with a session; with its id only for a client that already knows it or has just received it.
 pub(crate) fn session(status: u16, record: &Record, id: Option<&SessionId>) -> Response {
     Response::json(status, json(record, id))
         .with_header("cache-control", "no-store")
         .with_header("etag", etag::of(record))
 }
 
-/// An answer about a session that does not show it.
+/// A JSON answer without a session.
 pub(crate) fn answer(value: &Value) -> Response {
     Response::json(200, value.to_string()).with_header("cache-control", "no-store")
 }
 
-/// A page of sessions without their data; `current` is the one that asks, where one does.
+/// A page of sessions without their data; `current` is the session of the request, if it has one.
 pub(crate) fn page(page: &Page<Summary>, current: Option<Handle>) -> Response {
     let mut out = Vec::with_capacity(64 + 512 * page.items.len());
     out.extend_from_slice(b"{\"sessions\":[");
@@ -46,13 +46,13 @@ pub(crate) fn page(page: &Page<Summary>, current: Option<Handle>) -> Response {
     Response::json(200, out).with_header("cache-control", "no-store")
 }
 
-/// The answer that says which sessions ended.
+/// An answer that lists the sessions that ended.
 pub(crate) fn ended(handles: &[Handle]) -> Response {
     let handles: Vec<String> = handles.iter().map(ToString::to_string).collect();
     answer(&serde_json::json!({ "ended": handles.len(), "handles": handles }))
 }
 
-/// Handles for a line of the log.
+/// Handles, formatted for a log line.
 pub(crate) fn handles(handles: &[Handle]) -> String {
     let handles: Vec<String> = handles.iter().map(ToString::to_string).collect();
     format!("{} [{}]", handles.len(), handles.join(" "))
@@ -64,7 +64,7 @@ fn json(record: &Record, id: Option<&SessionId>) -> Vec<u8> {
     if let Some(id) = id {
         let mut text = [0; SessionId::TEXT_LENGTH];
         out.extend_from_slice(b"\"session_id\":");
-        // A text is always JSON, and a Vec takes it.
+        // Writing JSON text into a Vec does not fail.
         let _ = serde_json::to_writer(&mut out, id.expose(&mut text));
         out.push(b',');
     }

@@ -1,7 +1,7 @@
 //! The routes, one file each. A new one is a file and a line in [`ROUTES`].
 //!
-//! A route's file has its [`Spec`], all that is said of it, and what answers it: from an [`exchange`], a request beside the
-//! service. [`admission`] says whether the caller may ask, [`session_ref`] which session it asks about.
+//! A route's file contains its [`Spec`], with its full description, and its handler, which gets an [`exchange`]: a
+//! request together with the service. [`admission`] authorizes the caller, and [`session_ref`] identifies the session.
 
 mod admission;
 mod cleanup;
@@ -61,11 +61,11 @@ pub(crate) static ROUTES: [Spec; 22] = [
     clear::ROUTE,
     events::ROUTE,
     openapi::route(|exchange| Box::pin(openapi::answer(exchange, &ROUTES))),
-    // The last, as it is there only where it is configured.
+    // Last, because it is only registered if configured.
     verify::BELOW,
 ];
 
-/// Those that are there.
+/// The routes that are registered with this configuration.
 pub(crate) fn registered(access: &AccessConfig) -> &'static [Spec] {
     match access.verify_prefix {
         true => &ROUTES,
@@ -89,7 +89,7 @@ pub(crate) async fn answer(service: &Service, request: Request<'_>) -> Response 
     (spec.handler)(exchange).await.unwrap_or_else(Response::from)
 }
 
-/// Answers a request, if that can be done on the spot.
+/// Answers a request, if that is possible without waiting.
 pub(crate) fn answer_now(service: &Service, request: Request<'_>) -> Option<Response> {
     let spec = ROUTES.get(request.route())?;
     let handler = spec.immediate_handler.filter(|_| service.sessions.has_records_at_hand())?;

@@ -1,4 +1,4 @@
-//! The plugin's own tokio runtime: the host's is not visible in a library of its own.
+//! The plugin's own tokio runtime: the host's runtime is not available in a separate library.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
 pin_project_lite::pin_project! {
-    /// A future that is polled, and dropped, as if it ran on the runtime, though it runs on the caller's thread.
+    /// A future that is polled and dropped within the context of the runtime, but on the caller's thread.
     ///
-    /// It costs nothing but two thread-local writes; a task on the runtime would cost two switches of thread.
+    /// It costs only two thread-local writes; a task on the runtime would cost two thread switches.
     pub(crate) struct Entered<F> {
         runtime: Handle,
         #[pin]
@@ -37,7 +37,7 @@ impl<F: Future> Future for Entered<F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let _entered = this.runtime.enter();
-        // It is taken out in drop alone.
+        // It is only taken out in drop.
         this.future.as_pin_mut().map_or(Poll::Pending, |future| future.poll(context))
     }
 }

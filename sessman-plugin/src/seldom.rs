@@ -1,17 +1,17 @@
-//! A line of the log that clients can cause is written now and then, and says how often there was a reason.
+//! Rate limit for log lines that clients can cause: a line is written now and then, with the number of its causes.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two lines.
+/// Minimum time between two lines.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// When a line was last written, and how often it was left out since.
+/// When a line was last written, and how many were suppressed since.
 #[derive(Debug, Default)]
 pub(crate) struct Seldom(Mutex<(Option<Instant>, u64)>);
 
 impl Seldom {
-    /// Whether a line is to be written now, and for how many.
+    /// The number of causes to report, if a line is due now.
     pub(crate) fn is_due(&self) -> Option<u64> {
         self.is_due_at(Instant::now())
     }

@@ -1,4 +1,4 @@
-//! What runs while an instance is active: the engine, its store, and a runtime for both.
+//! The parts that run while an instance is active: the engine, its store, and a runtime for both.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -21,30 +21,30 @@ use crate::log::user;
 use crate::runtime::Entered;
 use crate::seldom::Seldom;
 
-/// How often the clock is compared with the wall clock.
+/// Interval of comparing the engine's clock with the wall clock.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What runs while an instance is active.
+/// The parts that run while an instance is active.
 pub(crate) struct Service {
     pub(crate) host: Host,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) access: AccessConfig,
     pub(crate) cookie: Option<CookieConfig>,
-    /// Requests whose cookies may have been planted.
+    /// Log limiter for requests with cookies that may have been planted.
     pub(crate) planted: Seldom,
-    /// The description of the routes, once somebody has asked for it.
+    /// The OpenAPI description, cached after the first request for it.
     pub(crate) description: OnceLock<String>,
-    /// For a host that does not look after them.
+    /// Log limiter for hosts that do not count guesses themselves.
     pub(crate) wrong_admin_keys: Seldom,
     /// How far the wall clock is ahead of the engine's, in microseconds.
     clock_offset: Arc<AtomicI64>,
     runtime: runtime::Handle,
-    /// Taken out by `stop`; a runtime must not be dropped on a thread of another one.
+    /// Taken out by `stop`; a runtime must not be dropped on a thread of another runtime.
     owned: Mutex<Option<(Runtime, JoinSet<()>)>>,
 }
 
 impl Service {
-    /// Opens the store and starts what has to be done from time to time.
+    /// Opens the store and starts the periodic tasks.
     pub(crate) async fn start(config: &Config, host: &Host) -> Result<Self, String> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(config.store.threads())
@@ -56,7 +56,7 @@ impl Service {
         let clock = Arc::new(SystemClock::start());
         let opened = {
             let (store, keys) = (config.store.clone(), config.encryption.clone());
-            // Opening a file may take its time, which the host's threads should not give.
+            // Opening a file may block, which the host's threads must not do.
             let opened_by: Arc<dyn Clock> = clock.clone();
             let budget: Arc<dyn Budget> = match host.budget() {
                 Some(budget) => Arc::new(HostBudget(budget)),
@@ -108,12 +108,12 @@ impl Service {
         })
     }
 
-    /// The name of the cookie that carries the id, where there is one.
+    /// The name of the session cookie, if cookies are configured.
     pub(crate) fn cookie_name(&self) -> Option<&str> {
         self.cookie.as_ref().map(|cookie| cookie.name.as_str())
     }
 
-    /// What was counted since the start, in the text format of Prometheus.
+    /// The metrics since the start, in Prometheus text format.
     pub(crate) fn metrics(&self) -> String {
         let name = "sessman_clock_offset_seconds";
         let offset = self.clock_offset.load(Ordering::Relaxed) as f64 / 1e6;
@@ -130,7 +130,7 @@ impl Service {
         Entered::new(self.runtime.clone(), future)
     }
 
-    /// Ends what runs and lets go of the store. Requests under way go on until they are done.
+    /// Stops the tasks and closes the store. Requests in flight complete.
     pub(crate) async fn stop(&self) {
         let Some((runtime, mut tasks)) = self.owned.lock().unwrap_or_else(PoisonError::into_inner).take()
         else {
@@ -151,7 +151,7 @@ impl Drop for Service {
     }
 }
 
-/// The host's memory, which its requests draw on, too.
+/// The host's memory budget, which is shared with its requests.
 struct HostBudget(plugin_api::Budget);
 
 impl Budget for HostBudget {
@@ -171,7 +171,7 @@ fn memory_of(kind: budget::Kind) -> Memory {
     }
 }
 
-/// Writes down what became of a session. What is read or changed all the time is not.
+/// Logs an event of a session. Frequent events, such as updates and expiries, are not.
 fn audit(host: &Host, kind: Kind, handle: Handle, user_id: Option<&str>) {
     let what = match kind {
         Kind::Created => "began",

@@ -1,8 +1,7 @@
-//! What a flood of large requests took goes back to the system.
+//! Returns memory to the system after a flood of large requests.
 //!
-//! The allocator of glibc keeps what is freed for those who ask next, however much it was and however long nobody asks.
-//! So after each flood it is told to return whole pages. Told to do so at each free, it would make a request of 240 KB cost
-//! twice as much.
+//! The allocator of glibc caches freed memory for later allocations, without a limit of size or time. So after each
+//! flood it is told to return whole pages. To do so after each free would double the cost of a request of 240 KB.
 
 #![allow(unsafe_code, reason = "the allocator is told in C")]
 
@@ -14,15 +13,15 @@ use tokio::time::sleep;
 
 use super::Budget;
 
-/// How often it looks.
+/// Interval of the checks.
 const LOOK: Duration = Duration::from_millis(250);
-/// A flood is over once so many bytes fewer are taken than at its height.
+/// A flood is over once the use has dropped by this many bytes from its peak.
 const FLOOD: usize = 32 << 20;
-/// Floods that follow one another within the first of these are one. It is told again after the second, as there is what was
-/// still under way at the first.
+/// Floods that follow one another within the first pause count as one. The trim is repeated after the second pause,
+/// for what was still in use at the first.
 const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(10)];
 
-/// Gives memory back after each flood, for ever.
+/// Trims the heap after each flood. Never completes.
 pub(crate) async fn give_back(budget: Arc<Budget>) {
     let mut most = 0;
     loop {
@@ -33,7 +32,7 @@ pub(crate) async fn give_back(budget: Arc<Budget>) {
             for pause in PAUSES {
                 sleep(pause).await;
                 most = budget.taken();
-                // It goes through all that is free, which takes some milliseconds.
+                // It walks the whole heap, which takes some milliseconds.
                 let _ = spawn_blocking(trim).await;
             }
         }
@@ -42,7 +41,7 @@ pub(crate) async fn give_back(budget: Arc<Budget>) {
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn trim() {
-    // SAFETY: it takes a number, and locks what it goes through.
+    // SAFETY: it takes a number, and locks the heap itself.
     unsafe { libc::malloc_trim(0) };
 }
 

@@ -1,12 +1,13 @@
-//! How much memory this process may take, as the system has it: that of its control group, or of the machine.
+//! The system's memory limit for this process: that of its control group, or of the machine.
 
 use std::fs;
 use std::path::Path;
 
-/// Of a machine without a limit for this process, half: others run there, too.
+/// Without a control group's limit, the fraction of the machine's memory to use, as a divisor: other processes run
+/// there, too.
 const OF_MACHINE: u64 = 2;
 
-/// Bytes that this process may take.
+/// Limit for this process, in bytes.
 pub(crate) fn memory() -> u64 {
     memory_below(Path::new("/"))
 }
@@ -23,14 +24,14 @@ fn machine(root: &Path) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The smallest limit of the control groups that this process is in. In a container their names may be those of the machine
-/// outside, of which it sees its own group alone, at the top.
+/// The smallest limit of the control groups that this process is in. In a container their names may be those of the
+/// host system, while the process sees only its own group, at the top.
 fn control_group(root: &Path) -> Option<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     groups.lines().filter_map(|line| limit_of(root, line)).min()
 }
 
-/// Of a line `4:memory:/a/b`, or of version 2 `0::/a/b`.
+/// The limit for a line `4:memory:/a/b`, or of version 2 `0::/a/b`.
 fn limit_of(root: &Path, line: &str) -> Option<u64> {
     let mut fields = line.splitn(3, ':');
     let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
@@ -43,7 +44,7 @@ fn limit_of(root: &Path, line: &str) -> Option<u64> {
     };
     let path = Path::new(path.trim_start_matches('/'));
     let limits = path.ancestors().filter_map(|group| {
-        // `max`, and a number beyond all machines in version 1, are no limit.
+        // `max`, and in version 1 a number larger than any machine's memory, mean no limit.
         let text = fs::read_to_string(root.join(top).join(group).join(file)).ok()?;
         text.trim().parse::<u64>().ok().filter(|limit| *limit < 1 << 60)
     });

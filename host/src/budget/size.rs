@@ -1,27 +1,27 @@
-//! How the memory of the process is divided: what it needs itself, what its connections may take, and the budget.
+//! Divides the memory of the process: its own needs, its connections, and the budget.
 
 use crate::config::Config;
 
-/// The program, its threads, its plugins and what their stores need for themselves.
+/// Bytes for the program, its threads, its plugins and the own needs of their stores.
 const OWN: u64 = 48 << 20;
-/// A connection, with what hyper holds for it: what is read and not yet asked for, what is written and not yet taken.
+/// Bytes for a connection, with hyper's buffers: what is read ahead, and what is written and not sent yet.
 const PLAIN: u64 = 20 << 10;
-/// The same with TLS and HTTP/2.
+/// Bytes for a connection with TLS and HTTP/2.
 const SECURE: u64 = 128 << 10;
-/// The least that there must be to work with.
+/// Minimum of the rest, in bytes.
 const LEAST: u64 = 4 << 20;
 
-/// The parts.
+/// The division.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size {
     /// Bytes of the budget.
     pub(crate) budget: usize,
-    /// Connections that there is memory for, at most as many as were asked for.
+    /// Number of connections that there is memory for, up to the configured limit.
     pub(crate) connections: usize,
 }
 
 impl Size {
-    /// As a configuration has it.
+    /// The division for a configuration.
     pub(crate) fn of(config: &Config) -> Self {
         let limits = &config.limits;
         Self::divide(limits.max_memory, config.tls.is_some(), limits.max_connections)
@@ -31,7 +31,7 @@ impl Size {
         let rest = memory.saturating_sub(OWN).max(LEAST);
         let each = if tls { SECURE } else { PLAIN };
         let connections = (wanted as u64).min(rest / 4 / each);
-        // What the allocator needs beside what it gives out.
+        // The difference is the allocator's own overhead.
         let budget = (rest - connections * each) / 8 * 5;
         let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Self { budget: whole(budget), connections: whole(connections).max(1) }

@@ -1,9 +1,9 @@
-//! Values of the file that are what is written there, and perhaps not what was meant.
+//! Warns about values of the file that are valid, but probably not what was intended.
 
 use super::problem::Problem;
 use super::raw::{RawConfig, RawEntry, RawSection};
 
-/// What is said of them, one warning a value.
+/// The warnings, one per value.
 pub(super) fn warnings(raw: &RawConfig) -> Vec<Problem> {
     let entries =
         raw.sections.iter().flat_map(|section| section.entries.iter().map(move |entry| (section, entry)));
@@ -19,7 +19,7 @@ fn warning(section: &RawSection, entry: &RawEntry) -> Option<Problem> {
     Some(Problem::with_key(&entry.place, &section.name, &entry.key, message(what)))
 }
 
-/// What looks like a comment behind a value. What comes from the environment is taken as it is.
+/// Finds what looks like a comment behind a value. Values from the environment are not checked.
 pub(super) fn comment(entry: &RawEntry) -> Option<String> {
     let mark = (!entry.literal).then(|| entry.text.lines().find_map(mark)).flatten()?;
     Some(format!(
@@ -28,7 +28,7 @@ pub(super) fn comment(entry: &RawEntry) -> Option<String> {
     ))
 }
 
-/// The mark of a comment behind white space.
+/// A comment character behind white space.
 fn mark(line: &str) -> Option<&str> {
     let mut marks = line.match_indices(['#', ';']);
     marks.find(|(at, _)| line[..*at].ends_with(char::is_whitespace)).map(|(_, mark)| mark)

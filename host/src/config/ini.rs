@@ -1,7 +1,7 @@
 //! The grammar of the INI file: that of Python's `ConfigParser(interpolation=None)` in its strict mode.
 //!
-//! Only the grammar lives here; what sections and keys mean is decided later. Differences from ConfigParser:
-//! section names are case-insensitive too, and every error of the file is reported, not the first alone.
+//! It only knows the grammar; the meaning of sections and keys is decided later. Differences from ConfigParser:
+//! section names are case-insensitive too, and all errors of the file are reported, not only the first.
 
 use std::collections::{HashMap, HashSet};
 
@@ -32,7 +32,7 @@ pub struct Entry {
     pub value: String,
     /// The line of the key, counted from 1.
     pub line: usize,
-    /// The lines of all further lines of the value.
+    /// The line numbers of all further lines of the value.
     pub continued: Vec<usize>,
 }
 
@@ -45,7 +45,7 @@ pub struct SyntaxError {
     pub message: String,
 }
 
-/// Reads `text` and returns what could be read together with everything that could not.
+/// Parses `text`; returns what could be parsed, and an error for everything else.
 pub fn parse(text: &str) -> (Document, Vec<SyntaxError>) {
     let mut reader = Reader::default();
     for (index, line) in lines(text.strip_prefix('\u{feff}').unwrap_or(text)).enumerate() {
@@ -54,10 +54,10 @@ pub fn parse(text: &str) -> (Document, Vec<SyntaxError>) {
     reader.finish()
 }
 
-/// A value that is being read.
+/// A value that is being parsed.
 struct Open {
     lines: Vec<String>,
-    /// Where those behind the first are.
+    /// The line numbers of its further lines.
     continued: Vec<usize>,
 }
 
@@ -72,13 +72,13 @@ impl Open {
 struct Reader {
     sections: Vec<Section>,
     errors: Vec<SyntaxError>,
-    /// Where each section name was first seen, by line.
+    /// The line where each section name was first seen.
     section_lines: HashMap<String, usize>,
     keys: HashSet<(String, String)>,
-    /// The value that is being read; `None` before the first key of a section.
+    /// The value that is being parsed; `None` before the first key of a section.
     open: Option<Open>,
     indentation: usize,
-    /// Lines before the first header are reported once, not each.
+    /// Lines before the first header are reported once, not one by one.
     reported_headerless: bool,
 }
 
@@ -147,7 +147,7 @@ impl Reader {
         }
     }
 
-    /// Ends the value that is being read: ConfigParser joins its lines and drops white space at the end.
+    /// Ends the current value: ConfigParser joins its lines and drops trailing white space.
     fn close(&mut self) {
         if let Some(Open { lines, continued }) = self.open.take()
             && let Some(entry) = self.sections.last_mut().and_then(|section| section.entries.last_mut())
@@ -167,14 +167,14 @@ impl Reader {
     }
 }
 
-/// The name in `[name]`. Like ConfigParser it reaches to the last `]` and ignores what follows.
+/// The name in `[name]`. Like in ConfigParser it ends at the last `]`, and the rest is ignored.
 fn header(content: &str) -> Option<&str> {
     let rest = content.strip_prefix('[')?;
     let end = rest.rfind(']')?;
     (end > 0).then(|| &rest[..end])
 }
 
-/// Lines as Python's universal newlines has them: `\n`, `\r\n` and a lone `\r` end a line, nothing else does.
+/// Lines as in Python's universal newlines: only `\n`, `\r\n` and a lone `\r` end a line.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {

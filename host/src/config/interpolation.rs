@@ -1,13 +1,13 @@
 //! `${section:key}`, `${key}`, `${ENV:VAR}`, `${ENV:VAR:-text}`, `${FILE:/path}` in values.
 //!
-//! Two dialects of one syntax. In the INI file a dollar sign is always the beginning of something: `${..}` or
-//! `$$`. In a JSON file any password must be writable as it is, so only a well-formed `${ENV:..}`,
-//! `${FILE:/..}` or `${section:key}` is replaced and any other `$` stays; `$${` stands for `${` there.
+//! The syntax has two dialects. In the INI file a dollar sign must always begin `${..}` or `$$`. In a JSON file any
+//! password must be writable as it is, so only a well-formed `${ENV:..}`, `${FILE:/..}` or `${section:key}` is
+//! replaced, and any other `$` is kept; `$${` is an escaped `${` there.
 
 /// A piece of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Piece {
-    /// Text that stands for itself.
+    /// Literal text.
     Text(String),
     /// `${section:key}`, or `${key}` without a section; in lower case.
     Reference { section: Option<String>, key: String },
@@ -17,7 +17,7 @@ pub(crate) enum Piece {
     File(String),
 }
 
-/// Takes an INI value apart.
+/// Parses an INI value.
 ///
 /// # Errors
 /// What is wrong with a `$` in it; the text itself is not quoted.
@@ -45,7 +45,7 @@ pub(crate) fn ini_pieces(value: &str) -> Result<Vec<Piece>, String> {
     Ok(pieces)
 }
 
-/// Takes a string of a JSON file apart; every text is possible, so nothing can be wrong with it.
+/// Parses a string of a JSON file; every text is valid.
 pub(crate) fn json_pieces(value: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut rest = value;
@@ -87,7 +87,7 @@ fn push_text(pieces: &mut Vec<Piece>, text: &str) {
     }
 }
 
-/// What stands between `${` and `}`, if it is well-formed.
+/// Parses the text between `${` and `}`, if it is well-formed.
 fn reference(body: &str) -> Option<Piece> {
     let Some((section, key)) = body.split_once(':') else {
         return is_name(body).then(|| Piece::Reference { section: None, key: body.to_lowercase() });

@@ -1,4 +1,4 @@
-//! A plugin's JSON file: JSON5, with the checks that its parser leaves to the reader.
+//! A plugin's JSON file: JSON5, with additional checks that its parser does not make.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
 
-/// The parser recurses, so an adversary's file of brackets would end the process by stack overflow.
+/// The parser recurses, so a file of nested brackets could crash the process by stack overflow.
 const MAX_DEPTH: usize = 64;
 
-/// Reads an object.
+/// Parses an object.
 ///
 /// # Errors
-/// Line, column and what is wrong. Key names may be quoted in it, values are not.
+/// Line, column and the reason. It may quote names of keys, but no values.
 pub(crate) fn object(text: &str) -> Result<Map<String, Value>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match json5::from_str::<Root>(text).map_err(|error| error.to_string())?.0 {
@@ -30,7 +30,7 @@ impl<'de> Deserialize<'de> for Root {
     }
 }
 
-/// A value at some depth.
+/// A value with its depth.
 #[derive(Clone, Copy)]
 struct Node {
     depth: usize,
@@ -77,7 +77,7 @@ impl<'de> Visitor<'de> for Node {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        // JSON5 has NaN and Infinity, JSON has not, and the plugin gets JSON.
+        // JSON5 has NaN and Infinity, JSON does not, and the plugin gets JSON.
         Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number that is not finite"))
     }
 
@@ -112,7 +112,7 @@ impl<'de> Visitor<'de> for Node {
     }
 }
 
-/// Replaces every string in `object`, at any depth, by what `replace` makes of it.
+/// Replaces every string in `object`, at any depth, with the result of `replace`.
 ///
 /// # Errors
 /// One message for each string that cannot be replaced, beginning with its path in the object.

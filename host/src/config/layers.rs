@@ -1,6 +1,6 @@
-//! The layers of the configuration as sources of the `config` crate: the INI file, and above it the environment.
+//! The layers of the configuration as sources of the `config` crate: the INI file, overridden by the environment.
 //!
-//! Each value carries where it came from, so that a later error can name file and line.
+//! Each value carries its origin, so that a later error can name file and line.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -12,15 +12,15 @@ use super::{ini, swallowed};
 
 /// The INI grammar as a format of the `config` crate.
 ///
-/// Lines that are not INI are collected beside the result instead of failing it: a `Format` that fails yields
-/// nothing, and then a missing bracket would hide every other error of the file.
+/// Syntax errors are collected separately instead of failing the format: a `Format` that fails yields nothing, and
+/// then a missing bracket would hide every other error of the file.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct IniFormat {
     errors: Arc<Mutex<Vec<ini::SyntaxError>>>,
 }
 
 impl IniFormat {
-    /// The lines that were not INI, in all texts parsed so far.
+    /// The syntax errors of all texts parsed so far.
     pub(crate) fn take_errors(&self) -> Vec<ini::SyntaxError> {
         std::mem::take(&mut *self.errors.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -42,7 +42,7 @@ impl Format for IniFormat {
             for entry in section.entries {
                 table.insert(entry.key, Value::new(origin(entry.line).as_ref(), entry.value));
             }
-            // A section that is there twice is an error already; its keys are still worth checking.
+            // A duplicate section is an error already; its keys are still worth checking.
             merge(&mut sections, section.name, Value::new(origin(section.line).as_ref(), table));
         }
         Ok(sections)
@@ -52,7 +52,7 @@ impl Format for IniFormat {
 /// The INI file as a layer.
 #[derive(Debug, Clone)]
 pub(crate) struct IniFile {
-    /// The file as the user named it.
+    /// The file's name as the user gave it.
     pub(crate) name: String,
     /// Its text.
     pub(crate) text: String,
@@ -77,14 +77,14 @@ impl Source for IniFile {
     }
 }
 
-/// Variables `PSERVE_SECTION_KEY` as a layer. Their values are taken literally: no `${..}` in them, so that any
-/// secret can be handed over; the prefixes of typed values hold.
+/// Variables `PSERVE_SECTION_KEY` as a layer. Their values are literal, without interpolation, so that any secret can
+/// be passed in; the prefixes of typed values still apply.
 #[derive(Debug, Clone)]
 pub(crate) struct Environment {
     /// Name and value of each variable.
     pub(crate) variables: Vec<(OsString, OsString)>,
-    /// The names of the sections; a variable that names none of them is somebody else's (a Kubernetes service
-    /// called `pserve` sets `PSERVE_PORT` and `PSERVE_SERVICE_HOST`).
+    /// The names of the sections; a variable that names none of them is unrelated (a Kubernetes service called
+    /// `pserve` sets `PSERVE_PORT` and `PSERVE_SERVICE_HOST`).
     pub(crate) sections: &'static [&'static str],
 }
 
@@ -114,7 +114,7 @@ impl Source for Environment {
 }
 
 impl Environment {
-    /// Section and key that a variable names. Both may hold `_`, so the known sections decide.
+    /// The section and key that a variable names. Both may contain `_`, so the known sections decide where to split.
     fn split(&self, name: &str) -> Option<(&'static str, String)> {
         let rest = name.strip_prefix("PSERVE_")?.to_ascii_lowercase();
         self.sections.iter().find_map(|section| {
@@ -124,9 +124,9 @@ impl Environment {
     }
 }
 
-/// All layers in one table of sections, each one above the layers before it.
+/// Merges all layers into one table of sections; later layers override earlier ones.
 ///
-/// The crate's builder is not used: it reads the sections' names as path expressions, which splits `[a.b]`, and
+/// The crate's builder is not used: it parses the sections' names as path expressions, which splits `[a.b]`, and
 /// forgets where a section began.
 pub(crate) fn merged(layers: &[&dyn Source]) -> Result<Value, config::ConfigError> {
     let mut cache = Value::new(None, Map::<String, Value>::new());
@@ -136,7 +136,7 @@ pub(crate) fn merged(layers: &[&dyn Source]) -> Result<Value, config::ConfigErro
     Ok(cache)
 }
 
-/// Puts a layer over what is there, key by key.
+/// Overrides existing values with a layer, key by key.
 fn overlay(cache: &mut Value, layer: Map<String, Value>) {
     if let ValueKind::Table(sections) = &mut cache.kind {
         for (name, section) in layer {

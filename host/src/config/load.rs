@@ -1,4 +1,4 @@
-//! Reading a configuration: from a file, or from text.
+//! Loads a configuration from a file, or from text.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -17,7 +17,7 @@ impl Config {
     /// Reads the INI file at `path` and the process's environment.
     ///
     /// # Errors
-    /// The file cannot be read, or everything that is wrong in it.
+    /// The file cannot be read; or all errors in it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::load_with(path, std::env::vars_os().collect())
     }
@@ -25,7 +25,7 @@ impl Config {
     /// Like [`Config::load`], with `environment` instead of the process's.
     ///
     /// # Errors
-    /// The file cannot be read, or everything that is wrong in it.
+    /// The file cannot be read; or all errors in it.
     pub fn load_with(path: &Path, environment: Vec<(OsString, OsString)>) -> Result<Self, ConfigError> {
         let read = |source| ConfigError::Read { path: path.to_owned(), source };
         let bytes = trust::read(path).map_err(read)?;
@@ -40,11 +40,11 @@ impl Config {
         Self::parse(&name, text, environment, folder)
     }
 
-    /// Like [`Config::load_with`], of a `text` that is in no file; `name` stands for it in messages, and paths in it begin
-    /// in `folder`.
+    /// Like [`Config::load_with`], for a `text` that is not in a file. Messages call it `name`, and relative paths in
+    /// it start in `folder`.
     ///
     /// # Errors
-    /// Everything that is wrong in it.
+    /// All errors in it.
     pub fn parse(
         name: &str,
         text: String,
@@ -55,10 +55,10 @@ impl Config {
     }
 }
 
-/// Reads a plugin's JSON file, beside an INI file whose lines it may refer to.
+/// Reads a plugin's JSON file, with an INI file whose lines it may refer to.
 ///
 /// # Errors
-/// One message for each thing that is wrong with the JSON file.
+/// One message for each error in the JSON file.
 pub fn parse_json(
     json: &str,
     ini: &str,

@@ -1,16 +1,16 @@
-//! `[cors]`: the pages of other origins that may use the routes from a browser.
+//! `[cors]`: the other origins whose pages may use the routes from a browser.
 
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use hyper::Uri;
 
-/// `[cors]` that is enabled.
+/// The settings of `[cors]`, if it is enabled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cors {
-    /// Whose pages.
+    /// The allowed origins.
     pub origins: Origins,
-    /// How long a browser may remember the answer to a preflight.
+    /// How long a browser may cache the answer to a preflight.
     pub max_age: Duration,
 }
 
@@ -19,15 +19,15 @@ pub struct Cors {
 pub enum Origins {
     /// Every page, but never with the browser's cookies.
     Any,
-    /// The pages of these, as browsers write them, with the browser's cookies.
+    /// The pages of these origins, in the form that browsers send, with the browser's cookies.
     Exact(Vec<String>),
 }
 
 impl Origins {
-    /// Reads `origin_url`.
+    /// Parses `origin_url`.
     ///
     /// # Errors
-    /// Says what is expected.
+    /// What is expected.
     pub(super) fn parse(written: &[String]) -> Result<Self, String> {
         match written {
             [] => Err("expected an origin, several after `list:`, or `*`".to_owned()),
@@ -71,12 +71,12 @@ fn origin(text: &str) -> Result<String, String> {
 fn is_host(host: &str) -> bool {
     match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        // No `*`: it would be taken, and never be the name of an origin.
+        // No `*`: it would be accepted, but never match an origin.
         None => host.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_')),
     }
 }
 
-/// What stands behind a host: a port, nothing, or what is neither. `Uri` takes a slip in a port for no port, and so for
+/// Parses the text behind a host: a port, nothing, or an error. `Uri` ignores a malformed port, which would yield
 /// another origin.
 fn port(text: &str) -> Option<Option<u16>> {
     if text.is_empty() {

@@ -1,20 +1,20 @@
-//! Lines of the file that count for nothing, because an environment variable stands in for them.
+//! Finds lines of the file that have no effect because an environment variable overrides them.
 //!
-//! A key that is withdrawn in the file, and goes on being valid in a variable, would be a door that looks closed.
+//! If a key is revoked in the file but still set in a variable, it only looks revoked.
 
 use super::problem::Problem;
 use super::raw::RawConfig;
 
-/// What is said of them.
+/// The lines that were found.
 #[derive(Default)]
 pub(super) struct Overrides {
-    /// Of `[auth]`: the host's keys.
+    /// In `[auth]`: the host's keys.
     pub(super) keys: Vec<Problem>,
-    /// Of other settings, which images and units override as a matter of course.
+    /// Other settings, which images and units commonly override.
     pub(super) others: Vec<Problem>,
 }
 
-/// Compares the file with what is in force.
+/// Compares the file with the effective configuration.
 pub(super) fn find(file: &RawConfig, in_force: &RawConfig) -> Overrides {
     let mut found = Overrides::default();
     for section in &file.sections {

@@ -1,7 +1,7 @@
-//! `[plugin_parms]`: one line an instance, `name=json=file.json` or `name=key=value&key=value`.
+//! `[plugin_parms]`: one line per instance, `name=json=file.json` or `name=key=value&key=value`.
 //!
-//! What is wrong with the line itself is a problem of the configuration. What is wrong with the instance's own
-//! parameters, which a JSON file may hold, fails that instance alone: the others serve.
+//! An error in the line itself is an error of the configuration. An error in the instance's own parameters, which a
+//! JSON file may hold, fails only that instance: the others serve.
 
 use std::path::{Path, PathBuf};
 
@@ -16,50 +16,50 @@ use super::sections::{HostKeys, KEYS, PLUGIN_PARMS};
 use super::values::{self, Kind};
 use crate::trust;
 
-/// What a plugin's parameters say to the host, and the rest for the plugin.
+/// The host's part of an instance's parameters, and the rest for the plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceConfig {
     /// The instance's name, in lower case.
     pub name: String,
-    /// Where it is written; for messages.
+    /// Its place in the file, for messages.
     pub place: String,
-    /// The plugin that it is an instance of.
+    /// The plugin's name.
     pub plugin: String,
-    /// Where its routes are mounted: begins with `/`, does not end with it; empty is the root.
+    /// Where its routes are mounted: begins with `/`, does not end with it; empty for the root.
     pub mount: String,
     /// Who may call it.
     pub auth: AuthType,
     /// SHA-256 that the plugin's file must have, in lower-case hexadecimal.
     pub sha256: Option<String>,
-    /// What the plugin gets.
+    /// The parameters for the plugin.
     pub parameters: Parameters,
 }
 
-/// Who may call an instance, as far as its own parameters say.
+/// Who may call an instance, according to its own parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthType {
-    /// Nothing is written: the `[auth]` key if there is one.
+    /// Not configured: the `[auth]` key if there is one.
     Default,
     /// The `[auth]` key.
     Global,
     /// Its own keys.
     Plugin(ApiKeys),
-    /// Who has a live session of this instance; of the only one that keeps sessions if none is named.
+    /// A live session of this instance; of the only one that keeps sessions if none is named.
     Session(Option<String>),
     /// Everybody.
     None,
 }
 
-/// An instance, or why its parameters cannot be used.
+/// An instance, or why its parameters are invalid.
 #[derive(Debug, Clone)]
 pub struct InstanceLine {
     /// The instance's name, in lower case.
     pub name: String,
-    /// The instance, or its problems.
+    /// The instance, or the errors.
     pub config: Result<InstanceConfig, Vec<Problem>>,
 }
 
-/// Where JSON files are looked for, in this order.
+/// The directories in which JSON files are searched, in this order.
 pub(crate) struct Folders<'a> {
     pub(crate) beside_ini: &'a Path,
     pub(crate) plugins: &'a Path,
@@ -79,7 +79,7 @@ pub fn without_line(plugin: &str) -> InstanceConfig {
     }
 }
 
-/// Reads one line. The outer error is about the line, the inner one about the instance's parameters.
+/// Parses one line. The outer error is about the line, the inner one about the instance's parameters.
 pub(crate) fn read_line(
     entry: &RawEntry,
     resolver: &Resolver<'_>,
@@ -92,7 +92,7 @@ pub(crate) fn read_line(
     }
     let line = Line::read(entry, resolver).map_err(of_line)?;
     let own = line.parameters.iter().filter(|(key, _)| is_host_key(key));
-    // The host's keys on the line are checked apart from the file's, so that the message names the right place.
+    // The host's keys on the line are checked separately from the file's, so that the message names the right place.
     let on_line: Map<_, _> = own.map(|(key, value)| (key.clone(), value.clone())).collect();
     settings::read::<HostKeys>(&on_line).map_err(|found| {
         found
@@ -105,7 +105,7 @@ pub(crate) fn read_line(
     Ok(InstanceLine { name: entry.key.clone(), config })
 }
 
-/// A line taken apart.
+/// A parsed line.
 struct Line {
     file: Option<String>,
     parameters: Map<String, Value>,
@@ -113,8 +113,8 @@ struct Line {
 
 impl Line {
     fn read(entry: &RawEntry, resolver: &Resolver<'_>) -> Result<Self, String> {
-        // Decided on what is written, before references are replaced: a password from the environment that
-        // holds `&` or `=` must not become another parameter, so what references bring in is encoded.
+        // Parsed before references are replaced, and values from references are encoded: a password from the
+        // environment that contains `&` or `=` must not become another parameter.
         let (file_first, rest) = match entry.text.get(..5) {
             Some("json=" | "json:") => (true, 5),
             _ => (false, 0),
@@ -170,7 +170,7 @@ impl Line {
     }
 }
 
-/// All parameters of the instance: those of its file and those of its line.
+/// All parameters of the instance: those of its file, and those of its line.
 fn parameters(
     line: Line,
     place: &str,
@@ -194,10 +194,10 @@ fn parameters(
     Ok(object)
 }
 
-/// What a JSON file of this text holds, its references replaced.
+/// Parses the text of a JSON file, and replaces its references.
 ///
 /// # Errors
-/// One message for each thing that is wrong.
+/// One message for each error.
 pub(crate) fn json(text: &str, resolver: &Resolver<'_>) -> Result<Map<String, Value>, Vec<String>> {
     let mut object = json5::object(text).map_err(|message| vec![message])?;
     json5::replace_strings(&mut object, &|text| resolver.json_string(text))?;
@@ -254,7 +254,7 @@ fn auth_type(own: &HostKeys, has_global_key: bool) -> Result<AuthType, String> {
     let keys = keys.map_err(|message| format!("apikey: {message}"))?;
     let auth = match (own.auth_type.as_deref().map(str::to_ascii_lowercase).as_deref(), &keys) {
         (None, None) => AuthType::Default,
-        // A key that nobody asks for would be a door that looks locked.
+        // With a key, `plugin` is the default: a key that is never checked would give false security.
         (None | Some("plugin"), Some(keys)) => AuthType::Plugin(keys.clone()),
         (Some("plugin"), None) => return Err("auth_type=plugin needs an `apikey` of the instance".into()),
         (Some("global"), _) if !has_global_key => {
@@ -280,10 +280,10 @@ fn sha256(written: &str) -> Result<String, String> {
     is_digest.then_some(written).ok_or_else(|| "sha256: expected 64 hexadecimal digits".into())
 }
 
-/// Takes written keys in.
+/// Converts configured keys.
 ///
 /// # Errors
-/// No key at all, an empty one, or one that no header could carry.
+/// There is no key, an empty one, or one that cannot be sent in a header.
 pub(crate) fn api_keys(written: &[String]) -> Result<ApiKeys, String> {
     if written.is_empty() {
         return Err("an empty list would lock everybody out; leave the key away instead".into());
@@ -304,7 +304,7 @@ pub(crate) fn api_keys(written: &[String]) -> Result<ApiKeys, String> {
     Ok(ApiKeys(written.iter().map(|key| ApiKey::new(key)).collect()))
 }
 
-/// A mount path as it is compared: `/a/b`, and empty for the root.
+/// A mount path in normal form: `/a/b`, and empty for the root.
 fn mount(path: &str) -> Result<String, String> {
     let trimmed = path.trim().trim_matches('/');
     if trimmed.is_empty() {
@@ -330,7 +330,7 @@ fn host_keys() -> String {
     settings::known_keys::<HostKeys>().join(", ")
 }
 
-/// Form encoding, as query strings have it: `+` is a space.
+/// Decodes form encoding, as in query strings: `+` is a space.
 fn decode(text: &str) -> Result<String, String> {
     let text = text.replace('+', " ");
     match percent_decode_str(&text).decode_utf8() {

@@ -1,14 +1,14 @@
-//! What is wrong with a configuration, for people: place, key, remedy, and no value but an address of `[proxy]`.
+//! Errors of a configuration, for people: place, key and remedy. They quote no values, except addresses of `[proxy]`.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// One thing wrong with the configuration.
+/// One error of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// `file:line`, the file, or the environment variable.
     pub place: String,
-    /// `[section] key`, when it is about one.
+    /// `[section] key`, if it concerns one.
     pub key: Option<String>,
     /// What is wrong and what is expected. It never holds a value that may be a secret.
     pub message: String,
@@ -20,7 +20,7 @@ impl Problem {
         Self { place: place.into(), key: Some(format!("[{section}] {key}")), message: message.into() }
     }
 
-    /// A problem with the place as a whole.
+    /// A problem that concerns the place as a whole.
     pub(crate) fn at(place: impl Into<String>, message: impl Into<String>) -> Self {
         Self { place: place.into(), key: None, message: message.into() }
     }
@@ -35,19 +35,19 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A configuration that cannot be used.
+/// An invalid configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The INI file cannot be read.
     #[error("cannot read the configuration file {}", path.display())]
     Read {
-        /// The file as it was named.
+        /// The file's name as given.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         source: std::io::Error,
     },
-    /// Everything that is wrong in it, one line each.
+    /// All errors in it, one line each.
     #[error("{}", list(.0))]
     Invalid(Vec<Problem>),
 }

@@ -1,10 +1,10 @@
-//! `[proxy]`: whose word about the client counts.
+//! `[proxy]`: the proxies whose headers about the client are trusted.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// Bits that all addresses of a network have in common, at the least.
+/// Minimum prefix length of a network.
 const WIDEST_IPV4: u8 = 8;
 const WIDEST_IPV6: u8 = 7;
 
@@ -16,10 +16,10 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// Reads `trusted`: addresses, networks and the word `unix`.
+    /// Parses `trusted`: addresses, networks and the word `unix`.
     ///
     /// # Errors
-    /// Says which entry it is, and what is expected.
+    /// Which entry is invalid, and what is expected.
     pub(crate) fn parse(written: &[String]) -> Result<Self, String> {
         let mut proxies = Self::default();
         for text in written {
@@ -55,7 +55,7 @@ impl Proxies {
     }
 }
 
-/// Wider than every network of one owner: those of private addresses are as wide as that.
+/// Whether it is larger than any network of a single owner; the largest private networks are still accepted.
 fn is_everybody(network: &IpNet) -> bool {
     match network {
         IpNet::V4(network) => network.prefix_len() < WIDEST_IPV4,

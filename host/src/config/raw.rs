@@ -1,4 +1,4 @@
-//! The configuration as it was written: texts with their places, nothing checked or replaced yet.
+//! The configuration as written: texts with their places, before validation and interpolation.
 
 use std::cell::Cell;
 
@@ -8,10 +8,10 @@ use super::interpolation::{self, Piece};
 use super::sections::KEYS;
 use super::values::{self, Kind};
 
-/// References followed for one value: far more than a person writes, and few enough that files in which each
-/// line names the next one twice end at once.
+/// Limit of references followed for one value: far more than a person writes, and few enough to stop files in which
+/// each line references the next one twice.
 const MAX_REFERENCES: usize = 1_000;
-/// Bytes that one value may grow to by interpolation.
+/// Limit of the length of a value after interpolation, in bytes.
 const MAX_LENGTH: usize = 1 << 20;
 
 /// All sections as written.
@@ -34,12 +34,12 @@ pub(crate) struct RawEntry {
     pub(crate) text: String,
     /// `file:line`, or the name of the environment variable.
     pub(crate) place: String,
-    /// It came from the environment: `${..}` in it is no reference.
+    /// Whether it came from the environment, so that `${..}` in it is not a reference.
     pub(crate) literal: bool,
 }
 
 impl RawConfig {
-    /// Takes the merged layers over. A place that does not begin with `file` is an environment variable.
+    /// Converts the merged layers. A place that does not begin with `file` is an environment variable.
     pub(crate) fn from_layers(cache: Value, file: &str) -> Self {
         let sections = table(cache).into_iter().map(|(name, section)| {
             let place = section.origin().unwrap_or(file).to_owned();
@@ -70,7 +70,7 @@ fn table(value: Value) -> Map<String, Value> {
     }
 }
 
-/// Replaces references, with the environment and the sections at hand.
+/// Resolves references to the environment, to files and to sections.
 pub(crate) struct Resolver<'a> {
     pub(crate) raw: &'a RawConfig,
     /// Looks an environment variable up.
@@ -94,7 +94,7 @@ impl Resolver<'_> {
         values::typed(kind, &resolved)
     }
 
-    /// The text of an entry in which what references bring in is passed through `encode` first.
+    /// The text of an entry, with each value from a reference passed through `encode`.
     ///
     /// # Errors
     /// What is wrong with it, without quoting it.
@@ -107,10 +107,10 @@ impl Resolver<'_> {
         self.text(section, entry, &entry.text, encode)
     }
 
-    /// A string of a JSON file.
+    /// Resolves a string of a JSON file.
     ///
     /// # Errors
-    /// The reference that leads nowhere.
+    /// The reference that cannot be resolved.
     pub(crate) fn json_string(&self, text: &str) -> Result<String, String> {
         let walk = Walk { resolver: self, references: Cell::new(0) };
         walk.join(&interpolation::json_pieces(text), "", &mut Vec::new(), &str::to_owned)
@@ -132,7 +132,7 @@ impl Resolver<'_> {
     }
 }
 
-/// One resolution, with the count that bounds it.
+/// One resolution, with a counter that bounds it.
 struct Walk<'a> {
     resolver: &'a Resolver<'a>,
     references: Cell<usize>,
@@ -167,7 +167,7 @@ impl Walk<'_> {
     fn variable(&self, name: &str, default: &Option<String>) -> Result<String, String> {
         let found = (self.resolver.environment)(name);
         match (found, default) {
-            // As in a shell, `:-` stands in for an empty variable too.
+            // As in a shell, `:-` also applies to an empty variable.
             (Some(value), None) => Ok(value),
             (Some(value), Some(_)) if !value.is_empty() => Ok(value),
             (_, Some(default)) => Ok(default.clone()),

@@ -1,4 +1,4 @@
-//! From texts to types: defaults, ranges, and the rules that join two keys.
+//! Converts texts to types: defaults, ranges, and rules that involve two keys.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -41,7 +41,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Takes the layers in: the file's text below, the variables above.
+    /// Loads the layers: the file's text, overridden by the variables.
     pub(super) fn new(
         name: &str,
         text: String,
@@ -59,14 +59,14 @@ impl<'a> Reader<'a> {
             .map(|error| Problem::at(format!("{name}:{}", error.line), error.message))
             .collect();
         let below = layers::merged(&[&file]).map(|below| RawConfig::from_layers(below, name));
-        // Read once more for this alone, so that its mistakes are told once.
+        // The text was parsed a second time only for this; do not report its syntax errors twice.
         format.take_errors();
         let raw = RawConfig::from_layers(merged, name);
         let overrides = below.map(|below| overrides::find(&below, &raw)).unwrap_or_default();
         Ok(Self { raw, environment, folder, problems, overrides })
     }
 
-    /// The configuration, if nothing is wrong with it.
+    /// The configuration, if there are no errors.
     pub(super) fn config(mut self) -> Result<Config, ConfigError> {
         let raw = std::mem::take(&mut self.raw);
         let variables = std::mem::take(&mut self.environment);
@@ -91,7 +91,8 @@ impl<'a> Reader<'a> {
             let notes = self.overrides.others;
             Ok(Config { network, tls, paths, auth, cors, proxies, limits, log, instances, warnings, notes })
         } else {
-            // An instance's problems keep only that instance away; but who has the file open mends them now.
+            // An error of an instance fails only that instance; but while the file is being edited, report it with the
+            // others.
             let broken = instances.into_iter().filter_map(|line| line.config.err());
             self.problems.extend(broken.flatten());
             Err(ConfigError::Invalid(self.problems))
@@ -116,7 +117,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The values of a section in its type; keys with problems are left at their defaults.
+    /// The values of a section as its type; invalid keys get their defaults.
     fn section<T: DeserializeOwned + Default>(&mut self, resolver: &Resolver<'_>, name: &str) -> T {
         let Some(section) = resolver.raw.section(name) else { return T::default() };
         let mut values = serde_json::Map::new();
@@ -134,7 +135,7 @@ impl<'a> Reader<'a> {
                 self.problem(section, &problem.key, problem.message);
                 values.remove(&problem.key);
             }
-            // The rest is read all the same: a rule that it breaks is to be reported in the same run.
+            // The other keys are still used, so that rules which they break are reported in the same run.
             settings::read(&values).unwrap_or_default()
         })
     }
@@ -213,7 +214,7 @@ impl<'a> Reader<'a> {
         let plugins = path("plugins", section.plugins, "plugins");
         let state = path("state", section.state, "state");
         if state.to_str().is_none() {
-            // Plugins get it as text.
+            // Plugins get the path as text.
             let message = format!("[paths] state: the folder {} is not UTF-8", state.display());
             self.problems.push(Problem::at("environment", message));
         }
@@ -224,7 +225,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A path relative to the INI file; one from the environment is relative to the current directory.
+    /// Resolves a path relative to the INI file; one from the environment is relative to the current directory.
     fn path(&self, resolver: &Resolver<'_>, section: &str, key: &str, written: &str) -> PathBuf {
         let entries = resolver.raw.section(section).map(|section| section.entries.iter());
         let from_environment = entries.into_iter().flatten().any(|entry| entry.key == key && entry.literal);
@@ -255,7 +256,7 @@ impl<'a> Reader<'a> {
         if max_age > 86_400 {
             self.reject(resolver, "cors", "max_age", "expected 0 to 86400 seconds");
         }
-        // Origins that are wrong are reported even while they are not used.
+        // Invalid origins are reported even while CORS is disabled.
         if !is_enabled && section.origin_url.is_none() {
             return None;
         }

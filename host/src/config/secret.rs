@@ -5,20 +5,20 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-/// An API key. Only its SHA-256 is kept: comparison takes the same time whatever the candidate's length, and the
-/// key itself is gone from memory once the configuration is read. `==` is for comparing configurations; what a client
-/// sends is compared by [`ApiKeys::accept`].
+/// An API key. Only its SHA-256 is kept: comparison takes the same time whatever the candidate's length, and the key
+/// itself does not stay in memory after the configuration was read. `==` is for comparing configurations; keys from
+/// clients are compared by [`ApiKeys::accept`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey {
     digest: [u8; 32],
     is_short: bool,
 }
 
-/// Characters that a key has at least.
+/// Minimum number of characters of a key.
 pub(crate) const LEAST_KEY: usize = 12;
 
 impl ApiKey {
-    /// Takes the key in.
+    /// Hashes the key.
     pub fn new(key: &str) -> Self {
         Self { digest: digest(key.as_bytes()), is_short: key.chars().count() < LEAST_KEY }
     }
@@ -30,7 +30,7 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The keys that open one thing; several while a key is being replaced.
+/// The keys that grant access to one thing; several while a key is being rotated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApiKeys(pub Vec<ApiKey>);
 
@@ -62,7 +62,7 @@ fn digest(bytes: &[u8]) -> [u8; 32] {
 pub struct Parameters(String);
 
 impl Parameters {
-    /// Takes an object over.
+    /// Serializes an object.
     pub fn new(object: &serde_json::Map<String, serde_json::Value>) -> Self {
         // Maps with string keys always serialize, so there is no error to report.
         Self(serde_json::to_string(object).unwrap_or_else(|_| "{}".into()))

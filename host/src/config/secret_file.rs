@@ -1,17 +1,17 @@
-//! `${FILE:/path}`: a secret that stands in a file of its own, as container engines and service managers hand it over.
+//! `${FILE:/path}`: a secret in a file of its own, as provided by container engines and service managers.
 
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 use crate::trust::{self, Content};
 
-/// Bytes that such a file may have.
+/// Limit of the file's size, in bytes.
 const MAX_LENGTH: u64 = 64 << 10;
 
-/// What the file holds, without its last line break: editors and `echo` put one there.
+/// The file's content without its last line break, which editors and `echo` append.
 ///
 /// # Errors
-/// Why it cannot be used. What is in it is not quoted.
+/// Why it cannot be used. Its content is not quoted.
 pub(super) fn read(path: &str) -> Result<String, String> {
     let unreadable = |error: std::io::Error| {
         let is_denied = error.kind() == ErrorKind::PermissionDenied && error.raw_os_error().is_some();

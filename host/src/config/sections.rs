@@ -7,13 +7,13 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use settings::loose::{OneOrMany, option};
 
-/// Every section's name. `plugin_parms` holds one line an instance instead of fixed keys.
+/// Every section's name. `plugin_parms` holds one line per instance instead of fixed keys.
 pub(crate) const SECTIONS: &[&str] =
     &["network", "ssl", "paths", "auth", "cors", "proxy", "limits", "log", PLUGIN_PARMS];
-/// The section with one line an instance.
+/// The section with one line per instance.
 pub(crate) const PLUGIN_PARMS: &str = "plugin_parms";
 
-/// What holds API keys, in `[auth]` and of an instance.
+/// The key that holds API keys, in `[auth]` and for an instance.
 pub(crate) const KEYS: &str = "apikey";
 
 /// Whether a section has a key of this name.
@@ -202,16 +202,16 @@ pub(crate) struct LimitsSection {
     pub(crate) shutdown_grace: Option<u64>,
 }
 
-/// Bytes that `max_memory` may be: enough for the program to serve somebody, and not beyond all machines.
+/// Valid range of `max_memory`, in bytes: enough for the program to serve requests, and no more than any machine has.
 pub(crate) const MEMORY: RangeInclusive<u64> = 64 << 20..=1 << 50;
 
-/// What `max_memory` may be, also for those who write it with a unit.
+/// The valid range of `max_memory`, as text for errors; also for values with a unit.
 pub(crate) fn memory_expected() -> String {
     let (least, most) = MEMORY.into_inner();
     format!("expected {least} to {most} bytes, as a whole number without a unit: 536870912 is 512 MiB")
 }
 
-/// As [`option`], with what else is expected.
+/// As [`option`], with the valid range in its error.
 fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     option(deserializer).map_err(|_: D::Error| D::Error::custom(memory_expected()))
 }

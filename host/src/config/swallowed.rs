@@ -1,12 +1,12 @@
-//! Lines that an indentation has made a part of the value above them, though they were meant to stand for themselves.
+//! Finds indented lines that became a part of the value above them by mistake.
 //!
-//! The grammar takes any deeper line for a part of the value. Behind `state=state` an indented `[auth]` would be a part of the
-//! folder's name, and its key would protect nothing.
+//! In the grammar, any indented line continues the value. An indented `[auth]` behind `state=state` would become a
+//! part of the directory's name, and its key would have no effect.
 
 use super::ini::{Document, Section, SyntaxError};
 use super::sections::{PLUGIN_PARMS, is_key};
 
-/// The lines that look like a header or a key of the host's own.
+/// The continuation lines that look like a header or like one of the host's keys.
 pub(super) fn find(document: &Document) -> Vec<SyntaxError> {
     document.sections.iter().flat_map(in_section).collect()
 }
@@ -16,7 +16,7 @@ fn in_section(section: &Section) -> impl Iterator<Item = SyntaxError> {
         let lines: Vec<&str> = entry.value.split('\n').collect();
         let continued = entry.continued.iter().zip(1..).filter_map(|(line, index)| {
             let text = lines.get(index)?;
-            // Parameters of an instance may go on after an `&`.
+            // Parameters of an instance may be continued after an `&`.
             let goes_on = section.name == PLUGIN_PARMS
                 && (lines[index - 1].trim_end().ends_with('&') || text.starts_with('&'));
             let what = if is_header(text) {
@@ -39,7 +39,7 @@ fn in_section(section: &Section) -> impl Iterator<Item = SyntaxError> {
     })
 }
 
-/// No address in brackets: those have colons.
+/// Not an IPv6 address in brackets: that has colons.
 fn is_header(text: &str) -> bool {
     let Some((name, _)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) else { return false };
     let name = name.trim();

@@ -9,12 +9,12 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{InconsistentKeys, ServerConfig, SupportedProtocolVersion, version};
 
-/// What a client may speak after the handshake, the better one first.
+/// The protocols offered to clients (ALPN), in order of preference.
 const PROTOCOLS: [&[u8]; 3] = [HTTP_2, b"http/1.1", b"http/1.0"];
-/// The name of HTTP/2 in a handshake.
+/// HTTP/2's name in ALPN.
 pub(crate) const HTTP_2: &[u8] = b"h2";
 
-/// `[ssl]` that is enabled: everything that a handshake needs.
+/// The settings of `[ssl]`, if it is enabled: everything that a handshake needs.
 #[derive(Clone)]
 pub struct Tls {
     server: Arc<ServerConfig>,
@@ -22,17 +22,17 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// What the handshake takes.
+    /// The configuration for handshakes.
     pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.server)
     }
 
-    /// What answers say of the scheme (`Strict-Transport-Security`, RFC 6797).
+    /// The value of `Strict-Transport-Security` (RFC 6797) in answers.
     pub(crate) fn strict_transport(&self) -> Option<&HeaderValue> {
         self.strict.as_ref()
     }
 
-    /// Reads the pair.
+    /// Loads certificate and key.
     pub(super) fn load(
         certfile: &Path,
         keyfile: &Path,
@@ -59,7 +59,7 @@ impl Tls {
     }
 }
 
-// The key is in there.
+// It contains the private key.
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tls(..)")
@@ -73,11 +73,11 @@ const ONLY_13: &[&SupportedProtocolVersion] = &[&version::TLS13];
 pub(super) enum Versions {
     /// TLS 1.2 and 1.3.
     From12,
-    /// TLS 1.3 alone.
+    /// Only TLS 1.3.
     From13,
 }
 
-/// Which of the two files is wrong, and how. It never holds what is in them.
+/// Which of the two files is invalid, and why. It never quotes their content.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TlsError {
     Certificate(String),
@@ -103,7 +103,7 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     })
 }
 
-/// The parser's own text may quote a line of the file, so it is not passed on.
+/// The parser's own message may quote a line of the file, so it is not used.
 fn unreadable(path: &Path, error: &pem::Error) -> String {
     match error {
         pem::Error::Io(error) => format!("cannot read {}: {error}", path.display()),

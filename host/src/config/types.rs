@@ -1,4 +1,4 @@
-//! What a configuration comes to.
+//! The validated configuration.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,50 +13,50 @@ use super::proxies::Proxies;
 use super::secret::ApiKeys;
 use super::tls::Tls;
 
-/// A configuration in which nothing is wrong.
+/// A valid configuration.
 #[derive(Debug)]
 pub struct Config {
     /// Where to listen.
     pub network: Network,
     /// What a TLS handshake needs, if `[ssl]` is enabled.
     pub tls: Option<Tls>,
-    /// Files and folders.
+    /// Files and directories.
     pub paths: Paths,
     /// The host's own keys.
     pub auth: Auth,
-    /// The pages of other origins that are let in, if `[cors]` is enabled.
+    /// The other origins that are allowed, if `[cors]` is enabled.
     pub cors: Option<Cors>,
     /// The proxies that are trusted.
     pub proxies: Proxies,
-    /// What one client may take.
+    /// Limits of resources and times.
     pub limits: Limits,
-    /// What is logged where.
+    /// Settings of the log.
     pub log: Log,
     /// The lines of `[plugin_parms]`.
     pub instances: Vec<InstanceLine>,
-    /// Values that are what is written, and perhaps not what was meant.
+    /// Values that are valid, but probably not what was intended.
     pub warnings: Vec<Problem>,
-    /// Lines of the file that an environment variable stands in for; of keys there is a warning.
+    /// Lines of the file that an environment variable overrides; overridden keys are warnings instead.
     pub notes: Vec<Problem>,
 }
 
 /// `[network]`
 #[derive(Debug)]
 pub struct Network {
-    /// The address to listen on; port 0 takes any free one.
+    /// The address to listen on; port 0 lets the system choose one.
     pub address: SocketAddr,
     /// A Unix socket to listen on as well.
     pub unix_socket: Option<PathBuf>,
-    /// Worker threads; `None` is one a processor.
+    /// Worker threads; `None` means one per processor.
     pub threads: Option<usize>,
 }
 
-/// `[paths]`, made absolute against the folder of the file that names them.
+/// `[paths]`, made absolute relative to the directory of the file that contains them.
 #[derive(Debug, Clone)]
 pub struct Paths {
-    /// The folder of the plugin files.
+    /// The directory of the plugin files.
     pub plugins: PathBuf,
-    /// The folder in which plugins keep their files.
+    /// The directory in which plugins keep their files.
     pub state: PathBuf,
     /// The file that holds the process id while the host runs.
     pub pidfile: Option<PathBuf>,
@@ -67,37 +67,37 @@ pub struct Paths {
 pub struct Auth {
     /// The host's keys; empty if there is none.
     pub keys: ApiKeys,
-    /// Whether a key may come as `?apikey=`.
+    /// Whether a key is accepted as `?apikey=`.
     pub allow_query_key: bool,
 }
 
 /// `[limits]`
 #[derive(Debug)]
 pub struct Limits {
-    /// Bytes of a request body.
+    /// Limit of a request's body, in bytes.
     pub max_body: usize,
-    /// Until the headers of a request are complete.
+    /// Timeout until the headers of a request are complete.
     pub header_timeout: Duration,
-    /// Until the answer to a request is there.
+    /// Timeout until a request is answered.
     pub request_timeout: Duration,
-    /// That a connection may idle between two requests.
+    /// How long a connection may idle between two requests.
     pub keepalive_timeout: Duration,
-    /// Open connections.
+    /// Limit of open connections.
     pub max_connections: usize,
-    /// Requests being answered.
+    /// Limit of requests that are answered concurrently.
     pub max_in_flight: usize,
-    /// Bytes of memory that the process may take.
+    /// Limit of the process's memory, in bytes.
     pub max_memory: u64,
-    /// That requests get to end when the host stops.
+    /// How long requests may take to complete when the host stops.
     pub shutdown_grace: Duration,
 }
 
 /// `[log]`
 #[derive(Debug)]
 pub struct Log {
-    /// The least level that is logged.
+    /// The lowest level that is logged.
     pub level: Level,
-    /// One line of text or one JSON object an event.
+    /// The format of log lines.
     pub format: LogFormat,
     /// File to append to; `None` is standard error.
     pub file: Option<PathBuf>,
@@ -105,11 +105,11 @@ pub struct Log {
     pub access: bool,
 }
 
-/// How a log line looks.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people, one line per event.
     Text,
-    /// For machines.
+    /// JSON for programs, one object per event.
     Json,
 }

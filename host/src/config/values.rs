@@ -4,7 +4,7 @@ use serde_json::{Number, Value};
 use settings::loose::Loose;
 use tracing::Level;
 
-/// The type that a prefix asks for.
+/// The type requested by a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Text,
@@ -14,10 +14,9 @@ pub(crate) enum Kind {
     List,
 }
 
-/// Takes the prefix off.
+/// Splits off the prefix.
 ///
-/// Called before interpolation: a secret that happens to begin with `list:` is still one secret when it comes
-/// through `${..}`.
+/// Called before interpolation: a secret from `${..}` that happens to begin with `list:` is still a single secret.
 pub(crate) fn split_kind(text: &str) -> (Kind, &str) {
     let prefixes =
         [("int:", Kind::Integer), ("float:", Kind::Float), ("bool:", Kind::Boolean), ("list:", Kind::List)];
@@ -27,10 +26,10 @@ pub(crate) fn split_kind(text: &str) -> (Kind, &str) {
         .unwrap_or((Kind::Text, text))
 }
 
-/// Makes the value.
+/// Converts the text to a value.
 ///
 /// # Errors
-/// What was expected; never what was found.
+/// What was expected, never what was found.
 pub(crate) fn typed(kind: Kind, text: &str) -> Result<Value, String> {
     match kind {
         Kind::Text => Ok(Value::String(text.to_owned())),
@@ -56,15 +55,16 @@ pub(crate) fn typed(kind: Kind, text: &str) -> Result<Value, String> {
     }
 }
 
-/// Stands in a list of keys where a reference brings in nothing.
+/// Marks an empty reference in a list of keys.
 pub(crate) const NOTHING: &str = "\u{1}";
 
-/// What a reference brings in, or [`NOTHING`].
+/// The value of a reference, or [`NOTHING`] if it is empty.
 pub(crate) fn marked(text: &str) -> &str {
     if text.trim().is_empty() { NOTHING } else { text }
 }
 
-/// Makes a list of keys. One that comes to nothing stays in its place: passed over, it would be missed by nobody.
+/// Parses a list of keys. An empty reference stays an empty key, which is rejected later: if it were skipped, nobody
+/// would notice the missing key.
 ///
 /// `marked` is `text` with [`NOTHING`] in it.
 ///
@@ -85,10 +85,11 @@ fn list<'a>(items: impl IntoIterator<Item = &'a str>) -> Result<Value, String> {
     items.into_iter().map(item).collect::<Result<_, _>>().map(Value::Array)
 }
 
-/// A value of the host's own, which is a name, a path, an address or a key: nothing in it is hidden.
+/// Checks a value of the host, which is a name, a path, an address or a key, for invisible characters and surrounding
+/// white space.
 ///
 /// # Errors
-/// What is hidden in it; never the value.
+/// What was found; never the value.
 pub(crate) fn check_seen(value: &Value) -> Result<(), String> {
     let flaw = match value {
         Value::String(text) => settings::text::flaw(text),
@@ -98,7 +99,7 @@ pub(crate) fn check_seen(value: &Value) -> Result<(), String> {
     flaw.map_or(Ok(()), |flaw| Err(flaw.to_owned()))
 }
 
-/// Reads the name of a log level.
+/// Parses the name of a log level.
 pub fn level(text: &str) -> Option<Level> {
     match text.trim().to_ascii_lowercase().as_str() {
         "error" => Some(Level::ERROR),

@@ -13,22 +13,22 @@ pub enum HostError {
     /// The plugin directory cannot be read.
     #[error("no plugins")]
     Plugins(#[source] LoadError),
-    /// Instances would be open to the network without a word about it.
+    /// Instances would be exposed to the network although they are not configured as open.
     #[error(transparent)]
     Exposure(#[from] ExposureError),
     /// A socket cannot be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The process id cannot be written.
+    /// The pidfile cannot be written.
     #[error("cannot write {} ([paths] pidfile)", path.display())]
     Pidfile {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// Something that the operating system refuses.
+    /// A call that the operating system denied.
     #[error("{0}")]
     System(&'static str, #[source] io::Error),
 }

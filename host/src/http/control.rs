@@ -1,7 +1,8 @@
-//! The host's own routes, and what is served.
+//! The host's own routes, and the snapshot that is served.
 //!
-//! A [`snapshot`] is what is served at a moment: the configuration, the instances and, by the [`router`], their routes.
-//! [`routes`] answers the host's own: [`readiness`], [`inventory`], [`metrics`], and [`orders`] to load and reload.
+//! A [`snapshot`] is what is served at a moment: the configuration, the instances and, in the [`router`], their
+//! routes. [`routes`] answers the host's own routes: [`readiness`], [`inventory`], [`metrics`], and [`orders`] to load
+//! and reload.
 
 pub(crate) mod inventory;
 pub(crate) mod metrics;

@@ -1,8 +1,9 @@
-//! A request and its answer.
+//! Requests and their answers.
 //!
-//! [`app`] takes in what has come ([`arrival`]) and has it answered: by the host, or by a [`call`] of a plugin; [`no_route`] is for
-//! paths that lead nowhere. [`completion`] counts and logs each [`answer`]. A [`call`] brings a request to a plugin, with its
-//! [`body`] read, as the [`request`] that a plugin sees. [`in_flight`] counts the requests that are being answered.
+//! [`app`] takes an arrived request ([`arrival`]) and has it answered, either by the host or by a [`call`] of a
+//! plugin. [`no_route`] answers paths that match no route. [`completion`] counts and logs each [`answer`]. A [`call`]
+//! reads the [`body`] and passes the request to a plugin as a [`request`]. [`in_flight`] counts the requests that are
+//! being answered.
 
 mod answer;
 pub(crate) mod app;

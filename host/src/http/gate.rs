@@ -1,8 +1,9 @@
-//! Who the client is, and what it may do.
+//! Identifies the client, and authorizes its requests.
 //!
-//! [`proxy`] tells the client from the proxies before it, [`host`] reads which host it asked. [`access`] says who may call
-//! an instance, [`credentials`] what API keys a request brings; [`secrets`] that were wrong are slowed down by [`attempts`].
-//! [`cors`] lets pages of other origins in, [`cross_site`] finds the requests of all others.
+//! [`proxy`] finds the client's address behind trusted proxies, and [`host`] parses the requested host. [`access`]
+//! defines who may call an instance, and [`credentials`] finds the API keys of a request. Invalid [`secrets`] are
+//! counted and delayed by [`attempts`]. [`cors`] admits pages of other origins, and [`cross_site`] detects requests of
+//! all other pages (CSRF).
 
 pub(crate) mod access;
 pub(crate) mod attempts;

@@ -1,8 +1,8 @@
-//! What requests and answers are made of.
+//! The building blocks of requests and answers.
 //!
-//! Of a request: its [`request_id`] and [`trace`], its [`lines`] of headers, their size ([`header_size`]) and memory
-//! ([`header_block`]). Of an answer: the [`response`], the [`problem`] in its place, and what is [`untaken`] of many on one connection. [`phase`] says what a
-//! connection is doing with them, [`in_time`] how long anything waits.
+//! Of a request: its [`request_id`] and [`trace`], its header [`lines`], their size ([`header_size`]) and memory
+//! ([`header_block`]). Of an answer: the [`response`], the [`problem`] that may replace it, and the [`untaken`]
+//! answers of a connection. [`phase`] tells what a connection is doing, and [`in_time`] waits until a deadline.
 
 pub(crate) mod header_block;
 pub(crate) mod header_size;

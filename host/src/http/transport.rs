@@ -1,9 +1,10 @@
 //! Sockets, connections and their protocols.
 //!
-//! [`server`] opens a [`listener`] at each [`place`], or takes one that the service manager handed over ([`activation`]).
-//! [`admission`] decides how many connections there may be, and whose. A [`connection`] does the TLS handshake and speaks
-//! HTTP/1.1, where [`deadline`], [`refusal`] and [`coalesced`] stand below hyper, or HTTP/2, as [`http2`] sets it up, with its
-//! [`clock`] and [`frames`]. What a client still sends after it was answered: [`upload`] and [`linger`].
+//! [`server`] opens a [`listener`] at each [`place`], or takes one that the service manager handed over
+//! ([`activation`]). [`admission`] limits the number of connections, in total and per client. A [`connection`] does
+//! the TLS handshake. It then speaks HTTP/1.1, where [`deadline`], [`refusal`] and [`coalesced`] wrap the stream below
+//! hyper, or HTTP/2, which is set up by [`http2`] with its [`clock`] and [`frames`]. [`upload`] and [`linger`] handle
+//! what a client still sends after it was answered.
 
 pub(crate) mod activation;
 mod admission;

@@ -1,7 +1,7 @@
-//! A plugin file's bytes where nobody can change them.
+//! A private, sealed copy of a plugin file.
 //!
-//! A mapped file that is overwritten in place changes the running code, and one that is truncated ends the process
-//! with SIGBUS. So the user's file is only ever read, into an anonymous file in memory that is sealed then.
+//! If a mapped file is overwritten in place, the running code changes; if it is truncated, the process ends with
+//! SIGBUS. So the user's file is only read, into an anonymous file in memory (memfd), which is then sealed.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::trust::{self, Content};
 
-/// How often, and after which pause, a copy is sealed that is busy.
+/// Sealing is retried this many times while the copy is busy, with a pause in between.
 const BUSY_ATTEMPTS: u32 = 20;
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -40,27 +40,27 @@ impl Copy {
         Ok(Self { file, sha256: hexadecimal(&Sha256::digest(&bytes)) })
     }
 
-    /// Where the dynamic linker finds the copy, as long as this value lives.
+    /// The path by which the dynamic linker finds the copy, as long as this value lives.
     ///
-    /// It must live as long as the process once the library is open: the linker remembers libraries by name, and a
-    /// descriptor with the same number would pass for this one.
+    /// It must live as long as the process once the library is open: the linker remembers libraries by path, and would
+    /// take another descriptor with the same number for this one.
     pub(crate) fn path(&self) -> PathBuf {
         descriptor_path(self.file.as_raw_fd())
     }
 
-    /// A descriptor of the copy that a child inherits.
+    /// A descriptor of the copy that a child process inherits.
     pub(crate) fn inheritable(&self) -> io::Result<OwnedFd> {
-        // `dup` does not carry the close-on-exec flag over; the copy holds nothing that is not in the file.
+        // `dup` does not copy the close-on-exec flag; the copy holds nothing that is not in the file.
         Ok(rustix::io::dup(&self.file)?)
     }
 }
 
-/// Makes sure that nobody changes it, this process included.
+/// Seals the file, so that nobody can change it, this process included.
 fn seal(file: &File) -> io::Result<()> {
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     for _ in 0..BUSY_ATTEMPTS {
         match rustix::fs::fcntl_add_seals(file, seals) {
-            // The kernel holds a page of it, to move it for one: not for long.
+            // The kernel holds a page of it for a short time, for example to migrate it.
             Err(Errno::BUSY) => std::thread::sleep(BUSY_PAUSE),
             done => return Ok(done?),
         }

@@ -1,4 +1,4 @@
-//! One instance of a plugin: what it was made from, its routes, and where in its life it is.
+//! One instance of a plugin: its configuration, its routes, and its state.
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,15 +23,15 @@ use crate::budget::Budget;
 use crate::config::InstanceConfig;
 use crate::spread::{Counter, Spread};
 
-/// For `activate`: it opens files, but does not wait for servers.
+/// Timeout of `activate`, which opens files but does not wait for servers.
 const ACTIVATE_LIMIT: Duration = Duration::from_secs(30);
-/// For `health`.
+/// Timeout of `health`.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
-/// For `metrics`: whoever asks waits for all instances.
+/// Timeout of `metrics`: the client waits for all instances.
 const METRICS_LIMIT: Duration = Duration::from_secs(2);
-/// For a call that is answered on the spot.
+/// Time for a synchronous call to complete.
 const ON_THE_SPOT: Duration = Duration::from_millis(20);
-/// Between two looks at whether the calls under way have ended.
+/// Interval of checks whether the calls in flight have completed.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// One instance of a plugin.
@@ -39,42 +39,42 @@ pub(crate) struct Instance {
     pub(crate) name: String,
     pub(crate) config: InstanceConfig,
     pub(crate) library: Arc<Library>,
-    /// The folder that it was told to keep its files in.
+    /// The directory for its files.
     pub(crate) state_folder: String,
     pub(crate) routes: Vec<Route>,
-    /// Requests that reached the plugin, those of the instance that this one replaced included.
+    /// Number of requests that reached the plugin, including those of the instance that this one replaced.
     pub(crate) requests: Counter,
     state: AtomicU8,
-    /// Calls under way; streamed answers are none. One may end on another thread than it began on, so only their sum says
-    /// something.
+    /// Calls in flight, without streamed answers. A call may end on another thread than it began on, so only the sum
+    /// over the shards is meaningful.
     calls: Spread<AtomicUsize>,
-    /// Tells those who wait that [`State::HandingOver`] is over.
+    /// Notifies waiting requests that [`State::HandingOver`] is over.
     changed: Notify,
-    /// Why the last activation failed.
+    /// The reason of the last failed activation.
     failure: Mutex<Option<String>>,
     raw: RawPluginBox,
-    /// For a plugin that knows the extension.
+    /// Present if the plugin supports the extension.
     now: Option<RawNowBox>,
 }
 
 /// One route of an instance.
 #[derive(Debug)]
 pub(crate) struct Route {
-    /// The full path; `*` at its end stands for anything.
+    /// The full path; `*` at its end matches anything.
     pub(crate) path: String,
     pub(crate) methods: Vec<String>,
     pub(crate) class: Class,
-    /// What `Allow` says.
+    /// The value of the `Allow` header.
     pub(crate) allow: String,
 }
 
-/// Stands for any method.
+/// Matches any method.
 const ANY: &str = "*";
-/// What `Allow` says of it.
+/// The methods in its `Allow` header.
 const ANY_METHOD: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 impl Route {
-    /// Whether the plugin wants requests with this method.
+    /// Whether the route accepts this method.
     pub(crate) fn takes(&self, method: &str) -> bool {
         self.methods.iter().any(|taken| taken == method || taken == ANY)
     }
@@ -93,32 +93,32 @@ impl Route {
         Self { path: path::join(mount, path), methods, class, allow }
     }
 
-    /// Whether bodies are left unread: a proxy that asks about a request may send what announces that one's body, and then
-    /// not the body.
+    /// Whether bodies are not read: a proxy that asks about another request may send that request's `Content-Length`
+    /// without its body.
     pub(crate) fn ignores_bodies(&self) -> bool {
         self.class == Class::ForwardAuth
     }
 }
 
-/// Where in its life an instance is.
+/// The state of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Prepared, not active.
+    /// Prepared, not activated.
     Prepared = 0,
     /// It serves.
     Ready = 1,
-    /// It could not be activated.
+    /// Its activation failed.
     Failed = 2,
-    /// The host stops, and this is being stopped.
+    /// It is being stopped, because the host stops.
     Draining = 3,
-    /// It may be replaced; whoever wants it waits.
+    /// It may be replaced; requests for it wait.
     HandingOver = 4,
-    /// It was replaced or unloaded; whoever wants it looks again.
+    /// It was replaced or unloaded; requests for it look up its successor.
     Retired = 5,
 }
 
 impl State {
-    /// As `/plugins` says it.
+    /// The name in `/plugins`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Prepared => "loading",
@@ -129,7 +129,7 @@ impl State {
     }
 }
 
-/// A call under way; the instance is not taken away meanwhile.
+/// A call in flight; the instance is not removed while it lives.
 #[must_use]
 pub(crate) struct CallGuard<'a>(&'a Instance);
 
@@ -139,13 +139,13 @@ impl Drop for CallGuard<'_> {
     }
 }
 
-/// What `authenticate` found.
+/// The result of `authenticate`.
 pub(crate) enum Authentication {
     /// No live session.
     None,
-    /// One, of this user.
+    /// A live session of this user.
     Live(Principal),
-    /// It cannot be said now.
+    /// The session could not be checked.
     Unavailable,
 }
 
@@ -183,7 +183,7 @@ impl Instance {
         })
     }
 
-    /// Where its routes are mounted: begins with `/`, does not end with it; empty is the root.
+    /// Where its routes are mounted: begins with `/`, does not end with it; empty for the root.
     pub(crate) fn mount(&self) -> &str {
         &self.config.mount
     }
@@ -193,7 +193,7 @@ impl Instance {
         guard(|| self.raw.capabilities()).unwrap_or_default()
     }
 
-    /// Where in its life it is.
+    /// Its current state.
     pub(crate) fn state(&self) -> State {
         match self.state.load(Ordering::SeqCst) {
             0 => State::Prepared,
@@ -205,7 +205,7 @@ impl Instance {
         }
     }
 
-    /// Why it could not be activated.
+    /// Why its activation failed.
     pub(crate) fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -215,12 +215,12 @@ impl Instance {
         self.changed.notify_waiters();
     }
 
-    /// Begins a call, if it serves now.
+    /// Starts a call, if the instance is serving.
     ///
     /// # Errors
-    /// Its state, if it does not.
+    /// Its state, if it is not.
     pub(crate) fn enter(&self) -> Result<CallGuard<'_>, State> {
-        // Counted before the state is read: whoever changes the state and then sees no call can be sure of it.
+        // Counted before the state is read: whoever changes the state and then sees no call can rely on it.
         self.calls.mine().fetch_add(1, Ordering::SeqCst);
         let guard = CallGuard(self);
         match self.state() {
@@ -229,7 +229,7 @@ impl Instance {
         }
     }
 
-    /// Waits until it is known whether it is replaced.
+    /// Waits until it is decided whether it is replaced.
     pub(crate) async fn settled(&self) {
         loop {
             let changed = self.changed.notified();
@@ -240,12 +240,12 @@ impl Instance {
         }
     }
 
-    /// Lets nobody in any more until [`resume`](Self::resume) or [`retire`](Self::retire).
+    /// Accepts no calls until [`resume`](Self::resume) or [`retire`](Self::retire).
     pub(crate) fn suspend(&self) {
         self.enter_state(State::HandingOver);
     }
 
-    /// Waits until no call is under way; says whether that came to be.
+    /// Waits until no call is in flight, until `deadline` at the latest; returns whether that is the case.
     pub(crate) async fn drained(&self, deadline: Instant) -> bool {
         while self.calls() > 0 {
             if Instant::now() >= deadline {
@@ -256,23 +256,23 @@ impl Instance {
         true
     }
 
-    /// Calls under way. Once the state lets nobody in, it is 0 only when all have ended: those that came in before are in
-    /// the sum, and whether an end is seen yet or not, it is one call less and no other.
+    /// Number of calls in flight. Once no calls are accepted, the sum is 0 only when all have ended: the accepted
+    /// calls are already counted, and each end that is seen or not seen yet changes the sum by exactly one.
     fn calls(&self) -> usize {
         self.calls.all().fold(0, |sum, part| sum.wrapping_add(part.load(Ordering::SeqCst)))
     }
 
-    /// Lets calls in again, after [`suspend`](Self::suspend) alone.
+    /// Accepts calls again, only after [`suspend`](Self::suspend).
     pub(crate) fn resume(&self) {
         self.enter_state(State::Ready);
     }
 
-    /// Sends those who wait to whatever took its place.
+    /// Sends waiting requests to its successor.
     pub(crate) fn retire(&self) {
         self.enter_state(State::Retired);
     }
 
-    /// Takes what it needs to serve. An instance that cannot is in [`State::Failed`] then.
+    /// Activates it. If that fails, its state is [`State::Failed`].
     pub(crate) async fn activate(&self) -> Result<(), LoadError> {
         let activated = call(|| self.raw.activate(), ACTIVATE_LIMIT).await;
         let activated = activated.map_err(|message| format!("it cannot be activated: {message}"));
@@ -281,7 +281,7 @@ impl Instance {
         activated.map_err(LoadError::Refused)
     }
 
-    /// Ends its streams, drains, lets go of what is exclusive; it may be activated again.
+    /// Ends its streams, drains, and releases exclusive resources; it may be activated again.
     pub(crate) async fn deactivate(&self, deadline: Instant) -> Result<(), String> {
         call(|| self.raw.deactivate(), deadline.saturating_duration_since(Instant::now())).await
     }
@@ -291,20 +291,20 @@ impl Instance {
         call(|| self.raw.shutdown(), limit).await
     }
 
-    /// Deactivates it if it serves, and shuts it down, because the host stops. Until `deadline`, and for the last call
-    /// `last` at the least.
+    /// Deactivates it if it serves, and shuts it down, because the host stops. It ends by `deadline`, but the last
+    /// call gets at least `last`.
     pub(crate) async fn stop(&self, deadline: Instant, last: Duration) -> Result<(), String> {
         let was = self.state();
         self.enter_state(State::Draining);
-        // What is answered on the spot is in no count of requests; the others were waited for.
+        // Synchronous calls are not counted as requests, and may still run; all other calls have completed.
         self.drained(deadline.min(Instant::now() + ON_THE_SPOT)).await;
         let deactivated = if was == State::Ready { self.deactivate(deadline).await } else { Ok(()) };
         let left = deadline.saturating_duration_since(Instant::now());
         deactivated.and(self.shut_down(left.max(last)).await)
     }
 
-    /// Whether it can serve now, and why not; where it can serve a part alone, why. One that is being replaced can: requests
-    /// wait for it.
+    /// Whether it can serve now: the error is why not; the text, if any, is why it can serve only a part of its
+    /// requests. An instance that is being replaced counts as healthy, because its requests wait.
     pub(crate) async fn health(&self) -> Result<Option<String>, String> {
         match self.enter() {
             Err(State::HandingOver | State::Retired) => Ok(None),
@@ -316,18 +316,19 @@ impl Instance {
         }
     }
 
-    /// Its metrics in Prometheus text format, unchecked; none while it does not serve.
+    /// Its metrics in Prometheus text format, unchecked; empty while it is not serving.
     pub(crate) async fn metrics(&self) -> Result<String, String> {
         let Ok(_entered) = self.enter() else { return Ok(String::new()) };
         call(|| self.raw.metrics(), METRICS_LIMIT).await.map(RString::into_string)
     }
 
-    /// Whether [`handle_now`](Self::handle_now) may have answers.
+    /// Whether [`handle_now`](Self::handle_now) may return answers.
     pub(crate) fn has_answers_now(&self) -> bool {
         self.now.is_some()
     }
 
-    /// Answers a request, if the plugin has the answer at hand. The error is a panic of the plugin, in one line.
+    /// Answers a request synchronously, if the plugin has the answer cached. The error is a panic of the plugin, in
+    /// one line.
     pub(crate) fn handle_now(
         &self,
         _guard: &CallGuard<'_>,
@@ -353,7 +354,7 @@ impl Instance {
         asked(|| self.raw.handle(request)).await
     }
 
-    /// Says whose live session a request carries. The error is a panic of the plugin, in one line.
+    /// Authenticates a request by its live session. The error is a panic of the plugin, in one line.
     pub(crate) async fn authenticate<'a>(
         &'a self,
         _guard: &CallGuard<'a>,
@@ -362,7 +363,7 @@ impl Instance {
         let RawAuthentication { outcome, user_id, handle } = asked(|| self.raw.authenticate(request)).await?;
         Ok(match outcome {
             0 => Authentication::None,
-            // A session of nobody lets nobody in.
+            // A session without a user authenticates nobody.
             1 if user_id.is_empty() => Authentication::None,
             1 => Authentication::Live(Principal { user_id: user_id.into(), handle: handle.into() }),
             _ => Authentication::Unavailable,
@@ -370,7 +371,7 @@ impl Instance {
     }
 }
 
-/// A call for a request, guarded. The error is a panic, in one line.
+/// Runs a guarded call for a request. The error is a panic, in one line.
 async fn asked<'a, T: 'a>(
     make: impl FnOnce() -> BorrowingFfiFuture<'a, RResult<T, RString>>,
 ) -> Result<T, String> {
@@ -388,7 +389,7 @@ impl std::fmt::Debug for Instance {
     }
 }
 
-/// A call of the plugin's life, guarded and with a limit.
+/// Runs a guarded call of the plugin's life cycle, with a timeout.
 async fn call<'a, T: 'a>(
     make: impl FnOnce() -> BorrowingFfiFuture<'a, RResult<T, RString>>,
     limit: Duration,

@@ -17,9 +17,9 @@ use super::copy::Copy;
 
 /// A plugin library, open until the process ends.
 ///
-/// Nothing closes it: objects, threads and thread-local values of the plugin may outlive every instance.
+/// It is never closed: objects, threads and thread-local values of the plugin may outlive every instance.
 pub(crate) struct Library {
-    /// The plugin's name, in lower case, as configuration compares it.
+    /// The plugin's name, in lower case, as compared with the configuration.
     pub(crate) name: String,
     /// The plugin's own version.
     pub(crate) version: String,
@@ -31,16 +31,16 @@ pub(crate) struct Library {
 }
 
 impl Library {
-    /// Opens a copy that a child has tried.
+    /// Opens a copy that was tried in a child process.
     pub(crate) fn open(copy: Copy) -> Result<Self, LoadError> {
-        // The descriptor stays open even if this fails: the dynamic linker remembers the library by the name that
-        // the descriptor gives it, and would take the next copy with the same number for this one.
+        // The descriptor stays open even if this fails: the dynamic linker remembers the library by the descriptor's
+        // path, and would take the next copy with the same number for this one.
         let copy = ManuallyDrop::new(copy);
         let Opened { module, name, version, api_version } = open(&copy.path())?;
         Ok(Self { name, version, api_version, sha256: copy.sha256.clone(), module })
     }
 
-    /// A plugin that is part of this program.
+    /// A plugin that is linked into this program.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn of_type<P: plugin_api::Plugin>() -> Self {
         Self {
@@ -69,7 +69,7 @@ impl std::fmt::Debug for Library {
     }
 }
 
-/// A library that was opened, with what it says about itself.
+/// An opened library, with its data about itself.
 pub(crate) struct Opened {
     pub(crate) module: PluginModule_Ref,
     pub(crate) name: String,
@@ -77,7 +77,8 @@ pub(crate) struct Opened {
     pub(crate) api_version: String,
 }
 
-/// Whether the file is a library that exports a plugin. Run in a child: opening a library runs code in it.
+/// Checks that the file is a library that exports a plugin. Called in a child process: opening a library runs its
+/// code.
 pub(crate) fn check_raw(path: &Path) -> Result<(), LoadError> {
     // SAFETY: the library's initializers run. A child process exists to run them first, and it is disposable.
     let library = unsafe { RawLibrary::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
@@ -117,7 +118,7 @@ pub(crate) fn prepare(module: PluginModule_Ref, services: RawHostBox) -> Result<
     }
 }
 
-/// abi_stable describes a mismatch in some hundred lines; the versions and the first difference tell what to do.
+/// abi_stable describes a mismatch in some hundred lines; the versions and the first difference are enough to act on.
 fn mismatch(error: &LibraryError, api_version: &str, path: &Path) -> LoadError {
     let host = plugin_api_version();
     LoadError::Refused(match error {
@@ -147,7 +148,7 @@ pub(crate) fn plugin_api_version() -> &'static str {
     <PluginModule_Ref as abi_stable::library::RootModule>::VERSION_STRINGS.version.as_str()
 }
 
-/// Takes the first error out of the long text: what it is, what was expected and what was found, and where.
+/// Extracts the first error from the long text: what differs, what was expected and found, and where.
 fn first_difference(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let Some(start) = lines.iter().position(|line| line.starts_with("Error:")) else {
@@ -163,7 +164,7 @@ fn first_difference(text: &str) -> String {
     if let (Some(expected), Some(found)) = (after("Expected:"), after("Found:")) {
         difference.push_str(&format!("; expected {expected}, found {found}"));
     }
-    // The way to it follows, from the outside in; numbers and `__returns` are no names that a person gave.
+    // The path to it follows, from the outside in; numbers and `__returns` are not names from the source.
     let way: Vec<&str> = rest
         .iter()
         .take_while(|line| !line.starts_with("Layout of"))
@@ -176,7 +177,7 @@ fn first_difference(text: &str) -> String {
     difference.chars().take(300).collect()
 }
 
-/// The dynamic linker's message without the path of the copy, which says nothing to people.
+/// The dynamic linker's message without the path of the copy, which means nothing to people.
 fn linker_message(error: &dyn std::error::Error, path: &Path) -> String {
     let detail = error.source().map_or_else(|| error.to_string(), ToString::to_string);
     let shown = path.display().to_string();

@@ -1,4 +1,4 @@
-//! From what the configuration wants and the plugin directory holds to prepared instances, with what failed and why.
+//! Prepares the configured instances from the plugin directory, and collects what failed and why.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,34 +14,34 @@ use super::library::Library;
 use super::probe::{Probe, TrialInstance};
 use crate::trust;
 
-/// Loads plugins; it remembers the libraries that it opened, because they are never closed.
+/// Loads plugins, and keeps the opened libraries, which are never closed.
 #[derive(Debug)]
 pub(crate) struct Loader {
     /// By SHA-256: a file with the same content is not opened a second time.
     libraries: Mutex<HashMap<String, Arc<Library>>>,
-    /// What instances draw on.
+    /// The budget for the memory of instances.
     budget: Arc<Budget>,
 }
 
 /// What is to be loaded.
 #[derive(Clone, Copy)]
 pub(crate) enum Want<'a> {
-    /// Everything. Of these instances, those that serve and would be made again as they are, are kept.
+    /// Everything. Of these instances, those that are serving and would be recreated unchanged are kept.
     All(&'a [Arc<Instance>]),
     /// A new instance of this name, and nothing else.
     One(&'a str),
 }
 
-/// What came of it.
+/// The result of loading.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
-    /// Prepared ones and kept ones.
+    /// New instances and kept ones.
     pub(crate) instances: Vec<Arc<Instance>>,
-    /// Each is in the log already.
+    /// Each has been logged already.
     pub(crate) failures: Vec<Failure>,
-    /// Files of the folder that are no plugins.
+    /// Files in the directory that are not plugins.
     pub(crate) others: Vec<Failure>,
-    /// Every plugin file, by its name, with the library in it.
+    /// Every plugin file, by its name, with its library.
     pub(crate) files: Vec<(String, Arc<Library>)>,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Notes and logs that an instance does not serve.
+    /// Creates and logs the failure of an instance.
     pub(crate) fn of_instance(name: &str, mount: &str, reason: String) -> Self {
         Self { name: name.to_owned(), mount: Some(mount.to_owned()), reason }.logged()
     }
@@ -73,15 +73,15 @@ impl Failure {
 }
 
 impl Loader {
-    /// Its instances draw on `budget`.
+    /// A loader whose instances use `budget`.
     pub(crate) fn new(budget: Arc<Budget>) -> Self {
         Self { libraries: Mutex::default(), budget }
     }
 
-    /// Loads the `*.so` of the plugin directory, in the order of their names, and prepares instances.
+    /// Loads the `*.so` files of the plugin directory, in the order of their names, and prepares instances.
     ///
     /// # Errors
-    /// The directory cannot be read, or others may write to it. Whatever is wrong with one plugin or instance is in
+    /// The directory cannot be read, or others may write to it. The failure of a single plugin or instance is added to
     /// `failures` instead.
     pub(crate) fn load(&self, config: &Config, want: Want<'_>) -> Result<Loaded, LoadError> {
         let folder = &config.paths.plugins;
@@ -145,7 +145,7 @@ impl Loader {
             }
         }
         if fresh.is_empty() && known.is_none() && !is_unused {
-            // Its lines ask for another file: what is in this one does not come into this process.
+            // Its lines pin another file: this file's code must not be loaded into this process.
             return Ok(());
         }
         let trial = fresh.iter().map(|instance| TrialInstance {
@@ -192,7 +192,7 @@ impl Loader {
     }
 }
 
-/// Lines that name no plugin of the directory.
+/// Reports lines that name no plugin of the directory.
 fn unknown_plugins(plan: &Plan<'_>, loaded: &mut Loaded) {
     let known: Vec<String> = loaded.files.iter().map(|(_, library)| library.name.clone()).collect();
     for instance in plan.lines.iter().filter(|instance| plan.wants(&instance.name)) {
@@ -211,7 +211,7 @@ fn unknown_plugins(plan: &Plan<'_>, loaded: &mut Loaded) {
     }
 }
 
-/// Whether the file is the one that the instance's line asks for.
+/// Checks the file against the hash that the instance's line pins.
 fn check_pin(instance: &InstanceConfig, sha256: &str) -> Result<(), String> {
     match &instance.sha256 {
         Some(pin) if pin != sha256 => Err(format!(
@@ -221,11 +221,11 @@ fn check_pin(instance: &InstanceConfig, sha256: &str) -> Result<(), String> {
     }
 }
 
-/// What the configuration wants.
+/// The configured instances.
 struct Plan<'a> {
     want: Want<'a>,
     lines: Vec<&'a InstanceConfig>,
-    /// The names of lines that cannot be used.
+    /// The names of invalid lines.
     broken: Vec<&'a str>,
     state_folder: String,
 }
@@ -256,14 +256,14 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The instances of a plugin: those of its lines, or one of its own name if no line names it.
+    /// The instances of a plugin: those of its lines, or one with the plugin's own name if no line names it.
     fn instances_of(&self, plugin: &str) -> Vec<InstanceConfig> {
         let named: Vec<InstanceConfig> =
             self.lines.iter().filter(|line| line.plugin == plugin).map(|line| (*line).clone()).collect();
         let all = if !named.is_empty() || self.broken.contains(&plugin) {
             named
         } else if self.lines.iter().any(|line| line.name == plugin) {
-            // The name is another plugin's instance; a second one of that name cannot be.
+            // Another plugin's instance has this name, and names are unique.
             Vec::new()
         } else {
             vec![config::instance_without_line(plugin)]
@@ -271,11 +271,11 @@ impl<'a> Plan<'a> {
         all.into_iter().filter(|instance| self.wants(&instance.name)).collect()
     }
 
-    /// The running instance that a new one would not differ from.
+    /// The running instance, if a new one would not differ from it.
     fn kept(&self, instance: &InstanceConfig, sha256: &str) -> Option<Arc<Instance>> {
         let Want::All(running) = self.want else { return None };
         let same = |running: &&Arc<Instance>| {
-            // Where it is written makes no difference.
+            // A line that only moved is not a change.
             let place = running.config.place.clone();
             running.config == InstanceConfig { place, ..instance.clone() }
                 && running.library.sha256 == sha256
@@ -285,8 +285,8 @@ impl<'a> Plan<'a> {
         running.iter().find(same).cloned()
     }
 
-    /// Opening a library runs code in it, be it in a child. Once every line is pinned, a file with other content is
-    /// not even tried.
+    /// Opening a library runs its code, even if in a child process. If every line is pinned, a file with other content
+    /// is not even tried.
     fn check_pinned(&self, sha256: &str) -> Result<(), LoadError> {
         let mut pins = self.lines.iter().map(|line| line.sha256.as_deref());
         let all_are_pinned =

@@ -1,8 +1,8 @@
-//! Plugins: from files in a directory to instances that serve.
+//! Plugins: from files in a directory to serving instances.
 //!
-//! `copy` (the file's bytes, out of reach of who overwrites the file) -> `probe` (a child tries it first) ->
-//! `library` (opened here, for the life of the process) -> `instance` (prepared with its parameters) ->
-//! `loader` (all of it, with what failed and why). Only this module holds `unsafe` code.
+//! `copy` (a sealed copy of the file, so that nobody can change it) -> `probe` (tries it in a child process) ->
+//! `library` (opens it for the life of the process) -> `instance` (prepared with its parameters) -> `loader` (runs all
+//! of these, and collects failures). Only this module holds `unsafe` code.
 
 mod copy;
 mod instance;
@@ -17,7 +17,7 @@ pub(crate) use self::library::Library;
 pub(crate) use self::loader::{Failure, Loaded, Loader, Want};
 pub use self::probe::child as probe_child;
 
-/// Why a plugin or an instance does not serve. Its text is for people: one line, without secrets.
+/// Why a plugin or an instance is not serving. Its text is for people: one line, without secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The plugin directory cannot be read.
@@ -25,32 +25,32 @@ pub enum LoadError {
     Directory {
         /// The directory.
         path: std::path::PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         source: std::io::Error,
     },
     /// The plugin file cannot be read, or others may write to it.
     #[error("cannot take the plugin file")]
     Copy(#[source] std::io::Error),
-    /// The child that tries a plugin cannot be started or spoken to.
+    /// The child process that tries a plugin cannot be started, or communication with it failed.
     #[error("cannot try the plugin in a child process")]
     Child(#[source] std::io::Error),
-    /// The library ended the child that tried it.
+    /// The child process crashed while it tried the library.
     #[error("the library ended the process that tried it: {0}")]
     Died(String),
-    /// The child did not come to an end.
+    /// The child process did not complete in time.
     #[error("the library did not answer within {} s when it was tried", .0.as_secs())]
     Silent(std::time::Duration),
-    /// It is a library of another kind.
+    /// It is a library that is not a plugin.
     #[error("a library, but not a pserve plugin: it exports no plugin")]
     NoPlugin,
-    /// The library or the instance was refused, for this reason.
+    /// The library or the instance was rejected, for this reason.
     #[error("{0}")]
     Refused(String),
 }
 
 impl LoadError {
-    /// Whether it is about something else than a plugin, which keeps nothing from being served.
+    /// Whether the file is not a plugin at all, which does not count as a failure.
     pub(crate) fn is_of_no_plugin(&self) -> bool {
         match self {
             Self::NoPlugin => true,
@@ -59,7 +59,7 @@ impl LoadError {
         }
     }
 
-    /// The error and what it comes from, in one line.
+    /// The error and its sources, in one line.
     pub(crate) fn line(&self) -> String {
         crate::error::one_line(self)
     }

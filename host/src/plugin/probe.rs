@@ -1,9 +1,9 @@
-//! Tries a plugin in a child process before this one opens it.
+//! Tries a plugin in a child process before this process opens it.
 //!
-//! Opening a library runs its initializers, and a broken one may end the process. The child is this same program; it
-//! gets the copy as an inherited descriptor and the parameters of the plugin's instances through a pipe, never as
-//! arguments, which everybody on the machine can read. First it says what the plugin is called; only then does it
-//! get parameters, those of this plugin alone.
+//! Opening a library runs its initializers, and a broken one may crash the process. The child runs this same program.
+//! It gets the copy as an inherited descriptor, and the parameters of the plugin's instances through a pipe, never as
+//! arguments, which every user of the machine can read. First it reports the plugin's name; only then does it get
+//! parameters, and only those of this plugin.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -24,12 +24,12 @@ use super::LoadError;
 use super::copy::{Copy, descriptor_path};
 use super::library;
 
-/// For the whole trial of one plugin.
+/// Timeout for the whole trial of one plugin.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
-/// Of one line that the child says.
+/// Limit of a line from the child, in bytes.
 const MAX_LINE: u64 = 1 << 20;
 
-/// What the child says first.
+/// The child's first message.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Opened {
@@ -38,7 +38,7 @@ enum Opened {
     Refused { error: String },
 }
 
-/// What the child is told then. No `Debug`: it holds secrets.
+/// The parent's message that follows. No `Debug`: it holds secrets.
 #[derive(Serialize, Deserialize)]
 struct Trial {
     instances: Vec<TrialInstance>,
@@ -53,10 +53,10 @@ pub(crate) struct TrialInstance {
     pub(crate) state_folder: String,
 }
 
-/// What the child says last: why instances could not be prepared, by name.
+/// The child's last message: why instances could not be prepared, by name.
 type Refusals = BTreeMap<String, String>;
 
-/// A child with an open plugin.
+/// A child process with an open plugin.
 pub(crate) struct Probe {
     /// The plugin's name.
     pub(crate) name: String,
@@ -64,7 +64,7 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    /// Starts a child that opens the copy.
+    /// Starts a child process that opens the copy.
     pub(crate) fn open(copy: &Copy) -> Result<Self, LoadError> {
         let mut child = Running::start(copy).map_err(LoadError::Child)?;
         match child.read::<Opened>()? {
@@ -74,12 +74,12 @@ impl Probe {
         }
     }
 
-    /// Prepares `instances` in the child; returns why some could not be, by name.
+    /// Prepares `instances` in the child; returns why some of them failed, by name.
     pub(crate) fn prepare(mut self, instances: Vec<TrialInstance>) -> Result<Refusals, LoadError> {
-        // Writing on a thread of its own: a child that does not read must not hold the host up.
+        // Written on a separate thread: a child that does not read must not block the host.
         if let Some(mut input) = self.child.input.take() {
             std::thread::spawn(move || {
-                // A child that has died is noticed when its answer is read.
+                // A crashed child is noticed when its answer is read.
                 let _ =
                     serde_json::to_writer(&mut input, &Trial { instances }).map(|()| input.write_all(b"\n"));
             });
@@ -88,7 +88,7 @@ impl Probe {
     }
 }
 
-/// The child process; it ends when this is dropped.
+/// The child process; it is killed when this is dropped.
 struct Running {
     child: Child,
     input: Option<ChildStdin>,
@@ -123,7 +123,7 @@ impl Running {
         Ok(Self { child, input, lines, deadline: Instant::now() + TIME_LIMIT })
     }
 
-    /// The next line of the child.
+    /// Reads the next message of the child.
     fn read<T: DeserializeOwned>(&mut self) -> Result<T, LoadError> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         match self.lines.recv_timeout(left) {
@@ -131,7 +131,7 @@ impl Running {
                 .map_err(|error| LoadError::Child(io::Error::new(io::ErrorKind::InvalidData, error))),
             Ok(Err(error)) => Err(LoadError::Child(error)),
             Err(RecvTimeoutError::Timeout) => Err(LoadError::Silent(TIME_LIMIT)),
-            // The end of its output: it is gone, or as good as.
+            // End of its output: it has ended, or cannot be used any more.
             Ok(Ok(_)) | Err(RecvTimeoutError::Disconnected) => match self.wait() {
                 Ok(Some(status)) => Err(LoadError::Died(describe(status))),
                 Ok(None) => Err(LoadError::Silent(TIME_LIMIT)),
@@ -155,7 +155,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only for a child that is gone already.
+        // Both fail only for a child that has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -174,15 +174,15 @@ fn describe(status: ExitStatus) -> String {
     format!("signal {signal}{name}")
 }
 
-/// The life of the child: opens the library at `descriptor`, says its name, prepares what it is told, says how
-/// that went.
+/// The child's main function: opens the library at `descriptor`, reports its name, prepares the instances it is told
+/// to, and reports the results.
 ///
 /// # Errors
 /// The pipes to the parent are broken.
 pub fn child(descriptor: i32) -> io::Result<()> {
-    // A host that stops meanwhile does not wait for it.
+    // If the host stops meanwhile, the child is killed, too.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    // What the plugin prints goes to standard error; the answers must arrive alone.
+    // What the plugin prints goes to standard error, so that the pipe carries only the messages.
     let mut output = std::fs::File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?);
     rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
     let path = descriptor_path(descriptor);
@@ -198,7 +198,7 @@ pub fn child(descriptor: i32) -> io::Result<()> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     if line.is_empty() {
-        // The parent has seen enough.
+        // The parent needs nothing else.
         return Ok(());
     }
     let trial: Trial = serde_json::from_str(&line)?;
@@ -207,7 +207,7 @@ pub fn child(descriptor: i32) -> io::Result<()> {
         let name = instance.name.clone();
         let services = RawHost_TO::from_ptr(RBox::new(instance), TD_Opaque);
         match library::prepare(opened.module, services) {
-            // Dropped here and not in the parent: a destructor may be broken too.
+            // Dropped in the child, not in the parent: a destructor may be broken too.
             Ok(plugin) => drop(plugin),
             Err(error) => {
                 refusals.insert(name, error.line());
@@ -223,7 +223,7 @@ fn say<T: Serialize>(output: &mut impl Write, answer: &T) -> io::Result<()> {
     output.write_all(&line)
 }
 
-/// The services in the child: no log, because the parent prepares the instance again and logs then.
+/// The host's services in the child: without a log, because the parent prepares the instance again and logs then.
 impl RawHost for TrialInstance {
     fn instance(&self) -> RStr<'_> {
         self.name.as_str().into()

@@ -1,4 +1,4 @@
-//! What the host offers an instance: its parameters, its name, a folder, the log, and memory to draw on.
+//! The host's services for an instance: its parameters, its name, a directory, the log, and the memory budget.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,13 +19,13 @@ use crate::log::{self, PLUGIN_TARGET};
 pub(crate) struct Services {
     pub(crate) instance: String,
     pub(crate) parameters: Parameters,
-    /// The folder for files; UTF-8, because it crosses the boundary as text.
+    /// The directory for files; UTF-8, because it crosses the boundary as text.
     pub(crate) state_folder: String,
     pub(crate) budget: Arc<Budget>,
 }
 
 impl Services {
-    /// As the plugin gets them.
+    /// The object that the plugin gets.
     pub(crate) fn into_raw(self) -> RawHostBox {
         RawHost_TO::from_ptr(RBox::new(self), TD_Opaque)
     }
@@ -57,7 +57,7 @@ impl RawHost for Services {
     }
 
     fn log(&self, level: u8, message: RStr<'_>) {
-        // Nobody is left to tell when even logging panics.
+        // If even logging panics, there is nothing left to report it with.
         let _ = guard(|| log::plugin_line(&self.instance, to_level(level), message.as_str()));
     }
 
@@ -73,7 +73,7 @@ impl RawHost for Services {
     }
 }
 
-/// What an instance has drawn; given back with it, whatever it forgets.
+/// Memory that an instance has reserved; returned when this is dropped, even if the plugin forgot to.
 struct Drawn {
     budget: Arc<Budget>,
     waiting: AtomicUsize,
@@ -106,7 +106,7 @@ impl RawBudget for Drawn {
     fn give_back(&self, kind: u8, bytes: u64) {
         let Some((payer, drawn)) = self.of(kind) else { return };
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        // No more than it has.
+        // At most as much as it has reserved.
         let left = |drawn: usize| Some(drawn.saturating_sub(bytes));
         let before = drawn.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).unwrap_or_default();
         self.budget.give(payer, bytes.min(before));

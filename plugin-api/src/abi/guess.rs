@@ -1,6 +1,7 @@
-//! The extension [`GUESS`] of a request: a plugin says that it brought a secret that is none.
+//! The extension [`GUESS`] of a request: a plugin reports that the request presented an invalid secret.
 //!
-//! The host counts, slows and logs guesses in one place, those of its own keys and those of what only a plugin knows.
+//! The host counts, delays and logs guesses in one place: those of its own keys, and those of secrets that only a
+//! plugin can verify.
 
 use abi_stable::sabi_trait;
 use abi_stable::std_types::RBox;
@@ -18,10 +19,10 @@ pub const SESSION_ID: u8 = 2;
 /// An owned [`RawGuess`].
 pub type RawGuessBox = RawGuess_TO<RBox<()>>;
 
-/// Takes down what a request brought. It counts for the answer to that request.
+/// Records the invalid secrets that a request presented. They count towards the answer to that request.
 #[sabi_trait]
 pub trait RawGuess: Send + Sync + 'static {
-    /// It brought a secret of this kind that is none. Other kinds mean nothing.
+    /// The request presented an invalid secret of this kind. An unknown kind is ignored.
     #[sabi(last_prefix_field)]
     fn wrong(&self, kind: u8);
 }

@@ -13,12 +13,12 @@ pub type RawHostBox = RawHost_TO<'static, RBox<()>>;
 pub trait RawHost: Send + Sync {
     /// The name of the instance: the key of its line in `[plugin_parms]`.
     fn instance(&self) -> RStr<'_>;
-    /// The instance's configuration, a JSON object, without the keys that are the host's.
+    /// The instance's configuration, a JSON object, without the keys that belong to the host.
     fn config(&self) -> RStr<'_>;
-    /// The folder for files of the instance's own, as an absolute path in UTF-8. The host has made it by the time
-    /// of `activate`.
+    /// The directory for the instance's own files, as an absolute path in UTF-8. The host creates it before it calls
+    /// `activate`.
     fn state_folder(&self) -> RStr<'_>;
-    /// Whether lines of this level are written. Levels: 1 error, 2 warn, 3 info, 4 debug, 5 trace.
+    /// Whether lines of this level are logged. Levels: 1 error, 2 warn, 3 info, 4 debug, 5 trace.
     fn log_enabled(&self, level: u8) -> bool;
     /// Writes one line to the host's log, marked with the instance's name.
     fn log(&self, level: u8, message: RStr<'_>);

@@ -18,8 +18,8 @@ pub struct PluginModule {
     pub name: extern "C" fn() -> RStr<'static>,
     /// The plugin's own version, for people.
     pub version: extern "C" fn() -> RStr<'static>,
-    /// Makes an instance and checks its configuration. It takes no lock, opens no file and reaches no server, so
-    /// that it may be called only to see whether a configuration is good. The error is one line for people.
+    /// Makes an instance and validates its configuration. It takes no lock, opens no file and connects to no server,
+    /// so that it may be called just to validate a configuration. The error is one human-readable line.
     #[sabi(last_prefix_field)]
     pub prepare: extern "C" fn(RawHostBox) -> RResult<RawPluginBox, RString>,
 }

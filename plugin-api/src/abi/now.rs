@@ -1,7 +1,7 @@
-//! The extension [`NOW`]: answers that nothing has to be waited for.
+//! The extension [`NOW`]: answers that are available synchronously.
 //!
-//! A future that crosses the boundary is allocated, polled through tables and dropped; where a plugin has the answer at
-//! hand, that costs more than the answer.
+//! A future that crosses the boundary is allocated, polled through function tables and dropped. Where a plugin has the
+//! answer cached, that costs more than the answer itself.
 
 use abi_stable::sabi_trait;
 use abi_stable::std_types::{RBox, ROption, RResult, RString};
@@ -17,11 +17,11 @@ pub const NOW_VERSION: u32 = 1;
 /// An owned [`RawNow`].
 pub type RawNowBox = RawNow_TO<RBox<()>>;
 
-/// Answers requests on the spot. It lives no longer than the instance that gave it.
+/// Answers requests synchronously. It lives no longer than the instance that returned it.
 #[sabi_trait]
 pub trait RawNow: Send + Sync + 'static {
-    /// The answer; none leaves the request to `RawPlugin::handle`. It does not block. The error is
-    /// a panic of the plugin, in one line.
+    /// The answer; none leaves the request to `RawPlugin::handle`. It does not block. The error means that the plugin
+    /// panicked, in one line.
     #[sabi(last_prefix_field)]
     fn handle_now(&self, request: RawRequestRef<'_>) -> RResult<ROption<RawResponse>, RString>;
 }

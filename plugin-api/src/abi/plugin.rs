@@ -11,35 +11,35 @@ use crate::extension::RawExtension;
 /// An owned [`RawPlugin`].
 pub type RawPluginBox = RawPlugin_TO<RBox<()>>;
 
-/// In [`RawPlugin::capabilities`]: `authenticate` is answered from live sessions.
+/// In [`RawPlugin::capabilities`]: the plugin implements `authenticate`, from its live sessions.
 pub const CAPABILITY_AUTHENTICATE: u64 = 1;
-/// In [`RawPlugin::capabilities`]: what `authenticate` says counts although the instance has no key, so that anybody
-/// may have made the session for any user.
+/// In [`RawPlugin::capabilities`]: the result of `authenticate` is accepted although the instance has no key, and so
+/// anybody may have created the session for any user.
 pub const CAPABILITY_AUTHENTICATE_UNKEYED: u64 = 2;
 
 /// One instance of a plugin.
 ///
-/// Its life: made by `prepare`; `activate`; requests; `deactivate`, after which it may be activated again;
-/// `shutdown`; dropped. The error of a future that is an `RString` is one line for people; in `handle` and the
-/// other calls for a request it means that the plugin panicked.
+/// Life cycle: created by `prepare`; `activate`; requests; `deactivate`, after which it may be activated again;
+/// `shutdown`; dropped. The error of a future, an `RString`, is one human-readable line. In `handle` and the other
+/// calls for a request it means that the plugin panicked.
 #[sabi_trait]
 pub trait RawPlugin: Send + Sync + 'static {
-    /// The routes, the same at every call. `RawRequest::route` is an index into them.
+    /// The routes, the same in every call. `RawRequest::route` is an index into them.
     fn routes(&self) -> RVec<RawRoute>;
-    /// Bits: `CAPABILITY_*`, the same at every call. Unknown ones mean nothing.
+    /// Bits: `CAPABILITY_*`, the same in every call. Unknown bits are ignored.
     fn capabilities(&self) -> u64;
-    /// Takes what it needs to serve: files, locks, connections, threads.
+    /// Acquires what it needs to serve: files, locks, connections, threads.
     fn activate(&self) -> BorrowingFfiFuture<'_, RResult<(), RString>>;
-    /// Ends its streams, drains, and lets go of what is exclusive.
+    /// Ends its streams, drains, and releases exclusive resources.
     fn deactivate(&self) -> BorrowingFfiFuture<'_, RResult<(), RString>>;
-    /// The last call before it is dropped.
+    /// The last call before the instance is dropped.
     fn shutdown(&self) -> BorrowingFfiFuture<'_, RResult<(), RString>>;
     /// Answers a request.
     fn handle<'a>(
         &'a self,
         request: RawRequestRef<'a>,
     ) -> BorrowingFfiFuture<'a, RResult<RawResponse, RString>>;
-    /// Says whose live session the request carries.
+    /// Returns the user of the live session that the request carries.
     fn authenticate<'a>(
         &'a self,
         request: RawRequestRef<'a>,
@@ -59,19 +59,19 @@ pub trait RawPlugin: Send + Sync + 'static {
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone)]
 pub struct RawRoute {
-    /// Relative to the mount, without a leading slash; a `*` at the end stands for anything.
+    /// Relative to the mount, without a leading slash; a `*` at the end matches anything.
     pub path: RString,
-    /// Upper case; `*` stands for any.
+    /// Upper case; `*` matches any method.
     pub methods: RVec<RString>,
     /// Who may call it: 0 public, 1 service, 2 session, 3 admin, 4 forward-auth.
     pub class: u8,
 }
 
-/// What `authenticate` found.
+/// The result of `authenticate`.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone)]
 pub struct RawAuthentication {
-    /// 0: no live session; 1: one, and the fields below hold; 2: it cannot be said now.
+    /// 0: no live session; 1: a live session, described by the fields below; 2: unknown, because the check failed.
     pub outcome: u8,
     /// The user of the session.
     pub user_id: RString,
@@ -79,12 +79,12 @@ pub struct RawAuthentication {
     pub handle: RString,
 }
 
-/// How an instance is.
+/// The health of an instance.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone)]
 pub struct RawHealth {
     /// Whether it can serve.
     pub ready: bool,
-    /// Why not, or why not all requests, in one line without secrets.
+    /// Why it cannot serve, or can serve only some requests, in one line without secrets.
     pub detail: RString,
 }

@@ -17,31 +17,31 @@ pub trait RawRequest: Send + Sync {
     fn method(&self) -> RStr<'_>;
     /// The whole raw path, still percent-encoded.
     fn path(&self) -> RStr<'_>;
-    /// What of the raw path is below the mount, without a leading slash.
+    /// The part of the raw path below the mount, without a leading slash.
     fn path_below_mount(&self) -> RStr<'_>;
-    /// The raw query without `?`; empty if there is none. The host has taken `apikey` out.
+    /// The raw query without `?`; empty if there is none. The host has removed `apikey`.
     fn query(&self) -> RStr<'_>;
     /// The `nth` value of the header with this lower-case name.
     fn header(&self, name: RStr<'_>, nth: usize) -> ROption<RSlice<'_, u8>>;
     /// Header lines by position, in no particular order.
     fn header_at(&self, index: usize) -> ROption<RawHeaderRef<'_>>;
-    /// The whole body. The host has taken a top-level `apikey` out of a JSON body.
+    /// The whole body. The host has removed a top-level `apikey` from a JSON body.
     fn body(&self) -> RSlice<'_, u8>;
-    /// Where the client is, as far as the host trusts what says so.
+    /// The client's address. It comes from the connection, or from a proxy's header if the host trusts that proxy.
     fn client_address(&self) -> RawAddress;
-    /// `http` or `https`, as the client used it.
+    /// `http` or `https`, as used by the client.
     fn scheme(&self) -> RStr<'_>;
-    /// Host and port as the client named them; empty if it did not.
+    /// Host and port as sent by the client; empty if it sent none.
     fn host(&self) -> RStr<'_>;
-    /// Names the request in logs.
+    /// The request's id in logs.
     fn request_id(&self) -> RStr<'_>;
-    /// Nanoseconds left, from the moment of this call, until nobody waits for the answer any more.
+    /// Nanoseconds from this call until the request's deadline.
     fn time_left(&self) -> u64;
-    /// Who calls: 0 open (the instance has no key), 1 with the key, 2 without.
+    /// The caller: 0 open (the instance has no key), 1 with the key, 2 without it.
     fn caller(&self) -> u8;
-    /// The user that a session guard let in.
+    /// The user whose session was admitted by a session guard.
     fn principal(&self) -> ROption<RawPrincipalRef<'_>>;
-    /// Whether a page of another origin, one that CORS does not allow, made the browser send this.
+    /// Whether this is a cross-site request: sent by a browser for a page of another origin that CORS does not allow.
     fn cross_site(&self) -> bool;
     /// An ability that version 1 does not have; see [`crate::extension`].
     #[sabi(last_prefix_field)]
@@ -74,6 +74,6 @@ pub struct RawPrincipalRef<'a> {
 pub struct RawAddress {
     /// 4 or 6; 0 when there is none, as on a Unix socket.
     pub family: u8,
-    /// In network order: 4 or 16 of them count.
+    /// In network order: the first 4 or 16 bytes are used.
     pub octets: [u8; 16],
 }

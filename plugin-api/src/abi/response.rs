@@ -6,17 +6,17 @@ use async_ffi::{FfiContext, FfiPoll};
 
 use crate::extension::RawExtension;
 
-/// An answer: whole, or with a body that comes piece by piece.
+/// An answer: complete, or with a streamed body.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct RawResponse {
     /// HTTP status, 200 to 599.
     pub status: u16,
-    /// Header lines. The host adds `date`, `content-length` and what else is its own.
+    /// Header lines. The host adds `date`, `content-length` and its other own headers.
     pub headers: RVec<RawHeader>,
     /// The body, if `stream` is none.
     pub body: RVec<u8>,
-    /// The body piece by piece.
+    /// The streamed body.
     pub stream: ROption<RawStreamBox>,
     /// Abilities that version 1 does not have; see [`crate::extension`].
     pub extensions: RVec<RawExtension>,
@@ -35,13 +35,13 @@ pub struct RawHeader {
 /// An owned [`RawStream`].
 pub type RawStreamBox = RawStream_TO<'static, RBox<()>>;
 
-/// What [`RawStream::poll_next`] gives: a piece, an error that ends the body early, or the end.
+/// The result of [`RawStream::poll_next`]: a chunk, an error that ends the body early, or the end.
 pub type RawStreamItem = ROption<RResult<RVec<u8>, RString>>;
 
-/// A body that comes piece by piece. It borrows nothing.
+/// A streamed body. It borrows nothing.
 #[sabi_trait]
 pub trait RawStream: Send {
-    /// The next piece. Not called again after the end.
+    /// The next chunk. Not called again after the end.
     #[sabi(last_prefix_field)]
     fn poll_next(&mut self, context: &mut FfiContext<'_>) -> FfiPoll<RawStreamItem>;
 }

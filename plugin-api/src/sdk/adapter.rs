@@ -1,4 +1,4 @@
-//! Puts a guard between the host's calls and a plugin's methods.
+//! Guards the host's calls of a plugin's methods against panics.
 
 use std::future::Future;
 use std::mem::ManuallyDrop;
@@ -16,10 +16,10 @@ use crate::extension::RawExtension;
 use crate::guard::{GuardedFuture, Panic, guard};
 use crate::{Plugin, Request};
 
-/// A plugin behind its guards.
+/// A plugin whose calls are guarded.
 pub(crate) struct Adapter<P>(Arc<Dropped<P>>);
 
-/// A plugin that is dropped by hand, so that a panic on the way is caught.
+/// A plugin that is dropped explicitly, so that a panic in its drop is caught.
 struct Dropped<P>(ManuallyDrop<P>);
 
 impl<P> Adapter<P> {
@@ -41,7 +41,7 @@ impl<P> Drop for Dropped<P> {
     }
 }
 
-/// Calls `make` for a future and guards both the call and the future.
+/// Calls `make` for a future, and guards both the call and the future.
 fn guarded<'a, F, T, R>(
     make: impl FnOnce() -> F,
     convert: impl FnOnce(T) -> R + Send + 'a,
@@ -60,7 +60,7 @@ where
     }
 }
 
-/// For calls whose own error is a line of text: one `RResult` instead of two.
+/// For calls whose own error is a line of text: merges it with the error for a panic, into one `RResult`.
 fn flatten<'a>(
     future: BorrowingFfiFuture<'a, RResult<Result<(), String>, RString>>,
 ) -> BorrowingFfiFuture<'a, RResult<(), RString>> {

@@ -1,15 +1,15 @@
-//! The host's memory, for what a plugin holds for others.
+//! The host's memory budget, for what a plugin holds on behalf of clients.
 
 use std::fmt;
 
 use crate::abi::budget::{KEPT, RawBudgetBox, WAITING};
 
-/// What memory is drawn for.
+/// The kind of memory that is reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
-    /// What waits for something else to take it, such as writes for a disk.
+    /// Queued data that is waiting to be processed, such as pending disk writes.
     Waiting,
-    /// What is kept, such as a cache, and could be done without.
+    /// Retained data that can be evicted, such as a cache.
     Kept,
 }
 
@@ -22,7 +22,7 @@ impl Memory {
     }
 }
 
-/// The host's memory, counted in one place: see [`Host::budget`](crate::Host::budget).
+/// The host's memory budget, counted in one place: see [`Host::budget`](crate::Host::budget).
 pub struct Budget(RawBudgetBox);
 
 impl Budget {
@@ -30,13 +30,14 @@ impl Budget {
         Self(raw)
     }
 
-    /// Draws bytes, before they are allocated. Without them, do without: refuse what asked for them, or drop what is kept.
+    /// Reserves bytes before they are allocated. If it returns false, do not allocate: reject the request, or evict
+    /// retained data.
     #[must_use]
     pub fn draw(&self, memory: Memory, bytes: usize) -> bool {
         self.0.draw(memory.kind(), bytes as u64)
     }
 
-    /// Gives bytes back, once they are freed.
+    /// Returns bytes after they were freed.
     pub fn give_back(&self, memory: Memory, bytes: usize) {
         self.0.give_back(memory.kind(), bytes as u64);
     }

@@ -11,17 +11,17 @@ use crate::abi::budget::{BUDGET, BUDGET_VERSION};
 use crate::abi::host::RawHostBox;
 use crate::extension::RawExtension;
 
-/// How much a log line matters.
+/// The severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Level {
-    /// Something failed that should not.
+    /// An unexpected failure.
     Error = 1,
-    /// Something a person should look at.
+    /// Something that an operator should look at.
     Warn = 2,
     /// A milestone.
     Info = 3,
-    /// For the one who looks for a fault.
+    /// For troubleshooting.
     Debug = 4,
     /// Every step.
     Trace = 5,
@@ -41,17 +41,17 @@ impl Host {
         self.0.instance().into()
     }
 
-    /// The instance's configuration: the text of a JSON object, without the keys that are the host's.
+    /// The instance's configuration: the text of a JSON object, without the keys that belong to the host.
     pub fn config(&self) -> &str {
         self.0.config().into()
     }
 
-    /// The folder for files of the instance's own. It exists from `activate` on.
+    /// The directory for the instance's own files. It exists from `activate` on.
     pub fn state_folder(&self) -> &Path {
         Path::new(<&str>::from(self.0.state_folder()))
     }
 
-    /// Whether lines of this level are written.
+    /// Whether lines of this level are logged.
     pub fn log_enabled(&self, level: Level) -> bool {
         self.0.log_enabled(level as u8)
     }
@@ -61,8 +61,8 @@ impl Host {
         self.0.log(level as u8, message.into());
     }
 
-    /// The host's memory, to draw on for what is held for others; `None` if the host counts none. Asked for once, and
-    /// kept: with it goes all that was drawn.
+    /// The host's memory budget, from which a plugin reserves what it holds on behalf of clients; `None` if the host
+    /// has none. Call it once and keep the result: dropping it returns everything that was reserved through it.
     pub fn budget(&self) -> Option<Budget> {
         self.extension(BUDGET, BUDGET_VERSION)?.downcast().ok().map(Budget::new)
     }
@@ -74,7 +74,7 @@ impl Host {
 }
 
 impl fmt::Debug for Host {
-    /// Not the configuration, which holds secrets.
+    /// Without the configuration, which holds secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Host({})", self.instance())
     }

@@ -6,11 +6,11 @@ use crate::abi::plugin::{RawAuthentication, RawHealth};
 use crate::extension::RawExtension;
 use crate::{Host, Principal, Request, Response, Route};
 
-/// A plugin: made from its configuration, started, asked, stopped.
+/// A plugin. Life cycle: created from its configuration, activated, called for requests, deactivated, shut down.
 ///
-/// Every call is guarded: one that panics answers 500 and the host lives. The futures are polled on the host's
-/// threads, and no tokio runtime of the host is visible there: a plugin that needs one brings its own. A call that
-/// blocks its thread holds up other requests.
+/// Every call is guarded: one that panics is answered with 500, and the host survives. The futures are polled on the
+/// host's threads. No tokio runtime of the host is available there: a plugin that needs one creates its own. A call
+/// that blocks its thread delays other requests.
 ///
 /// ```
 /// use plugin_api::{Class, Host, Plugin, Request, Response, Route};
@@ -40,42 +40,43 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     /// The plugin's own version, for people; usually `env!("CARGO_PKG_VERSION")`.
     const VERSION: &'static str;
 
-    /// Makes an instance and checks its configuration. It takes no lock, opens no file and reaches no server: it
-    /// is also called only to see whether a configuration is good.
+    /// Makes an instance and validates its configuration. It takes no lock, opens no file and connects to no server:
+    /// it is also called just to validate a configuration.
     ///
     /// # Errors
-    /// What is wrong with the configuration and what to do, a line a problem, without values of secrets.
+    /// What is wrong with the configuration and how to fix it: one line per problem, without the values of secrets.
     fn prepare(host: Host) -> Result<Self, String>;
 
-    /// The routes, the same at every call.
+    /// The routes, the same in every call.
     fn routes(&self) -> Vec<Route>;
 
-    /// Bits `abi::plugin::CAPABILITY_*`, the same at every call.
+    /// Bits `abi::plugin::CAPABILITY_*`, the same in every call.
     fn capabilities(&self) -> u64 {
         0
     }
 
-    /// Takes what it needs to serve: files, locks, connections, threads. A server that is away is no error: say so
-    /// in [`health`](Self::health) and go on trying.
+    /// Acquires what it needs to serve: files, locks, connections, threads. An unreachable server is not an error:
+    /// report it in [`health`](Self::health) and keep retrying.
     fn activate(&self) -> impl Future<Output = Result<(), String>> + Send {
         async { Ok(()) }
     }
 
-    /// Ends its streams, drains, and lets go of what is exclusive. It may be activated again.
+    /// Ends its streams, drains, and releases exclusive resources. It may be activated again.
     fn deactivate(&self) -> impl Future<Output = Result<(), String>> + Send {
         async { Ok(()) }
     }
 
-    /// The last call before it is dropped.
+    /// The last call before the instance is dropped.
     fn shutdown(&self) -> impl Future<Output = ()> + Send {
         async {}
     }
 
-    /// Whether [`handle_now`](Self::handle_now) has answers; without it nobody asks.
+    /// Whether [`handle_now`](Self::handle_now) may return answers; if false, it is never called.
     const ANSWERS_NOW: bool = false;
 
-    /// Answers a request on the spot, where nothing has to be waited for: it saves what a future costs, and must not block.
-    /// `None` leaves the request to [`handle`](Self::handle), which must be able to answer every one.
+    /// Answers a request synchronously, where the answer is available without waiting. This saves the cost of a
+    /// future. It must not block. `None` leaves the request to [`handle`](Self::handle), which must be able to answer
+    /// every request.
     fn handle_now(&self, _request: Request<'_>) -> Option<Response> {
         None
     }
@@ -83,10 +84,10 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     /// Answers a request.
     fn handle(&self, request: Request<'_>) -> impl Future<Output = Response> + Send;
 
-    /// Says whose live session the request carries. Only for plugins with `CAPABILITY_AUTHENTICATE`.
+    /// Returns the user of the live session that the request carries. Only for plugins with `CAPABILITY_AUTHENTICATE`.
     ///
     /// # Errors
-    /// It cannot be said now.
+    /// The session could not be checked, for example because the store is unreachable.
     fn authenticate(
         &self,
         _request: Request<'_>,
@@ -94,7 +95,7 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         async { Ok(None) }
     }
 
-    /// Whether it can serve now. Answer within a second.
+    /// Whether it can serve now. The call should return within one second.
     fn health(&self) -> impl Future<Output = Health> + Send {
         async { Health::Ready }
     }
@@ -115,16 +116,16 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     }
 }
 
-/// It cannot be said now whether a session lives.
+/// Whether a session is live could not be checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unavailable;
 
-/// How an instance is.
+/// The health of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
     /// It can serve.
     Ready,
-    /// It can serve some requests, and others not, for this reason: one line without secrets. It goes on being asked.
+    /// It can serve some requests but not others, for this reason: one line without secrets. It still gets requests.
     ReadyInPart(String),
     /// It cannot, for this reason: one line without secrets.
     NotReady(String),

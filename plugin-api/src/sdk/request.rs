@@ -9,18 +9,18 @@ use crate::abi::guess::{ADMIN_KEY, GUESS, GUESS_VERSION, RawGuessBox, SESSION_ID
 use crate::abi::request::{RawAddress, RawRequestRef};
 use crate::extension::RawExtension;
 
-/// Who calls.
+/// The caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
-    /// The instance has no key: anyone.
+    /// The instance has no key: anyone may call it.
     Open,
-    /// Someone with the instance's key.
+    /// A caller with the instance's key.
     Keyed,
-    /// Someone without it.
+    /// A caller without it.
     Unkeyed,
 }
 
-/// A user and the public name of the session that says so.
+/// A user, and the public name of the session that authenticates them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Principal {
     /// The user of the session.
@@ -29,7 +29,7 @@ pub struct Principal {
     pub handle: String,
 }
 
-/// A secret that only the plugin knows, and that can be guessed.
+/// A secret that only the plugin can verify, and that an attacker may try to guess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Secret {
@@ -47,7 +47,7 @@ impl<'a> Request<'a> {
         Self(raw)
     }
 
-    /// Index of the route that was asked for in [`Plugin::routes`](crate::Plugin::routes).
+    /// Index of the matched route in [`Plugin::routes`](crate::Plugin::routes).
     pub fn route(&self) -> usize {
         self.0.route() as usize
     }
@@ -62,12 +62,12 @@ impl<'a> Request<'a> {
         self.0.path().into()
     }
 
-    /// What of the raw path is below the mount, without a leading slash.
+    /// The part of the raw path below the mount, without a leading slash.
     pub fn path_below_mount(&self) -> &str {
         self.0.path_below_mount().into()
     }
 
-    /// The raw query without `?`; empty if there is none. `apikey` is not in it.
+    /// The raw query without `?`; empty if there is none. The host has removed `apikey`.
     pub fn query(&self) -> &str {
         self.0.query().into()
     }
@@ -90,53 +90,53 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The whole body. A top-level `apikey` is not in it if it is JSON.
+    /// The whole body. The host has removed a top-level `apikey` from a JSON body.
     pub fn body(&self) -> &[u8] {
         self.0.body().into()
     }
 
-    /// Where the client is, as far as the host trusts what says so; `None` on a Unix socket.
+    /// The client's address, from the connection or from the header of a trusted proxy; `None` on a Unix socket.
     pub fn client_address(&self) -> Option<IpAddr> {
         self.0.client_address().into()
     }
 
-    /// `http` or `https`, as the client used it.
+    /// `http` or `https`, as used by the client.
     pub fn scheme(&self) -> &str {
         self.0.scheme().into()
     }
 
-    /// Host and port as the client named them; empty if it did not.
+    /// Host and port as sent by the client; empty if it sent none.
     pub fn host(&self) -> &str {
         self.0.host().into()
     }
 
-    /// Names the request in logs.
+    /// The request's id in logs.
     pub fn request_id(&self) -> &str {
         self.0.request_id().into()
     }
 
-    /// How long, from now, somebody still waits for the answer.
+    /// The time from now until the request's deadline.
     pub fn time_left(&self) -> Duration {
         Duration::from_nanos(self.0.time_left())
     }
 
-    /// Who calls.
+    /// The caller.
     pub fn caller(&self) -> Caller {
         match self.0.caller() {
             0 => Caller::Open,
             1 => Caller::Keyed,
-            // A number from a later host must not open a door.
+            // A number from a later version of the host must not grant access.
             _ => Caller::Unkeyed,
         }
     }
 
-    /// The user that a session guard let in.
+    /// The user whose session was admitted by a session guard.
     pub fn principal(&self) -> Option<Principal> {
         let principal = self.0.principal().into_option()?;
         Some(Principal { user_id: principal.user_id.into(), handle: principal.handle.into() })
     }
 
-    /// Whether a page of another origin, one that CORS does not allow, made the browser send this.
+    /// Whether this is a cross-site request: sent by a browser for a page of another origin that CORS does not allow.
     pub fn is_cross_site(&self) -> bool {
         self.0.cross_site()
     }
@@ -146,8 +146,8 @@ impl<'a> Request<'a> {
         self.0.extension(RStr::from(id), version).into()
     }
 
-    /// Tells the host that the request brought such a secret, and that it is none: the host counts guesses, answers them
-    /// later and logs them. Whether it knows how to.
+    /// Tells the host that the request presented an invalid secret of this kind. The host counts guesses, delays their
+    /// answers and logs them. Returns whether the host supports this.
     pub fn brought_wrong(&self, secret: Secret) -> bool {
         let raw = self.extension(GUESS, GUESS_VERSION);
         let Some(guess) = raw.and_then(|raw| raw.downcast::<RawGuessBox>().ok()) else { return false };

@@ -12,7 +12,7 @@ use super::stream::StreamAdapter;
 use crate::abi::response::{RawHeader, RawResponse, RawStream_TO};
 use crate::extension::RawExtension;
 
-/// An answer: whole, or with a body that comes piece by piece.
+/// An answer: complete, or with a streamed body.
 pub struct Response(RawResponse);
 
 impl Response {
@@ -37,15 +37,16 @@ impl Response {
         Self::new(status).with_header("content-type", "application/json").with_body(json)
     }
 
-    /// An error for a program and a person: `application/problem+json` (RFC 9457), with an `error` member that
-    /// holds the same one line as `detail`.
+    /// An error for programs and people: `application/problem+json` (RFC 9457), with an `error` member that repeats
+    /// `detail`.
     ///
-    /// Its `type` is `about:blank`: it means no more than its status.
+    /// Its `type` is `about:blank`: it says no more than the status.
     pub fn problem(status: u16, detail: &str) -> Self {
         Self::problem_of("about:blank", status, detail)
     }
 
-    /// As [`problem`](Self::problem), with a URI as its `type`, by which a program tells it from others of its status.
+    /// As [`problem`](Self::problem), with a URI as its `type`, by which programs tell apart problems with the same
+    /// status.
     pub fn problem_of(uri: &str, status: u16, detail: &str) -> Self {
         let title =
             StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
@@ -59,7 +60,7 @@ impl Response {
         Self::new(status).with_header("content-type", "application/problem+json").with_body(body.to_string())
     }
 
-    /// A body that comes piece by piece. An error ends the connection early.
+    /// A streamed body. An error closes the connection early.
     pub fn stream(status: u16, stream: impl Stream<Item = Result<Vec<u8>, String>> + Send + 'static) -> Self {
         let mut response = Self::new(status);
         let stream = RawStream_TO::from_ptr(RBox::new(StreamAdapter::new(stream)), TD_Opaque);

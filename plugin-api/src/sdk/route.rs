@@ -2,26 +2,27 @@
 
 use crate::abi::plugin::RawRoute;
 
-/// Who may call a route. The host checks the key for [`Class::Service`]; for the others it says in
-/// [`Request::caller`](crate::Request::caller) whether there was one, and the plugin decides.
+/// Who may call a route. For [`Class::Service`] the host checks the key. For the others it reports in
+/// [`Request::caller`](crate::Request::caller) whether the caller had the key, and the plugin decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Class {
     /// Anyone.
     Public = 0,
-    /// Who has the instance's key, if it has one.
+    /// Callers with the instance's key, if it has one.
     Service = 1,
-    /// Who has the key, or a live session as far as the plugin allows.
+    /// Callers with the key, or with a live session as far as the plugin allows.
     Session = 2,
-    /// Who has the plugin's own key for administrators.
+    /// Callers with the plugin's own administrator key.
     Admin = 3,
-    /// A reverse proxy that asks about another request, whose `Authorization` is not meant for this service: a key
-    /// counts only in `X-Custom-Auth`. A body that the request announces is that one's, too, and is not read.
+    /// A reverse proxy that asks about another request. The `Authorization` header is that request's and not meant for
+    /// this service, so that a key is accepted only in `X-Custom-Auth`. An announced body belongs to that request,
+    /// too, and is not read.
     ForwardAuth = 4,
 }
 
 impl Class {
-    /// The class that a number stands for; an unknown one is `None`.
+    /// The class with this number; `None` if it is unknown.
     pub fn from_number(number: u8) -> Option<Self> {
         [Self::Public, Self::Service, Self::Session, Self::Admin, Self::ForwardAuth]
             .get(usize::from(number))
@@ -32,10 +33,10 @@ impl Class {
 /// One route of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// Relative to the mount, without a leading slash; a `*` at the end stands for anything.
+    /// Relative to the mount, without a leading slash; a `*` at the end matches anything.
     pub path: &'static str,
-    /// Upper case. `HEAD` comes with `GET`, and `OPTIONS` with every route. `*` stands for any method, those two included; a
-    /// host of before it takes it for one that nobody sends, so that the usual ones stand beside it.
+    /// Upper case. `GET` implies `HEAD`, and every route answers `OPTIONS`. `*` matches any method, those two
+    /// included. Older hosts take `*` for a literal method that nobody sends, so list the usual methods beside it.
     pub methods: &'static [&'static str],
     /// Who may call it.
     pub class: Class,

@@ -1,4 +1,4 @@
-//! Puts a guard between the host and the stream of a plugin's answer.
+//! Guards the stream of a plugin's answer against panics.
 
 use std::pin::Pin;
 use std::task::Poll;
@@ -10,7 +10,7 @@ use futures_core::Stream;
 use crate::abi::response::{RawStream, RawStreamItem};
 use crate::guard::GuardedStream;
 
-/// A plugin's stream behind its guards.
+/// A plugin's stream whose calls are guarded.
 pub(crate) struct StreamAdapter<S> {
     stream: Pin<Box<GuardedStream<S>>>,
 }

@@ -1,10 +1,10 @@
-//! The `Cookie` header, in bytes: what RFC 6265bis calls white space is a space or a tab, and nothing else is.
+//! Parses the `Cookie` header as bytes. White space is a space or a tab, as in RFC 6265bis, and nothing else.
 //!
-//! A browser keeps whatever else stands around a name as part of it. Who took that for white space would find another
-//! cookie than the browser looked after, and its prefix (`__Host-`) would promise nothing. Other cookies' bytes do not
+//! A browser treats any other character around a name as a part of the name. A parser that strips it would find
+//! another cookie than the browser checked, which defeats the prefix (`__Host-`). The bytes of other cookies do not
 //! matter.
 
-/// The values of the cookies with this name in one `Cookie` header, in their order. Quotes are part of a value.
+/// The values of the cookies with this name in one `Cookie` header, in order. Quotes are part of a value.
 pub fn values<'h>(header: &'h [u8], name: &'h [u8]) -> impl Iterator<Item = &'h [u8]> {
     header.split(|byte| *byte == b';').filter_map(move |pair| {
         let equals = pair.iter().position(|byte| *byte == b'=')?;
@@ -12,7 +12,7 @@ pub fn values<'h>(header: &'h [u8], name: &'h [u8]) -> impl Iterator<Item = &'h 
     })
 }
 
-/// Without the white space (`WSP`, RFC 5234) around it.
+/// Strips surrounding white space (`WSP`, RFC 5234).
 pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;

@@ -1,11 +1,11 @@
-//! What routes answer when all goes well.
+//! Successful answers of the routes.
 
 use serde_json::{Value, json};
 
 use super::schemas::count;
 use crate::routes::Returns;
 
-/// The status, and what comes with it.
+/// The status, and the description of the answer.
 pub(super) fn success(returns: Returns) -> (&'static str, Value) {
     let shown = |description: &str, schema: Value| json!({ "description": description, "content": { "application/json": { "schema": schema } } });
     let named = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });

@@ -1,8 +1,8 @@
-//! The problems, by status.
+//! Problem answers, by status.
 
 use serde_json::{Map, Value, json};
 
-/// The components that answers with a problem refer to.
+/// The components that problem answers refer to.
 pub(super) fn responses() -> Value {
     let described = [
         (400, "Malformed, or an unknown parameter."),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::parameters::{Bounds, HANDLE, Name};
 use crate::problem_type::ProblemType;
 
-/// How many.
+/// The schema of a count.
 pub(super) fn count() -> Value {
     json!({ "type": "integer", "format": "int64", "minimum": 0 })
 }

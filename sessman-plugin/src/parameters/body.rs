@@ -1,4 +1,4 @@
-//! What a request's body says.
+//! Parses a request's body.
 
 use std::borrow::Cow;
 
@@ -12,18 +12,18 @@ use super::table::{Name, Values};
 use crate::problem::Problem;
 use crate::problem_type::ProblemType;
 
-/// What a request's body says, or what is wrong with it.
+/// The parameters in a request's body, or what is wrong with it.
 #[derive(Clone)]
 pub(crate) struct Body(pub(super) Result<Values, Problem>);
 
 impl Body {
-    /// Reads the body of a request to a route that takes the parameters in `accepted`.
+    /// Parses the body of a request to a route that accepts the parameters in `accepted`.
     pub(crate) fn read(request: &Request<'_>, accepted: &[Name]) -> Self {
         let plain = check_coding(request);
         Self(plain.and_then(|()| parse(request.method(), request.body(), accepted)))
     }
 
-    /// As [`read`](Self::read), apart from the threads that serve.
+    /// As [`read`](Self::read), on a thread other than those that serve requests.
     pub(crate) async fn read_apart(request: &Request<'_>, accepted: Cow<'static, [Name]>) -> Self {
         if let Err(problem) = check_coding(request) {
             return Self(Err(problem));
@@ -48,7 +48,7 @@ fn check_coding(request: &Request<'_>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What a body says to a request with this method.
+/// Parses the body of a request with this method.
 pub(super) fn parse(method: &str, body: &[u8], accepted: &[Name]) -> Result<Values, Problem> {
     let mut values = Values::default();
     match (method, text(body)?) {
@@ -57,12 +57,12 @@ pub(super) fn parse(method: &str, body: &[u8], accepted: &[Name]) -> Result<Valu
             let patch = if patch.is_empty() { "{}" } else { patch };
             values.data = Some(Data::parse(patch).map_err(sessman::error::Error::from)?);
         }
-        // Generated clients send `null` where there is nothing to say.
+        // Generated clients send `null` for an absent body.
         (_, "" | "null") => {}
         (_, members) => {
             for (name, value) in Members::parse(members)?.iter() {
                 let (name, input) = (known::find(name, accepted)?, Input::Json(value.get()));
-                // To data it is a value like any other.
+                // For `data`, `null` is a value like any other.
                 if name == Name::Data || !input.is_null() {
                     values.put(name, input)?;
                 }
@@ -72,7 +72,7 @@ pub(super) fn parse(method: &str, body: &[u8], accepted: &[Name]) -> Result<Valu
     Ok(values)
 }
 
-/// The body as text, without the white space of JSON around it; an empty one has neither members nor a change.
+/// The body as text, without surrounding JSON white space; an empty body has neither members nor a change.
 fn text(body: &[u8]) -> Result<&str, Problem> {
     let text = std::str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
     Ok(text.trim_matches([' ', '\t', '\n', '\r']))

@@ -1,4 +1,4 @@
-//! The value of a parameter as it came.
+//! The value of a parameter as received.
 
 use std::borrow::Cow;
 
@@ -7,19 +7,19 @@ use crate::problem::Problem;
 /// A value: text of a query or a header, or JSON of a body.
 #[derive(Debug)]
 pub(crate) enum Input<'a> {
-    /// Decoded.
+    /// Percent-decoded.
     Text(Cow<'a, str>),
-    /// As it is written.
+    /// Unparsed JSON.
     Json(&'a str),
 }
 
 impl<'a> Input<'a> {
-    /// Whether it is the `null` of JSON.
+    /// Whether it is JSON `null`.
     pub(crate) fn is_null(&self) -> bool {
         matches!(self, Self::Json("null"))
     }
 
-    /// Its text; in JSON a string.
+    /// As text; in JSON only a string.
     pub(super) fn string(self, name: &str) -> Result<Cow<'a, str>, Problem> {
         match self {
             Self::Text(text) => Ok(text),
@@ -29,7 +29,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Its text; in JSON a string, a number or a boolean, as numbers and booleans are written alike in both.
+    /// As text; in JSON a string, a number or a boolean. Numbers and booleans are written alike in queries and JSON.
     pub(super) fn scalar(self, name: &str) -> Result<Cow<'a, str>, Problem> {
         match self {
             Self::Json(json) if !json.starts_with('"') => Ok(Cow::Borrowed(json)),
@@ -37,7 +37,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Its JSON, which no query can have.
+    /// As JSON, which a query cannot contain.
     pub(super) fn json(self, name: &str) -> Result<&'a str, Problem> {
         match self {
             Self::Json(json) => Ok(json),
@@ -48,7 +48,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// It is something else than what it must be.
+/// The problem that a parameter is not of the expected type.
 pub(super) fn expected(name: &str, what: &str) -> Problem {
     Problem::malformed(format!("{name}: expected {what}"))
 }

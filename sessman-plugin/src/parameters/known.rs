@@ -1,14 +1,14 @@
-//! Which parameter a name is.
+//! Finds the parameter for a name.
 
 use plugin_api::settings;
 
 use super::table::{Name, spellings};
 use crate::problem::Problem;
 
-/// The parameter among those in `accepted` that comes under this name.
+/// The parameter in `accepted` with this name.
 ///
-/// # Errors
-/// None does: a slip in a name must not be a session that lives longer, or holds less, than was meant.
+/// No accepted parameter has this name. It is rejected, because a typo must not create a session that lives longer, or
+/// holds less, than intended.
 pub(super) fn find(name: &str, accepted: &[Name]) -> Result<Name, Problem> {
     Name::find(name, accepted).ok_or_else(|| {
         let takes = || spellings(accepted).map(|(spelling, _)| spelling);

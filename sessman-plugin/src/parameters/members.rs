@@ -14,10 +14,10 @@ use crate::problem::Problem;
 pub(super) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    /// Reads a JSON object. A key that comes twice is refused: who reads it elsewhere may take the other one.
+    /// Parses a JSON object. A duplicate key is rejected: another parser of the same text may use the other value.
     pub(super) fn parse(text: &'a str) -> Result<Self, Problem> {
         let members: Self = serde_json::from_str(text).map_err(|error| match error.classify() {
-            // What it says of a value that is no object has the whole of it.
+            // serde's message about a value that is not an object quotes the whole value.
             Category::Data => Problem::malformed(format!(
                 "the body: expected a JSON object of at most {MAX_MEMBERS} members"
             )),
@@ -39,7 +39,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// More members than any route has parameters: the look for duplicates stays short.
+/// Limit of members, more than any route has parameters: it keeps the quadratic search for duplicates short.
 const MAX_MEMBERS: usize = 32;
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
@@ -69,6 +69,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// A key, borrowed where it has no escapes.
+/// A key, borrowed if it contains no escapes.
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);

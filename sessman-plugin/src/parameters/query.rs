@@ -1,10 +1,10 @@
-//! The query of a URL as pairs (`application/x-www-form-urlencoded`).
+//! Parses the query of a URL into pairs (`application/x-www-form-urlencoded`).
 
 use percent_encoding::percent_decode;
 
 use crate::problem::Problem;
 
-/// The pairs, decoded. An empty query has none.
+/// The decoded pairs. An empty query has none.
 pub(super) fn pairs(query: &str) -> impl Iterator<Item = (Result<String, Problem>, Result<String, Problem>)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

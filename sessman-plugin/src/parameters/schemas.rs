@@ -1,4 +1,4 @@
-//! What the OpenAPI description says of each parameter.
+//! The OpenAPI schema of each parameter.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use sessman::sessions::MAX_USER_ID;
 
 use super::values::MAX_PAGE;
 
-/// How a handle looks.
+/// Pattern of a handle.
 pub(crate) const HANDLE: &str = "^[A-Za-z0-9_-]{16}$";
-/// Sessions on a page unless the request says how many.
+/// Default number of sessions on a page.
 pub(crate) const PAGE: usize = 100;
 
-/// What of an instance's configuration the description of a parameter depends on.
+/// The parts of an instance's configuration that the schema of a parameter depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) max_ttl: Duration,

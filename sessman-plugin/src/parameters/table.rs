@@ -1,4 +1,4 @@
-//! Every parameter, in one table: a new one is a line of it.
+//! Every parameter, in one table: a new one is one more line.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use super::schemas::{self, Bounds};
 use super::values;
 use crate::problem::Problem;
 
-/// What is said of a parameter.
+/// The definition of a parameter.
 struct Definition {
     name: Name,
-    /// Its name in the documentation, and others that it may come under.
+    /// Its name in the documentation, followed by its aliases.
     spellings: &'static [&'static str],
     schema: fn(Bounds) -> Value,
 }
 
 macro_rules! parameters {
     ($($name:ident as $field:ident: $type:ty, $spellings:expr, $read:path, $schema:path;)*) => {
-        /// What a parameter is about.
+        /// Identifies a parameter.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Name {
             $($name,)*
@@ -32,17 +32,17 @@ macro_rules! parameters {
             $(Definition { name: Name::$name, spellings: &$spellings, schema: $schema },)*
         ];
 
-        /// What a request's parameters say.
+        /// The values of a request's parameters.
         #[derive(Debug, Clone, Default)]
         pub(crate) struct Values {
             $(pub(crate) $field: Option<$type>,)*
         }
 
         impl Values {
-            /// Puts a value in its place.
+            /// Parses and stores a value.
             ///
             /// # Errors
-            /// It is no value of this parameter, or another one is there already.
+            /// It is not a valid value of this parameter, or another value is already stored.
             pub(crate) fn put(&mut self, name: Name, input: Input<'_>) -> Result<(), Problem> {
                 let text = name.text();
                 match name {
@@ -71,7 +71,7 @@ parameters! {
 
 impl Name {
     fn definition(self) -> &'static Definition {
-        // In the order of the variants, as both come from one table.
+        // The index is the same, because variants and definitions are generated from one table.
         &DEFINITIONS[self as usize]
     }
 
@@ -80,24 +80,24 @@ impl Name {
         self.definition().spellings[0]
     }
 
-    /// What the OpenAPI description says of it.
+    /// Its OpenAPI schema.
     pub(crate) fn schema(self, bounds: Bounds) -> Value {
         (self.definition().schema)(bounds)
     }
 
-    /// Of the parameters in `accepted`, the one that may come under this name.
+    /// The parameter in `accepted` with this name or alias.
     pub(crate) fn find(text: &str, accepted: &[Self]) -> Option<Self> {
         spellings(accepted).find(|(spelling, _)| *spelling == text).map(|(_, name)| name)
     }
 }
 
-/// Every name that the parameters in `accepted` may come under.
+/// All names and aliases of the parameters in `accepted`.
 pub(crate) fn spellings(accepted: &[Name]) -> impl Iterator<Item = (&'static str, Name)> {
     let accepted = DEFINITIONS.iter().filter(|definition| accepted.contains(&definition.name));
     accepted.flat_map(|definition| definition.spellings.iter().map(|spelling| (*spelling, definition.name)))
 }
 
-/// A second value must be the same as the first.
+/// A second value must equal the first.
 fn once<T: PartialEq>(place: &mut Option<T>, value: T, name: &str) -> Result<(), Problem> {
     match place {
         Some(earlier) if *earlier != value => {
@@ -110,7 +110,7 @@ fn once<T: PartialEq>(place: &mut Option<T>, value: T, name: &str) -> Result<(),
     }
 }
 
-/// Every parameter there is.
+/// Every parameter.
 #[cfg(test)]
 pub(super) fn all() -> Vec<Name> {
     DEFINITIONS.iter().map(|definition| definition.name).collect()

@@ -1,4 +1,4 @@
-//! The types that parameters have, each read from its input.
+//! The types of parameters, each with its parser.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use sessman::sessions::check_user_id;
 use super::input::{Input, expected};
 use crate::problem::Problem;
 
-/// The most sessions on a page.
+/// Limit of sessions on a page.
 pub(super) const MAX_PAGE: usize = 1_000;
 
 pub(super) fn string(input: Input<'_>, name: &str) -> Result<String, Problem> {
     Ok(input.string(name)?.into_owned())
 }
 
-/// In JSON a whole number, too, as databases number their users with.
+/// A text; in JSON also a whole number, because databases often number their users.
 pub(super) fn user_id(input: Input<'_>, name: &str) -> Result<String, Problem> {
     let value = match input {
         Input::Json(json) if !json.starts_with('"') => whole_number(json, name)?,
@@ -63,12 +63,12 @@ pub(super) fn external_id(input: Input<'_>, name: &str) -> Result<SessionId, Pro
     })
 }
 
-/// `None` for a text that no session has as its handle.
+/// `None` if the text is not a well-formed handle.
 pub(super) fn handle(input: Input<'_>, name: &str) -> Result<Option<Handle>, Problem> {
     Ok(Handle::parse(&input.string(name)?))
 }
 
-/// A list of strings; in text with commas between them.
+/// A list of strings; as text it is separated by commas.
 pub(super) fn handles(input: Input<'_>, name: &str) -> Result<Vec<Handle>, Problem> {
     let parse = |texts: &mut dyn Iterator<Item = &str>| texts.map(Handle::parse).collect();
     let handles: Option<Vec<Handle>> = match input {
@@ -95,7 +95,7 @@ pub(super) fn limit(input: Input<'_>, name: &str) -> Result<usize, Problem> {
         .ok_or_else(|| expected(name, &format!("a whole number from 1 to {MAX_PAGE}")))
 }
 
-/// Something that is said by saying yes.
+/// A boolean, written as `yes` or `true`, `no` or `false`.
 pub(super) fn yes(input: Input<'_>, name: &str) -> Result<bool, Problem> {
     match &*input.scalar(name)? {
         "yes" | "true" => Ok(true),
@@ -104,12 +104,12 @@ pub(super) fn yes(input: Input<'_>, name: &str) -> Result<bool, Problem> {
     }
 }
 
-/// A whole number. JSON makes no difference between `60` and `60.0`, and some languages write the latter.
+/// Parses a whole number. JSON makes no difference between `60` and `60.0`, and some languages write the latter.
 fn whole(value: &str) -> Option<u64> {
     value.parse().ok().or_else(|| value.strip_suffix(".0")?.parse().ok())
 }
 
-/// A JSON number without a part behind the point, as its digits; `42.0` is `42`.
+/// The digits of a JSON number without a fractional part; `42.0` becomes `42`.
 fn whole_number(value: &str, name: &str) -> Result<String, Problem> {
     let digits = value.strip_suffix(".0").unwrap_or(value);
     let is_whole = digits.strip_prefix('-').unwrap_or(digits).bytes().all(|byte| byte.is_ascii_digit());

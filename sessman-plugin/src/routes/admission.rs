@@ -1,4 +1,4 @@
-//! Whether a caller may ask at all.
+//! Authorizes the caller.
 
 use plugin_api::{Caller, Class, Level, Secret};
 
@@ -9,7 +9,7 @@ use crate::problem::Problem;
 use crate::problem_type::ProblemType;
 
 impl Exchange<'_, '_> {
-    /// Whether the caller may ask at all. The host has asked for the key where the class is `Service`.
+    /// Checks whether the caller may use the route. For the class `Service`, the host has checked the key already.
     pub(super) fn admit(&self, spec: &Spec) -> Result<(), Problem> {
         let access = &self.service.access;
         match (spec.route.class, self.request.caller()) {
@@ -25,7 +25,7 @@ impl Exchange<'_, '_> {
                     },
                 ))
             }
-            // Whoever asks would take the user of such a session for someone who logged in.
+            // Without a key, anybody can create a session for any user, and the proxy would take it for a login.
             (Class::ForwardAuth, Caller::Open) if !access.allow_open_login => Err(Problem::new(
                 ProblemType::OpenLogin,
                 "there is no key, so anybody may create a session for any user: set a key, or allow_open_login",
@@ -41,7 +41,7 @@ impl Exchange<'_, '_> {
                 "there is no admin_key, so nobody may use this route",
             ));
         };
-        // One value: a request is one guess.
+        // Only a single value: a request is one guess.
         let mut sent = self.request.header_all("x-admin-key");
         match (sent.next(), sent.next()) {
             (None, _) => return Err(Problem::not_admin()),

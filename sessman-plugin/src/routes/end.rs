@@ -25,7 +25,7 @@ pub(super) const ROUTE: Spec =
     .accepts(&[Name::SessionId, Name::UserId])
     .refuses(&[401, 403, 404]);
 
-/// Another name for it.
+/// An alias.
 pub(super) const LOGOUT: Spec = ROUTE
     .also("logout")
     .described("Ends the session; another name of `end`", &["logout", "logoutWithDelete"]);
@@ -40,7 +40,7 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     end(&exchange, &id, user_id).await.map_err(|error| exchange.missed(Source::Explicit, error))?;
     let response = answered(id.handle());
     Ok(match &exchange.service.cookie {
-        // Not the cookie of another session: a page may end one by its id while its visitor has a second.
+        // Keep the cookie of another session: a page may end a session by its id while its visitor has a second one.
         Some(cookie) if exchange.cookie_may_be(&id, &cookie.name) => {
             response.with_header("set-cookie", cookie::clear(cookie, &exchange.request))
         }
@@ -48,8 +48,8 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     })
 }
 
-/// Whoever logs out is to be out: each session that a cookie names is ended, and the cookie goes, though all of them
-/// have ended before.
+/// Ends every session that a cookie names, and deletes the cookie, even if all of them had ended before. After a
+/// logout the user must be logged out.
 async fn end_cookies(
     exchange: &Exchange<'_, '_>,
     candidates: Candidates,
@@ -61,7 +61,7 @@ async fn end_cookies(
         match end(exchange, id, user_id).await {
             Ok(()) => ended = ended.or(Some(id.handle())),
             Err(Error::NotFound) => missed += 1,
-            // It may live: the cookie stays, to try again with.
+            // The session may still be live: keep the cookie for a retry.
             Err(error) => return Err(error.into()),
         }
     }

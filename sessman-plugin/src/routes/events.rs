@@ -12,9 +12,9 @@ use super::spec::{Returns, Spec};
 use crate::problem::Problem;
 use crate::problem_type::ProblemType;
 
-/// Those who may watch at once.
+/// Limit of concurrent watchers.
 const MAX_WATCHERS: usize = 64;
-/// Between two comments that keep the connection from looking idle, and show whether somebody is still there.
+/// Interval of comments that keep the connection from looking idle, and detect whether the client is still connected.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// `events`
@@ -38,7 +38,7 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     Ok(Response::stream(200, stream)
         .with_header("content-type", "text/event-stream")
         .with_header("cache-control", "no-store")
-        // nginx would collect them otherwise.
+        // nginx would buffer the events otherwise.
         .with_header("x-accel-buffering", "no"))
 }
 
@@ -46,10 +46,10 @@ type Watching = (Watch, Interval);
 
 async fn next((mut watch, mut heartbeat): Watching) -> Option<(Result<Vec<u8>, String>, Watching)> {
     let piece = tokio::select! {
-        // After the end the timer's runtime may be gone.
+        // First, because after the end the timer's runtime may be gone.
         biased;
         event = watch.next() => text(&*event?),
-        // The first one comes at once, and lets the answer begin.
+        // The first tick completes immediately, and starts the answer.
         _ = heartbeat.tick() => ":\n\n".to_owned(),
     };
     Some((Ok(piece.into_bytes()), (watch, heartbeat)))

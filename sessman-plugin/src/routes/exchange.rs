@@ -1,4 +1,4 @@
-//! A request and the service that answers it.
+//! A request together with the service that answers it.
 
 use std::borrow::Cow;
 
@@ -16,23 +16,23 @@ use crate::problem::Problem;
 use crate::problem_type::ProblemType;
 use crate::service::Service;
 
-/// A request and the service that answers it.
+/// A request together with the service that answers it.
 pub(super) struct Exchange<'s, 'a: 's> {
     pub(super) service: &'s Service,
     pub(super) request: Request<'a>,
-    /// The parameters that the route takes.
+    /// The parameters that the route accepts.
     pub(super) accepts: &'static [Name],
-    /// What a large body says; others are read where somebody asks.
+    /// The parsed body if it is large; smaller ones are parsed on demand.
     pub(super) body: Option<Box<Body>>,
 }
 
 impl Exchange<'_, '_> {
-    /// Writes down what an administrator did: handles and users, never ids.
+    /// Logs an action of an administrator: handles and users, never ids.
     pub(super) fn audit(&self, act: &str) {
         self.note(Level::Info, &format!("admin: {act}"));
     }
 
-    /// Writes down that a session was not begun, or nobody logged in with it, by a rule.
+    /// Logs that a rule prevented the creation of a session or a login.
     pub(super) fn audit_refusal(&self, error: &Error, user_id: Option<&str>) {
         let rule = match error {
             Error::LimitReached { .. } => "max_sessions_per_user",
@@ -52,12 +52,12 @@ impl Exchange<'_, '_> {
         self.service.host.log(level, &format!("{what} from={from} request={}", request.request_id()));
     }
 
-    /// What opens the session with this id.
+    /// The credentials for the session with this id.
     pub(super) fn credentials<'c>(&self, id: &'c SessionId, user_id: Option<&'c str>) -> Credentials<'c> {
         Credentials { id, user_id, address: self.request.client_address() }
     }
 
-    /// Why the session that was asked for is not there. Only who looked for one has missed it.
+    /// The problem for a session that was not found. An unknown id counts as a guess only if it was looked up.
     pub(super) fn missed(&self, source: Source, error: Error) -> Problem {
         if matches!(error, Error::NotFound) {
             self.request.brought_wrong(Secret::SessionId);
@@ -76,7 +76,8 @@ impl Exchange<'_, '_> {
         parameters::accepted(self.accepts, self.request.method())
     }
 
-    /// The lines of a header as one list (RFC 9110, section 5.3). A condition that cannot be read is not none.
+    /// The lines of a header as one list (RFC 9110, section 5.3). An unreadable condition is an error, not an absent
+    /// one.
     pub(super) fn list<'s>(&'s self, name: &'s str) -> Result<Option<Cow<'s, str>>, Problem> {
         let text = |line| {
             std::str::from_utf8(line).map_err(|_| Problem::malformed(format!("{name}: expected text")))
@@ -88,7 +89,7 @@ impl Exchange<'_, '_> {
             .map(Some)
     }
 
-    /// The id that was presented, and how a session that it does not name is answered.
+    /// The session that the request refers to, with its source, which decides how a missing session is answered.
     pub(super) async fn session(&self, id: IdInRequest) -> Result<SessionRef, Problem> {
         match Self::session_now(&id) {
             Some(session) => session,
@@ -97,7 +98,7 @@ impl Exchange<'_, '_> {
         }
     }
 
-    /// As [`session`](Self::session), if no session has to be looked at for it.
+    /// As [`session`](Self::session), if no lookup is needed for it.
     pub(super) fn session_now(id: &IdInRequest) -> Option<Result<SessionRef, Problem>> {
         match id {
             IdInRequest::Explicit(id) => Some(SessionRef::explicit(id.clone())),
@@ -115,7 +116,7 @@ impl Exchange<'_, '_> {
         }
     }
 
-    /// As [`session`](Self::session), for a write: one that rides on a cookie must come from a page of ours.
+    /// As [`session`](Self::session), for a write: a cookie is accepted only from a page of an allowed origin (CSRF).
     pub(super) async fn session_for_write(&self, id: IdInRequest) -> Result<SessionRef, Problem> {
         match self.session_for_write_now(&id)? {
             Some(session) => Ok(session),
@@ -123,7 +124,7 @@ impl Exchange<'_, '_> {
         }
     }
 
-    /// As [`session_for_write`](Self::session_for_write), if no session has to be looked at for it.
+    /// As [`session_for_write`](Self::session_for_write), if no lookup is needed for it.
     pub(super) fn session_for_write_now(&self, id: &IdInRequest) -> Result<Option<SessionRef>, Problem> {
         if matches!(id, IdInRequest::Cookie(_)) {
             self.refuse_cross_site()?;
@@ -131,7 +132,7 @@ impl Exchange<'_, '_> {
         Self::session_now(id).transpose()
     }
 
-    /// A page of another origin must not use, or set, a visitor's cookie.
+    /// Rejects cross-site requests (CSRF): a page of another origin must not use or set a visitor's cookie.
     pub(super) fn refuse_cross_site(&self) -> Result<(), Problem> {
         if self.request.is_cross_site() {
             return Err(Problem::new(

@@ -27,7 +27,7 @@ pub(super) const ROUTE: Spec =
     .refuses(&[401, 404])
     .immediate(answer_now);
 
-/// Another name for it.
+/// An alias.
 pub(super) const PROFILE: Spec = ROUTE
     .also("profile")
     .described("The session; another name of `get`", &["getProfile", "getProfileWithBody"]);
@@ -39,7 +39,7 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     render(&exchange, &session, found)
 }
 
-/// The answer where the session is at hand.
+/// The answer, if the session is cached.
 fn answer_now(exchange: &Exchange<'_, '_>) -> Option<Result<Response, Problem>> {
     let Question { session, user_id } = match Question::read(exchange) {
         Ok(question) => question,
@@ -53,7 +53,7 @@ fn answer_now(exchange: &Exchange<'_, '_>) -> Option<Result<Response, Problem>> 
     Some(render(exchange, &session, found))
 }
 
-/// What the request says.
+/// The parsed request.
 struct Question {
     session: IdInRequest,
     user_id: Option<String>,

@@ -1,4 +1,4 @@
-//! `mine`: the sessions of the user whose session asks.
+//! `mine`: the sessions of the user whose session is used for the request.
 
 use plugin_api::{Class, Response};
 use sessman::config::ClientAccess;

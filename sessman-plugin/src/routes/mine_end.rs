@@ -1,4 +1,5 @@
-//! `mine/end`: ends one of the sessions of the user whose session asks, or all others.
+//! `mine/end`: ends one session of the user whose session is used for the request, or all others (log out everywhere
+//! else).
 
 use plugin_api::{Class, Response};
 use sessman::config::ClientAccess;

@@ -1,4 +1,4 @@
-//! `new`: begins a session.
+//! `new`: creates a session.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::{cookie, render};
 
-/// Characters of a user agent that are worth keeping.
+/// Limit of a stored user agent, in characters.
 const MAX_USER_AGENT: usize = 512;
 
 /// `new`
@@ -22,7 +22,7 @@ pub(super) const ROUTE: Spec =
         .accepts(&[Name::UserId, Name::Data, Name::Metadata, Name::TtlSeconds, Name::ExternalId])
         .refuses(&[403, 409, 413, 422, 429]);
 
-/// Another name for it.
+/// An alias.
 pub(super) const LOGIN: Spec =
     ROUTE.also("login").described("Begins a session; another name of `new`", &["login"]);
 
@@ -33,7 +33,7 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let (id, record) = created.inspect_err(|error| exchange.audit_refusal(error, user_id.as_deref()))?;
     let response = render::session(201, &record, Some(&id));
     Ok(match &exchange.service.cookie {
-        // One that the caller chose goes to the client in the caller's own way.
+        // An id that the caller chose is passed to the client by the caller.
         Some(cookie) if !id.is_external() => {
             response.with_header("set-cookie", cookie::set(cookie, &id, &exchange.request))
         }
@@ -41,9 +41,9 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     })
 }
 
-/// What the session is to begin with.
+/// Parses the initial values of the session.
 fn asked(exchange: &Exchange<'_, '_>) -> Result<NewSession, Problem> {
-    // Where there is no key, a page that a visitor of this machine happens to open could begin sessions without end.
+    // Without a key, any page that a visitor of this machine opens could create an unlimited number of sessions.
     if exchange.service.cookie.is_some() || exchange.request.caller() == Caller::Open {
         exchange.refuse_cross_site()?;
     }
@@ -59,7 +59,7 @@ fn asked(exchange: &Exchange<'_, '_>) -> Result<NewSession, Problem> {
     })
 }
 
-/// What is known of the client: what the caller says, and where it says nothing, what the request shows.
+/// The client's metadata: values from the caller, and otherwise those of the request.
 fn metadata(exchange: &Exchange<'_, '_>, given: Option<Data>) -> Data {
     let client_ip = exchange.request.client_address().map(|address| ("client_ip", address.to_string()));
     let user_agent = exchange.request.header("user-agent").map(|bytes| {
@@ -69,7 +69,7 @@ fn metadata(exchange: &Exchange<'_, '_>, given: Option<Data>) -> Data {
     given.unwrap_or_else(Data::empty).with_texts(client_ip.into_iter().chain(user_agent))
 }
 
-/// Whose share of `new_rate` the session takes: who has the key may speak for its own clients.
+/// The address whose share of `new_rate` is used; a caller with the key may name the address of its own client.
 fn address(exchange: &Exchange<'_, '_>, given: Option<&Data>) -> Option<IpAddr> {
     let named = match exchange.request.caller() {
         Caller::Keyed => given.and_then(|metadata| client_ip(metadata).ok().flatten()),

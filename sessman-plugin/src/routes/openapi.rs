@@ -8,7 +8,7 @@ use crate::openapi::{self, Instance};
 use crate::parameters::Bounds;
 use crate::problem::Problem;
 
-/// `openapi.json`, whose handler knows all routes.
+/// `openapi.json`; its handler gets all routes.
 pub(super) const fn route(handler: Handler) -> Spec {
     Spec::new("openapi.json", &["GET"], Class::Public, Returns::OpenApi, handler)
         .described("This description", &["getOpenApi"])
@@ -17,7 +17,7 @@ pub(super) const fn route(handler: Handler) -> Spec {
 /// Describes these routes.
 pub(super) async fn answer(exchange: Exchange<'_, '_>, routes: &[Spec]) -> Result<Response, Problem> {
     let service = &exchange.service;
-    // Anybody may ask, so that it is made once.
+    // The route is public, so the document is generated once and cached.
     let document = service.description.get_or_init(|| {
         let instance = Instance {
             cookie: service.cookie_name(),

@@ -1,4 +1,4 @@
-//! `rotate`: gives a session another id, and with a user logs that user in.
+//! `rotate`: replaces a session's id (against session fixation), and with a user logs that user in.
 
 use plugin_api::{Caller, Class, Response};
 use sessman::config::ClientAccess;
@@ -10,7 +10,7 @@ use crate::problem::Problem;
 use crate::problem_type::ProblemType;
 use crate::{cookie, render};
 
-/// `rotate`. A login with it is for who has the key.
+/// `rotate`. A login through it requires the key.
 pub(super) const ROUTE: Spec =
     Spec::new("rotate", &["POST"], Class::Session, Returns::Session, |exchange| Box::pin(answer(exchange)))
         .described("Gives the session a new id; with user_id that user logs in", &["rotateSession"])

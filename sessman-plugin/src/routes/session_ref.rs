@@ -1,4 +1,4 @@
-//! The session that a request is about, and how it was named.
+//! The session that a request refers to, and the source of its id.
 
 use sessman::error::Error;
 use sessman::id::SessionId;
@@ -7,14 +7,14 @@ use crate::candidates::Choice;
 use crate::problem::Problem;
 use crate::problem_type::ProblemType;
 
-/// An id of a session, and where the request has it.
+/// A session id and its source.
 #[derive(Debug)]
 pub(super) struct SessionRef {
     pub(super) id: SessionId,
     pub(super) source: Source,
 }
 
-/// Where the id of a session stands in a request.
+/// The source of a session id in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     /// In a parameter or in `X-Session-Id`.
@@ -23,7 +23,7 @@ pub(super) enum Source {
 }
 
 impl SessionRef {
-    /// An id that was given as such; `None` if no session can have it.
+    /// An id from a parameter or header; `None` if it is not well-formed.
     pub(super) fn explicit(id: Option<SessionId>) -> Result<Self, Problem> {
         Self::new(id, Source::Explicit)
     }
@@ -41,15 +41,15 @@ impl SessionRef {
         id.map(|id| Self { id, source }).ok_or_else(|| source.problem(Error::NotFound))
     }
 
-    /// The id that an answer may show beside the session. A cookie is hidden from the page's scripts; a body must not
-    /// give it away.
+    /// The id to show in an answer. A cookie is hidden from the page's scripts (HttpOnly), so a body must not reveal
+    /// its id.
     pub(super) fn shown<'i>(&self, id: &'i SessionId) -> Option<&'i SessionId> {
         (self.source == Source::Explicit).then_some(id)
     }
 }
 
 impl Source {
-    /// A session id that was given and names nothing is a 404; a cookie that names nothing is nobody logged in.
+    /// An explicit id without a session is a 404; a cookie without a session means that nobody is logged in.
     pub(super) fn problem(self, error: Error) -> Problem {
         match (self, error) {
             (Self::Cookie, Error::NotFound) => {
@@ -60,7 +60,7 @@ impl Source {
     }
 }
 
-/// What is answered where no id was sent.
+/// The problem if no id was sent.
 pub(super) fn absent() -> Problem {
     Problem::unauthorized(
         ProblemType::NoSessionId,
@@ -68,7 +68,7 @@ pub(super) fn absent() -> Problem {
     )
 }
 
-/// What is answered where the cookies do not say whose request it is.
+/// The problem if the cookies are ambiguous.
 pub(super) fn ambiguous() -> Problem {
     Problem::unauthorized(
         ProblemType::AmbiguousCookies,

@@ -1,4 +1,4 @@
-//! What is said of a route, in one place: what answers it, and what its description says.
+//! The definition of a route: its handler, and its description.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,60 +10,60 @@ use super::exchange::Exchange;
 use crate::parameters::Name;
 use crate::problem::Problem;
 
-/// A route's answer, while it is being made.
+/// The future of a route's answer.
 pub(super) type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send + 'a>>;
 
-/// What answers a route.
+/// A route's handler.
 pub(super) type Handler = for<'s, 'a> fn(Exchange<'s, 'a>) -> Answer<'s>;
 
-/// What answers a route where nothing has to be waited for.
+/// A handler for answers that need no waiting.
 type ImmediateHandler = for<'e, 's, 'a> fn(&'e Exchange<'s, 'a>) -> Option<Result<Response, Problem>>;
 
-/// A route. `Spec::new` and what follows it are called in constants: one for each route, in its file.
+/// A route. `Spec::new` and its builder methods are called in constants: one for each route, in its file.
 pub(crate) struct Spec {
     pub(crate) route: Route,
-    /// What its methods are called in the description, in their order. `*` has no name.
+    /// The operation names of its methods in the description, in order. `*` has none.
     pub(crate) operations: &'static [&'static str],
     /// What it does, in one line.
     pub(crate) summary: &'static str,
-    /// With so much of `client_access` a live session's id opens it without a key.
+    /// The level of `client_access` from which on a live session's id authorizes without a key.
     pub(crate) opened_by: Option<ClientAccess>,
-    /// The parameters that it takes; any other is refused.
+    /// The accepted parameters; any other is rejected.
     pub(crate) accepts: &'static [Name],
-    /// Those of them without which a request is malformed.
+    /// The required parameters.
     pub(crate) requires: &'static [Name],
-    /// Those of them of which a request has exactly one.
+    /// Parameters of which a request must have exactly one.
     pub(crate) one_of: &'static [Name],
-    /// The condition that a request may have.
+    /// The conditional header that it supports.
     pub(crate) condition: Option<Condition>,
     pub(crate) returns: Returns,
-    /// Statuses of its problems besides those that every route of its class has.
+    /// Statuses of its problems, in addition to those of every route of its class.
     pub(crate) refusals: &'static [u16],
     pub(super) handler: Handler,
-    /// For routes that are asked all the time.
+    /// For frequently used routes.
     pub(super) immediate_handler: Option<ImmediateHandler>,
 }
 
-/// A condition of RFC 9110.
+/// A conditional header of RFC 9110.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Condition {
     IfMatch,
     IfNoneMatch,
 }
 
-/// What a route answers when all goes well.
+/// The successful answer of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Returns {
-    /// A session, with 201 where it has just begun.
+    /// A session, with 201 if it was just created.
     Session,
     NewSession,
     Validity,
-    /// That the session ended.
+    /// Confirmation that the session ended.
     End,
-    /// Nothing but headers.
+    /// Only headers.
     Principal,
     Page,
-    /// Which sessions ended.
+    /// The sessions that ended.
     Ended,
     Stats,
     Purged,
@@ -75,7 +75,7 @@ pub(crate) enum Returns {
 }
 
 impl Spec {
-    /// A route that takes no parameters.
+    /// A route without parameters.
     pub(super) const fn new(
         path: &'static str,
         methods: &'static [&'static str],
@@ -99,12 +99,12 @@ impl Spec {
         }
     }
 
-    /// The same route under another path.
+    /// The same route at another path.
     pub(super) const fn also(self, path: &'static str) -> Self {
         Self { route: Route::new(path, self.route.methods, self.route.class), ..self }
     }
 
-    /// What it does, and what its methods are called.
+    /// Sets the summary, and the operation names of its methods.
     pub(super) const fn described(self, summary: &'static str, operations: &'static [&'static str]) -> Self {
         Self { summary, operations, ..self }
     }

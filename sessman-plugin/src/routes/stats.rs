@@ -1,4 +1,4 @@
-//! `stats`: how many sessions there are, and how old they are.
+//! `stats`: the number of sessions, and their age.
 
 use plugin_api::{Class, Response};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! `touch`: lets a session's time to live begin again.
+//! `touch`: restarts a session's time to live.
 
 use plugin_api::{Class, Response};
 use sessman::config::ClientAccess;

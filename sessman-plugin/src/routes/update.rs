@@ -30,7 +30,7 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let Parameters { session, values } = exchange.parameters()?;
     let change = match exchange.session_for_write_now(&session)? {
         Some(session) => Change::read(&exchange, values, session)?,
-        // Boxed, so that what the request says has no room in the future of all.
+        // Boxed, so that the parsed request does not enlarge the common future.
         None => Box::pin(Change::read_chosen(&exchange, values, session)).await?,
     };
     let credentials = exchange.credentials(&change.session.id, change.user_id.as_deref());
@@ -39,7 +39,7 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     Ok(render::session(200, &record, change.session.shown(&change.session.id)))
 }
 
-/// Which session is to be changed, and how.
+/// The session to change, and the change.
 struct Change {
     session: SessionRef,
     user_id: Option<String>,
@@ -58,7 +58,7 @@ impl Change {
     }
 
     fn read(exchange: &Exchange<'_, '_>, values: Values, session: SessionRef) -> Result<Self, Problem> {
-        // A framework keeps there whom it takes the visitor for.
+        // Frameworks store the visitor's identity there.
         if session.id.is_external() && exchange.request.caller() == Caller::Unkeyed {
             return Err(Problem::new(
                 ProblemType::ExternalIdNeedsKey,

@@ -1,4 +1,4 @@
-//! `validate`: says whether a session lives. A well-formed question gets a 200 either way.
+//! `validate`: tells whether a session is live. A well-formed request gets a 200 either way.
 
 use plugin_api::{Class, Response, Secret};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `verify`: tells a reverse proxy whose session the request has that it is about to pass on.
+//! `verify`: forward-auth. Tells a reverse proxy which user's session a request has, before it forwards the request.
 
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,7 +16,7 @@ use crate::principal::{self, Identity};
 use crate::problem::Problem;
 use crate::problem_type::ProblemType;
 
-/// What a user's name keeps of itself in a header: the unreserved characters of RFC 3986.
+/// Characters of a user's name that are escaped in a header: all but the unreserved ones of RFC 3986.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// `verify`
@@ -28,7 +28,7 @@ pub(super) const ROUTE: Spec =
     .opened_by(ClientAccess::Read)
     .refuses(&[401, 403]);
 
-/// The same below it.
+/// The same at any path below it.
 pub(super) const BELOW: Spec = ROUTE.also("verify/*").described(
     "As `verify`, for a proxy that puts the path of the request that it asks about behind it",
     &["verifySessionBelow"],
@@ -41,7 +41,7 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
         Identity::Nobody | Identity::Ambiguous
             if exchange.service.access.verify_preflight && is_preflight(request) =>
         {
-            // Written out, as some proxies pass on what they have where the answer has no such header.
+            // Set explicitly, because some proxies keep the client's own header if the answer has none.
             let nobody = Response::new(200)
                 .with_header("cache-control", "no-store")
                 .with_header("x-session-user", "")
@@ -79,8 +79,8 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     })
 }
 
-/// `t=`, the seconds of Unix time at which it is made, and `,v1=`, the HMAC of `time:user:handle` in hexadecimal digits. No
-/// part has a colon, so that nobody can move text from one to the next.
+/// `t=`, the Unix time of the signature in seconds, and `,v1=`, the HMAC of `time:user:handle` in hexadecimal digits.
+/// No part contains a colon, so that text cannot be moved from one part to the next.
 fn signature_of(key: &VerifyKey, user: &str, handle: &str) -> String {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut text = format!("t={time},v1=");
@@ -90,8 +90,7 @@ fn signature_of(key: &VerifyKey, user: &str, handle: &str) -> String {
     text
 }
 
-/// Whether a browser asks what a page of another origin may do. It sends no cookie with that, and the request that is meant
-/// comes after it.
+/// Whether this is a CORS preflight. Browsers send no cookie with it, and the actual request follows.
 fn is_preflight(request: &Request<'_>) -> bool {
     request.method() == "OPTIONS"
         && request.header("origin").is_some()

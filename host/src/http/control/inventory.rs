@@ -1,11 +1,11 @@
-//! What is loaded, as `/plugins` and `pserve plugins` say it.
+//! The loaded instances, as shown by `/plugins` and `pserve plugins`.
 
 use serde_json::{Value, json};
 
 use super::snapshot::{Mount, Snapshot};
 use crate::http::gate::access::Access;
 
-/// What is loaded, as `/plugins` says it.
+/// The loaded instances, in the form of `/plugins`.
 pub(crate) fn plugins(snapshot: &Snapshot) -> Value {
     let plugins: Vec<Value> = snapshot
         .files

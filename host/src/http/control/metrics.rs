@@ -1,8 +1,8 @@
-//! What is counted, and how `/metrics` shows it.
+//! The host's metrics, and the route `/metrics`.
 //!
-//! Recording is a few additions to counters that a route already holds: nothing is looked up, allocated or locked
-//! while a request is answered. `page` is the answer of `/metrics`, `text` writes the Prometheus text format, `merge`
-//! takes in what plugins add, `process` reads what the system knows about this process.
+//! To record a request takes a few additions to counters that its route already holds: no lookup, no allocation, no
+//! lock. `page` is the answer of `/metrics`, `text` writes the Prometheus text format, `merge` adds the metrics of
+//! plugins, and `process` reads the system's data about this process.
 
 mod merge;
 mod page;
@@ -22,14 +22,14 @@ use crate::spread::Spread;
 
 pub(crate) use self::page::{Gauges, page};
 
-/// Names the instance in every sample that is about one. Not `instance`: Prometheus has that for the scraped address.
+/// Label of the instance in every sample about one. Not `instance`: Prometheus uses that for the scraped address.
 const INSTANCE: &str = "plugin_instance";
-/// Names that are the host's own; a plugin's begin in another way.
+/// Prefixes of the host's own metrics; those of a plugin must begin with something else.
 const RESERVED: &[&str] = &["pserve_", "process_"];
 
-/// Methods that are told apart; all others are `other`, because a client may make up as many as it likes.
+/// Methods with a label of their own. All others are `other`, because a client may send arbitrary ones.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
-/// Upper ends of the buckets of the latency histogram: in microseconds, and as they are written, in seconds.
+/// Upper bounds of the buckets of the latency histogram: in microseconds, and as text in seconds.
 const BUCKETS: [(u64, &str); 17] = [
     (50, "0.00005"),
     (100, "0.0001"),
@@ -50,31 +50,31 @@ const BUCKETS: [(u64, &str); 17] = [
     (10_000_000, "10"),
 ];
 
-/// Everything that is counted for the life of the process. It outlives what a reload replaces.
+/// All counters, for the life of the process. They survive a reload.
 pub(crate) struct Metrics {
-    /// Those of instances; one is gone when nothing leads to its route any more.
+    /// Counters of instances' routes; a counter is dropped when no snapshot uses its route any more.
     routes: Mutex<Vec<Weak<RouteMetrics>>>,
-    /// Those of the host's own routes; the first is for what leads nowhere.
+    /// Counters of the host's own routes; the first is for paths that match no route.
     own: Vec<RouteMetrics>,
     connections_open: AtomicUsize,
     connections: AtomicU64,
     key_missing: AtomicU64,
-    /// Wrong secrets, by kind and by what came of them.
+    /// Invalid secrets, by kind and by how they were answered.
     guesses: [[AtomicU64; Guess::ALL.len()]; Secret::ALL.len()],
     reloads: AtomicU64,
     reloads_failed: AtomicU64,
     last_reload: AtomicU64,
     last_reload_failed: AtomicBool,
-    /// What is wrong with the metrics of plugins, by instance, so that it is logged once.
+    /// Errors in the metrics of plugins, by instance, so that each is logged only once.
     complaints: Mutex<BTreeMap<String, String>>,
 }
 
-/// What came of a wrong secret.
+/// How an invalid secret was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Guess {
     /// It was answered like any other request.
     Answered,
-    /// It came from an address that had brought too many, and was answered late or not at all.
+    /// It came from an address with too many guesses, and was delayed or rejected with 429.
     Slowed,
 }
 
@@ -83,7 +83,7 @@ impl Guess {
 }
 
 impl Metrics {
-    /// Nothing counted yet; `own` are the host's own routes.
+    /// Counters at zero; `own` are the host's own routes.
     pub(crate) fn new(own: &[&str]) -> Self {
         let own = ["-"].iter().chain(own).map(|route| RouteMetrics::new("-", route)).collect();
         Self {
@@ -101,7 +101,7 @@ impl Metrics {
         }
     }
 
-    /// The counters of an instance's route: those that are there, so that a reload does not begin anew, or new ones.
+    /// The counters of an instance's route: the existing ones, so that a reload does not reset them, or new ones.
     pub(crate) fn route(&self, instance: &str, route: &str) -> Arc<RouteMetrics> {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         let known = routes.iter().filter_map(Weak::upgrade);
@@ -116,12 +116,12 @@ impl Metrics {
         new
     }
 
-    /// The counters of one of the host's own routes, or of what leads nowhere.
+    /// The counters of one of the host's own routes, or of paths that match no route.
     pub(crate) fn own(&self, route: &str) -> &RouteMetrics {
         self.own.iter().find(|own| own.route == route).unwrap_or(&self.own[0])
     }
 
-    /// Counts a connection, as open until the guard is dropped.
+    /// Counts a connection as open until the guard is dropped.
     pub(crate) fn connection(self: &Arc<Self>) -> OpenConnection {
         self.connections.fetch_add(1, Ordering::Relaxed);
         self.connections_open.fetch_add(1, Ordering::Relaxed);
@@ -133,12 +133,12 @@ impl Metrics {
         self.key_missing.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts wrong secrets of one request.
+    /// Counts the invalid secrets of one request.
     pub(crate) fn guess(&self, secret: Secret, count: u32, guess: Guess) {
         self.guesses[secret as usize][guess as usize].fetch_add(count.into(), Ordering::Relaxed);
     }
 
-    /// Counts a change of what is loaded.
+    /// Counts a change of the loaded instances.
     pub(crate) fn reload(&self, succeeded: bool) {
         let counter = if succeeded { &self.reloads } else { &self.reloads_failed };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -147,7 +147,7 @@ impl Metrics {
         self.last_reload.store(now.as_secs(), Ordering::Relaxed);
     }
 
-    /// Writes everything that is counted here.
+    /// Writes all counters.
     fn write(&self, text: &mut Text) {
         let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         let routes: Vec<Arc<RouteMetrics>> = routes.iter().filter_map(Weak::upgrade).collect();
@@ -208,16 +208,16 @@ impl Drop for OpenConnection {
 pub(crate) struct RouteMetrics {
     instance: String,
     route: String,
-    /// Made when a thread has its first request to count.
+    /// Allocated when a thread counts its first request.
     counts: Spread<OnceLock<Box<Counts>>>,
 }
 
-/// What one thread counted.
+/// The counters of one thread.
 #[derive(Debug, Default)]
 struct Counts {
-    /// By method, and by the first digit of the status: 2 to 5. A page is made when its first status comes.
+    /// By method, and by the first digit of the status, 2 to 5. A page is allocated for its first status.
     statuses: [[OnceLock<Box<Page>>; 4]; METHODS.len()],
-    /// How many fell into each bucket alone; the last is for what took longer.
+    /// Number of requests in each bucket, not cumulative; the last is for those beyond all bounds.
     durations: [AtomicU64; BUCKETS.len() + 1],
     microseconds: AtomicU64,
 }
@@ -234,7 +234,7 @@ impl RouteMetrics {
     pub(crate) fn record(&self, method: &Method, status: StatusCode, duration: Duration) {
         let counts = self.counts.mine().get_or_init(Box::default);
         let status = usize::from(status.as_u16());
-        // The host answers with nothing else; see `response`.
+        // The host uses no other statuses; see `response`.
         if let Some(page) =
             (status / 100).checked_sub(2).and_then(|page| counts.statuses[index(method)].get(page))
         {
@@ -247,7 +247,7 @@ impl RouteMetrics {
         counts.microseconds.fetch_add(microseconds, Ordering::Relaxed);
     }
 
-    /// A count of all threads together.
+    /// The sum of a counter over all threads.
     fn sum(&self, count: impl Fn(&Counts) -> &AtomicU64) -> u64 {
         let parts = self.counts.all().filter_map(OnceLock::get);
         parts.map(|counts| count(counts).load(Ordering::Relaxed)).sum()
@@ -270,7 +270,7 @@ impl RouteMetrics {
         }
     }
 
-    /// Those of all threads, for a method and the first digit of a status.
+    /// The pages of all threads, for a method and the first digit of a status.
     fn pages(&self, method: usize, first: usize) -> impl Iterator<Item = &Page> {
         let counts = self.counts.all().filter_map(OnceLock::get);
         counts.filter_map(move |counts| counts.statuses[method][first].get().map(Box::as_ref))
@@ -295,7 +295,7 @@ impl RouteMetrics {
     }
 }
 
-/// Where a method is in [`METHODS`].
+/// The index of a method in [`METHODS`].
 fn index(method: &Method) -> usize {
     match *method {
         Method::GET => 0,

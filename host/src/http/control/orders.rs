@@ -1,4 +1,4 @@
-//! What the control routes and signals have done to the plugins that are loaded.
+//! Tasks that the control routes and signals request: to reload, load and unload plugins.
 
 use std::fmt;
 
@@ -7,26 +7,26 @@ use tokio::sync::oneshot;
 
 use crate::plugin::Failure;
 
-/// Something to do, and who waits for it.
+/// A task, and who waits for its result.
 pub(crate) struct Order {
     pub(crate) task: Task,
     pub(crate) reply: Option<oneshot::Sender<Result<Report, OrderError>>>,
 }
 
-/// What can be done.
+/// A change of the loaded instances.
 #[derive(Debug)]
 pub(crate) enum Task {
-    /// Read everything again; what has not changed goes on.
+    /// Reads everything again; what has not changed is kept.
     ReloadAll,
-    /// A new instance in the place of this one.
+    /// Replaces this instance with a new one.
     Reload(String),
-    /// An instance that is not loaded.
+    /// Loads an instance that is not loaded.
     Load(String),
-    /// No instance of this name.
+    /// Unloads this instance.
     Unload(String),
 }
 
-/// What was done, by the names of instances.
+/// The result of a task, by the names of instances.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) reloaded: Vec<String>,
@@ -34,26 +34,26 @@ pub(crate) struct Report {
     pub(crate) unloaded: Vec<String>,
     pub(crate) kept: Vec<String>,
     pub(crate) failed: Vec<Failure>,
-    /// Settings that count from the next start only.
+    /// Settings that take effect only after a restart.
     pub(crate) notes: Vec<String>,
 }
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OrderError {
-    /// There is nothing of this name.
+    /// There is no instance of this name.
     #[error("{0}")]
     Unknown(String),
-    /// It is not possible now.
+    /// The task is not possible in the current state.
     #[error("{0}; nothing was changed")]
     State(String),
-    /// The configuration, a plugin or an instance is bad.
+    /// The configuration, a plugin or an instance is invalid.
     #[error("{0}; nothing was changed")]
     Invalid(String),
 }
 
 impl Report {
-    /// For the one who asked.
+    /// The report as JSON, for the caller.
     pub(crate) fn to_json(&self) -> Value {
         let failed: Vec<Value> = self
             .failed

@@ -12,30 +12,31 @@ use super::snapshot::Snapshot;
 use crate::http::message::problem::{ProblemType, retry_later};
 use crate::http::message::response::{self, AnswerBody};
 
-/// How long an answer to `/readyz` stands: it is open to everybody and asks the plugins, which ask their servers.
+/// How long an answer of `/readyz` is cached: the route is public and queries the plugins, which query their servers.
 const MAX_AGE: Duration = Duration::from_millis(250);
 
-/// What the instances said last.
+/// The cached health of the instances.
 #[derive(Default)]
 pub(super) struct Readiness {
     known: Mutex<Option<(Instant, State)>>,
 }
 
-/// What `/readyz` says.
+/// The result of `/readyz`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Ready,
-    /// These instances serve a part of their requests. What is served by others need not wait for them.
+    /// These instances serve only a part of their requests. The host is still ready, because the other requests are
+    /// served.
     InPart(Vec<String>),
     Not,
 }
 
 impl Readiness {
-    /// Asks every instance, or tells what they said a moment ago.
+    /// Queries every instance, or answers from the cache.
     pub(super) async fn answer(&self, snapshot: &Snapshot) -> Response<AnswerBody> {
         match self.ask(snapshot).await {
             State::Ready => response::json(StatusCode::OK, &json!({ "status": "ready" })),
-            // A balancer that took this host away for it would take away what works, and of every host.
+            // If a load balancer removed this host, it would also remove what works, and on every host alike.
             State::InPart(instances) => {
                 let status = "ready in part; the log says which part is not available";
                 response::json(StatusCode::OK, &json!({ "status": status, "instances": instances }))
@@ -45,7 +46,7 @@ impl Readiness {
     }
 
     async fn ask(&self, snapshot: &Snapshot) -> State {
-        // Held while the plugins are asked, so that those who come meanwhile wait for that answer.
+        // Held while the plugins are queried, so that concurrent requests wait for that answer.
         let mut known = self.known.lock().await;
         if let Some((when, readiness)) = &*known
             && when.elapsed() < MAX_AGE
@@ -73,7 +74,7 @@ impl Readiness {
             (true, false) => State::InPart(in_part),
         };
         let before = known.take().map(|(_, before)| before);
-        // Once per change: probes come every few seconds.
+        // Logged once per change: probes come every few seconds.
         if before.as_ref() != Some(&readiness) {
             for (instance, state, reason) in reasons {
                 tracing::warn!(instance, reason, "{state}");

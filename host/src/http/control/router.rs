@@ -1,11 +1,11 @@
-//! From a request's path to a route: exact paths first, then the longest prefix.
+//! Matches a request's path to a route: exact paths first, then the longest prefix.
 
 use std::collections::HashMap;
 
-/// Paths that belong to the host itself, now or later: no instance may take them over.
+/// Paths reserved for the host, now or later: no instance may use them.
 const RESERVED: &[&str] = &["healthz", "readyz", "plugins", "metrics", "reload", "load", "unload"];
 
-/// A table of routes; `T` is what a path leads to.
+/// A table of routes; `T` is the target of a path.
 #[derive(Debug)]
 pub(crate) struct Router<T> {
     exact: HashMap<String, T>,
@@ -22,19 +22,19 @@ impl<T> Default for Router<T> {
 /// A path that cannot be added to the table.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RouteError {
-    /// Another route has it.
+    /// Another route uses it.
     #[error("the path {0} is taken by another instance; give one of them another `route_path`")]
     Taken(String),
-    /// The host has it.
+    /// It is reserved for the host.
     #[error("the path {0} belongs to the host; give the instance another `route_path`")]
     Reserved(String),
 }
 
 impl<T> Router<T> {
-    /// Whether `path` could be added.
+    /// Checks whether `path` can be added.
     ///
     /// # Errors
-    /// Somebody else has it.
+    /// It is in use or reserved.
     pub(crate) fn check(&self, path: &str) -> Result<(), RouteError> {
         let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
         if RESERVED.contains(&first) {
@@ -60,7 +60,7 @@ impl<T> Router<T> {
         }
     }
 
-    /// Where `path`, as it came in the request, leads to.
+    /// The target of `path`, which is given as received in the request.
     pub(crate) fn find(&self, path: &str) -> Option<&T> {
         self.exact.get(path).or_else(|| {
             self.prefixes

@@ -1,4 +1,4 @@
-//! The host's own routes: `/healthz`, `/readyz`, `/plugins`, `/metrics`, and those that change what is loaded.
+//! The host's own routes: `/healthz`, `/readyz`, `/plugins`, `/metrics`, and those that change the loaded instances.
 
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
@@ -29,15 +29,15 @@ impl Control {
     pub(crate) const ROUTES: &[&'static str] =
         &["/healthz", "/readyz", "/plugins", "/metrics", "/reload/*", "/load/*", "/unload/*"];
 
-    /// What is to be changed goes to `orders`.
+    /// Sends requested changes to `orders`.
     pub(crate) fn new(orders: UnboundedSender<Order>) -> Self {
         Self { orders, readiness: Readiness::default() }
     }
 
-    /// The route that a path is, if it is one of the host's own.
+    /// The route of a path, if it is one of the host's own.
     pub(crate) fn route(path: &str) -> Option<&'static str> {
         Self::ROUTES.iter().copied().find(|route| match route.strip_suffix('*') {
-            // A name that could be none is no route of the host's, and so nobody's.
+            // A segment that cannot be an instance's name matches no route.
             Some(prefix) => {
                 path.strip_prefix(prefix).is_some_and(|name| !name.is_empty() && !name.contains('/'))
             }
@@ -88,7 +88,7 @@ impl Control {
         response
     }
 
-    /// It is carried out whether or not the client waits for the answer.
+    /// Requests a change. It is carried out even if the client disconnects before the answer.
     async fn change(&self, task: Task) -> Response<AnswerBody> {
         let (reply, done) = oneshot::channel();
         if self.orders.send(Order { task, reply: Some(reply) }).is_err() {

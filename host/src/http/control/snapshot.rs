@@ -1,4 +1,4 @@
-//! What the host serves at one moment. A reload makes another one and puts it in this one's place.
+//! What the host serves at one moment. A reload replaces it with another one.
 
 use std::sync::Arc;
 
@@ -15,33 +15,33 @@ use crate::text::join_names;
 pub(crate) struct Snapshot {
     pub(crate) config: Arc<Config>,
     pub(crate) mounts: Vec<Mount>,
-    /// What does not serve, and why.
+    /// Instances and plugins that failed, and why.
     pub(crate) failures: Vec<Failure>,
     pub(crate) unloaded: Vec<Unloaded>,
-    /// Files of the plugin folder that are no plugins, and why not.
+    /// Files of the plugin directory that are not plugins, and why not.
     pub(crate) others: Vec<Failure>,
-    /// Every plugin file, by its name, with the library in it.
+    /// Every plugin file, by its name, with its library.
     pub(crate) files: Vec<(String, Arc<Library>)>,
     router: Router<Target>,
 }
 
-/// An instance and who may call it.
+/// An instance with its access rule.
 #[derive(Debug)]
 pub(crate) struct Mount {
     pub(crate) instance: Arc<Instance>,
     pub(crate) access: Access,
-    /// The counters of the instance's routes, in their order; none before [`Snapshot::count`].
+    /// The counters of the instance's routes, in their order; empty before [`Snapshot::count`].
     counters: Vec<Arc<RouteMetrics>>,
 }
 
-/// An instance that was taken out by hand.
+/// An instance that an operator unloaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unloaded {
     pub(crate) name: String,
     pub(crate) mount: String,
 }
 
-/// Where a path leads to: indexes into the mounts, and into the instance's routes.
+/// The target of a path: indexes into the mounts, and into the instance's routes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target {
     mount: usize,
@@ -49,7 +49,7 @@ pub(crate) struct Target {
 }
 
 impl Snapshot {
-    /// Mounts what was loaded. An instance whose routes are taken, or whose guard is missing, is a failure.
+    /// Mounts the loaded instances. An instance whose routes are in use, or whose guard is missing, becomes a failure.
     pub(crate) fn new(config: Arc<Config>, loaded: Loaded, unloaded: Vec<Unloaded>) -> Self {
         let Loaded { instances, mut failures, others, files } = loaded;
         let mut fail = |instance: &Instance, reason: String| {
@@ -87,7 +87,7 @@ impl Snapshot {
         Self { config, mounts, failures, unloaded, others, files, router }
     }
 
-    /// Has the requests of each route counted by `metrics`.
+    /// Attaches the counters of `metrics` to each route.
     pub(crate) fn count(&mut self, metrics: &Metrics) {
         for Mount { instance, counters, .. } in &mut self.mounts {
             let routes = instance.routes.iter();
@@ -110,12 +110,12 @@ impl Snapshot {
         self.mounts.iter().find(|mount| mount.instance.name == name)
     }
 
-    /// Where a request's path leads to.
+    /// The target of a request's path.
     pub(crate) fn find(&self, path: &str) -> Option<Target> {
         self.router.find(path).copied()
     }
 
-    /// What a target of this snapshot is.
+    /// The mount and the route of a target of this snapshot.
     pub(crate) fn target(&self, target: Target) -> Option<(&Mount, &Route)> {
         let mount = self.mounts.get(target.mount)?;
         Some((mount, mount.instance.routes.get(target.route)?))
@@ -123,13 +123,13 @@ impl Snapshot {
 }
 
 impl Target {
-    /// Index into the instance's routes, as the plugin counts them.
+    /// Index into the instance's routes, in the plugin's order.
     pub(crate) fn route(self) -> u32 {
         u32::try_from(self.route).unwrap_or(u32::MAX)
     }
 }
 
-/// The instance whose sessions open `instance`.
+/// The instance whose sessions authorize requests to `instance`.
 fn keeper(
     instance: &Instance,
     named: Option<&str>,

@@ -1,4 +1,4 @@
-//! An answer, and who gave it.
+//! An answer and its source.
 
 use hyper::Response;
 
@@ -6,25 +6,26 @@ use crate::http::control::metrics::RouteMetrics;
 use crate::http::control::snapshot::{Snapshot, Target};
 use crate::http::message::response::AnswerBody;
 
-/// An answer, and for the log who gave it.
+/// An answer, with its source for the log.
 pub(super) struct Answer {
     pub(super) response: Response<AnswerBody>,
     pub(super) responder: Responder,
 }
 
-/// Who gave an answer.
+/// The source of an answer.
 #[derive(Clone, Copy)]
 pub(super) enum Responder {
-    /// The host, before anything else was known.
+    /// The host, before the request was matched to a route.
     Host,
-    /// A route of the host's own.
+    /// One of the host's own routes.
     Control(&'static str),
-    /// A route of an instance, or the host in its place.
+    /// A route of an instance; the answer is the instance's, or the host's on its behalf.
     Route(Target),
 }
 
 impl Responder {
-    /// Instance and route, this as it was registered, never as the client wrote it: that may hold an id or a key.
+    /// Instance and route. The route is given as registered, never as the client wrote it: a client's path may hold an
+    /// id or a key.
     pub(super) fn names(self, snapshot: &Snapshot) -> (&str, &str) {
         match self {
             Self::Host => ("-", "-"),
@@ -36,7 +37,7 @@ impl Responder {
         }
     }
 
-    /// Whether it is a route that reads no body.
+    /// Whether the route ignores request bodies.
     pub(super) fn ignores_bodies(self, snapshot: &Snapshot) -> bool {
         let Self::Route(target) = self else { return false };
         snapshot.target(target).is_some_and(|(_, route)| route.ignores_bodies())
@@ -52,7 +53,7 @@ impl Responder {
 }
 
 impl Answer {
-    /// The host's own, before anything else was known.
+    /// An answer of the host, before the request was matched to a route.
     pub(super) fn of_host(response: Response<AnswerBody>) -> Self {
         Self { response, responder: Responder::Host }
     }

@@ -1,4 +1,4 @@
-//! What a request leads to.
+//! Dispatches requests to the host's own routes and to plugins.
 
 use std::future::{Future, Ready, ready};
 use std::ops::Deref;
@@ -30,7 +30,7 @@ use crate::http::gate::proxy::{self, Peer};
 use crate::http::message::problem::{ProblemType, problem, retry_later};
 use crate::http::message::response::AnswerBody;
 
-/// Everything that answering a request needs.
+/// Everything that is needed to answer a request.
 pub(crate) struct App {
     snapshot: ArcSwap<Snapshot>,
     control: Control,
@@ -38,17 +38,17 @@ pub(crate) struct App {
     completion: Completion,
 }
 
-/// An answer that is there, or on its way.
+/// An answer that is ready, or a future of one.
 pub(crate) type Answering =
     Either<Ready<Response<AnswerBody>>, Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send>>>;
 
-/// With the answer of a route that reads no body, to a request that has one.
+/// Marks an answer of a route that ignores bodies, to a request that has one.
 #[derive(Clone, Copy)]
 pub(crate) struct BodyIgnored;
 
 impl App {
-    /// Serves `snapshot`. What the control routes are told to do goes to `orders`; what clients make it hold is drawn on
-    /// `budget`.
+    /// Serves `snapshot`. Tasks requested through the control routes are sent to `orders`. Memory that clients make
+    /// the host hold is reserved from `budget`.
     pub(crate) fn new(mut snapshot: Snapshot, orders: UnboundedSender<Order>, budget: Arc<Budget>) -> Self {
         let metrics = Arc::new(Metrics::new(Control::ROUTES));
         snapshot.count(&metrics);
@@ -60,40 +60,40 @@ impl App {
         }
     }
 
-    /// What is counted.
+    /// The metrics.
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.completion.metrics
     }
 
-    /// What clients draw on.
+    /// The memory budget for clients.
     pub(crate) fn budget(&self) -> &Arc<Budget> {
         &self.completion.budget
     }
 
-    /// What the host counts of itself.
+    /// The host's own gauges.
     fn gauges(&self) -> Gauges<'_> {
         let Completion { metrics, budget, .. } = &self.completion;
         Gauges { metrics, budget, requests_in_flight: self.in_flight() }
     }
 
-    /// What is served now.
+    /// The snapshot that is served now.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 
-    /// Responder now on serves `snapshot`.
+    /// From now on serves `snapshot`.
     pub(crate) fn serve(&self, mut snapshot: Snapshot) {
         snapshot.count(&self.completion.metrics);
         self.completion.budget.set_limit(Size::of(&snapshot.config).budget);
         self.snapshot.store(Arc::new(snapshot));
     }
 
-    /// Requests of instances that have come and are not answered yet.
+    /// Number of requests to instances that have arrived and are not answered yet.
     pub(crate) fn in_flight(&self) -> usize {
         self.load.under_way()
     }
 
-    /// Takes a request in, and answers it at once if that needs no waiting.
+    /// Accepts a request, and answers it immediately if that is possible without waiting.
     pub(crate) fn begin<B>(self: &Arc<Self>, request: Request<B>, peer: Peer) -> Answering
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
@@ -123,7 +123,7 @@ impl App {
         match self.answer_now(&arrived) {
             Ok((response, None)) => response,
             Ok((response, Some(pause))) => {
-                // What nobody counts is not held meanwhile.
+                // Release memory that is not counted while the answer is delayed.
                 drop(arrived);
                 Box::pin(pause.wait()).await;
                 response
@@ -144,9 +144,9 @@ impl App {
         Self::answer_in_time(self, self.snapshot(), Arrival::new(request, peer))
     }
 
-    /// The answer, if it need not be waited for; else what is served at this moment.
+    /// The answer, if it is available without waiting; otherwise the snapshot that is served at this moment.
     fn answer_now<B: Body>(&self, arrived: &Arrival<B>) -> Result<Finished, Arc<Snapshot>> {
-        // Not counted: all threads would write to the one count.
+        // Borrowed without a reference count: all threads would write to that one counter.
         let snapshot = self.snapshot.load();
         self.try_now(&snapshot, arrived).ok_or_else(|| Guard::into_inner(snapshot))
     }
@@ -158,7 +158,7 @@ impl App {
         }
         let config = &snapshot.config;
         let path = head.parts.uri.path();
-        // An instance may have every path, but not the host's own.
+        // An instance may own every path except the host's own.
         if Control::route(path).is_some() {
             return None;
         }
@@ -207,7 +207,7 @@ impl App {
                 response.extensions_mut().insert(BodyIgnored);
             }
             if let Some(pause) = pause {
-                // Nothing that a reload replaces is held meanwhile.
+                // While the answer is delayed, hold nothing that a reload replaces.
                 drop((snapshot, config, arrived));
                 Box::pin(pause.wait()).await;
             }
@@ -238,12 +238,13 @@ impl App {
                 return Answer::of_host(no_route(snapshot, path));
             };
             under_way.get_or_insert_with(|| self.load.begin());
-            // In a block of its own: two of this size come and go faster than one of twice that.
+            // Boxed separately: two allocations of this size are faster than one of twice the size.
             let response = match Box::pin(call.answer(&mut incoming)).await {
                 Ok(response) => response,
                 Err(CallError::Rejected(response)) => *response,
                 Err(CallError::Moved(instance)) => {
-                    // Its place is being taken by another one; the request has not reached the plugin.
+                    // The instance is being replaced, and the request has not reached the plugin: retry with its
+                    // successor.
                     let settled = tokio::time::timeout_at(received.deadline, instance.settled());
                     if Box::pin(settled).await.is_ok() {
                         *snapshot = self.snapshot();

@@ -1,4 +1,4 @@
-//! A request that has come.
+//! A request that has arrived.
 
 use hyper::Request;
 use hyper::http::request::Parts;
@@ -8,13 +8,13 @@ use crate::http::gate::proxy::Peer;
 use crate::http::message::request_id::RequestId;
 use crate::http::message::trace::TraceId;
 
-/// A request that has come.
+/// A request that has arrived.
 pub(super) struct Arrival<B> {
     pub(super) head: RequestHead,
     pub(super) body: B,
 }
 
-/// What came of a request before its body.
+/// The part of a request before its body.
 pub(super) struct RequestHead {
     pub(super) parts: Parts,
     pub(super) peer: Peer,
@@ -24,7 +24,7 @@ pub(super) struct RequestHead {
 }
 
 impl<B> Arrival<B> {
-    /// Takes it in: from now on its time runs.
+    /// Accepts the request: its deadline is counted from this moment.
     pub(super) fn new(request: Request<B>, peer: Peer) -> Self {
         let start = Instant::now();
         let (mut parts, body) = request.into_parts();

@@ -1,4 +1,4 @@
-//! Reading a request's body within its limits, counted before it is allocated.
+//! Reads a request's body within its limits; memory is reserved before it is allocated.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -16,28 +16,28 @@ use crate::http::message::in_time::in_time;
 use crate::http::message::problem::{ProblemType, problem, retry_later};
 use crate::http::message::response::AnswerBody;
 
-/// A body of one piece up to this is in the room that its connection has for what it reads.
+/// A body in one piece of up to this many bytes fits into its connection's read buffer.
 const AT_HAND: usize = 4 * 1024;
-/// What the connection may have read for it beside, at most.
+/// Upper bound of what the connection may have read ahead for it, in bytes.
 const READ_AHEAD: usize = 64 * 1024;
 
 /// Why a body was not read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum BodyError {
-    /// More than this many bytes.
+    /// It exceeds the limit of this many bytes.
     TooLarge(usize),
-    /// More than somebody may send of whom nothing is known. Reading may go on once something is.
+    /// It exceeds the limit for unauthenticated clients. Reading may continue once the client is authenticated.
     OfStranger,
-    /// It was not complete in time.
+    /// It was not complete before the deadline.
     TimedOut,
-    /// There is no memory for it.
+    /// There is not enough memory for it.
     NoRoom,
-    /// The connection failed, or it is badly chunked.
+    /// The connection failed, or the chunked encoding is invalid.
     Broken,
 }
 
 impl BodyError {
-    /// What the client is told.
+    /// The answer that the client gets.
     pub(crate) fn response(&self) -> Response<AnswerBody> {
         match self {
             Self::TooLarge(limit) => problem(
@@ -51,7 +51,7 @@ impl BodyError {
                      `X-Custom-Auth`, or the id of a user's live session in X-Session-Id or the cookie"
                 ),
             ),
-            // hyper closes the connection after it: what is still to come could not be told from a next request.
+            // hyper closes the connection after it: the rest of the body could not be told apart from a next request.
             Self::TimedOut => problem(ProblemType::BodyTimeout, "the body was not complete in time"),
             Self::NoRoom => retry_later(
                 ProblemType::Overloaded,
@@ -64,30 +64,33 @@ impl BodyError {
 
 /// A body that is being read.
 pub(crate) struct Reading<'l> {
-    /// Bytes that it may have.
+    /// Limit in bytes.
     limit: usize,
-    /// Bytes that it may have as long as nothing is known of who sends it.
+    /// Limit in bytes as long as the client is not authenticated.
     allowed: usize,
     budget: &'l Arc<Budget>,
-    /// Who sends it, and whether a key was shown. Most are too small for anybody to ask whose memory that is.
+    /// The client's address and whether it presented a key, to charge memory to. Most bodies are too small to be
+    /// charged.
     address: Option<IpAddr>,
     is_known: bool,
-    /// What it takes, and what is taken with it; most are too small to take anything.
+    /// The memory reserved for the body and its by-products. Most bodies are too small to need any.
     share: Option<Share>,
     first: Bytes,
     more: Vec<u8>,
-    /// Bytes of `share` that are for what the connection has read ahead.
+    /// The part of `share`, in bytes, that is for what the connection has read ahead.
     read_ahead: usize,
 }
 
 impl<'l> Reading<'l> {
-    /// Of a body of at most `limit` bytes, which a stranger at this address draws on `budget` for.
+    /// A body of at most `limit` bytes. Its memory is charged in `budget` to an unauthenticated client at this
+    /// address.
     pub(crate) fn new(limit: usize, budget: &'l Arc<Budget>, address: Option<IpAddr>) -> Self {
         let (allowed, first, more) = (limit.min(SMALL), Bytes::new(), Vec::new());
         Self { limit, allowed, budget, address, is_known: false, share: None, first, more, read_ahead: 0 }
     }
 
-    /// It may be as large as any. What was drawn for it is from now on drawn by one who has shown a key, if `is_known`.
+    /// Lifts the limit for unauthenticated clients. If `is_known`, the client presented a key, and the memory reserved
+    /// so far is charged to it as such.
     pub(crate) fn allow_all(&mut self, is_known: bool) {
         self.allowed = self.limit;
         self.is_known = is_known;
@@ -96,7 +99,7 @@ impl<'l> Reading<'l> {
         }
     }
 
-    /// Draws memory for what is there beside the body; it is given back with this.
+    /// Reserves memory for by-products of the body. It is returned when this is dropped.
     pub(crate) fn draw(&mut self, bytes: usize) -> Result<(), BodyError> {
         if bytes == 0 {
             return Ok(());
@@ -107,23 +110,24 @@ impl<'l> Reading<'l> {
         if share.grow(bytes) { Ok(()) } else { Err(BodyError::NoRoom) }
     }
 
-    /// Draws memory for what is made of a body while its request is answered: a copy without its key, and its values.
+    /// Reserves memory for what is derived from a body while its request is answered: a copy without its key, and its
+    /// parsed values.
     pub(crate) fn draw_for_work(&mut self, length: usize) -> Result<(), BodyError> {
         self.draw(if length > AT_HAND { 2 * length } else { 0 })
     }
 
-    /// Reads all of `body`, until `deadline`. The share is given back with this, not at the end of the reading.
+    /// Reads all of `body`, until `deadline`. The memory is returned when this is dropped, not when reading ends.
     pub(crate) async fn read<B>(&mut self, body: &mut B, deadline: Instant) -> Result<Bytes, BodyError>
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        // Known before anything is read: also before the client is told to continue.
+        // Checked before anything is read, and so before the client gets `100 Continue`.
         self.check(usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX))?;
         let reading = poll_fn(|context| self.poll(body, context));
         in_time(deadline, reading).await.unwrap_or(Err(BodyError::TimedOut))
     }
 
-    /// Whether so many bytes more may come.
+    /// Checks whether this many more bytes are within the limits.
     fn check(&self, more: usize) -> Result<(), BodyError> {
         let length = self.length().saturating_add(more);
         if length > self.limit {
@@ -157,7 +161,7 @@ impl<'l> Reading<'l> {
         if let Err(BodyError::TooLarge(_)) = checked {
             return checked;
         }
-        // Most bodies come in one piece, and then nothing is copied.
+        // Most bodies arrive in one piece; then nothing is copied.
         if self.first.is_empty() && self.more.is_empty() {
             if data.len() > AT_HAND {
                 self.draw(data.len())?;
@@ -176,11 +180,11 @@ impl<'l> Reading<'l> {
         if let Some(share) = self.share.as_mut().filter(|_| first.len() > AT_HAND) {
             share.shrink(first.len());
         }
-        // What was read may go on: the one who reads asks for it again.
+        // What was read is kept: after authentication the caller continues reading.
         checked
     }
 
-    /// Room for so many bytes, as they are allocated: the old room is there until all of it was copied.
+    /// Allocates a buffer for this many bytes. Both the old and the new buffer are counted until the copy is complete.
     fn make_room(&mut self, length: usize) -> Result<(), BodyError> {
         let before = self.more.capacity();
         if length <= before {

@@ -1,4 +1,4 @@
-//! A request on its way to an instance: who may come in, and what the plugin makes of it.
+//! Passes a request to an instance: access control, the call of the plugin, and its answer.
 
 mod caller;
 
@@ -30,17 +30,17 @@ use crate::http::message::response::{self, AnswerBody};
 use crate::http::message::untaken::Untaken;
 use crate::plugin::{CallGuard, Instance, Route, State};
 
-/// What is known of a request before its body is there.
+/// What is known about a request before its body is read.
 struct CallHead<'a> {
     /// The method that the plugin sees.
     method: &'a str,
     /// Without `apikey`.
     query: Cow<'a, str>,
-    /// The keys of headers and query.
+    /// Result of checking the keys in headers and query.
     presented: KeyCheck,
 }
 
-/// A request on its way to an instance.
+/// A request that is passed to an instance.
 pub(crate) struct Call<'a> {
     snapshot: &'a Snapshot,
     mount: &'a Mount,
@@ -50,7 +50,7 @@ pub(crate) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// The way to `target`, which is one of `snapshot`.
+    /// A call of `target`, which belongs to `snapshot`.
     pub(crate) fn new(
         snapshot: &'a Snapshot,
         target: Target,
@@ -80,7 +80,7 @@ impl<'a> Call<'a> {
         }
         let caller = self.caller(presented)?;
         let principal = match &self.mount.access {
-            // Boxed, because it has room for a second request to a plugin, which few need.
+            // Boxed, because it is as large as a second request to a plugin, which few calls need.
             Access::Session(keeper) => Some(Box::pin(self.principal(keeper)).await?),
             Access::Open | Access::OpenByDefault | Access::Keyed(_) => None,
         };
@@ -92,7 +92,7 @@ impl<'a> Call<'a> {
         self.answered(answer, presented, request.misses())
     }
 
-    /// The body, for whom it may be as large as it is.
+    /// Reads the body. Large bodies are read only for authenticated callers.
     async fn body<B>(
         &self,
         incoming: &mut RequestBody<'_, B>,
@@ -122,7 +122,7 @@ impl<'a> Call<'a> {
         incoming.read(deadline).await.map_err(refuse)
     }
 
-    /// The plugin's answer to a request without a body, where that needs no waiting; `None` leaves it to
+    /// The plugin's answer to a request without a body, if it is available synchronously; `None` leaves the request to
     /// [`answer`](Self::answer).
     pub(crate) fn answer_now(&self) -> Option<Result<Response<AnswerBody>, CallError>> {
         let instance = &self.mount.instance;
@@ -144,10 +144,10 @@ impl<'a> Call<'a> {
         answer.map(|answer| self.answered(Some(answer), presented, request.misses())).transpose()
     }
 
-    /// What is looked at before the body is there.
+    /// The checks that come before the body is read.
     fn head(&self) -> Result<CallHead<'a>, CallError> {
         let RequestContext { parts, .. } = *self.received;
-        // Before everything: a browser asks without a key, and must be told before it sends one.
+        // First of all: a browser sends preflight requests without a key, and needs the answer before it sends one.
         let is_about_another = self.route.class == Class::ForwardAuth;
         if self.snapshot.config.cors.is_some() && cors::is_preflight(parts) && !is_about_another {
             return Err(self.options());
@@ -166,7 +166,7 @@ impl<'a> Call<'a> {
         }
         let mut query = parts.uri.query().unwrap_or_default();
         if is_about_another {
-            // The query is that of the other request, and so is the method that counts.
+            // The query is that of the other request, and the method that matters is that request's, too.
             (method, query) = (proxy::method_asked_about(parts, &self.received.client), "");
         }
         let mut presented = self.key_in_headers();
@@ -182,12 +182,12 @@ impl<'a> Call<'a> {
         Ok(CallHead { method, query, presented })
     }
 
-    /// A place among the requests that are answered at a time.
+    /// A slot among the requests that may be answered concurrently.
     fn place<'l>(&self, load: &'l Load) -> Result<Share<'l>, CallError> {
         load.answer(self.snapshot.config.limits.max_in_flight).ok_or_else(crowded)
     }
 
-    /// What the plugin sees of a request without a body, and of nobody.
+    /// The request as the plugin sees it, without a body and without a principal.
     fn request<'r>(&'r self, method: &'r str, query: &'r str, caller: Caller) -> HostRequest<'r> {
         let RequestContext { parts, client, id, deadline, .. } = *self.received;
         HostRequest {
@@ -208,7 +208,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// What the client gets for the plugin's answer, or for none in time.
+    /// The client's answer, made from the plugin's answer, or from its failure or timeout.
     fn answered(
         &self,
         answer: Option<Result<RawResponse, String>>,
@@ -225,7 +225,7 @@ impl<'a> Call<'a> {
             None => return Err(CallError::rejected(self.late(instance))),
         };
         response.body_mut().set_known(presented == KeyCheck::Valid);
-        // It may have let in no session either: then the wrong key is one that was tried.
+        // The plugin may have required a session and found none: then the wrong key counts as a guess.
         let is_refused = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if is_refused && presented == KeyCheck::Wrong {
             misses = misses.and(Misses::one(Secret::ApiKey));
@@ -250,7 +250,7 @@ impl<'a> Call<'a> {
         problem(ProblemType::PluginTimeout, &detail)
     }
 
-    /// What the route takes.
+    /// Answers OPTIONS with the methods of the route.
     fn options(&self) -> CallError {
         let mut response = response::empty(StatusCode::NO_CONTENT);
         response::allow(&mut response, &self.route.allow);

@@ -1,4 +1,4 @@
-//! Why a call of a plugin has no answer of the plugin's.
+//! Why a call did not get an answer from the plugin.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use crate::http::message::problem::{ProblemType, retry_later};
 use crate::http::message::response::AnswerBody;
 use crate::plugin::{Instance, State};
 
-/// Something else than the plugin's answer.
+/// An outcome other than the plugin's answer.
 pub(crate) enum CallError {
-    /// The host's answer. Boxed, because the way on is the usual one.
+    /// The host's answer. Boxed, because it is rare and large.
     Rejected(Box<Response<AnswerBody>>),
-    /// This instance is being replaced, and the request has not reached it.
+    /// This instance is being replaced, and the request has not reached it: retry with its successor.
     Moved(Arc<Instance>),
 }
 
 impl CallError {
-    /// The host answers in the plugin's place.
+    /// The host answers instead of the plugin.
     pub(super) fn rejected(response: Response<AnswerBody>) -> Self {
         Self::Rejected(Box::new(response))
     }
 }
 
-/// There is no place among the requests that are answered at a time.
+/// The limit of requests that are answered concurrently is reached.
 pub(super) fn crowded() -> CallError {
     CallError::rejected(retry_later(
         ProblemType::Overloaded,
@@ -31,7 +31,7 @@ pub(super) fn crowded() -> CallError {
     ))
 }
 
-/// The instance serves nobody now.
+/// The instance is not serving now.
 pub(super) fn not_serving(instance: &Instance, state: State) -> CallError {
     CallError::rejected(retry_later(
         ProblemType::InstanceUnavailable,

@@ -1,5 +1,5 @@
-//! What every answer gets, whoever gave it: it is counted, logged, drawn on the budget, and slowed down if it answers a
-//! guess.
+//! Steps that apply to every answer, whatever its source: it is counted and logged, its memory is reserved from the
+//! budget, and it is delayed if it answers a guess.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,15 +29,15 @@ use crate::http::message::trace::TraceId;
 use crate::http::message::untaken::Untaken;
 use crate::log::ACCESS_TARGET;
 
-/// How long one waits whose answer found no memory.
+/// Delay of an answer for which there was no memory.
 pub(super) const WITHOUT_ANSWER: Duration = Duration::from_secs(1);
-/// How many of those wait at a time.
+/// Limit of such answers that are delayed concurrently.
 const MAX_WITHOUT_ANSWER: usize = 1024;
 
-/// A browser is not to guess what an answer is.
+/// Browsers must not guess the type of an answer.
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// An answer, and how long it is to wait.
+/// An answer, and its delay.
 pub(super) type Finished = (Response<AnswerBody>, Option<Pause>);
 
 /// Completes answers.
@@ -45,19 +45,19 @@ pub(super) struct Completion {
     pub(super) budget: Arc<Budget>,
     pub(super) metrics: Arc<Metrics>,
     attempts: Attempts,
-    /// Places for those whose answer found no memory.
+    /// Slots for the delayed answers for which there was no memory.
     without_answer: Arc<Semaphore>,
 }
 
 impl Completion {
-    /// Counts in `metrics`, and draws on `budget`.
+    /// Counts in `metrics`, and reserves memory from `budget`.
     pub(super) fn new(budget: Arc<Budget>, metrics: Arc<Metrics>) -> Self {
         let without_answer = Arc::new(Semaphore::new(MAX_WITHOUT_ANSWER));
         Self { budget, metrics, attempts: Attempts::default(), without_answer }
     }
 
-    /// Counts and logs an answer, and gives it the headers that every answer has. `config` is that of the moment when the
-    /// request came, `snapshot` what answered it.
+    /// Counts and logs an answer, and adds the headers that every answer has. `config` is the configuration at the
+    /// time when the request arrived; `snapshot` is the one that answered it.
     pub(super) fn finish(
         &self,
         head: &RequestHead,
@@ -94,7 +94,7 @@ impl Completion {
             );
         }
         response.headers_mut().insert(REQUEST_ID, id.value());
-        // It names the headers that there are.
+        // After all other headers were added: it lists them.
         if let Some(cors) = &config.cors {
             cors::finish(cors, parts, &mut response);
         }
@@ -105,8 +105,8 @@ impl Completion {
         (response, pause)
     }
 
-    /// Draws the memory of an answer until it was handed over. Without it the client is told to come again, late: to make
-    /// answers that nobody gets would be work without an end.
+    /// Reserves the memory of an answer until it was handed over. If there is none, the client is told to retry later,
+    /// and that answer is delayed: without the delay, clients that retry immediately would cause an endless load.
     fn draw(
         &self,
         response: &mut Response<AnswerBody>,
@@ -124,12 +124,12 @@ impl Completion {
             ProblemType::Overloaded,
             "there is no memory for the answer now ([limits] max_memory)",
         );
-        // One that waits to be taken would need memory, too.
+        // Over HTTP/2, the body of this answer would need memory, too, until the client has read it.
         *response = if untaken.is_some() { busy.map(AnswerBody::without) } else { busy };
         Pause::among(&self.without_answer, WITHOUT_ANSWER)
     }
 
-    /// Notes what a request brought that opens nothing. An address that brings too much of it is told so, late.
+    /// Records the invalid secrets that a request presented. An address with too many of them gets a delayed 429.
     fn guesses(
         &self,
         response: &mut Response<AnswerBody>,
@@ -163,7 +163,7 @@ impl Completion {
             };
             let is_slowed = secret.is_refused() || verdict.pause.is_some();
             self.metrics.guess(secret, count, if is_slowed { Guess::Slowed } else { Guess::Answered });
-            // What a plugin has done is told to whom it was done for.
+            // A plugin's successful answer is kept: the client has to learn what was done for it.
             if secret.is_refused() && response.status().is_client_error() {
                 let what = secret.plural();
                 let detail = format!("too many wrong {what} from this address; try again in {seconds} s");

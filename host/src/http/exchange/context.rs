@@ -1,4 +1,4 @@
-//! What a call of a plugin is made with.
+//! The context of a call to a plugin.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::budget::Budget;
 use crate::http::gate::proxy::Client;
 use crate::http::message::request_id::RequestId;
 
-/// What is known about a request before anybody is asked.
+/// What is known about a request before it is passed to a plugin.
 pub(crate) struct RequestContext<'a> {
     pub(crate) parts: &'a Parts,
     pub(crate) client: Client<'a>,

@@ -1,9 +1,9 @@
-//! How much the host is doing: requests under way, and those being answered.
+//! The load of the host: requests that have arrived, and those being answered.
 //!
-//! A request takes a place among those being answered once its body is there, so that clients that send a byte now and
-//! then cannot take the places of the others. Bodies are counted in bytes instead, by the [budget](crate::budget).
+//! A request takes a slot among those being answered only after its body was read, so that clients that send one byte
+//! now and then cannot use up the slots. Bodies are limited in bytes instead, by the [budget](crate::budget).
 //!
-//! What is answered on the spot is not counted: there are never more of those than threads.
+//! Requests that are answered synchronously are not counted: there are never more of them than threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,7 +14,7 @@ pub(crate) struct Load {
     answering: AtomicUsize,
 }
 
-/// A share of a counter, given back when this is dropped.
+/// A share of a counter, returned when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Share<'a> {
     counter: &'a AtomicUsize,
@@ -26,7 +26,7 @@ impl<'a> Share<'a> {
         Self { counter, size: 0 }
     }
 
-    /// Makes the share larger; says whether the counter then is within its limit.
+    /// Increases the share. Returns whether the counter is then within its limit.
     fn grow(&mut self, by: usize, limit: usize) -> bool {
         self.size += by;
         self.counter.fetch_add(by, Ordering::SeqCst).saturating_add(by) <= limit
@@ -40,25 +40,25 @@ impl Drop for Share<'_> {
 }
 
 impl Load {
-    /// Requests that have come and are not answered yet, those that are answered on the spot left out.
+    /// Number of requests that have arrived and are not answered yet, without those that are answered synchronously.
     pub(crate) fn under_way(&self) -> usize {
         self.under_way.load(Ordering::SeqCst)
     }
 
-    /// A request has come.
+    /// Counts a request that has arrived.
     pub(crate) fn begin(&self) -> Share<'_> {
         let mut share = Share::of(&self.under_way);
         share.grow(1, usize::MAX);
         share
     }
 
-    /// A place among the requests that are answered at a time, if there is one.
+    /// Takes a slot among the requests that are answered concurrently, if there is a free one.
     pub(crate) fn answer(&self, limit: usize) -> Option<Share<'_>> {
         let mut share = Share::of(&self.answering);
         share.grow(1, limit).then_some(share)
     }
 
-    /// Whether there is a place among them, for what gives it back at once.
+    /// Whether there is a free slot, for requests that would release it immediately.
     pub(crate) fn has_place(&self, limit: usize) -> bool {
         self.answering.load(Ordering::SeqCst) < limit
     }

@@ -1,4 +1,4 @@
-//! The answer to a path that leads nowhere now.
+//! The answer to a path that matches no route now.
 
 use hyper::Response;
 
@@ -7,7 +7,7 @@ use crate::http::message::problem::{ProblemType, problem, retry_later};
 use crate::http::message::response::AnswerBody;
 use crate::text::join_names;
 
-/// Says what there is instead, and whether it may come back.
+/// Lists the paths that exist, and says whether this one may come back.
 pub(super) fn no_route(snapshot: &Snapshot, path: &str) -> Response<AnswerBody> {
     let below =
         |mount: &str| path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -20,7 +20,7 @@ pub(super) fn no_route(snapshot: &Snapshot, path: &str) -> Response<AnswerBody> 
         let detail = format!("no such route; `{}` has {routes}", instance.name);
         return problem(ProblemType::NoRoute, &detail);
     }
-    // Not a 404: a client would take it for an answer about its request.
+    // Not a 404: a client would take it for an answer about the resource that it asked for.
     let failed = snapshot.failures.iter().find(|failure| failure.mount.as_deref().is_some_and(below));
     if let Some(failure) = failed {
         return retry_later(

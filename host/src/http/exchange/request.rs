@@ -22,11 +22,11 @@ use crate::http::gate::secrets::{Misses, Secret, Told};
 use crate::http::message::lines::Lines;
 use crate::http::message::request_id::RequestId;
 
-/// A request as a plugin sees it: hyper's parts and what the host found out about them.
+/// A request as a plugin sees it: hyper's parts, and what the host derived from them.
 pub(crate) struct HostRequest<'a> {
     pub(crate) parts: &'a Parts,
     pub(crate) lines: Lines<'a>,
-    /// The method that the plugin sees: `GET` for a HEAD that it does not list.
+    /// The method that the plugin sees: `GET` for a HEAD if the route does not list HEAD.
     pub(crate) method: &'a str,
     pub(crate) route: u32,
     pub(crate) below_mount: &'a str,
@@ -35,32 +35,33 @@ pub(crate) struct HostRequest<'a> {
     /// Without `apikey`.
     pub(crate) body: Bytes,
     pub(crate) client: Client<'a>,
-    /// The pages of other origins that count as own ones.
+    /// The CORS rules: which other origins are treated as trusted.
     pub(crate) cors: Option<&'a Cors>,
     pub(crate) caller: Caller,
-    /// The user that a session guard let in.
+    /// The user whose session was admitted by a session guard.
     pub(crate) principal: Option<&'a Principal>,
     pub(crate) deadline: Instant,
     pub(crate) id: &'a RequestId,
-    /// What the plugin says of its secrets; made when it does.
+    /// The guesses that the plugin reports; created on the first report.
     pub(crate) told: OnceLock<Arc<Told>>,
 }
 
 impl HostRequest<'_> {
-    /// The secrets of the plugin's that were wrong, as it has said so far. Those of sessions are looked for by a caller with
-    /// the key in behalf of others, and by one who needs none at will.
+    /// The invalid secrets that the plugin has reported so far. Session ids count only for callers without the
+    /// instance's key: a caller with the key looks them up on behalf of others, and where no key is needed, anybody
+    /// may.
     pub(crate) fn misses(&self) -> Misses {
         let misses = self.told.get().map(|told| told.misses()).unwrap_or_default();
         if self.caller == Caller::Unkeyed { misses } else { misses.without(Secret::SessionId) }
     }
 
-    /// As it crosses the boundary.
+    /// The request in the form that crosses the boundary.
     pub(crate) fn raw(&self) -> RawRequestRef<'_> {
         RawRequest_TO::from_ptr(RRef::new(self), TD_Opaque)
     }
 }
 
-// None of these can panic: they look things up, and allocate a little for an extension.
+// None of these can panic: they look up values, and allocate a little for an extension.
 impl RawRequest for HostRequest<'_> {
     fn route(&self) -> u32 {
         self.route

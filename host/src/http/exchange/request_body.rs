@@ -12,7 +12,7 @@ use crate::config::Limits;
 use crate::http::message::header_size::header_bytes;
 use crate::http::message::untaken::STREAM_BYTES;
 
-/// A request's body: read once, however often the request is tried.
+/// A request's body: read once, even if the request is retried.
 pub(crate) struct RequestBody<'b, B> {
     body: &'b mut B,
     read: Option<Bytes>,
@@ -21,13 +21,13 @@ pub(crate) struct RequestBody<'b, B> {
 }
 
 impl<'b, B: Body<Data = Bytes> + Unpin> RequestBody<'b, B> {
-    /// Nothing of `body` has been read.
+    /// Starts with nothing of `body` read.
     pub(crate) fn new(body: &'b mut B, limits: &Limits, received: &RequestContext<'b>) -> Self {
         let reading = Reading::new(limits.max_body, received.budget, received.client.address);
         Self { body, read: None, reading, is_headers_drawn: false }
     }
 
-    /// Draws memory for headers that wait for their body. Those of HTTP/1.1 are its connection's.
+    /// Reserves memory for headers that wait for their body. Those of HTTP/1.1 are counted with the connection.
     pub(super) fn draw_headers(&mut self, parts: &Parts) -> Result<(), BodyError> {
         if parts.version != Version::HTTP_2 || self.is_headers_drawn {
             return Ok(());
@@ -36,10 +36,10 @@ impl<'b, B: Body<Data = Bytes> + Unpin> RequestBody<'b, B> {
         self.reading.draw(STREAM_BYTES + 2 * header_bytes(&parts.headers, &parts.uri))
     }
 
-    /// All of it.
+    /// Reads the whole body.
     ///
     /// # Errors
-    /// It is too large for this client, too slow, or there is no memory for it.
+    /// It is too large for this client, not complete before the deadline, or there is no memory for it.
     pub(super) async fn read(&mut self, deadline: Instant) -> Result<Bytes, BodyError> {
         if let Some(bytes) = &self.read {
             return Ok(bytes.clone());

@@ -1,4 +1,4 @@
-//! Who may call an instance, and what may not be served to the network.
+//! Access rules of instances, and a check that nothing is exposed to the network by mistake.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,18 +8,18 @@ use crate::source::is_of_this_machine;
 /// Who may call an instance.
 #[derive(Debug, Clone)]
 pub(crate) enum Access {
-    /// Everybody, because that is written.
+    /// Everybody, as configured.
     Open,
-    /// Everybody on this machine, because nothing is written and `[auth]` has no key.
+    /// Everybody on this machine, because neither the instance nor `[auth]` configures a key.
     OpenByDefault,
-    /// Who has one of the keys.
+    /// Callers with one of the keys.
     Keyed(ApiKeys),
-    /// Who has a live session of the instance with this name.
+    /// Callers with a live session of the instance with this name.
     Session(String),
 }
 
 impl Access {
-    /// What an instance's own parameters and `[auth]` come to; `keeper` finds the instance that keeps the sessions.
+    /// Combines an instance's own parameters with `[auth]`; `keeper` finds the instance that keeps the sessions.
     pub(crate) fn new(
         auth_type: &AuthType,
         auth: &Auth,
@@ -35,7 +35,7 @@ impl Access {
     }
 }
 
-/// Says whose keys are so short that they can be guessed: one line each.
+/// Lists instances whose keys are so short that they can be guessed: one line each.
 pub(crate) fn short_keys<'a>(
     global: &ApiKeys,
     instances: impl IntoIterator<Item = (&'a str, &'a Access)>,
@@ -54,10 +54,11 @@ pub(crate) fn short_keys<'a>(
     global.into_iter().chain(own).map(line).collect()
 }
 
-/// Refuses to serve to the network what nobody wrote that it is to be open for, or what a guess opens.
+/// Rejects a configuration that exposes an instance to the network although it is not configured as open, or although
+/// its keys can be guessed.
 ///
 /// # Errors
-/// What to write.
+/// What to configure.
 pub(crate) fn check_exposure<'a>(
     address: SocketAddr,
     global: &ApiKeys,
@@ -80,10 +81,10 @@ pub(crate) fn check_exposure<'a>(
     if short.is_empty() { Ok(()) } else { Err(ExposureError::ShortKeys { address, short }) }
 }
 
-/// What would be open to the network.
+/// A configuration that would expose instances to the network.
 #[derive(Debug, thiserror::Error)]
 pub enum ExposureError {
-    /// Instances without a word about it.
+    /// Instances without an access rule.
     #[error(
         "[network] bindto = {address} is reached from other machines, but no key protects {}: write `apikey = ...` in \
          [auth], or let everybody in by `auth_type=none` in the parameters of {}",
@@ -91,15 +92,15 @@ pub enum ExposureError {
         open.join(", ")
     )]
     Open {
-        /// What is bound to.
+        /// The address that is bound.
         address: IpAddr,
         /// Their names.
         open: Vec<String>,
     },
-    /// What is behind keys that can be guessed.
+    /// Instances whose keys can be guessed.
     #[error("[network] bindto = {address} is reached from other machines: {}", short.join("; "))]
     ShortKeys {
-        /// What is bound to.
+        /// The address that is bound.
         address: IpAddr,
         /// One line each.
         short: Vec<String>,

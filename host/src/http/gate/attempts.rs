@@ -1,10 +1,11 @@
-//! Who brings wrong secrets, and how long they wait: the one place for every secret that can be guessed.
+//! Rate limit of guesses, by address: the one place for every secret that can be guessed.
 //!
-//! A valid one is never refused and never waits, wherever it comes from: only a wrong one leads here, after it was
-//! found wrong. So the happy path touches nothing of this, and an address that guesses all day (a proxy's, say, with
-//! one bad client behind it) keeps nobody out. What it costs the guesser is time: after some free attempts a wrong one
-//! is answered late, a key with 429. One that waits costs little more than an idle connection; beyond a fixed number of
-//! them a key is answered 429 at once, and an id as ever.
+//! A valid secret is never rejected and never delayed, whatever its source: only an invalid one is counted here, after
+//! it was found to be invalid. So the happy path touches nothing of this, and an address that guesses all day (a
+//! proxy's, say, with one bad client behind it) locks nobody out. What it costs the attacker is time: after some free
+//! attempts an invalid secret is answered late, and a key with 429. A delayed answer costs little more than an idle
+//! connection. Beyond a fixed number of delayed answers, an invalid key is answered with 429 immediately, and an
+//! invalid id as usual.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,19 +18,19 @@ use tokio::time::Instant;
 use super::secrets::{Pace, Secret};
 use crate::source::{Source, source};
 
-/// The wait after the first that is not free; it doubles up to the longest.
+/// The delay after the first attempt that is not free; it doubles up to a maximum.
 const FIRST_PAUSE: Duration = Duration::from_millis(125);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// Answers that are late at once.
+/// Limit of concurrently delayed answers.
 const LATE_ANSWERS: usize = 1024;
-/// Addresses that are remembered.
+/// Limit of addresses that are remembered.
 const MAX_ADDRESSES: usize = 4096;
-/// Between two log lines about one address.
+/// Minimum time between two log lines about one address.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
-/// Log lines in one [`LOG_INTERVAL`] about all addresses.
+/// Limit of log lines about all addresses, in one [`LOG_INTERVAL`].
 const MAX_LINES: u32 = 60;
 
-/// Wrong secrets by kind, and by the address that they came from.
+/// Counts of invalid secrets by kind, and by the address that they came from.
 pub(crate) struct Attempts {
     tables: [Mutex<Table>; Secret::ALL.len()],
     late: Arc<Semaphore>,
@@ -43,7 +44,7 @@ struct Table {
 }
 
 struct Entry {
-    /// Attempts, less one for each [`Pace::forget`] that has passed; as of `when`.
+    /// Attempts, minus one for each [`Pace::forget`] that has passed; as of `when`.
     count: u32,
     when: Instant,
     last: Instant,
@@ -52,29 +53,29 @@ struct Entry {
     told: Option<Instant>,
 }
 
-/// What comes of a wrong secret.
+/// The decision about an invalid secret.
 pub(crate) struct Verdict {
-    /// Seconds after which another is answered like any other request; none while they are.
+    /// Seconds after which another one is free again; `None` while attempts are free.
     pub(crate) retry_after: Option<u64>,
-    /// How long the answer is to wait.
+    /// The delay of the answer.
     pub(crate) pause: Option<Pause>,
-    /// Attempts that a log line is to tell about now.
+    /// The number of attempts to report in a log line now.
     pub(crate) tell: Option<u64>,
 }
 
-/// A wait before an answer.
+/// A delay before an answer.
 pub(crate) struct Pause {
     time: Duration,
     _place: OwnedSemaphorePermit,
 }
 
 impl Pause {
-    /// A wait of so long, if there is one of these places.
+    /// A delay of this length, if one of these slots is free.
     pub(crate) fn among(places: &Arc<Semaphore>, time: Duration) -> Option<Self> {
         Arc::clone(places).try_acquire_owned().ok().map(|_place| Self { time, _place })
     }
 
-    /// The one of two that takes longer.
+    /// The longer of two delays.
     pub(crate) fn longer(one: Option<Self>, other: Option<Self>) -> Option<Self> {
         match (one, other) {
             (Some(one), Some(other)) => Some(if one.time < other.time { other } else { one }),
@@ -95,7 +96,7 @@ impl Default for Attempts {
 }
 
 impl Attempts {
-    /// Notes `wrong` wrong secrets of a kind that one request brought.
+    /// Counts `wrong` invalid secrets of a kind that one request presented.
     pub(crate) fn wrong(&self, secret: Secret, wrong: u32, client: Option<IpAddr>, now: Instant) -> Verdict {
         let pace = secret.pace();
         let mut table = self.tables[secret as usize].lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,7 +113,7 @@ impl Attempts {
 }
 
 impl Table {
-    /// How many attempts of that source count now, these included, and how many are to be told about.
+    /// Returns how many attempts of that source count now, including these, and how many to log.
     fn note(&mut self, source: Source, wrong: u32, pace: &Pace, now: Instant) -> (u32, Option<u64>) {
         if !self.addresses.contains_key(&source) && self.addresses.len() >= MAX_ADDRESSES {
             self.make_room(pace, now);
@@ -125,7 +126,7 @@ impl Table {
         entry.last = now;
         let forgotten = entry.forgotten(pace, now);
         entry.count = entry.count.saturating_sub(forgotten);
-        // What is left over of an interval counts for the next one.
+        // The remainder of an interval counts towards the next one.
         entry.when = if entry.count == 0 { now } else { entry.when + pace.forget * forgotten };
         entry.count = entry.count.saturating_add(wrong).min(pace.most);
         entry.untold += u64::from(wrong);
@@ -139,13 +140,13 @@ impl Table {
         (entry.count, Some(std::mem::take(&mut entry.untold)))
     }
 
-    /// Forgets who has been quiet long enough, and if nobody has, the half that has been quiet for longest.
+    /// Evicts addresses that have been quiet long enough, and if there is none, the half that has been quiet longest.
     fn make_room(&mut self, pace: &Pace, now: Instant) {
         self.addresses.retain(|_, entry| entry.forgotten(pace, now) < entry.count);
         if self.addresses.len() < MAX_ADDRESSES {
             return;
         }
-        // Half of them at once, so that a flood of addresses does not pay for this each time.
+        // Half of them at once, so that a flood of addresses does not cause this each time.
         let mut times: Vec<Instant> = self.addresses.values().map(|entry| entry.last).collect();
         let middle = times.len() / 2;
         let (_, median, _) = times.select_nth_unstable(middle);

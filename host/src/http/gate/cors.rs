@@ -1,6 +1,6 @@
-//! Pages of other origins, as the Fetch standard has it: what a browser asks first, and what it lets a page see.
+//! CORS, as defined by the Fetch standard: preflight requests, and the headers that let a page read an answer.
 //!
-//! A preflight is an OPTIONS request, and is answered before anybody asks for a key: browsers send none with it.
+//! A preflight is an OPTIONS request, and is answered before the key is checked: browsers send none with it.
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -12,7 +12,7 @@ use hyper::{HeaderMap, Method, Response, StatusCode};
 
 use crate::config::{Cors, Origins};
 
-/// Headers that a page may send besides those that begin with `x-`.
+/// Headers that a page may send in addition to those that begin with `x-`.
 const REQUEST_HEADERS: &[&str] = &[
     "accept",
     "accept-language",
@@ -30,19 +30,19 @@ const REQUEST_HEADERS: &[&str] = &[
     "traceparent",
     "tracestate",
 ];
-/// Headers that a page may read besides those that begin with `x-`; some others it always may.
+/// Headers that a page may read in addition to those that begin with `x-` and to those that it may always read.
 const ANSWER_HEADERS: &[&str] =
     &["allow", "etag", "link", "location", "retry-after", "traceparent", "www-authenticate"];
 
-/// Whether a browser asks what a page may do.
+/// Whether this is a preflight request.
 pub(crate) fn is_preflight(parts: &Parts) -> bool {
     parts.method == Method::OPTIONS
         && parts.headers.contains_key(ORIGIN)
         && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Whether the page that made the browser send this may act as the browser's user: its origin is written out.
-/// `*` is no such word.
+/// Whether the page that caused this request may act as the browser's user: its origin is listed explicitly. `*` does
+/// not count.
 pub(crate) fn trusts_page(cors: Option<&Cors>, headers: &HeaderMap) -> bool {
     let Some(Cors { origins: Origins::Exact(origins), .. }) = cors else { return false };
     let is_listed =
@@ -50,11 +50,11 @@ pub(crate) fn trusts_page(cors: Option<&Cors>, headers: &HeaderMap) -> bool {
     headers.contains_key(ORIGIN) && headers.get_all(ORIGIN).iter().all(is_listed)
 }
 
-/// Adds to an answer what a browser has to know.
+/// Adds the CORS headers to an answer.
 pub(crate) fn finish<B>(cors: &Cors, parts: &Parts, response: &mut Response<B>) {
     let status = response.status();
     let headers = response.headers_mut();
-    // The host's word alone counts: two of them would be none.
+    // Remove the plugin's own headers: a second value would make the browser reject both.
     for name in [ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_EXPOSE_HEADERS]
     {
         headers.remove(name);
@@ -64,7 +64,7 @@ pub(crate) fn finish<B>(cors: &Cors, parts: &Parts, response: &mut Response<B>) 
     } else {
         "origin"
     };
-    // Without an Origin too: a cache must not hand that answer to a page.
+    // Also without an Origin: a cache must not serve that answer to a page.
     headers.append(VARY, HeaderValue::from_static(vary));
     let Some(origin) = parts.headers.get(ORIGIN) else { return };
     match cors.origins {
@@ -83,7 +83,7 @@ pub(crate) fn finish<B>(cors: &Cors, parts: &Parts, response: &mut Response<B>) 
         }
         return;
     }
-    // Any other answer is a no.
+    // A preflight with any other answer is denied.
     if status != StatusCode::NO_CONTENT {
         return;
     }
@@ -96,13 +96,13 @@ pub(crate) fn finish<B>(cors: &Cors, parts: &Parts, response: &mut Response<B>) 
     headers.insert(ACCESS_CONTROL_MAX_AGE, cors.max_age.as_secs().into());
 }
 
-/// What of an answer a page may read. Named one by one: `*` means nothing where cookies are sent.
+/// The headers of an answer that a page may read. Listed one by one: `*` has no effect on requests with cookies.
 fn exposed(headers: &HeaderMap) -> Option<HeaderValue> {
     let names = headers.keys().map(|name| name.as_str());
     join(names.filter(|name| ANSWER_HEADERS.contains(name) || name.starts_with("x-")))
 }
 
-/// What of that which a page wants to send it may. Never what proxies write.
+/// The requested headers that a page may send. Never those that proxies set.
 fn sendable(asked: &HeaderMap) -> Option<HeaderValue> {
     let lines = asked.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter().filter_map(|line| line.to_str().ok());
     let is_plugins_own =

@@ -1,4 +1,4 @@
-//! API keys in all the forms in which a request may bring them.
+//! API keys in all the forms in which a request may carry them.
 
 use bytes::Bytes;
 use hyper::HeaderMap;
@@ -10,19 +10,19 @@ use serde_json::value::RawValue;
 use super::secrets::{Misses, Secret};
 use crate::config::ApiKeys;
 
-/// What a request brought to show that it may come in.
+/// The result of checking a request's API keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyCheck {
     /// No key.
     Absent,
-    /// Keys, none of them a valid one.
+    /// Keys, but no valid one.
     Wrong,
-    /// A valid key, whatever else came.
+    /// A valid key, whatever else was presented.
     Valid,
 }
 
 impl KeyCheck {
-    /// What a request that needed a key came to.
+    /// What to count for a request that needed a key.
     pub(crate) fn misses(self) -> Misses {
         match self {
             Self::Absent => Misses::without_key(),
@@ -31,7 +31,7 @@ impl KeyCheck {
         }
     }
 
-    /// What this and another place of the request come to.
+    /// Combines the results of two places of a request.
     pub(crate) fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::Valid, _) | (_, Self::Valid) => Self::Valid,
@@ -41,8 +41,8 @@ impl KeyCheck {
     }
 }
 
-/// What the keys of one place come to. Two are none: a request is a guess in each of a few places, not as many as fit
-/// into it.
+/// Checks the keys of one place. More than one key is invalid: a request can guess once in each of a few places, not
+/// as often as keys fit into it.
 pub(crate) fn presented<'a>(keys: &ApiKeys, candidates: impl IntoIterator<Item = &'a [u8]>) -> KeyCheck {
     let mut candidates = candidates.into_iter().filter(|candidate| !candidate.is_empty());
     match (candidates.next(), candidates.next()) {
@@ -52,10 +52,10 @@ pub(crate) fn presented<'a>(keys: &ApiKeys, candidates: impl IntoIterator<Item =
     }
 }
 
-/// What key comes in the headers.
+/// Checks the key in the headers.
 ///
-/// With `custom_only` nothing but X-Custom-Auth counts: on a forward-auth route Authorization belongs to the
-/// request that is asked about.
+/// With `custom_only` nothing but X-Custom-Auth counts: on a forward-auth route, Authorization belongs to the request
+/// that is asked about.
 pub(crate) fn header_key(keys: &ApiKeys, headers: &HeaderMap, custom_only: bool) -> KeyCheck {
     let values = headers.get_all("x-custom-auth").iter();
     let custom = presented(keys, values.map(|value| value.as_bytes().trim_ascii()));
@@ -76,13 +76,13 @@ fn bearer_token(value: &[u8]) -> Option<&[u8]> {
 pub(crate) struct Query {
     /// What the plugin sees.
     pub(crate) rest: String,
-    /// What was taken out, decoded.
+    /// The removed values, decoded.
     pub(crate) keys: Vec<Vec<u8>>,
 }
 
-/// Takes `apikey` out of a query; `None` if it is not there.
+/// Removes `apikey` from a query; `None` if it is not there.
 pub(crate) fn take_query_key(query: &str) -> Option<Query> {
-    // `%` could spell the name in another way.
+    // `%` could encode the name.
     if memchr::memmem::find(query.as_bytes(), b"apikey").is_none() && !query.contains('%') {
         return None;
     }
@@ -106,16 +106,16 @@ pub(crate) fn take_query_key(query: &str) -> Option<Query> {
 pub(crate) struct Body {
     /// What the plugin sees.
     pub(crate) rest: Bytes,
-    /// The texts that were taken out; a value that is no text is taken out too, but is no key.
+    /// The removed strings; a value of another type is removed too, but is not a key.
     pub(crate) keys: Vec<String>,
 }
 
-/// Takes `apikey` out of a JSON object; `None` if it is not there or this is no JSON object.
+/// Removes `apikey` from a JSON object; `None` if it is not there or if this is not a JSON object.
 ///
-/// Everything else stays as it is, to the digit: the other members are copied as text.
+/// The other members are copied as text, so that they stay exactly as they are, numbers included.
 pub(crate) fn take_body_key(body: &[u8]) -> Option<Body> {
     let has = |needle: &[u8]| memchr::memmem::find(body, needle).is_some();
-    // A name may be spelled with escapes, `\u0061pikey`.
+    // A name may contain escapes, `\u0061pikey`.
     if !has(b"apikey") && !has(b"\\u00") {
         return None;
     }
@@ -141,7 +141,7 @@ pub(crate) fn take_body_key(body: &[u8]) -> Option<Body> {
     found.then(|| Body { rest: rest.into(), keys })
 }
 
-/// The members of an object in order, doubles included.
+/// The members of an object in order, including duplicates.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {

@@ -1,4 +1,4 @@
-//! Whether a page of another site made the browser send a request (cross-site request forgery, CSRF).
+//! Detects cross-site requests (cross-site request forgery, CSRF).
 
 use hyper::header::ORIGIN;
 use hyper::http::request::Parts;
@@ -7,7 +7,7 @@ use super::cors;
 use super::proxy::Client;
 use crate::config::Cors;
 
-/// Whether a page of another origin, one that CORS does not allow, made the browser send this.
+/// Whether this is a cross-site request: sent by a browser for a page of another origin that CORS does not allow.
 pub(crate) fn is_cross_site(parts: &Parts, client: &Client<'_>, cors: Option<&Cors>) -> bool {
     is_of_other_origin(parts, client.scheme, client.host) && !cors::trusts_page(cors, &parts.headers)
 }
@@ -15,7 +15,8 @@ pub(crate) fn is_cross_site(parts: &Parts, client: &Client<'_>, cors: Option<&Co
 fn is_of_other_origin(parts: &Parts, scheme: &str, host: &str) -> bool {
     let mut sites = parts.headers.get_all("sec-fetch-site").iter().map(|value| value.as_bytes());
     match (sites.next(), sites.next()) {
-        // The browser's word for what is compared below, where a proxy may have written another host. No page can write it.
+        // The browser's own result of the comparison below, where a proxy may have changed the host. Pages cannot set
+        // it.
         (Some(b"same-origin"), None) => return false,
         (None | Some(b"none"), None) => {}
         _ => return true,
@@ -27,7 +28,7 @@ fn is_of_other_origin(parts: &Parts, scheme: &str, host: &str) -> bool {
     parts.headers.get_all(ORIGIN).iter().any(|origin| !own(origin.as_bytes()))
 }
 
-/// Browsers leave the default port away in Origin; some clients write it in Host.
+/// Browsers omit the default port in Origin; some clients include it in Host.
 fn same_authority(scheme: &str, one: &[u8], other: &[u8]) -> bool {
     let default: &[u8] = if scheme == "https" { b":443" } else { b":80" };
     let plain = |authority: &[u8]| authority.strip_suffix(default).unwrap_or(authority).to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! The host that a request names, and whether that is this machine.
+//! The host that a request addresses, and whether that is this machine.
 
 use std::net::IpAddr;
 
@@ -6,21 +6,21 @@ use hyper::HeaderMap;
 use hyper::header::{FORWARDED, HOST};
 use hyper::http::request::Parts;
 
-/// The host that a request names, or why it is none.
+/// The host that a request addresses.
 ///
 /// # Errors
-/// One line for the client.
+/// Why it is missing or invalid, in one line for the client.
 pub(crate) fn host(parts: &Parts) -> Result<&str, &'static str> {
     let mut lines = parts.headers.get_all(HOST).iter();
     let first = lines.next();
-    // Two of them are how one request is smuggled past a proxy that looks at the other.
+    // With two of them, a request could be smuggled past a proxy that evaluates the other one.
     if lines.next().is_some() {
         return Err("more than one Host header");
     }
     let named = match first {
         Some(value) => Some(value.to_str().map_err(|_| "a Host header that is not ASCII")?),
         None if parts.version == hyper::Version::HTTP_10 => None,
-        // HTTP/2 names it as a part of the target.
+        // HTTP/2 sends it as a part of the target.
         None if parts.version == hyper::Version::HTTP_2 && parts.uri.authority().is_some() => None,
         None => return Err("no Host header"),
     };
@@ -36,10 +36,11 @@ pub(crate) fn host(parts: &Parts) -> Result<&str, &'static str> {
     }
 }
 
-/// Whether a request comes from this machine's user: its Host is this machine and no proxy had it.
+/// Whether a request comes from a user of this machine: its Host is a loopback name, and no proxy has forwarded it.
 ///
-/// A web page that has its own name resolve to 127.0.0.1 sends that name as Host, and a local reverse proxy
-/// would pass the whole world in. One that sends a loopback Host and says nothing of itself cannot be told from a user.
+/// A web page whose own name resolves to 127.0.0.1 (DNS rebinding) sends that name as Host, and a local reverse proxy
+/// would forward requests from anywhere. A proxy that sends a loopback Host and no header of its own cannot be told
+/// from a user.
 pub(crate) fn is_local(host: &str, headers: &HeaderMap) -> bool {
     let forwarded = headers.contains_key(FORWARDED)
         || headers.keys().any(|name| name.as_str().starts_with("x-forwarded-"));

@@ -1,8 +1,8 @@
-//! Who the client is: what the connection shows, and what trusted proxies say about it.
+//! The client's address, scheme and host: from the connection, and from headers of trusted proxies.
 //!
 //! Only `Forwarded` (RFC 7239) or the `X-Forwarded-For`, `-Proto` and `-Host` of a trusted peer count. They are read
-//! from the right, where the nearest proxy wrote, to the first address that is not trusted: what stands further left
-//! came from there, and may say anything.
+//! from the right, where the nearest proxy appends, to the first address that is not trusted: everything further left
+//! was sent by that client, and may be forged.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -18,10 +18,10 @@ use crate::config::Proxies;
 const FOR: &str = "x-forwarded-for";
 const PROTO: &str = "x-forwarded-proto";
 const HOST: &str = "x-forwarded-host";
-/// Where proxies write the method of the request that they ask about.
+/// Headers in which proxies send the method of the request that they ask about.
 const METHODS: [&str; 2] = ["x-forwarded-method", "x-original-method"];
 
-/// The other end of a connection.
+/// The peer of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer {
     /// `None` is a Unix socket.
@@ -29,14 +29,14 @@ pub(crate) struct Peer {
     pub(crate) tls: bool,
 }
 
-/// The client that a request comes from, with or without proxies between.
+/// The client that sent a request, directly or through proxies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Client<'a> {
     /// `None` is a Unix socket.
     pub(crate) address: Option<IpAddr>,
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
-    /// As the client named it.
+    /// As sent by the client.
     pub(crate) host: &'a str,
     /// Whether the peer is a trusted proxy.
     pub(crate) is_proxied: bool,
@@ -54,7 +54,7 @@ impl fmt::Display for ClientAddress {
     }
 }
 
-/// Finds out who the client is.
+/// Determines the client.
 ///
 /// # Errors
 /// One line for the client.
@@ -76,7 +76,7 @@ pub(crate) fn client<'a>(
             (false, [false, false, false]) => return Ok(client),
             (true, [false, false, false]) => forwarded(proxies, headers)?,
             (false, _) => x_forwarded(proxies, headers)?,
-            // A proxy that writes one of them passes on what a client wrote into the other.
+            // A proxy that sets only one of them passes on what a client wrote into the other.
             (true, _) => {
                 return Err("both Forwarded and X-Forwarded-..., of which the proxy must take one away");
             }
@@ -87,14 +87,14 @@ pub(crate) fn client<'a>(
     Ok(client)
 }
 
-/// The method of the request that a proxy asks about, for a route that tells proxies whose request it is.
+/// The method of the request that a proxy asks about, for forward-auth routes.
 ///
-/// Whoever names one that may change something is believed, for then more is refused; one that changes nothing is
-/// believed of a trusted proxy alone, and only where the request itself is such a one.
+/// An unsafe method is believed from anybody, because it only leads to stricter checks. A safe one is believed only
+/// from a trusted proxy, and only if the request's own method is safe, too.
 pub(crate) fn method_asked_about<'a>(parts: &'a Parts, client: &Client<'_>) -> &'a str {
     let own = parts.method.as_str();
     let lines = METHODS.into_iter().flat_map(|name| parts.headers.get_all(name));
-    // What is no text is no method that is known to change nothing.
+    // A value that is not text is not a safe method.
     let mut named = lines.map(|line| line.to_str().unwrap_or("?"));
     let first = named.next();
     if let Some(changing) = [own].into_iter().chain(first).chain(named).find(|method| !is_safe(method)) {
@@ -103,12 +103,12 @@ pub(crate) fn method_asked_about<'a>(parts: &'a Parts, client: &Client<'_>) -> &
     first.filter(|_| client.is_proxied).unwrap_or(own)
 }
 
-/// Whether the method asks for nothing to be changed (RFC 9110, section 9.2.1).
+/// Whether the method is safe, so that it changes nothing (RFC 9110, section 9.2.1).
 fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
 }
 
-/// What trusted proxies say.
+/// Values reported by trusted proxies.
 #[derive(Debug, Default)]
 struct Said<'a> {
     address: Option<IpAddr>,
@@ -116,8 +116,8 @@ struct Said<'a> {
     host: Option<&'a str>,
 }
 
-/// The client among the addresses that proxies wrote, and how many of them, from the right, trusted proxies wrote
-/// after that. An entry that is no address ends the search at the proxy that wrote it.
+/// The client among the addresses in the proxies' headers, and the number of entries to its right, which trusted
+/// proxies wrote. An entry that is not an address ends the search at the proxy that wrote it.
 fn search(
     proxies: &Proxies,
     addresses: impl DoubleEndedIterator<Item = Option<IpAddr>>,
@@ -140,8 +140,8 @@ fn search(
 fn x_forwarded<'a>(proxies: &Proxies, headers: &'a HeaderMap) -> Result<Said<'a>, &'static str> {
     let addresses = list(headers, FOR)?;
     let (address, behind) = search(proxies, addresses.into_iter().map(address));
-    // A proxy may write an entry each time, or replace what is there: with fewer entries, the leftmost is from the
-    // proxy that is nearest to the client.
+    // A proxy may append an entry each time, or replace the existing ones: with fewer entries, the leftmost one is
+    // from the proxy nearest to the client.
     let nth = |name| -> Result<Option<&'a str>, &'static str> {
         let entries = list(headers, name)?;
         Ok(entries.iter().rev().nth(behind.min(entries.len().saturating_sub(1))).copied())
@@ -175,7 +175,7 @@ fn forwarded<'a>(proxies: &Proxies, headers: &'a HeaderMap) -> Result<Said<'a>, 
     })
 }
 
-/// What one proxy wrote into Forwarded.
+/// The element of one proxy in Forwarded.
 #[derive(Default)]
 struct Element<'a> {
     address: Option<&'a str>,
@@ -209,7 +209,7 @@ impl<'a> Element<'a> {
     }
 }
 
-/// Parts between separators that are not in quotes; `None` if a quote does not end.
+/// Splits at separators outside quotes; `None` if a quote is not closed.
 fn split(text: &str, separator: u8) -> Option<Vec<&str>> {
     let mut parts = Vec::new();
     let (mut start, mut is_quoted) = (0, false);
@@ -225,7 +225,7 @@ fn split(text: &str, separator: u8) -> Option<Vec<&str>> {
     (!is_quoted).then_some(parts)
 }
 
-/// An address with or without a port; an IPv6 address with a port is in brackets.
+/// Parses an address with or without a port; an IPv6 address with a port is in brackets.
 fn address(text: &str) -> Option<IpAddr> {
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::from);
     let address = text

@@ -1,6 +1,7 @@
-//! The secrets that can be guessed, and what a request brought in their place.
+//! The secrets that can be guessed, and the invalid ones that a request presented.
 //!
-//! Keys of the host are looked at here; what only a plugin knows it tells by the extension `guess` of the request.
+//! The host checks its own keys. What only a plugin can verify is reported by the plugin, through the extension
+//! `guess` of the request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,22 +23,22 @@ pub(crate) enum Secret {
     SessionId,
 }
 
-/// How fast wrong ones may come from one address.
+/// The rate at which invalid secrets may come from one address.
 pub(crate) struct Pace {
-    /// Those that are answered like any other request.
+    /// Number of attempts that are answered without a delay.
     pub(crate) free: u32,
-    /// After which one of them is forgotten.
+    /// After this time one attempt is forgotten.
     pub(crate) forget: Duration,
-    /// The most that are remembered, so that an address is as good as new after some minutes.
+    /// Limit of attempts that are remembered, so that they are all forgotten after some minutes.
     pub(crate) most: u32,
-    /// So many are not worth a line of the log.
+    /// Up to this many attempts are not logged.
     pub(crate) quiet: u32,
 }
 
 impl Secret {
     pub(crate) const ALL: [Self; 3] = [Self::ApiKey, Self::AdminKey, Self::SessionId];
 
-    /// In metrics.
+    /// The label in metrics.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::ApiKey => "api_key",
@@ -60,40 +61,41 @@ impl Secret {
             Self::ApiKey | Self::AdminKey => {
                 Pace { free: 10, forget: Duration::from_secs(6), most: 30, quiet: 0 }
             }
-            // Honest clients bring ids of sessions that have ended, some of them several at once.
+            // Honest clients present ids of sessions that have expired or ended, some of them several at once.
             Self::SessionId => Pace { free: 60, forget: Duration::from_secs(1), most: 120, quiet: 60 },
         }
     }
 
-    /// Whether too many are answered by 429. An id that misses is answered as ever: whoever logged out has to learn so.
+    /// Whether too many are answered with 429. An unknown session id is answered as usual: a client that was logged
+    /// out must learn so.
     pub(crate) fn is_refused(self) -> bool {
         self != Self::SessionId
     }
 }
 
-/// What a request brought that opens nothing. It goes with the answer.
+/// The invalid secrets that a request presented. Attached to the answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Misses {
-    /// It needed an API key, and brought none.
+    /// The request needed an API key, and had none.
     pub(crate) without_key: bool,
-    /// How many wrong ones of each kind.
+    /// Number of invalid secrets of each kind.
     wrong: [u32; Secret::ALL.len()],
 }
 
 impl Misses {
-    /// One wrong secret.
+    /// One invalid secret.
     pub(crate) fn one(secret: Secret) -> Self {
         let mut misses = Self::default();
         misses.wrong[secret as usize] = 1;
         misses
     }
 
-    /// No API key.
+    /// A missing API key.
     pub(crate) fn without_key() -> Self {
         Self { without_key: true, ..Self::default() }
     }
 
-    /// These and others.
+    /// Adds up these and others.
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.without_key |= other.without_key;
         for (count, more) in self.wrong.iter_mut().zip(other.wrong) {
@@ -108,18 +110,18 @@ impl Misses {
         self
     }
 
-    /// The kinds of which there are some, and how many.
+    /// The kinds with at least one invalid secret, and their numbers.
     pub(crate) fn wrong(&self) -> impl Iterator<Item = (Secret, u32)> {
         Secret::ALL.into_iter().zip(self.wrong).filter(|(_, count)| *count > 0)
     }
 
-    /// Whether there is nothing to tell of.
+    /// Whether there is nothing to count.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// What a plugin says of the secrets of a request.
+/// The guesses that a plugin reports for a request.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     admin_keys: AtomicU32,
@@ -127,12 +129,12 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// As the plugin sees it.
+    /// The extension that is passed to the plugin.
     pub(crate) fn extension(self: Arc<Self>) -> RawExtension {
         RawExtension::new::<RawGuessBox>(RawGuess_TO::from_ptr(RBox::new(Teller(self)), TD_Opaque))
     }
 
-    /// What it has said so far.
+    /// The guesses reported so far.
     pub(crate) fn misses(&self) -> Misses {
         let mut misses = Misses::default();
         misses.wrong[Secret::AdminKey as usize] = self.admin_keys.load(Ordering::Relaxed);

@@ -1,13 +1,13 @@
-//! The headers of a request, counted while they come: who sends them has shown nothing yet.
+//! Counts the headers of a request while they are received: their sender is not authenticated yet.
 
 use std::io;
 use std::sync::Arc;
 
 use crate::budget::{Budget, Payer, Share};
 
-/// Bytes that a connection has room for.
+/// Bytes that fit into the connection's own buffer.
 const AT_HAND: usize = 4 * 1024;
-/// They are there as they came, in a buffer that doubles, and as what they say.
+/// Factor from received bytes to memory: they are held as received, in a buffer that doubles, and parsed.
 const TIMES: usize = 3;
 
 /// The header block that a connection is reading.
@@ -15,17 +15,17 @@ pub(crate) struct HeaderBlock {
     budget: Arc<Budget>,
     payer: Payer,
     bytes: usize,
-    /// Few are long.
+    /// Reserved memory; `None` for most requests, whose headers are short.
     share: Option<Share>,
 }
 
 impl HeaderBlock {
-    /// Of a connection on which nothing was read yet.
+    /// The block of a connection on which nothing was read yet.
     pub(crate) fn new(budget: &Arc<Budget>, payer: Payer) -> Self {
         Self { budget: Arc::clone(budget), payer, bytes: 0, share: None }
     }
 
-    /// So many bytes more have come.
+    /// Counts this many more received bytes.
     ///
     /// # Errors
     /// There is no memory for them.
@@ -33,7 +33,7 @@ impl HeaderBlock {
         self.reach(self.bytes + bytes)
     }
 
-    /// So many bytes have come; none is the end of it.
+    /// Sets the number of received bytes; 0 ends the block.
     ///
     /// # Errors
     /// As those of [`add`](Self::add).
@@ -55,7 +55,7 @@ impl HeaderBlock {
         Err(io::Error::new(io::ErrorKind::OutOfMemory, "there is no memory for the headers"))
     }
 
-    /// What it took is free again.
+    /// Releases its memory.
     pub(crate) fn end(&mut self) {
         self.bytes = 0;
         self.share = None;

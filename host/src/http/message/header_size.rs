@@ -1,11 +1,11 @@
-//! How large the headers of a request may be.
+//! The limit of the size of request headers.
 
 use hyper::{HeaderMap, Uri};
 
-/// Bytes of a request's line and headers together.
+/// Limit of a request's line and headers together, in bytes.
 pub(crate) const MAX_HEADER_BYTES: usize = 64 * 1024;
 
-/// The size as HTTP/2 counts it: what a header costs beside its text is in it.
+/// The size as HTTP/2 counts it, which includes a fixed overhead for each header.
 pub(crate) fn header_bytes(headers: &HeaderMap, target: &Uri) -> usize {
     const EACH: usize = 32;
     let headers = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + EACH);

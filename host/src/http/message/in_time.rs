@@ -1,4 +1,4 @@
-//! Waiting no longer than until a moment.
+//! Waits until a deadline.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -6,7 +6,8 @@ use std::task::Poll;
 
 use tokio::time::{Instant, sleep_until};
 
-/// What `call` comes to, if it does so until `deadline`. Most calls are done at once, and then no timer is made.
+/// The result of `call`, or `None` if it is not complete by `deadline`. Most calls complete immediately, and then no
+/// timer is created.
 pub(crate) async fn in_time<T>(deadline: Instant, mut call: impl Future<Output = T> + Unpin) -> Option<T> {
     let mut timer = None;
     poll_fn(|context| match Pin::new(&mut call).poll(context) {

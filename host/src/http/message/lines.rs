@@ -1,4 +1,4 @@
-//! The header lines of a request by their position, for a plugin that reads all of many.
+//! Access to a request's header lines by position, for plugins that read all of them.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 
-/// Lines that are looked at from the first one on each time. Most requests have no more, and a list of them costs more.
+/// Up to this many lines are scanned from the first one each time. Most requests have no more, and an index would cost
+/// more.
 const FEW: usize = 16;
 
-/// Finds header lines one after the other without beginning at the first one each time.
+/// Finds successive header lines without starting at the first one each time.
 #[derive(Default)]
 pub(crate) struct Lines<'a> {
     all: OnceLock<Vec<(&'a HeaderName, &'a HeaderValue)>>,
-    /// The value that was found last: which one of its name it is, and its position; 32 bits each.
+    /// The value that was found last: its number among those of its name, and its position; 32 bits each.
     last: AtomicU64,
 }
 
@@ -33,7 +34,7 @@ impl<'a> Lines<'a> {
     /// The `nth` value of the header with this name.
     pub(crate) fn value(&self, headers: &'a HeaderMap, name: &str, nth: usize) -> Option<&'a HeaderValue> {
         if nth < FEW {
-            // Looking at each is quicker than the hash of a name.
+            // A scan is faster than hashing a name.
             return headers
                 .iter()
                 .filter(|(known, _)| known.as_str() == name)
@@ -43,7 +44,7 @@ impl<'a> Lines<'a> {
         let all = self.all(headers);
         let last = self.last.load(Ordering::Relaxed);
         let (number, position) = ((last >> 32) as usize, (last & u64::from(u32::MAX)) as usize);
-        // It may have been one of another name.
+        // The last position may belong to another name.
         let goes_on = number < nth && all.get(position).is_some_and(|(known, _)| known.as_str() == name);
         let (start, passed) = if goes_on && last > 0 { (position + 1, number + 1) } else { (0, 0) };
         let mut rest = (start..).zip(all.get(start..)?).filter(|(_, (known, _))| known.as_str() == name);

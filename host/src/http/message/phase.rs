@@ -1,4 +1,4 @@
-//! What a connection is doing.
+//! The phase of a connection.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -10,18 +10,17 @@ use futures_util::task::AtomicWaker;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Stage {
-    /// Nothing of a first request is there.
+    /// No byte of a first request has arrived.
     New,
     /// It waits for another request.
     Idle,
-    /// Some bytes of a request are there, and not yet all of its headers.
+    /// A part of a request's headers has arrived.
     Headers,
     /// A request is being answered.
     Busy,
 }
 
-/// What a connection is doing, shared between the stream below hyper, the service above it, and the admission that it
-/// came by.
+/// The phase of a connection, shared between the stream below hyper, the service above it, and admission control.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Phase(Arc<Shared>);
 
@@ -29,19 +28,19 @@ pub(crate) struct Phase(Arc<Shared>);
 struct Shared {
     /// A [`Stage`].
     stage: AtomicU8,
-    /// Requests that are being answered: with HTTP/2 there may be several.
+    /// Number of requests that are being answered: with HTTP/2 there may be several.
     under_way: AtomicUsize,
-    /// An answer, or the end of one, waits for the client to take it.
+    /// An answer, or its end, waits for the client to read it.
     is_writing: AtomicBool,
     /// A request was answered before all of it was read.
     is_unread: AtomicBool,
-    /// Who waits for bytes while nothing is counted. hyper asks for bytes once and then waits to be woken, so the
-    /// end of a request must wake it: only its next question starts the keep-alive timer.
+    /// The task that waits for bytes while no deadline runs. hyper polls for bytes once and then waits to be woken, so
+    /// the end of a request must wake it: only its next poll starts the keep-alive timer.
     reader: AtomicWaker,
 }
 
 impl Phase {
-    /// What it is doing now.
+    /// The current stage.
     pub(crate) fn stage(&self) -> Stage {
         match self.0.stage.load(Ordering::Acquire) {
             0 => Stage::New,
@@ -55,40 +54,40 @@ impl Phase {
         self.0.stage.store(stage as u8, Ordering::Release);
     }
 
-    /// The first bytes of a request are there.
+    /// Reports that the first bytes of a request have arrived.
     pub(crate) fn begin_headers(&self) {
         self.set_stage(Stage::Headers);
     }
 
-    /// Whether the client still has to take some of an answer.
+    /// Reports whether the client still has to read some of an answer.
     pub(crate) fn set_writing(&self, is_writing: bool) {
         self.0.is_writing.store(is_writing, Ordering::Release);
     }
 
-    /// Has this task woken when the request that is being answered is done.
+    /// Registers a task to wake when the current request is answered.
     pub(crate) fn wake_when_answered(&self, waker: &Waker) {
         self.0.reader.register(waker);
     }
 
-    /// A request's headers are complete. Idle again when the guard is dropped, which is when its answer has been taken to
-    /// be written.
+    /// Reports that a request's headers are complete. The connection is idle again when the guard is dropped, which
+    /// happens when its answer was handed over for writing.
     pub(crate) fn request(&self) -> RequestGuard {
         self.0.under_way.fetch_add(1, Ordering::AcqRel);
         self.set_stage(Stage::Busy);
         RequestGuard(self.clone())
     }
 
-    /// Whether some bytes of a request are there, and not yet all of its headers.
+    /// Whether a part of a request's headers has arrived.
     pub(crate) fn is_reading_headers(&self) -> bool {
         self.stage() == Stage::Headers
     }
 
-    /// Whether nothing of a first request is there.
+    /// Whether no byte of a first request has arrived.
     pub(crate) fn is_new(&self) -> bool {
         self.stage() == Stage::New
     }
 
-    /// Whether it waits for another request, after one at the least.
+    /// Whether it waits for another request, after at least one.
     pub(crate) fn is_idle(&self) -> bool {
         !self.is_answering() && !self.is_unfinished()
     }
@@ -98,22 +97,22 @@ impl Phase {
         matches!(self.stage(), Stage::New | Stage::Headers)
     }
 
-    /// Whether a request is being answered, or the client has not taken all of an answer.
+    /// Whether a request is being answered, or the client has not read all of an answer.
     pub(crate) fn is_answering(&self) -> bool {
         self.0.under_way.load(Ordering::Acquire) > 0 || self.0.is_writing.load(Ordering::Acquire)
     }
 
-    /// Whether all that it asked for is answered, and the client has not taken it.
+    /// Whether all requests are answered, and the client has not read the answers.
     pub(crate) fn is_untaken(&self) -> bool {
         self.0.under_way.load(Ordering::Acquire) == 0 && self.0.is_writing.load(Ordering::Acquire)
     }
 
-    /// A request is answered, and not all of it was read: there may be more to come.
+    /// Reports that a request was answered before all of it was read, so that more of it may arrive.
     pub(crate) fn leave_unread(&self) {
         self.0.is_unread.store(true, Ordering::Release);
     }
 
-    /// Whether there may be more to come of a request that was answered.
+    /// Whether more of an answered request may arrive.
     pub(crate) fn is_unread(&self) -> bool {
         self.0.is_unread.load(Ordering::Acquire)
     }

@@ -7,18 +7,18 @@ use plugin_api::Response as PluginResponse;
 
 use super::response::{AnswerBody, own};
 
-/// A type of problems. What is said of each here stands in docs/troubleshooting.md, too, with what to do.
+/// The type of a problem. docs/troubleshooting.md describes each one, too, with its remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProblemType {
-    /// It is no HTTP request that the host takes: see `error`.
+    /// The request is not valid HTTP for this host: see `error`.
     MalformedRequest,
-    /// It needs a valid API key.
+    /// The request needs a valid API key.
     KeyRequired,
     /// The route is for users with a live session.
     SessionRequired,
-    /// The instance has no key, so it answers this machine alone.
+    /// The instance has no key, so it answers only this machine.
     NotLocal,
-    /// A page of another origin used the session cookie (CSRF).
+    /// A cross-site request with the session cookie (CSRF).
     CrossSite,
     /// The route needs the key of `[auth]`, and there is none.
     NoKeyConfigured,
@@ -26,7 +26,7 @@ pub(crate) enum ProblemType {
     NoRoute,
     /// There is no instance of this name to load, reload or unload.
     UnknownInstance,
-    /// The route takes other methods; `Allow` has them.
+    /// The route accepts other methods; `Allow` lists them.
     MethodNotAllowed,
     /// The body was not complete within `request_timeout`.
     BodyTimeout,
@@ -38,7 +38,7 @@ pub(crate) enum ProblemType {
     LargeBodyNeedsKey,
     /// The URL is too long.
     TargetTooLong,
-    /// What was to be loaded is not valid; nothing was changed.
+    /// The configuration to load is not valid; nothing was changed.
     InvalidConfiguration,
     /// Too many wrong keys came from this address; `Retry-After` says when to try again.
     TooManyGuesses,
@@ -46,11 +46,11 @@ pub(crate) enum ProblemType {
     HeadersTooLarge,
     /// The plugin failed; the log has the reason under the request id.
     PluginFailed,
-    /// The plugin gave an answer that is no HTTP.
+    /// The plugin's answer is not valid HTTP.
     InvalidAnswer,
     /// The instance is not loaded, failed, or is being replaced.
     InstanceUnavailable,
-    /// There is no memory, or no place, for this request now: retry.
+    /// There is no memory, or no free slot, for this request now: retry.
     Overloaded,
     /// An instance cannot serve; the log has the reason.
     NotReady,
@@ -90,7 +90,7 @@ impl ProblemType {
         }
     }
 
-    /// The status that goes with it.
+    /// The status of its answers.
     pub(crate) fn status(self) -> u16 {
         self.definition().0
     }
@@ -100,7 +100,7 @@ impl ProblemType {
         self.definition().1
     }
 
-    /// The document, for whoever writes it by itself.
+    /// The document as a plugin's response, for callers that write it themselves.
     pub(crate) fn document(self, detail: &str) -> PluginResponse {
         PluginResponse::problem_of(self.uri(), self.status(), detail)
     }
@@ -111,7 +111,7 @@ pub(crate) fn problem(kind: ProblemType, detail: &str) -> Response<AnswerBody> {
     own(kind.document(detail))
 }
 
-/// A problem with one header more.
+/// A problem with one additional header.
 pub(crate) fn problem_with(
     kind: ProblemType,
     detail: &str,
@@ -121,7 +121,7 @@ pub(crate) fn problem_with(
     own(kind.document(detail).with_header(header, value))
 }
 
-/// A problem that is worth a retry in a second.
+/// A problem that asks the client to retry after one second.
 pub(crate) fn retry_later(kind: ProblemType, detail: &str) -> Response<AnswerBody> {
     problem_with(kind, detail, "retry-after", "1")
 }

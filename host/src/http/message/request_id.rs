@@ -1,4 +1,4 @@
-//! The name of a request, in logs and in its answer.
+//! The id of a request, in logs and in its answer.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
@@ -6,12 +6,12 @@ use std::hash::{BuildHasher, RandomState};
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 
-/// Header that carries the name of a request, in both directions.
+/// Header that carries the request id, in both directions.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Characters of a name that a client gave.
+/// Limit of characters of an id that a client sent.
 const MAX_REQUEST_ID: usize = 64;
 
-/// Names a request in logs and in its answer.
+/// Identifies a request in logs and in its answer.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId {
     text: [u8; MAX_REQUEST_ID],
@@ -19,8 +19,7 @@ pub(crate) struct RequestId {
 }
 
 impl RequestId {
-    /// The name that the client or a proxy gave, if there is one and it can do no harm where it is written; else a new
-    /// one.
+    /// The id that the client or a proxy sent, if it is safe to write into logs and headers; otherwise a new one.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut given = headers.get_all(REQUEST_ID).iter();
         match (given.next(), given.next()) {
@@ -33,10 +32,10 @@ impl RequestId {
         }
     }
 
-    /// Unlike any other, and says nothing about how many there were.
+    /// A unique id, which does not reveal the number of requests.
     fn new() -> Self {
         thread_local! {
-            // A key of its own for each thread, and so other numbers.
+            // Each thread has a hash key of its own, and so its own sequence.
             static NEXT: (RandomState, Cell<u64>) = (RandomState::new(), Cell::new(0));
         }
         let mut number = NEXT.with(|(key, next)| key.hash_one(next.replace(next.get().wrapping_add(1))));
@@ -48,13 +47,13 @@ impl RequestId {
         Self { text, length }
     }
 
-    /// As it is written.
+    /// The id as text.
     pub(crate) fn text(&self) -> &str {
-        // Harmless characters and digits are text.
+        // It consists of ASCII characters only.
         std::str::from_utf8(&self.text[..self.length]).unwrap_or("-")
     }
 
-    /// As a header.
+    /// The id as a header value.
     pub(crate) fn value(&self) -> HeaderValue {
         HeaderValue::from_str(self.text()).unwrap_or(HeaderValue::from_static("-"))
     }

@@ -1,4 +1,4 @@
-//! Answers: a plugin's, and the host's own problems.
+//! Answers: those of plugins, and the host's own problems.
 
 use std::io;
 use std::pin::Pin;
@@ -21,17 +21,17 @@ use super::untaken::{Held, STREAM_BYTES, Untaken};
 use crate::budget::Share;
 use crate::plugin::Instance;
 
-/// Bytes of an answer that need not be counted: a connection has room for one, and keeps no more.
+/// Answers of up to this many bytes need not be counted: a connection has a buffer for one, and holds no more.
 const AT_HAND: usize = 4 * 1024;
 
 /// The body of an answer.
 pub(crate) struct AnswerBody {
     content: Content,
-    /// Bytes that were allocated for it.
+    /// Number of bytes that were allocated for it.
     size: usize,
-    /// Whether it is for somebody who has shown a key.
+    /// Whether it is for a client that presented a key.
     is_known: bool,
-    /// Tells the connection when the answer is through.
+    /// Tells the connection when the answer is complete.
     _guard: Option<RequestGuard>,
 }
 
@@ -54,12 +54,12 @@ impl<T: AsRef<[u8]>> AsRef<[u8]> for Drawn<T> {
     }
 }
 
-/// A body that a plugin gives piece by piece.
+/// A body that a plugin streams.
 struct Streaming {
-    /// Dropped under a guard. Boxed, so that it does not matter where the body is moved.
+    /// Dropped under a panic guard. Boxed, so that the body can be moved.
     stream: Option<Box<RawStreamBox>>,
     instance: Arc<Instance>,
-    /// What its pieces draw on.
+    /// Memory reserved for its pieces.
     share: Option<Share>,
     held: Option<Held>,
 }
@@ -76,13 +76,13 @@ impl AnswerBody {
         Self { content: Content::Done, size: 0, ..self }
     }
 
-    /// Says whether it is for somebody who has shown a key.
+    /// Sets whether it is for a client that presented a key.
     pub(crate) fn set_known(&mut self, is_known: bool) {
         self.is_known = is_known;
     }
 
-    /// Whether it is to be counted, and then whether it is for somebody who has shown a key. One of many on a connection
-    /// always is.
+    /// `None` if it need not be counted; otherwise whether it is for a client that presented a key. On a connection
+    /// with concurrent answers, each one is counted.
     pub(crate) fn takes_memory(&self, untaken: Option<&Untaken>) -> Option<bool> {
         let takes = match self.content {
             Content::Done => false,
@@ -92,7 +92,7 @@ impl AnswerBody {
         takes.then_some(self.is_known)
     }
 
-    /// Draws what it takes, until it was handed over; says whether that was to be had.
+    /// Reserves its memory until it was handed over; returns whether that was available.
     #[must_use]
     pub(crate) fn draw(&mut self, mut share: Share, untaken: Option<&Untaken>) -> bool {
         let size = self.size + if untaken.is_some() { STREAM_BYTES } else { 0 };
@@ -112,7 +112,7 @@ impl AnswerBody {
         true
     }
 
-    /// The same body, holding `guard` as long as it lives.
+    /// The same body, which holds `guard` until it is dropped.
     pub(crate) fn guarded(self, guard: RequestGuard) -> Self {
         Self { _guard: Some(guard), ..self }
     }
@@ -172,8 +172,8 @@ impl Streaming {
 }
 
 impl Streaming {
-    /// A piece, counted until it was handed over. Small ones that were handed over are not waited for: hyper asks for the
-    /// next when there is room for it.
+    /// Counts a piece until it was handed over. Small pieces that were handed over are not tracked further: hyper
+    /// polls for the next one only when its buffer has space.
     fn count(&self, piece: RVec<u8>) -> io::Result<Bytes> {
         let Some(share) = self.share.as_ref().filter(|_| piece.capacity() > AT_HAND) else {
             return Ok(Bytes::from_owner(piece));
@@ -206,14 +206,14 @@ pub(crate) fn empty(status: StatusCode) -> Response<AnswerBody> {
     own(plugin_api::Response::new(status.as_u16()))
 }
 
-/// Says which methods there are.
+/// Sets the `Allow` header to these methods.
 pub(crate) fn allow(response: &mut Response<AnswerBody>, methods: &str) {
     if let Ok(value) = HeaderValue::from_str(methods) {
         response.headers_mut().insert(hyper::header::ALLOW, value);
     }
 }
 
-/// Text of the host's own.
+/// A text answer of the host.
 pub(crate) fn text(status: StatusCode, content_type: &'static str, text: String) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::whole(text.into()));
     *response.status_mut() = status;
@@ -221,15 +221,15 @@ pub(crate) fn text(status: StatusCode, content_type: &'static str, text: String)
     response
 }
 
-/// JSON of the host's own.
+/// A JSON answer of the host.
 pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Response<AnswerBody> {
     own(plugin_api::Response::json(status.as_u16(), value.to_string()))
 }
 
-/// As the host answers: nothing of it is to be cached.
+/// An answer of the host, which must not be cached.
 pub(super) fn own(response: plugin_api::Response) -> Response<AnswerBody> {
     let mut response = convert(response.into(), None).unwrap_or_else(|_| {
-        // Unreachable: the host's own headers are well-formed. A status without a body would still be true.
+        // Unreachable: the host's own headers are well-formed. A status without a body would still be correct.
         let mut response = Response::new(AnswerBody::whole(Bytes::new()));
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
@@ -238,10 +238,10 @@ pub(super) fn own(response: plugin_api::Response) -> Response<AnswerBody> {
     response
 }
 
-/// A plugin's answer.
+/// Converts a plugin's answer.
 ///
 /// # Errors
-/// What is not HTTP in it.
+/// Says what in it is not valid HTTP.
 pub(crate) fn from_plugin(
     response: RawResponse,
     instance: &Arc<Instance>,
@@ -254,7 +254,7 @@ fn convert(raw: RawResponse, instance: Option<&Arc<Instance>>) -> Result<Respons
     let status = status.ok_or_else(|| format!("status {}", raw.status))?;
     let size = raw.body.capacity();
     let content = match (raw.stream, instance) {
-        // These have no body by definition; bytes after them would be read as the next answer.
+        // These have no body by definition; bytes after them would be parsed as the next answer.
         _ if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => Content::Done,
         (ROption::RSome(stream), Some(instance)) => {
             let (stream, instance) = (Some(Box::new(stream)), Arc::clone(instance));
@@ -265,18 +265,18 @@ fn convert(raw: RawResponse, instance: Option<&Arc<Instance>>) -> Result<Respons
     };
     let mut response = Response::new(AnswerBody { content, size, is_known: false, _guard: None });
     *response.status_mut() = status;
-    // And the host's own: the name of the request, and that nothing is to be guessed. HTTP/1.1 writes date and length by
-    // itself. With room for seven, the map would be larger than the blocks that the allocator keeps at hand.
+    // Plus two for the host's own headers, the request id and `nosniff`. HTTP/1.1 writes date and length by itself.
+    // With space for seven, the map would exceed the size class that the allocator caches.
     response.headers_mut().reserve(raw.headers.len() + 2);
     for header in raw.headers {
         let name = HeaderName::from_bytes(header.name.as_bytes())
             .map_err(|_| format!("a header name of {} bytes that is none", header.name.len()))?;
-        // How the body travels is between the host and the client.
+        // Hop-by-hop headers are between the host and the client.
         if matches!(name, CONTENT_LENGTH | TRANSFER_ENCODING | CONNECTION | UPGRADE) || name == "keep-alive" {
             continue;
         }
         let value = match header.value {
-            // A library is never unloaded, so what is static in it need not be copied.
+            // A library is never unloaded, so its static strings need not be copied.
             RCowStr::Borrowed(value) => {
                 HeaderValue::from_maybe_shared(Bytes::from_static(value.as_str().as_bytes()))
             }

@@ -11,8 +11,8 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub(crate) struct TraceId([u8; 32]);
 
 impl TraceId {
-    /// The trace that the headers name. A `traceparent` that is none is taken out, and what depends on it: nobody
-    /// further on is to log or pass on what the specification wants dropped.
+    /// The trace that the headers name. An invalid `traceparent` is removed, together with the headers that depend on
+    /// it: nothing downstream may log or pass on what the specification requires to be dropped.
     pub(crate) fn take(headers: &mut HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(TRACEPARENT).iter();
         let id = match (values.next(), values.next()) {
@@ -27,14 +27,14 @@ impl TraceId {
         id
     }
 
-    /// As it is written.
+    /// The id as text.
     pub(crate) fn text(&self) -> &str {
-        // Only digits get in.
+        // It consists of ASCII digits only.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
-/// `version-trace-parent-flags`; later versions may have more behind another dash.
+/// Parses `version-trace-parent-flags`; later versions may append more after another dash.
 fn parse(value: &[u8]) -> Option<TraceId> {
     let (known, more) = value.split_at_checked(55)?;
     let [version, trace, parent, flags] = [&known[..2], &known[3..35], &known[36..52], &known[53..]];

@@ -1,21 +1,21 @@
-//! Answers on an HTTP/2 connection that the client has not taken yet.
+//! Answers on an HTTP/2 connection that the client has not read yet.
 //!
-//! A client may ask a hundred things at once and take none of the answers. Their bytes are counted for the connection, too,
-//! so that a few connections cannot take what is there for all.
+//! A client may send a hundred requests concurrently and read none of the answers. Their bytes are therefore counted
+//! per connection, too, so that a few connections cannot use up the memory of all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What a request, or its answer, takes beside its own bytes as long as it is there.
+/// Overhead of a request, or of its answer, in addition to its own bytes.
 pub(crate) const STREAM_BYTES: usize = 4 * 1024;
-/// Bytes that the answers of a connection may have. One by itself may have more.
+/// Limit of the untaken answers of a connection, in bytes. A single answer may be larger.
 const MAX_UNTAKEN: usize = 4 << 20;
 
-/// The bytes of one connection's answers.
+/// The bytes of one connection's untaken answers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Untaken(Arc<AtomicUsize>);
 
-/// Bytes of an answer, until this is dropped.
+/// The counted bytes of an answer, released when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
     untaken: Untaken,
@@ -23,12 +23,12 @@ pub(crate) struct Held {
 }
 
 impl Untaken {
-    /// Whether so much waits already that nothing more is asked of a plugin.
+    /// Whether so much waits already that no further request is passed to a plugin.
     pub(crate) fn is_nearly_full(&self) -> bool {
         self.0.load(Ordering::Relaxed) > MAX_UNTAKEN / 4 * 3
     }
 
-    /// Counts an answer, if there is room for it.
+    /// Counts an answer, if it is within the limit.
     pub(crate) fn hold(&self, bytes: usize) -> Option<Held> {
         let fits = |held: usize| (held == 0 || held + bytes <= MAX_UNTAKEN).then_some(held + bytes);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
@@ -37,7 +37,7 @@ impl Untaken {
 }
 
 impl Held {
-    /// The same for what comes after it on the connection.
+    /// Counts further bytes on the same connection.
     pub(crate) fn another(&self, bytes: usize) -> Option<Self> {
         self.untaken.hold(bytes)
     }

@@ -1,5 +1,5 @@
-//! Sockets that the service manager listens on and hands over (sd_listen_fds(3)): it keeps them while this process is away, so
-//! that a restart turns nobody away.
+//! Socket activation: sockets that the service manager listens on and hands over (sd_listen_fds(3)). It keeps them
+//! open while this process is down, so that no connection is refused during a restart.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -13,14 +13,14 @@ use rustix::net::{AddressFamily, sockopt};
 use super::place::Place;
 use crate::source::is_of_this_machine;
 
-/// Names of descriptors (`FileDescriptorName=`) that say what they are for, whatever their address is.
+/// Names of descriptors (`FileDescriptorName=`) that assign them to a key, whatever their address is.
 const FOR_BINDTO: &str = "bindto";
 const FOR_UNIX_SOCKET: &str = "unix_socket";
 
-/// Sockets that are taken at the most.
+/// Limit of sockets that are accepted.
 const MOST: u64 = 64;
 
-/// A socket that was handed over.
+/// A socket that was handed over by the service manager.
 #[derive(Debug)]
 pub(crate) struct Inherited {
     name: Option<String>,
@@ -30,19 +30,19 @@ pub(crate) struct Inherited {
 #[derive(Debug)]
 pub(crate) enum Socket {
     Tcp(TcpListener, SocketAddr),
-    /// Without a path it is one of the abstract names.
+    /// `None` is a socket with an abstract name.
     Unix(UnixListener, Option<PathBuf>),
 }
 
-/// Takes what was handed over, so that no child gets it.
+/// Takes the sockets that were handed over, and marks them close-on-exec so that no child process inherits them.
 ///
 /// # Errors
-/// The variables are malformed, or what they name are no sockets that listen.
+/// The variables are malformed, or a descriptor is not a listening socket.
 pub(crate) fn take() -> io::Result<Vec<Inherited>> {
     let malformed = |error: String| {
         io::Error::new(io::ErrorKind::InvalidInput, format!("LISTEN_PID, LISTEN_FDS: {error}"))
     };
-    // It would make room for so many.
+    // The number determines how much is allocated.
     let number = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
     let count = number("LISTEN_FDS").filter(|_| number("LISTEN_PID") == Some(std::process::id().into()));
     if count.is_some_and(|count| count > MOST) {
@@ -51,7 +51,7 @@ pub(crate) fn take() -> io::Result<Vec<Inherited>> {
     let descriptors = sd_listen_fds::get().map_err(|error| malformed(error.to_string()))?.into_iter();
     let mut all: Vec<(Option<String>, OwnedFd)> =
         descriptors.map(|(name, descriptor)| (name, descriptor.into_std())).collect();
-    // All of them before any is refused.
+    // All of them, before any error is returned.
     for (_, descriptor) in &all {
         fcntl_setfd(descriptor, FdFlags::CLOEXEC)?;
     }
@@ -80,8 +80,9 @@ impl Socket {
 }
 
 impl Inherited {
-    /// Whether it is what a configuration listens on. By its name alone it is so only where it reaches no further: an open
-    /// instance is refused by the address that is configured.
+    /// Whether it serves this configured place. A match by name alone is accepted only if the socket is not reachable
+    /// from further away than the configured address: access rules for open instances are checked against the
+    /// configured address.
     pub(crate) fn is_for(&self, place: &Place) -> bool {
         match (&self.socket, place) {
             (Socket::Tcp(_, address), Place::Tcp(wanted)) if self.name.as_deref() == Some(FOR_BINDTO) => {
@@ -94,7 +95,7 @@ impl Inherited {
         }
     }
 
-    /// For people.
+    /// The socket's name or address, for people.
     pub(crate) fn shown(&self) -> String {
         let place = match &self.socket {
             Socket::Tcp(_, address) => address.to_string(),

@@ -1,12 +1,13 @@
-//! How many connections there are, whose they are, and who may have another.
+//! Admission control: how many connections there may be, in total and per client.
 //!
-//! A client (an IPv4 address, or the 64 bits of an IPv6 address that one customer has) holds no more than [`SHARE`] times as
-//! many places as are free. So one alone gets three quarters of them, and the next one three quarters of what that one left. A
-//! proxy that is trusted has no share: its connections are many clients'.
+//! A client is an IPv4 address, or the /64 network of an IPv6 address, which usually belongs to one customer. It holds
+//! no more than [`SHARE`] times as many places as are free. So a single client gets three quarters of the places, and
+//! the next one three quarters of the rest. A trusted proxy has no such limit: its connections belong to many clients.
 //!
-//! Whoever comes when the share is taken gets the place of a connection of its own that idles; when all places are taken, that of
-//! one that idles, or else of one whose request is not complete, of a client that holds as many or more. Where there is none, a
-//! few wait, and the others are closed at once. Some places are for this machine alone, so that its operators can ask how it is.
+//! When a client has reached its share, a new connection evicts an idle one of the same client. When all places are
+//! taken, it evicts an idle connection, or else one whose request is incomplete or whose answer is not taken, of a
+//! client that holds as many places or more. If none can be evicted, a few connections wait, and all others are closed
+//! immediately. Some places are reserved for this machine, so that operators can still query the host.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -25,25 +26,25 @@ use crate::http::gate::proxy::ClientAddress;
 use crate::http::message::phase::Phase;
 use crate::source::{Source, source};
 
-/// How many times what is free one client may hold.
+/// A client may hold this many times the number of free places.
 const SHARE: usize = 3;
-/// One place of so many is for this machine, and so many at the most.
+/// One of this many places is reserved for this machine, up to this many in total.
 const KEPT: usize = 16;
-/// Those that wait for a place: all, and of one client.
+/// Limits of connections that wait for a place: in total, and per client.
 const WAITING: usize = 64;
 const WAITING_OF_ONE: usize = 8;
-/// Connections that are looked at for one that gives way.
+/// Number of connections that are examined to find one to evict.
 const SAMPLE: usize = 256;
-/// Connections that have lost their place, and not ended yet: one for so many places.
+/// Limit of evicted connections that have not ended yet: one for this many places.
 const LEAVING: usize = 8;
-/// Between two log lines.
+/// Minimum time between two log lines.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Lets connections in.
+/// Admits connections.
 #[derive(Default)]
 pub(super) struct Admission {
     state: Mutex<State>,
-    /// A connection has ended, or the limit is another one.
+    /// A connection has ended, or the limit has changed.
     changed: Notify,
 }
 
@@ -51,13 +52,13 @@ pub(super) struct Admission {
 struct State {
     limit: usize,
     proxies: Proxies,
-    /// Those that have a place.
+    /// Connections that hold a place.
     open: Vec<Arc<Occupant>>,
-    /// By client, those of them that have a share.
+    /// Number of places held, by client; only clients with a limited share.
     held: HashMap<u64, usize>,
-    /// Those that have lost theirs and go on ending.
+    /// Number of evicted connections that have not ended yet.
     leaving: usize,
-    /// Where to look next for one that gives way.
+    /// Where the next search for a connection to evict starts.
     next: usize,
     waiting: Vec<Source>,
     told: Option<Instant>,
@@ -65,27 +66,27 @@ struct State {
 
 /// A connection.
 struct Occupant {
-    /// Without one it has no share.
+    /// `None` has no limited share.
     client: Source,
     phase: Phase,
-    /// Its index in [`State::open`]; [`GONE`] if it has lost its place.
+    /// Its index in [`State::open`]; [`GONE`] if it was evicted.
     place: AtomicUsize,
     leave: AtomicWaker,
 }
 
 const GONE: usize = usize::MAX;
 
-/// A connection's place; free again when this is dropped.
+/// A connection's place; released when this is dropped.
 pub(super) struct Seat {
     admission: Arc<Admission>,
     occupant: Arc<Occupant>,
 }
 
-/// What becomes of a connection that comes.
+/// The decision about a new connection.
 pub(super) enum Decision {
     Admitted(Seat),
     Wait(Waiting),
-    /// It is to be closed.
+    /// It has to be closed.
     Refused,
 }
 
@@ -98,11 +99,11 @@ pub(super) struct Waiting {
 
 impl Admission {
     fn state(&self) -> MutexGuard<'_, State> {
-        // No step on it can panic half way.
+        // A panic cannot leave it half updated.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on `limit` connections, and shares for all but `proxies`.
+    /// Sets the limit of connections, and the proxies whose share is not limited.
     pub(super) fn limit(&self, limit: usize, proxies: Proxies) {
         let mut state = self.state();
         (state.limit, state.proxies) = (limit, proxies);
@@ -110,7 +111,7 @@ impl Admission {
         self.changed.notify_waiters();
     }
 
-    /// A connection has come from this address; `None` is a Unix socket.
+    /// Asks for a place for a new connection from this address; `None` is a Unix socket.
     pub(super) fn ask(self: &Arc<Self>, address: Option<IpAddr>) -> Decision {
         let mut state = self.state();
         let client = state.client(address);
@@ -130,7 +131,7 @@ impl Admission {
         Decision::Wait(Waiting { admission: Arc::clone(self), address, client })
     }
 
-    /// Waits until there is no connection.
+    /// Waits until there are no connections.
     pub(super) async fn empty(&self) {
         loop {
             let changed = self.changed.notified();
@@ -177,7 +178,8 @@ impl State {
         Some(occupant)
     }
 
-    /// A connection that gives way to a new one of this client: of those that are looked at, one of the client that holds most.
+    /// Finds a connection to evict for a new one of this client: among those that are examined, one of the client that
+    /// holds most.
     fn expendable(&mut self, client: Source, is_full: bool) -> Option<Arc<Occupant>> {
         if self.leaving > self.limit / LEAVING {
             return None;
@@ -231,17 +233,17 @@ impl State {
 }
 
 impl Seat {
-    /// What the connection is to tell of what it does.
+    /// The phase that the connection reports.
     pub(super) fn phase(&self) -> &Phase {
         &self.occupant.phase
     }
 
-    /// Whether the connection is to make room.
+    /// Whether the connection was evicted.
     pub(super) fn is_lost(&self) -> bool {
         self.occupant.place.load(Ordering::Acquire) == GONE
     }
 
-    /// Waits until the connection is to make room.
+    /// Waits until the connection is evicted.
     pub(super) async fn lost(&self) {
         poll_fn(|context| {
             self.occupant.leave.register(context.waker());
@@ -265,7 +267,7 @@ impl Drop for Seat {
 }
 
 impl Waiting {
-    /// A place, if there is one until `deadline`.
+    /// Waits for a place until `deadline`.
     pub(super) async fn place(self, deadline: Instant) -> Option<Seat> {
         loop {
             let changed = self.admission.changed.notified();

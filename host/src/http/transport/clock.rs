@@ -1,10 +1,11 @@
-//! The client's clock on an HTTP/2 connection, where many requests go on at a time.
+//! The client's deadlines on an HTTP/2 connection, where many requests run concurrently.
 //!
-//! It counts what `deadline` counts for HTTP/1.1, but not in the same way, because requests and answers of many
-//! streams mix: the time until the first request; from the first byte of a header block to its end, which no other
-//! frame may interrupt; the time without any request; and for how long the client takes nothing of its answers. hyper
-//! asks an answer's body for more only when the client has made room for it, which is how the last one is seen; room
-//! for a byte is enough, so for the last piece of an answer there is only the time without any request.
+//! It enforces what `deadline` enforces for HTTP/1.1, but in another way, because requests and answers of many streams
+//! interleave. It measures the time until the first request; the time from the first byte of a header block to its
+//! end, which no other frame may interrupt; the time without any request; and the time in which the client reads
+//! nothing of its answers. The last one is detected by hyper's flow control: hyper polls an answer's body only when
+//! the client's window is open. A window of one byte is enough for that, so that the last piece of an answer is
+//! covered only by the time without any request.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 
 use super::deadline::Deadlines;
 
-/// What a connection is doing.
+/// The state of a connection.
 #[derive(Clone)]
 pub(super) struct Clock {
     deadlines: Deadlines,
@@ -22,20 +23,20 @@ pub(super) struct Clock {
 }
 
 struct State {
-    /// Since when nothing has been asked.
+    /// Start of the time without any request.
     idle_since: Instant,
     is_new: bool,
-    /// Since when a header block has been coming.
+    /// Start of the header block that is being received.
     headers_since: Option<Instant>,
-    /// The requests under way; with a time: since when their answers have been waiting for the client.
+    /// The requests in flight; with the time since which their answers wait for the client, if they do.
     requests: HashMap<u64, Option<Instant>>,
-    /// When the client last took something of an answer that waited.
+    /// When the client last read something of a waiting answer.
     taken: Instant,
     next: u64,
 }
 
 impl Clock {
-    /// Of a connection that has just come.
+    /// The clock of a new connection.
     pub(super) fn new(deadlines: Deadlines) -> Self {
         let now = Instant::now();
         let state = State {
@@ -53,10 +54,10 @@ impl Clock {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends when the client's time is over.
+    /// Completes when one of the client's deadlines has expired.
     pub(super) async fn expired(&self) {
         let Deadlines { header, keepalive, write } = self.deadlines;
-        // Whatever begins while this sleeps gets at least as long.
+        // A deadline that starts during this sleep is at least as far away.
         let nap = header.min(keepalive).min(write);
         loop {
             let now = Instant::now();
@@ -69,7 +70,7 @@ impl Clock {
         }
     }
 
-    /// Ends when no request has been under way for so long from now.
+    /// Completes when no request has been in flight for this long from now.
     pub(super) async fn quiet(&self, time: Duration) {
         let now = Instant::now();
         let mut end = now + time;
@@ -102,7 +103,7 @@ impl Clock {
         RequestGuard { clock: self.clone(), number }
     }
 
-    /// Whether a header block is coming.
+    /// Reports whether a header block is being received.
     pub(super) fn reads_headers(&self, reads: bool) {
         let mut state = self.state();
         if !reads {
@@ -114,8 +115,8 @@ impl Clock {
 }
 
 impl State {
-    /// Answers that wait take turns, so one of them may wait as long as the others get on: for as many times as there
-    /// are of them, or a client could keep them for ever by taking another.
+    /// Waiting answers take turns, so one of them may wait as long as the others make progress. The limit is the write
+    /// timeout multiplied by their number; without a limit, a client could keep them forever by reading just one.
     fn answer_deadline(&self, write: Duration) -> Option<Instant> {
         let waiting = self.requests.values().flatten();
         let turns = u32::try_from(waiting.clone().count()).unwrap_or(u32::MAX);
@@ -131,7 +132,7 @@ pub(super) struct RequestGuard {
 }
 
 impl RequestGuard {
-    /// Whether the answer waits for the client now.
+    /// Reports whether the answer waits for the client now.
     pub(super) fn waits(&self, waits: bool) {
         let now = Instant::now();
         let mut state = self.clock.state();

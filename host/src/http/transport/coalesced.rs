@@ -1,10 +1,11 @@
-//! Small answers are written together, once the other connections that are ready have been looked at.
+//! Coalesced writes: small answers are written together, after the other ready connections were polled.
 //!
-//! Writing to a socket wakes who waits at its other end, which can cost more than all else that an answer takes. When
-//! several are written one right after the other, that one is awake already after the first.
+//! A write to a socket wakes the process at its other end, which can cost more than everything else in an answer. When
+//! several answers are written in direct succession, the first write wakes it, and the others find it awake.
 //!
-//! An answer counts as written when it is in the connection's [`SharedWriter`], which is then in the [`Outbox`] of the thread. What the
-//! socket does not take when the outbox is emptied, the connection writes, and takes no more until it has.
+//! An answer counts as written once it is in the connection's [`SharedWriter`], which is then queued in the thread's
+//! [`Outbox`]. What the socket does not accept when the outbox is flushed is written by the connection, which accepts
+//! nothing more until it is done.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -22,36 +23,38 @@ use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
 use crate::spread::Spread;
 
-/// Bytes of a connection that may wait. More is written at once: copying it would cost more than it saves.
+/// Limit of bytes of a connection that may be queued. Larger writes go out immediately: copying them would cost more
+/// than it saves.
 const SMALL: usize = 2048;
-/// So many connections are written to at the latest: who waits for them can work while the next answers are made.
+/// The outbox is flushed after this many connections at the latest, so that the first clients can work while the next
+/// answers are made.
 const MAX_BATCH: usize = 16;
 
 /// The outboxes of all threads.
 pub(crate) type Outboxes = Arc<Spread<Arc<Outbox>>>;
 
-/// Connections with answers that wait for each other.
+/// Connections with answers that are queued for a common flush.
 #[derive(Default)]
 pub(crate) struct Outbox {
     pending: Mutex<Vec<Arc<dyn PendingWrites>>>,
-    /// Whether [`run`](Self::run) runs.
+    /// Whether [`run`](Self::run) is running.
     runs: AtomicBool,
     task: AtomicWaker,
 }
 
-/// Where an answer goes.
+/// The destination of queued answers.
 trait PendingWrites: Send + Sync {
-    /// Writes as much of what waits as can be written now.
+    /// Writes as much as the socket accepts now.
     fn write(&self);
 }
 
 impl Outbox {
     fn pending(&self) -> MutexGuard<'_, Vec<Arc<dyn PendingWrites>>> {
-        // No step on it can panic half way.
+        // A panic cannot leave it half updated.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a connection in that has something to write.
+    /// Queues a connection that has something to write.
     fn take(self: &Arc<Self>, writes: Arc<dyn PendingWrites>) {
         let mut pending = self.pending();
         pending.push(writes);
@@ -70,7 +73,7 @@ impl Outbox {
         pending.iter().for_each(|writes| writes.write());
     }
 
-    /// Writes what waits, again and again.
+    /// Flushes the queue whenever it is not empty. Never completes.
     async fn run(self: Arc<Self>) {
         loop {
             poll_fn(|context| self.poll_first(context)).await;
@@ -85,8 +88,8 @@ impl Outbox {
     }
 }
 
-/// Goes on when the tasks that are ready now have had their turn. tokio's `yield_now` waits for its I/O driver, too, in a
-/// list that no other thread takes over from one that is held up.
+/// Completes when the tasks that are ready now have been polled. tokio's `yield_now` would also wait for its I/O
+/// driver, and it queues the task where no other thread can steal it from a blocked one.
 async fn after_the_others() {
     let mut had_turn = false;
     poll_fn(|context| {
@@ -99,19 +102,19 @@ async fn after_the_others() {
     .await;
 }
 
-/// The half of a socket that answers are written to.
+/// The write half of a socket.
 struct SharedWriter<W> {
     half: W,
     unwritten: Mutex<Unwritten>,
-    /// The connection's.
+    /// The waker of the connection's task.
     task: AtomicWaker,
 }
 
-/// What is still to be written.
+/// Bytes that are still to be written.
 #[derive(Default)]
 struct Unwritten {
     bytes: Vec<u8>,
-    /// By an outbox; else by the connection.
+    /// Queued in an outbox, which writes it; otherwise the connection does.
     is_queued: bool,
     /// The connection waits for the outbox.
     is_awaited: bool,
@@ -120,7 +123,7 @@ struct Unwritten {
 impl<W: WriteHalf> PendingWrites for SharedWriter<W> {
     fn write(&self) {
         let mut unwritten = self.unwritten();
-        // One who does not read, or is gone, is for the connection to wait for or to fail at.
+        // A client that does not read, or a broken connection, is left to the connection's task.
         let written = self.half.try_write(&[IoSlice::new(&unwritten.bytes)]).unwrap_or(0);
         unwritten.take(written);
         unwritten.is_queued = false;
@@ -132,7 +135,7 @@ impl<W: WriteHalf> PendingWrites for SharedWriter<W> {
 }
 
 impl Unwritten {
-    /// Takes what was written away, and the room for it: most connections are idle.
+    /// Removes what was written, and frees the buffer: most connections are idle.
     fn take(&mut self, written: usize) {
         if written == self.bytes.len() {
             self.bytes = Vec::new();
@@ -144,11 +147,11 @@ impl Unwritten {
 
 impl<W: WriteHalf> SharedWriter<W> {
     fn unwritten(&self) -> MutexGuard<'_, Unwritten> {
-        // No step on it can panic half way, either.
+        // A panic cannot leave it half updated.
         self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until all that came before is written.
+    /// Waits until everything before is written.
     fn poll_clear(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut unwritten = self.unwritten();
         if unwritten.is_queued {
@@ -181,7 +184,7 @@ impl<W: WriteHalf> SharedWriter<W> {
     }
 }
 
-/// A socket whose small answers go by an outbox.
+/// A socket whose small answers are written through an outbox.
 pub(crate) struct CoalescedStream<S: Socket> {
     read: S::Read,
     writer: Arc<SharedWriter<S::Write>>,
@@ -223,7 +226,7 @@ impl<S: Socket> AsyncWrite for CoalescedStream<S> {
         if unwritten.bytes.len() + length <= SMALL && (is_queued || unwritten.bytes.is_empty()) {
             pieces.iter().for_each(|piece| unwritten.bytes.extend_from_slice(piece));
             unwritten.is_queued = true;
-            // For what may be left of it.
+            // Wakes this task for what the outbox may leave unwritten.
             writer.task.register(context.waker());
             drop(unwritten);
             if !is_queued {
@@ -241,7 +244,7 @@ impl<S: Socket> AsyncWrite for CoalescedStream<S> {
         true
     }
 
-    /// What is in an outbox goes out by itself.
+    /// Does nothing for queued bytes: the outbox flushes them by itself.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut unwritten = self.writer.unwritten();
         if unwritten.is_queued { Poll::Ready(Ok(())) } else { self.writer.poll_rest(&mut unwritten, context) }
@@ -253,7 +256,7 @@ impl<S: Socket> AsyncWrite for CoalescedStream<S> {
     }
 }
 
-/// A socket in two halves, of which the second can be written to from anywhere.
+/// A socket that can be split into two halves, of which the write half can be used from any thread.
 pub(crate) trait Socket {
     type Read: AsyncRead + Unpin;
     type Write: WriteHalf;
@@ -261,7 +264,7 @@ pub(crate) trait Socket {
     fn split(self) -> (Self::Read, Self::Write);
 }
 
-/// What [`CoalescedStream`] does with the half of a socket that is written to.
+/// The operations that [`CoalescedStream`] needs of a write half.
 pub(crate) trait WriteHalf: Send + Sync + 'static {
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
     fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -293,7 +296,7 @@ macro_rules! socket {
 
             fn shut_down(&self) -> io::Result<()> {
                 match shutdown(self.as_ref().as_fd(), Shutdown::Write) {
-                    // The other end was quicker.
+                    // The peer closed the connection first.
                     Ok(()) | Err(Errno::NOTCONN) => Ok(()),
                     Err(error) => Err(error.into()),
                 }

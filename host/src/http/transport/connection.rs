@@ -36,32 +36,32 @@ use crate::http::gate::proxy::{ClientAddress, Peer};
 use crate::http::message::header_block::HeaderBlock;
 use crate::http::message::header_size::MAX_HEADER_BYTES;
 
-/// How long a connection that is told to end still takes what comes behind its answer.
+/// On a connection that is being closed: how long what follows the answer is still read.
 const LAST_LINGERING: Duration = Duration::from_millis(500);
-/// How long one that is told to end before anything was asked still waits for it.
+/// On a connection that is closed before its first request: how long it still waits for that request.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
-/// How long one that has to make room still has for an answer that its client takes slowly.
+/// On an evicted connection: how long the client has to read its answer.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
-/// Bytes that are encrypted and wait for a client to take them.
+/// Limit of encrypted bytes that wait for the client, in bytes.
 const TLS_BUFFER: usize = 32 * 1024;
 
-/// What the configuration says about connections.
+/// The configuration of connections.
 #[derive(Clone, Default)]
 pub(super) struct Settings {
     pub(super) deadlines: Deadlines,
     pub(super) tls: Option<TlsAcceptor>,
 }
 
-/// A connection that was let in.
+/// A connection that was admitted.
 pub(super) struct Connection {
     pub(super) app: Arc<App>,
     pub(super) outboxes: Outboxes,
-    /// Where it comes from; `None` is a Unix socket.
+    /// The peer's address; `None` is a Unix socket.
     pub(super) address: Option<IpAddr>,
     pub(super) settings: Settings,
-    /// Its place among the others.
+    /// Its place in admission control.
     pub(super) seat: Seat,
-    /// Changes when it is to end after the request that it is at.
+    /// Changes when the connection has to end after its current request.
     pub(super) stopped: watch::Receiver<()>,
 }
 
@@ -73,7 +73,7 @@ impl Connection {
         let served = match stream {
             Stream::Unix(stream) => self.plain(stream).await,
             Stream::Tcp(stream) => {
-                // Answers are written whole, so there is nothing to wait for before sending. It fails only on a dead
+                // Answers are written whole, so Nagle's algorithm would only add latency. It fails only on a broken
                 // socket.
                 let _ = stream.set_nodelay(true);
                 match self.settings.tls.clone() {
@@ -94,7 +94,7 @@ impl Connection {
             shaken = &mut handshake => shaken,
             () = self.told_to_end() => match self.seat.is_lost() {
                 true => return Ok(()),
-                // A request is about to come.
+                // A request is probably on its way.
                 false => timeout(FIRST_REQUEST, handshake).await.and_then(|shaken| shaken),
             },
         };
@@ -115,17 +115,17 @@ impl Connection {
         self.http1(stream, false).await
     }
 
-    /// What its requests' headers draw on: nobody knows yet whose they are.
+    /// What its request headers are charged to: the unauthenticated client at this address.
     fn header_block(&self) -> HeaderBlock {
         let budget = self.app.budget();
         HeaderBlock::new(budget, Payer::Stranger(budget.client(self.address)))
     }
 
-    /// Waits until it is to end after the request that it is at; at once, if that was so before.
+    /// Waits until it has to end after its current request; returns immediately if that is the case already.
     async fn told_to_end(&mut self) {
         tokio::select! {
             biased;
-            // Nothing is ever sent: whoever would send is gone once it is to end.
+            // No value is ever sent: the sender is dropped when the connection has to end.
             _ = self.stopped.changed() => {}
             () = self.seat.lost() => {}
         }
@@ -159,17 +159,18 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(None)
             .max_header_size(MAX_HEADER_BYTES)
-            // Of what it reads and writes ahead, too.
+            // This also limits hyper's read-ahead and write buffers.
             .max_buf_size(MAX_HEADER_BYTES)
             .serve_connection(io, service);
         let mut is_told = false;
         let ended = tokio::select! {
-            // First, so that a request that is there already is seen: told before it, hyper closes at once.
+            // First, so that a request that has arrived already is seen: told to shut down before it, hyper closes
+            // immediately.
             biased;
             ended = &mut connection => ended,
             () = self.told_to_end() => {
                 is_told = true;
-                // Who has just connected is about to ask, and hyper would close at once.
+                // A client that has just connected is about to send a request, and hyper would close immediately.
                 let begun = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
                     Poll::Ready(ended) => Poll::Ready(Some(ended)),
                     Poll::Pending if phase.is_new() && !self.seat.is_lost() => Poll::Pending,
@@ -181,9 +182,9 @@ impl Connection {
                         Pin::new(&mut connection).graceful_shutdown();
                         match (&mut connection).now_or_never() {
                             Some(ended) => ended,
-                            // It would wait for the rest of a request.
+                            // hyper would wait for the rest of a request.
                             None if self.seat.is_lost() && !phase.is_answering() => return Ok(()),
-                            // Nor for whoever takes an answer slowly.
+                            // hyper would also wait for a client that reads its answer slowly.
                             None if self.seat.is_lost() && phase.is_untaken() => {
                                 return timeout(LAST_ANSWER, connection).await.map_or(Ok(()), |ended| {
                                     ended.map_err(|error| error.to_string())
@@ -204,13 +205,13 @@ impl Connection {
                     () = self.told_to_end() => {}
                 }
             }
-            // Nobody is kept waiting for it, but that the answer arrives.
+            // Only the arrival of the answer matters; this must not delay anything else.
             let _ = timeout(LAST_LINGERING, lingering).await;
         }
         ended.map_err(|error| error.to_string())
     }
 
-    /// Serves it, as one on which HTTP/2 was agreed on.
+    /// Serves it as an HTTP/2 connection.
     pub(super) async fn http2<S>(mut self, stream: S) -> Result<(), String>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -1,12 +1,14 @@
-//! The client's clock: a connection that does not send a request, or does not read its answer, ends.
+//! The client's deadlines on HTTP/1.1: a connection that does not send a request, or does not read its answer, is
+//! closed.
 //!
-//! hyper's own header timeout also counts the time between two requests, which has a limit of its own here, and
-//! it does not watch writes. So the stream below hyper counts: until the first byte of a request (the header
-//! timeout on a new connection, the keep-alive timeout later), from there until the headers are complete, and
-//! for how long the client takes nothing of an answer. While a request is being answered nothing is counted:
-//! the request has its own limit.
+//! hyper's own header timeout includes the time between two requests, which has a limit of its own here, and hyper
+//! does not watch writes. So the stream below hyper measures three times: until the first byte of a request (the
+//! header timeout on a new connection, the keep-alive timeout later), from there until the headers are complete, and
+//! the time in which the client reads nothing of an answer. Nothing is measured while a request is being answered: the
+//! request has its own deadline.
 //!
-//! No request is taken from a client that does not take the answers to those of before: they would wait here, without an end.
+//! No further request is read from a client that does not read the answers to earlier ones: otherwise they would pile
+//! up without a limit.
 
 use std::io;
 use std::pin::Pin;
@@ -20,19 +22,19 @@ use crate::config::Limits;
 use crate::http::message::header_block::HeaderBlock;
 use crate::http::message::phase::{Phase, Stage};
 
-/// The limits of one connection.
+/// The timeouts of one connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Deadlines {
-    /// From the first byte of a request to the end of its headers; on a new connection also until that byte.
+    /// From the first byte of a request to the end of its headers; on a new connection also the time until that byte.
     pub(crate) header: Duration,
     /// Between two requests.
     pub(crate) keepalive: Duration,
-    /// In which the client must take something of an answer that waits.
+    /// In which the client must read something of an answer that waits.
     pub(crate) write: Duration,
 }
 
 impl Deadlines {
-    /// As a configuration has them.
+    /// The timeouts of a configuration.
     pub(crate) fn of(limits: &Limits) -> Self {
         Self {
             header: limits.header_timeout,
@@ -47,14 +49,14 @@ pub(crate) struct DeadlineStream<S> {
     stream: S,
     phase: Phase,
     deadlines: Deadlines,
-    /// The phase that `since` belongs to.
+    /// The stage that `since` belongs to.
     seen: Stage,
     since: Instant,
     read_timer: Timer,
     write_timer: Timer,
-    /// Since when a write has been waiting.
+    /// Start of the pending write.
     write_since: Option<Instant>,
-    /// Who wants the next request waits for that, too.
+    /// Reading the next request is deferred until that write is done.
     is_put_off: bool,
     headers: Option<HeaderBlock>,
 }
@@ -75,12 +77,12 @@ impl<S> DeadlineStream<S> {
         }
     }
 
-    /// Counts the headers that come in `headers`.
+    /// Counts the bytes of incoming headers in `headers`.
     pub(crate) fn counting(self, headers: HeaderBlock) -> Self {
         Self { headers: Some(headers), ..self }
     }
 
-    /// Bytes of a header block have come.
+    /// Counts received bytes of a header block.
     fn count(&mut self, bytes: usize) -> io::Result<()> {
         self.headers.as_mut().map_or(Ok(()), |headers| headers.add(bytes))
     }
@@ -89,12 +91,12 @@ impl<S> DeadlineStream<S> {
         self.stream
     }
 
-    /// When reading must have got on; `None` while a request is being answered.
+    /// When reading must have made progress; `None` while a request is being answered.
     fn read_deadline(&mut self) -> Option<Instant> {
         let stage = self.phase.stage();
         if stage != self.seen {
             self.seen = stage;
-            // Of a request that is being answered nothing is counted.
+            // Nothing is measured for a request that is being answered.
             if stage != Stage::Busy {
                 self.since = Instant::now();
             }
@@ -157,7 +159,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for DeadlineStream<S> {
                 ready!(this.read_timer.poll_passed(context, deadline));
                 Poll::Ready(Err(timed_out("the client sends no request")))
             }
-            // A byte at a time is always in time for the next poll, so the clock is looked at here too.
+            // A client that sends single bytes always makes the next poll succeed, so the deadline is checked here
+            // too.
             Poll::Ready(Ok(())) if this.seen == Stage::Headers && Instant::now() >= deadline => {
                 buffer.set_filled(before);
                 Poll::Ready(Err(timed_out("the headers are not complete")))
@@ -212,13 +215,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for DeadlineStream<S> {
     }
 }
 
-/// A timer that is set again only when it fires too early: a busy connection never touches it.
+/// A timer that is reset only when it fires too early: a busy connection never touches it.
 struct Timer(Option<Pin<Box<Sleep>>>);
 
 impl Timer {
     fn poll_passed(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        // One that would fire too late must be set now, one that fires too early can wait.
+        // A timer that would fire too late must be reset now; one that fires too early can be reset then.
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
         }

@@ -1,23 +1,23 @@
-//! Where in an HTTP/2 connection's bytes a client is: only as much as tells whether it is sending headers.
+//! Follows the frames of an HTTP/2 connection, only as far as needed to tell whether the client is sending headers.
 
-/// Sent by every client first.
+/// Length of the client's connection preface.
 const PREFACE: usize = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 const HEAD: usize = 9;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
-/// Follows the frames of one direction.
+/// Parser of the frames of one direction.
 pub(super) struct Frames {
-    /// Bytes to pass over: the preface, or what is left of a frame.
+    /// Bytes to skip: the preface, or the rest of a frame.
     skip: usize,
     head: [u8; HEAD],
-    /// How much of the next frame's head is there.
+    /// Bytes received of the next frame's header.
     have: usize,
     is_block_open: bool,
-    /// Bytes of the block that is open.
+    /// Bytes of the open header block.
     block_bytes: usize,
-    /// Whether the block ends with the frame that is being passed over.
+    /// Whether the frame that is being skipped ends the block.
     ends_block: bool,
 }
 
@@ -35,7 +35,7 @@ impl Default for Frames {
 }
 
 impl Frames {
-    /// Takes the next bytes in.
+    /// Processes the next bytes.
     pub(super) fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.skip > 0 {
@@ -69,12 +69,12 @@ impl Frames {
         }
     }
 
-    /// How much of a header block is there that has not ended.
+    /// Number of bytes received of a header block that has not ended.
     pub(super) fn block_bytes(&self) -> usize {
         self.block_bytes
     }
 
-    /// Whether a header block has begun and not ended. A frame that does not yet say what it is counts as one.
+    /// Whether a header block has begun and not ended. A frame whose type is not known yet counts as one.
     pub(super) fn is_in_headers(&self) -> bool {
         self.is_block_open || self.have > 0
     }

@@ -18,10 +18,10 @@ use crate::http::control::snapshot::Snapshot;
 use crate::http::exchange::app::App;
 use crate::plugin::{Instance, Library, Loaded};
 
-/// Where connections come from.
+/// The peer address of connections.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-/// Serves one instance of a plugin that is part of this program.
+/// Serves one instance of a plugin that is linked into this program.
 pub struct Host {
     app: Arc<App>,
     admission: Arc<Admission>,
@@ -29,22 +29,22 @@ pub struct Host {
     stop: watch::Sender<()>,
 }
 
-/// What connections and their requests take.
+/// Resources that connections and their requests hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taken {
     /// Bytes of the budget.
     pub bytes: usize,
     /// Requests that are being answered.
     pub requests: usize,
-    /// Whether there is a connection that has a place.
+    /// Whether a connection holds a place.
     pub places: bool,
 }
 
 impl Host {
-    /// Serves `P` as this INI text says.
+    /// Serves `P` with the configuration of this INI text.
     ///
     /// # Panics
-    /// When the text or the plugin is refused.
+    /// If the text or the plugin is rejected.
     pub async fn start<P: plugin_api::Plugin>(ini: &str) -> Self {
         let config =
             Config::parse("the text", ini.to_owned(), Vec::new(), Path::new("/")).expect("it is valid");
@@ -64,13 +64,13 @@ impl Host {
         Self { app, admission, settings, stop: watch::Sender::default() }
     }
 
-    /// Serves a connection on which HTTP/2 was agreed on, until it ends.
+    /// Serves a connection that uses HTTP/2, until it ends.
     ///
     /// # Errors
     /// Why it ended early.
     ///
     /// # Panics
-    /// When it has no place.
+    /// If there is no place for it.
     pub async fn http2<S>(&self, stream: S) -> Result<(), String>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -82,12 +82,12 @@ impl Host {
             .await
     }
 
-    /// Has connections end after the requests that they are at.
+    /// Ends connections after their current requests.
     pub fn stop(&self) {
         self.stop.send_replace(());
     }
 
-    /// What is taken now.
+    /// Resources that are held now.
     pub fn taken(&self) -> Taken {
         Taken {
             bytes: self.app.budget().taken(),

@@ -1,4 +1,4 @@
-//! HTTP/2: what hyper is told, and what it does not do by itself.
+//! HTTP/2: the settings of hyper, and what hyper does not do by itself.
 
 use std::convert::Infallible;
 use std::io;
@@ -27,21 +27,21 @@ use crate::http::message::problem::{ProblemType, problem};
 use crate::http::message::response::AnswerBody;
 use crate::http::message::untaken::Untaken;
 
-/// For a connection whose time is over to say so.
+/// How long an expired connection may take to shut down.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Requests at a time on one connection.
+/// Limit of concurrent requests on one connection.
 const MAX_STREAMS: u32 = 100;
-/// For a client to end a body that nobody wants, in time and in bytes.
+/// Limits for the rest of a body after its request was answered, in time and in bytes.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1 << 20;
-/// An answer's body is handed over in pieces of this many bytes, so that a client that stops reading is noticed.
+/// An answer's body is passed to hyper in pieces of this many bytes, so that a client that stops reading is noticed.
 const PIECE: usize = 16 * 1024;
 
-/// What a client may send before it is asked for, on all streams together: the least that HTTP/2 knows.
+/// The connection's flow-control window in bytes, for all streams together: the minimum of HTTP/2.
 const WINDOW: u32 = 65_535;
 
-/// Serves a connection until it ends, or, once `stopped` ends, the requests under way have ended. `answer` gives the
-/// request's body back.
+/// Serves a connection until it ends. Once `stopped` completes, it ends after the requests in flight. `answer` returns
+/// the request's body with the answer.
 pub(super) async fn serve<S, F>(
     stream: S,
     headers: HeaderBlock,
@@ -59,7 +59,7 @@ where
         request.extensions_mut().insert(untaken.clone());
         let is_head = request.method() == Method::HEAD;
         let guard = clock.request();
-        // hyper's own refusal has no body, so it comes later, for what is beyond all measure.
+        // hyper's own rejection has no body. It is configured with a larger limit, and applies only to extreme sizes.
         let answer = if header_bytes(request.headers(), request.uri()) > MAX_HEADER_BYTES {
             Err(request.into_body())
         } else {
@@ -97,7 +97,7 @@ where
             tokio::select! {
                 ended = connection => ended,
                 () = clock.expired() => Ok(()),
-                // It waits for the answer to a PING, which not everybody gives.
+                // hyper waits for the answer to a PING, which not every client sends.
                 () = clock.quiet(FAREWELL) => Ok(()),
             }
         }
@@ -105,7 +105,7 @@ where
     ended.map_err(|error| error.to_string())
 }
 
-/// What HEAD gets. hyper leaves the body away for HTTP/1.1 alone.
+/// Removes the body of an answer to HEAD. hyper does that only for HTTP/1.1.
 fn headers_alone(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
     if let Some(length) = response.body().size_hint().exact() {
         response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| length.into());
@@ -113,10 +113,10 @@ fn headers_alone(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
     response.map(AnswerBody::without)
 }
 
-/// An answer's body that tells the clock whom it waits for.
+/// An answer's body that reports to the clock while it waits for the client.
 struct ClockedBody {
     body: AnswerBody,
-    /// What of the last piece has not been handed over.
+    /// The part of the last piece that has not been passed on.
     rest: Bytes,
     upload: Option<Incoming>,
     guard: RequestGuard,
@@ -137,8 +137,8 @@ impl Drop for ClockedBody {
     }
 }
 
-/// Takes what of a request's body still comes after the answer, to a measure: told to stop while they send, some
-/// clients, curl 7 among them, throw the answer away.
+/// Reads, within limits, the rest of a request's body after the answer. Some clients, such as curl 7, discard the
+/// answer when they are told to stop while they send.
 async fn linger(mut upload: Incoming) {
     let taken = async {
         let mut bytes = 0;
@@ -187,7 +187,7 @@ impl Body for ClockedBody {
     }
 }
 
-/// A stream that tells the clock when headers are coming.
+/// A stream that reports to the clock when headers are being received.
 struct ClockedStream<S> {
     stream: S,
     clock: Clock,

@@ -1,24 +1,25 @@
 //! The end of a connection whose client may still be writing (HTTP/1.1 and 1.0).
 //!
-//! Closed with bytes that nobody has read, a connection is reset, and the system at the other end throws away what has not
-//! been read there: the answer. So the half that writes is shut, and what still comes is taken for a while (RFC 9112, 9.6).
+//! If a connection is closed with unread bytes, the system resets it, and the client's system discards what its
+//! application has not read yet: the answer. So the write half is shut down, and incoming bytes are read for a while
+//! (RFC 9112, 9.6).
 
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
-/// Bytes that are taken at the most.
+/// Limit of bytes that are read.
 const MOST: u64 = 64 << 20;
-/// For how long at the most.
+/// Limit of the time.
 const LONGEST: Duration = Duration::from_secs(10);
-/// Bytes that each [`INTERVAL`] has to bring.
+/// Minimum of bytes in each [`INTERVAL`].
 const LEAST: u64 = 64 * 1024;
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Bytes that are read at a time.
+/// Bytes per read.
 const PIECE: usize = 16 * 1024;
 
-/// Takes what still comes, until the client has closed its half or too much, too little or for too long has come.
+/// Reads until the client has closed its half, or one of the limits is reached.
 pub(super) async fn linger(mut stream: impl AsyncRead + Unpin) {
     let mut piece = vec![0; PIECE];
     let end = Instant::now() + LONGEST;

@@ -1,4 +1,4 @@
-//! Sockets that connections come from: an address, or a file.
+//! Listening sockets: TCP addresses and Unix socket files.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,12 +10,12 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream};
 use super::activation::{Inherited, Socket};
 use super::place::Place;
 
-/// Who may connect to a Unix socket: the host's own user and group.
+/// Mode of a Unix socket's file: the host's own user and group may connect.
 const UNIX_MODE: u32 = 0o660;
-/// Connections that the system keeps until they are taken.
+/// Length of the system's queue of connections that are not accepted yet.
 const BACKLOG: u32 = 1024;
 
-/// A place that cannot be listened on.
+/// A place where the host cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// An address.
@@ -23,7 +23,7 @@ pub enum ListenError {
     Tcp {
         /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The reason.
         #[source]
         source: io::Error,
     },
@@ -32,7 +32,7 @@ pub enum ListenError {
     Unix {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         source: io::Error,
     },
@@ -51,12 +51,12 @@ pub enum ListenError {
     Twice(String),
 }
 
-/// A socket that listens.
+/// A listening socket.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixFile),
-    /// The service manager's, which goes on listening when this is dropped.
+    /// A socket of the service manager, which keeps listening when this is dropped.
     Inherited(Handed),
 }
 
@@ -67,14 +67,14 @@ pub(crate) enum Handed {
     Unix(UnixListener),
 }
 
-/// A connection that was taken.
+/// An accepted connection.
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 impl Listener {
-    /// Takes a place. Connections wait in its queue until they are accepted.
+    /// Binds a place. Connections wait in its queue until they are accepted.
     pub(crate) async fn bind(place: &Place) -> Result<Self, ListenError> {
         match place {
             Place::Tcp(address) => match TcpListener::bind(address).await {
@@ -88,7 +88,7 @@ impl Listener {
         }
     }
 
-    /// The socket that was handed over for this place.
+    /// Uses the socket that was handed over for this place.
     pub(crate) fn inherit(inherited: &Inherited, place: &Place) -> Result<Self, ListenError> {
         let listener = match &inherited.socket {
             Socket::Tcp(socket, _) => socket.try_clone().and_then(TcpListener::from_std).map(Handed::Tcp),
@@ -100,7 +100,7 @@ impl Listener {
         })
     }
 
-    /// The next connection, and where it comes from if that is an address.
+    /// Accepts the next connection, and returns its peer address if it has one.
     pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<IpAddr>)> {
         match self {
             Self::Tcp(listener) | Self::Inherited(Handed::Tcp(listener)) => {
@@ -121,19 +121,19 @@ impl Listener {
         }
     }
 
-    /// Whether it goes on listening without this process.
+    /// Whether it keeps listening without this process.
     pub(crate) fn is_inherited(&self) -> bool {
         matches!(self, Self::Inherited(_))
     }
 
-    /// Takes its file away, so that nobody comes any more. Whoever waits is still let in.
+    /// Removes its file, so that no new client connects. Clients in the queue are still accepted.
     pub(crate) fn withdraw(&self) {
         if let Self::Unix(file) = self {
             file.remove();
         }
     }
 
-    /// Whether clients still find it: somebody may have removed its file.
+    /// Whether clients can still find it: somebody may have removed its file.
     pub(crate) fn is_in_place(&self) -> bool {
         match self {
             Self::Tcp(_) | Self::Inherited(_) => true,
@@ -155,7 +155,7 @@ impl UnixFile {
         remove_stale(path).await?;
         let socket = UnixSocket::new_stream()?;
         socket.bind(path)?;
-        // Before it listens nobody can connect, whatever mode the file was made with.
+        // Before it listens nobody can connect, whatever mode the file was created with.
         std::fs::set_permissions(path, PermissionsExt::from_mode(UNIX_MODE))?;
         let inode = inode(path)?;
         Ok(Self { listener: socket.listen(BACKLOG)?, path: path.to_owned(), inode })
@@ -166,7 +166,7 @@ impl UnixFile {
     }
 
     fn remove(&self) {
-        // Another process, or a later configuration of this one, may have put its own there.
+        // Another process, or a later configuration of this one, may have replaced the file with its own.
         if self.is_in_place() {
             let _ = std::fs::remove_file(&self.path);
         }
@@ -184,7 +184,7 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Removes a socket that nobody listens on any more, as a process leaves it that was killed.
+/// Removes a stale socket file, as left behind by a process that was killed.
 async fn remove_stale(path: &Path) -> io::Result<()> {
     let metadata = match std::fs::symlink_metadata(path) {
         Ok(metadata) => metadata,

@@ -1,9 +1,10 @@
-//! What hyper refuses by itself, because it is no HTTP, gets a problem body like every other error.
+//! Gives a problem body to requests that hyper itself rejects because they are not valid HTTP, like to every other
+//! error.
 //!
-//! hyper answers such a request below the service, with a bare status. There is no hook for it, so the stream below
-//! hyper looks for that answer: it comes while the headers of a request are being read, and nothing else does.
+//! hyper answers such a request below the service, with a bare status, and has no hook for it. So the stream below
+//! hyper looks for that answer: while the headers of a request are being read, nothing else is written.
 //!
-//! Headers for which there is no memory are refused here, too: hyper would end the connection without a word.
+//! Headers for which there is no memory are rejected here, too: hyper would close the connection without an answer.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -15,17 +16,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::http::message::phase::Phase;
 use crate::http::message::problem::ProblemType;
 
-/// What 503 says.
+/// Detail of a 503.
 const NO_ROOM: &str = "there is no memory for the headers now ([limits] max_memory)";
 
-/// What 431 says.
+/// Detail of a 431.
 pub(super) const TOO_MANY_HEADERS: &str = "the request has too many headers, or too long ones";
 
-/// A stream that puts a body into hyper's own refusals.
+/// A stream that adds a body to hyper's own rejections.
 pub(crate) struct RefusalStream<S> {
     stream: S,
     phase: Phase,
-    /// An answer in the place of hyper's, and how much of it has been written.
+    /// The answer that replaces hyper's, as far as it is not written yet.
     answer: Vec<u8>,
     written: usize,
     /// Nothing more is read.
@@ -43,7 +44,7 @@ impl<S> RefusalStream<S> {
 }
 
 impl<S: AsyncWrite + Unpin> RefusalStream<S> {
-    /// Writes what is left of the answer.
+    /// Writes the rest of the answer.
     fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(left) = self.answer.get(self.written..).filter(|left| !left.is_empty()) {
             match ready!(Pin::new(&mut self.stream).poll_write(context, left))? {
@@ -54,7 +55,7 @@ impl<S: AsyncWrite + Unpin> RefusalStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes hyper's refusal over; says whether these bytes are one.
+    /// Replaces hyper's rejection; returns whether these bytes are one.
     fn take(&mut self, bytes: &[u8]) -> bool {
         let Some(answer) = self.phase.is_reading_headers().then(|| with_body(bytes)).flatten() else {
             return false;
@@ -65,7 +66,7 @@ impl<S: AsyncWrite + Unpin> RefusalStream<S> {
     }
 }
 
-/// The same answer with a problem body, if it is one of hyper's own.
+/// The same answer with a problem body, if it is one of hyper's rejections.
 fn with_body(bytes: &[u8]) -> Option<Vec<u8>> {
     let head = std::str::from_utf8(bytes.strip_suffix(b"\r\n\r\n")?).ok()?;
     let (line, headers) = head.split_once("\r\n")?;
@@ -83,7 +84,7 @@ fn with_body(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(problem(&format!("{line}\r\n{}", others.join("\r\n")), kind, detail))
 }
 
-/// An answer with a problem body, as it is on the wire.
+/// An answer with a problem body, as bytes for the wire.
 fn problem(head: &str, kind: ProblemType, detail: &str) -> Vec<u8> {
     let body = RawResponse::from(kind.document(detail)).body;
     let length = body.len();

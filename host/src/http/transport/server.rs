@@ -1,9 +1,9 @@
-//! Which sockets the host listens on, and the end of their connections.
+//! The sockets that the host listens on, and the shutdown of their connections.
 //!
-//! A configuration takes effect in two steps, so that it does so as a whole: [`Server::prepare`] does all that can
-//! fail, [`Server::commit`] cannot. What the new configuration keeps is not touched: a socket at the same place goes
-//! on listening, and its connections go on. Connections on a socket that goes away end after the request that they
-//! are at.
+//! A configuration takes effect in two steps, so that it does so atomically: [`Server::prepare`] does everything that
+//! can fail, [`Server::commit`] cannot fail. What the new configuration keeps is not touched: a socket at the same
+//! place keeps listening, and its connections continue. Connections on a removed socket end after their current
+//! request.
 
 use std::io;
 use std::net::IpAddr;
@@ -26,48 +26,48 @@ use crate::budget::Size;
 use crate::config::{Config, Proxies};
 use crate::http::exchange::app::App;
 
-/// For the system to tell of connections that wait at a socket that is given up.
+/// When a socket is closed: how long to wait for the system to report connections in its queue.
 const LAST_LOOK: Duration = Duration::from_millis(100);
-/// After an error of `accept` that will not go away at once, such as too many open files.
+/// Pause after an error of `accept` that will not go away immediately, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes connections. Its methods want the runtime entered.
+/// Accepts connections. Its methods must be called within the runtime's context.
 pub(crate) struct Server {
     app: Arc<App>,
     admission: Arc<Admission>,
-    /// Where the answers of connections go.
+    /// The outboxes for the answers of connections.
     outboxes: Outboxes,
-    /// For connections that are yet to come.
+    /// Settings of future connections.
     settings: Arc<RwLock<Settings>>,
-    /// `None` once it has stopped for good.
+    /// `None` once the server has stopped for good.
     endpoints: Mutex<Option<Vec<Endpoint>>>,
     /// Sockets that the service manager handed over, for as long as this process lives.
     inherited: Vec<Inherited>,
 }
 
-/// A socket that is served.
+/// A socket that is being served.
 struct Endpoint {
     wanted: Wanted,
     listener: Arc<Listener>,
-    /// Dropped to end it, and its connections after the request that they are at.
+    /// Dropping it ends the socket, and its connections after their current request.
     _stop: watch::Sender<()>,
 }
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        // At once: the task that holds the socket may end after the process has.
+        // Immediately: the task that holds the socket may end only after the process has.
         self.listener.withdraw();
     }
 }
 
-/// What a configuration asks for. Where one of them changes, the connections of before end.
+/// The required properties of an endpoint. When one of them changes, the existing connections end.
 #[derive(Clone, PartialEq, Eq)]
 struct Wanted {
     place: Place,
     tls: bool,
 }
 
-/// A configuration that is ready to take effect: its sockets are bound. Dropped instead, it leaves no trace.
+/// A configuration that is ready to take effect: its sockets are bound. Dropping it rolls everything back.
 pub(crate) struct Prepared {
     endpoints: Vec<(Wanted, Arc<Listener>)>,
     settings: Settings,
@@ -76,7 +76,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Where it listens: `http://127.0.0.1:6123`, with the port that the system chose if 0 was asked for.
+    /// Where it listens: `http://127.0.0.1:6123`, with the port that the system chose if the configured port is 0.
     pub(crate) fn urls(&self) -> Vec<String> {
         let url = |(wanted, listener): &(Wanted, Arc<Listener>)| match (&wanted.place, listener.address()) {
             (Place::Unix(path), _) => format!("unix:{}", path.display()),
@@ -90,7 +90,7 @@ impl Prepared {
 }
 
 impl Server {
-    /// A server that listens nowhere yet.
+    /// A server that does not listen anywhere yet.
     pub(crate) fn new(app: Arc<App>, inherited: Vec<Inherited>) -> Self {
         raise_file_limit();
         let endpoints = Mutex::new(Some(Vec::new()));
@@ -104,17 +104,17 @@ impl Server {
         }
     }
 
-    /// Binds the sockets of a configuration that this server does not have yet. Requests wait in their queues.
+    /// Binds the sockets of a configuration that this server does not have yet. Connections wait in their queues.
     ///
     /// # Errors
-    /// A socket cannot be bound; nothing has changed then.
+    /// A socket cannot be bound; then nothing has changed.
     pub(crate) async fn prepare(&self, config: &Config) -> Result<Prepared, ListenError> {
         let tls = config.tls.as_ref();
         let mut wanted = vec![Wanted { place: Place::Tcp(config.network.address), tls: tls.is_some() }];
         wanted.extend(
             config.network.unix_socket.clone().map(|path| Wanted { place: Place::Unix(path), tls: false }),
         );
-        // Whoever connects to one that nobody serves would wait for ever.
+        // Clients of a socket that nobody serves would wait forever.
         let is_wanted = |one: &&Inherited| wanted.iter().any(|wanted| one.is_for(&wanted.place));
         if let Some(unwanted) = self.inherited.iter().find(|one| !is_wanted(one)) {
             return Err(ListenError::Unwanted(unwanted.shown()));
@@ -142,11 +142,11 @@ impl Server {
         Ok(Prepared { endpoints, settings, max_connections, proxies })
     }
 
-    /// Puts a configuration into effect: serves its sockets, and ends those that it has not.
+    /// Puts a configuration into effect: serves its sockets, and ends all others.
     pub(crate) fn commit(&self, prepared: Prepared) {
         let Prepared { endpoints, settings, max_connections, proxies } = prepared;
         let mut running = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        // A reload that was under way when the host was told to stop.
+        // The host was told to stop while this reload was running.
         let Some(running) = running.as_mut() else { return };
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
         self.admission.limit(max_connections, proxies);
@@ -161,12 +161,12 @@ impl Server {
         }
     }
 
-    /// Ends all sockets, for good. Connections end after the request that they are at.
+    /// Ends all sockets for good. Connections end after their current request.
     pub(crate) fn stop(&self) {
         *self.endpoints.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Waits until no request is being answered any more. Streams do not count: they end with their plugin.
+    /// Waits until no request is being answered. Streams do not count: they end with their plugin.
     pub(crate) async fn answered(&self, deadline: Instant) -> Result<(), usize> {
         loop {
             match self.app.in_flight() {
@@ -177,7 +177,7 @@ impl Server {
         }
     }
 
-    /// Waits until all connections are closed; says whether they are.
+    /// Waits until all connections are closed, until `deadline` at the latest; returns whether they are.
     pub(crate) async fn closed(&self, deadline: Instant) -> bool {
         tokio::time::timeout_at(deadline, self.admission.empty()).await.is_ok()
     }
@@ -211,7 +211,7 @@ impl Server {
     }
 }
 
-/// Lets connections of one socket in.
+/// Accepts the connections of one socket.
 struct Acceptor {
     app: Arc<App>,
     admission: Arc<Admission>,
@@ -238,10 +238,10 @@ impl Acceptor {
                 }
             }
         }
-        // Whose connections the system has taken would be turned away with the socket. If another acceptor has it, they
-        // are that one's.
+        // Connections in the system's queue would be refused when the socket is closed. If another acceptor has the
+        // socket, it accepts them.
         let Some(listener) = Arc::into_inner(listener) else { return };
-        // Those that wait at a socket of the service manager are the next process's.
+        // The queue of a socket of the service manager is left to the next process.
         if listener.is_inherited() {
             return;
         }
@@ -287,10 +287,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Many systems let a process have 1024 open files unless it asks for more, and a connection is one.
+/// Many systems limit a process to 1024 open files unless it asks for more, and each connection needs one.
 fn raise_file_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    // Refused, it stays as it is; `accept` says when it is reached.
+    // If it is denied, the limit stays as it is; `accept` reports when it is reached.
     if current != maximum {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }

@@ -1,8 +1,8 @@
-//! What is left of a request's body when its answer is there (HTTP/1.1 and 1.0).
+//! The rest of a request's body when its answer is ready (HTTP/1.1 and 1.0).
 //!
-//! Whoever still writes into a connection that is closed gets a reset, and not the answer. So a small rest is read before the
-//! answer, and the connection goes on. After a larger one it ends, which the answer says, and [`crate::http::transport::linger`] takes what
-//! still comes.
+//! A client that still writes into a closed connection gets a reset instead of the answer. So a small rest is read
+//! before the answer is sent, and the connection is kept. After a larger one it is closed: the answer says so, and
+//! [`crate::http::transport::linger`] reads what still arrives.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -22,12 +22,12 @@ use crate::http::message::in_time::in_time;
 use crate::http::message::phase::Phase;
 use crate::http::message::response::AnswerBody;
 
-/// A rest of so many bytes is read so that the connection goes on.
+/// A rest of up to this many bytes is read, so that the connection can be kept.
 const SMALL: u64 = 64 * 1024;
-/// For a rest that is on its way: some clients send headers and body apart.
+/// How long to wait for a rest that is on its way: some clients send headers and body separately.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// How often what hyper has of a body is asked for, where nothing is waited for: it hands it over when the connection's task
-/// has its next turn.
+/// Without waiting: how many times hyper is polled for the rest of a body. It passes the body on when the connection's
+/// task is polled next.
 const TURNS: usize = 3;
 
 /// Answers a request that has a body.
@@ -42,7 +42,7 @@ pub(super) fn answer(
         let awaits_continue = request.headers().contains_key(EXPECT);
         let (parts, body) = request.into_parts();
         let mut upload = Upload::new(body, awaits_continue);
-        // Boxed by itself, so that each is small enough for the blocks that the allocator keeps at hand.
+        // Boxed separately, so that each allocation fits a size class that the allocator caches.
         let mut response = Box::pin(app.answer_upload(Request::from_parts(parts, &mut upload), peer)).await;
         let is_there = if response.extensions().get::<BodyIgnored>().is_some() {
             upload.take_what_is_there().await
@@ -57,10 +57,10 @@ pub(super) fn answer(
     }
 }
 
-/// A body of which is known whether all of it was read.
+/// A body that records whether all of it was read.
 struct Upload<B> {
     body: B,
-    /// The client sends nothing before it is told to, which asking for the body does.
+    /// The client waits for `100 Continue`, which is sent when the body is polled.
     awaits_continue: bool,
     has_ended: bool,
 }
@@ -70,7 +70,7 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
         Self { body, awaits_continue, has_ended: false }
     }
 
-    /// Reads the rest if it is small and comes soon; says whether all of the body was read.
+    /// Reads the rest if it is small and arrives soon; returns whether all of the body was read.
     async fn take_rest(&mut self) -> bool {
         if self.is_end_stream() {
             return true;
@@ -80,7 +80,7 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
         in_time(Instant::now() + PATIENCE, rest).await.unwrap_or(false)
     }
 
-    /// As [`take_rest`](Self::take_rest), of what has come already.
+    /// As [`take_rest`](Self::take_rest), but only what has arrived already.
     async fn take_what_is_there(&mut self) -> bool {
         let (mut taken, mut turns) = (0, 0);
         poll_fn(|context| match self.poll_rest(&mut taken, context) {

@@ -1,11 +1,11 @@
-//! What plugins add to `/metrics`: read, checked, and put together so that one bad text cannot spoil the whole.
+//! Parses, checks and merges the metrics of plugins, so that one invalid text cannot break the whole page.
 
 use std::collections::{BTreeMap, HashSet};
 
 use super::text::{Kind, Text, escape};
 use super::{INSTANCE, RESERVED};
 
-/// Bytes of one plugin's text.
+/// Limit of one plugin's text, in bytes.
 const MAX_LENGTH: usize = 1 << 20;
 
 /// The families of all plugins, each once.
@@ -21,10 +21,10 @@ struct Family {
 }
 
 impl Merged {
-    /// Takes the text of an instance's plugin in, and marks each sample with the instance.
+    /// Adds the text of an instance's plugin, with the instance as a label of each sample.
     ///
     /// # Errors
-    /// What is wrong with it, in one line; nothing of it is taken then.
+    /// What is wrong with it, in one line; then nothing of it is added.
     pub(crate) fn add(&mut self, instance: &str, text: &str) -> Result<(), String> {
         if text.len() > MAX_LENGTH {
             return Err(format!("its metrics are longer than {MAX_LENGTH} bytes"));
@@ -43,14 +43,14 @@ impl Merged {
         Ok(())
     }
 
-    /// Whether the families of one instance fit those of the others.
+    /// Checks that the families of one instance are compatible with those of the others.
     fn check(&self, families: &BTreeMap<String, Family>) -> Result<(), String> {
         for (name, family) in families {
             if let Some(known) = self.0.get(name).filter(|known| known.kind != family.kind) {
                 let (other, own) = (known.kind.name(), family.kind.name());
                 return Err(format!("its metric `{name}` is a {own}, another instance's is a {other}"));
             }
-            // `x_count` beside a histogram `x` would be taken for a part of it.
+            // `x_count` beside a histogram `x` would be parsed as a part of it.
             let find = |name: &str| families.get(name).or_else(|| self.0.get(name));
             let has = |whole: &str, part| find(whole).is_some_and(|whole| parts(whole.kind).contains(&part));
             for part in parts(Kind::Histogram) {
@@ -79,13 +79,13 @@ impl Family {
         Self { kind, help: String::new(), samples: Vec::new() }
     }
 
-    /// Without the samples.
+    /// A copy without the samples.
     fn head(&self) -> Self {
         Self { kind: self.kind, help: self.help.clone(), samples: Vec::new() }
     }
 }
 
-/// What may follow the family's name in a sample, beside nothing.
+/// Suffixes that may follow the family's name in a sample, apart from none.
 fn parts(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Histogram => &["_bucket", "_sum", "_count"],
@@ -94,14 +94,14 @@ fn parts(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// Reads one instance's text line by line.
+/// Parses one instance's text line by line.
 #[derive(Default)]
 struct Reader {
     families: BTreeMap<String, Family>,
     helps: BTreeMap<String, String>,
-    /// Families whose type is written down.
+    /// Families whose type is declared.
     typed: HashSet<String>,
-    /// Names and labels that have come.
+    /// Names and labels seen so far.
     seen: HashSet<String>,
 }
 
@@ -118,7 +118,7 @@ impl Reader {
         }
     }
 
-    /// `HELP name text` and `TYPE name type`; everything else is for people, and stays with the plugin.
+    /// Parses `HELP name text` and `TYPE name type`; all other comments are dropped.
     fn comment(&mut self, comment: &str) -> Result<(), String> {
         let mut words = comment.splitn(3, [' ', '\t']);
         let keyword = words.next().unwrap_or_default();
@@ -150,7 +150,7 @@ impl Reader {
             .or_insert_with(|| Family { help: help.cloned().unwrap_or_default(), ..Family::new(kind) })
     }
 
-    /// `name{label="value",..} value [timestamp]`
+    /// Parses `name{label="value",..} value [timestamp]`.
     fn sample(&mut self, instance: &str, line: &str) -> Result<(), String> {
         let end = line.find(['{', ' ', '\t']).ok_or("a sample without a value")?;
         let name = metric_name(&line[..end])?;
@@ -214,7 +214,7 @@ impl Reader {
     }
 }
 
-/// Names and values of labels, the values as they were written, and what follows the brace.
+/// Names and values of labels, the values still escaped, and the rest of the line behind the brace.
 type Labels<'a> = (Vec<(&'a str, &'a str)>, &'a str);
 
 fn labels(mut rest: &str) -> Result<Labels<'_>, String> {
@@ -243,7 +243,7 @@ fn labels(mut rest: &str) -> Result<Labels<'_>, String> {
     }
 }
 
-/// What stands before the next quote, if the escapes in it are known ones, and what follows the quote.
+/// The text before the next quote, if it has only known escapes, and the text behind the quote.
 fn quoted_value(text: &str) -> Option<(&str, &str)> {
     let mut characters = text.char_indices();
     while let Some((at, character)) = characters.next() {
@@ -278,14 +278,14 @@ fn is_name(name: &str, colons: bool) -> bool {
     name.chars().all(is_part) && name.starts_with(|c: char| !c.is_ascii_digit())
 }
 
-/// A help text with nothing but the two escapes that there are.
+/// A help text with only the two escapes that the format defines.
 fn help(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         escaped.push(character);
         if character == '\\' {
-            // Half an escape stands for itself.
+            // An incomplete escape stands for itself.
             escaped.push(characters.next_if(|next| matches!(next, '\\' | 'n')).unwrap_or('\\'));
         }
     }

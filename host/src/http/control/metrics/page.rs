@@ -14,10 +14,10 @@ use crate::http::message::response::{self, AnswerBody};
 use crate::plugin::{Instance, Library, State};
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// Each once: two states of an instance may have one name.
+/// Each name once: two states of an instance may share a name.
 const STATES: [State; 4] = [State::Prepared, State::Ready, State::Failed, State::Draining];
 
-/// What the host counts of itself.
+/// The host's own gauges.
 #[derive(Clone, Copy)]
 pub(crate) struct Gauges<'a> {
     pub(crate) metrics: &'a Metrics,
@@ -25,7 +25,7 @@ pub(crate) struct Gauges<'a> {
     pub(crate) requests_in_flight: usize,
 }
 
-/// Everything that can be counted now, and what the plugins add.
+/// All metrics of the host and of the plugins.
 pub(crate) async fn page(gauges: Gauges<'_>, snapshot: &Snapshot) -> Response<AnswerBody> {
     let Gauges { metrics, budget, requests_in_flight } = gauges;
     let mut text = Text::default();
@@ -84,7 +84,7 @@ fn plugins(text: &mut Text, snapshot: &Snapshot) {
     text.sample(name, &[], snapshot.failures.len());
 }
 
-/// What the plugins add.
+/// Writes the metrics of plugins.
 async fn added(text: &mut Text, metrics: &Metrics, snapshot: &Snapshot) {
     let instances: Vec<&Instance> = snapshot.instances().map(|instance| &**instance).collect();
     let texts = join_all(instances.iter().map(|instance| instance.metrics())).await;
@@ -100,7 +100,7 @@ async fn added(text: &mut Text, metrics: &Metrics, snapshot: &Snapshot) {
 }
 
 impl Metrics {
-    /// Logs what is wrong with an instance's metrics, unless it was wrong last time too.
+    /// Logs an error in an instance's metrics, unless it was the same last time.
     fn complain(&self, instance: &str, reason: Option<String>) {
         let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(reason) = reason else {

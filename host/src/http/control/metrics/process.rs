@@ -1,10 +1,10 @@
-//! What the system knows about this process, under the names that all Prometheus clients use.
+//! The system's data about this process, under the names that all Prometheus clients use.
 
 use std::fs;
 
 use super::text::{Kind, Text};
 
-/// Writes what can be read; what cannot is left away.
+/// Writes the values that can be read, and omits the others.
 pub(crate) fn write(text: &mut Text) {
     let stat = fs::read_to_string("/proc/self/stat").ok();
     if let Some(stat) = stat.as_deref().and_then(Stat::parse) {
@@ -29,7 +29,7 @@ fn gauge(text: &mut Text, name: &str, help: &str, value: impl std::fmt::Display)
 struct Stat {
     cpu: u64,
     threads: u64,
-    /// Since the machine was started.
+    /// Since the machine was booted.
     started: u64,
     virtual_bytes: u64,
     resident_pages: u64,
@@ -37,10 +37,10 @@ struct Stat {
 
 impl Stat {
     fn parse(stat: &str) -> Option<Self> {
-        // The program's name comes second, in parentheses, and may hold spaces and parentheses itself.
+        // The program's name is the second field, in parentheses, and may contain spaces and parentheses itself.
         let (_, rest) = stat.rsplit_once(") ")?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        // Counted from 1 as in proc(5), where the first of `rest` is the third.
+        // Numbered from 1 as in proc(5), where the first of `rest` is the third.
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
         Some(Self {
             cpu: field(14)? + field(15)?,

@@ -1,8 +1,8 @@
-//! The Prometheus text format, version 0.0.4, as it is written.
+//! Writes the Prometheus text format, version 0.0.4.
 
 use std::fmt::{Display, Write};
 
-/// What a family of metrics is.
+/// The type of a metric family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// It only grows.
@@ -13,12 +13,12 @@ pub(crate) enum Kind {
     Histogram,
     /// Quantiles, with `_sum` and `_count`.
     Summary,
-    /// Nothing is said.
+    /// Not declared.
     Untyped,
 }
 
 impl Kind {
-    /// As it stands in a `# TYPE` line.
+    /// The name in a `# TYPE` line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -29,7 +29,7 @@ impl Kind {
         }
     }
 
-    /// The kind of that name.
+    /// The type with this name.
     pub(crate) fn of_name(name: &str) -> Option<Self> {
         [Self::Counter, Self::Gauge, Self::Histogram, Self::Summary, Self::Untyped]
             .into_iter()
@@ -37,13 +37,13 @@ impl Kind {
     }
 }
 
-/// An exposition on its way.
+/// An exposition that is being written.
 #[derive(Debug, Default)]
 pub(crate) struct Text(String);
 
-// Writing to a string does not fail, so the results are of no interest.
+// Writing to a string does not fail, so the results are ignored.
 impl Text {
-    /// Begins a family; `help` is one line of plain text.
+    /// Starts a family; `help` is one line of plain text.
     pub(crate) fn family(&mut self, name: &str, kind: Kind, help: &str) {
         if !help.is_empty() {
             let _ = writeln!(self.0, "# HELP {name} {help}");
@@ -51,7 +51,7 @@ impl Text {
         let _ = writeln!(self.0, "# TYPE {name} {}", kind.name());
     }
 
-    /// One sample of the family that was begun last.
+    /// Writes one sample of the current family.
     pub(crate) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.0.push_str(name);
         for (index, (label, value)) in labels.iter().enumerate() {
@@ -62,18 +62,18 @@ impl Text {
         let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
     }
 
-    /// A line that is a sample already.
+    /// Writes a line that is a complete sample.
     pub(crate) fn line(&mut self, line: &str) {
         let _ = writeln!(self.0, "{line}");
     }
 
-    /// The whole.
+    /// The complete text.
     pub(crate) fn into_string(self) -> String {
         self.0
     }
 }
 
-/// Appends a label's value as it stands between quotes.
+/// Appends a label's value, escaped for use between quotes.
 pub(crate) fn escape(text: &mut String, value: &str) {
     for character in value.chars() {
         match character {

@@ -1,4 +1,4 @@
-//! Who calls: by an API key, by a session, or from this machine alone.
+//! Authorizes the caller: by API key, by session, or because the request comes from this machine.
 
 use std::pin::pin;
 use std::sync::OnceLock;
@@ -26,7 +26,7 @@ use crate::http::message::response::AnswerBody;
 use crate::plugin::Authentication;
 
 impl Call<'_> {
-    /// Of whoever has no key, a live session lets a larger body in.
+    /// Callers without a key need a live session to send a larger body.
     pub(super) async fn show_session(&self, presented: KeyCheck) -> Result<(), CallError> {
         let _place = self.place(self.received.load)?;
         let keeper = match &self.mount.access {
@@ -47,11 +47,11 @@ impl Call<'_> {
         }
     }
 
-    /// The user whose live session lets the request in: one of the instance named `keeper`.
+    /// Authenticates the user by a live session of the instance named `keeper`.
     pub(super) async fn principal(&self, keeper: &str) -> Result<Principal, CallError> {
         let RequestContext { parts, client, id, deadline, .. } = *self.received;
         self.check_cross_site()?;
-        // A snapshot holds a guarded instance only together with its guard; without it nobody comes in.
+        // A snapshot contains a guarded instance only together with its guard; if it is missing, deny access.
         let Some(Mount { instance: keeper, access, .. }) = self.snapshot.mount(keeper) else {
             return Err(CallError::rejected(retry_later(
                 ProblemType::InstanceUnavailable,
@@ -99,8 +99,8 @@ impl Call<'_> {
         }
     }
 
-    /// A page of another origin must not act with a visitor's cookie. It cannot send `X-Session-Id` unless CORS lets
-    /// it, so a request with that header is its sender's own.
+    /// Rejects cross-site requests (CSRF): a page of another origin must not act with a visitor's cookie. Such a page
+    /// cannot send `X-Session-Id` unless CORS allows it, so a request with that header is accepted.
     pub(super) fn check_cross_site(&self) -> Result<(), CallError> {
         let RequestContext { parts, client, .. } = self.received;
         let is_safe = matches!(parts.method, Method::GET | Method::HEAD);
@@ -116,7 +116,7 @@ impl Call<'_> {
         )))
     }
 
-    /// An instance that is open because nothing was written answers this machine alone.
+    /// An instance that is open only because no access rule is configured answers only this machine.
     pub(super) fn check_local(&self) -> Result<(), CallError> {
         let RequestContext { parts, client, .. } = self.received;
         let is_local = !client.is_proxied && is_local(client.host, &parts.headers);
@@ -142,7 +142,8 @@ impl Call<'_> {
         }
     }
 
-    /// A key that the client itself put into query or body: on a forward-auth route that is not the caller.
+    /// Checks a key that the client itself put into query or body. On a forward-auth route these belong to the other
+    /// request.
     pub(super) fn key_of_caller<'k>(&self, candidates: impl IntoIterator<Item = &'k [u8]>) -> KeyCheck {
         match &self.mount.access {
             Access::Keyed(keys) if self.route.class != Class::ForwardAuth => {
@@ -167,7 +168,7 @@ impl Call<'_> {
     }
 }
 
-/// Too large without a key. A wrong one was tried all the same, and so was an id that no session has.
+/// The body is too large without a key. A wrong key still counts as a guess, and so does an unknown session id.
 fn of_stranger(presented: KeyCheck, missed: Option<&Misses>) -> CallError {
     let mut response = BodyError::OfStranger.response();
     let wrong = (presented == KeyCheck::Wrong).then(|| presented.misses());
