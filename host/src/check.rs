@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use crate::budget::{Budget, Size};
 use crate::config::{Config, ConfigError};
 use crate::error::one_line;
+use crate::exposure;
 use crate::http::control::inventory;
 use crate::http::control::snapshot::Snapshot;
-use crate::lifecycle;
 use crate::plugin::{Loader, Want};
 
 /// The result of the files, with all their errors.
@@ -67,11 +67,11 @@ impl Findings {
             .extend(others.map(|other| format!("{}: {}; it is left alone", other.name, other.reason)));
         let failures = snapshot.failures.iter();
         findings.problems.extend(failures.map(|failure| format!("{}: {}", failure.name, failure.reason)));
-        let exposed = lifecycle::check_exposure(&snapshot).err();
+        let exposed = exposure::check_exposure(&snapshot).err();
         match exposed {
             Some(exposed) => findings.problems.push(exposed.to_string()),
             // An address that other machines can reach makes them problems, which are reported with it.
-            None => findings.problems.extend(lifecycle::short_keys(&snapshot)),
+            None => findings.problems.extend(exposure::short_keys(&snapshot)),
         }
         findings.snapshot = Some(snapshot);
         findings

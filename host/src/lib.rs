@@ -16,6 +16,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 mod error;
+mod exposure;
 pub mod generate;
 mod hand_over;
 pub mod healthcheck;

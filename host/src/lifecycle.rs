@@ -16,12 +16,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config::{Config, Paths};
 use crate::error::one_line;
+use crate::exposure::{check_exposure, short_keys};
 use crate::hand_over::{HandOver, LAST_MOMENT};
 use crate::host::HostError;
 use crate::http::control::orders::{Order, OrderError, Report, Task};
 use crate::http::control::snapshot::{Snapshot, Unloaded};
 use crate::http::exchange::app::App;
-use crate::http::gate::access::{self, Access};
 use crate::http::transport::server::Server;
 use crate::log::Logging;
 use crate::notify::Notifier;
@@ -66,22 +66,6 @@ fn warn_of_keys(snapshot: &Snapshot) {
     for short in short_keys(snapshot) {
         tracing::warn!("{short}");
     }
-}
-
-/// Rejects a snapshot that exposes an instance to the network although it is not configured as open, or although its
-/// keys can be guessed.
-pub(crate) fn check_exposure(snapshot: &Snapshot) -> Result<(), access::ExposureError> {
-    access::check_exposure(snapshot.config.network.address, &snapshot.config.auth.keys, accesses(snapshot))
-}
-
-/// Keys that can be guessed; one line each.
-pub(crate) fn short_keys(snapshot: &Snapshot) -> Vec<String> {
-    access::short_keys(&snapshot.config.auth.keys, accesses(snapshot))
-}
-
-/// Each instance's name and access rule.
-fn accesses(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &Access)> + Clone {
-    snapshot.mounts.iter().map(|mount| (mount.instance.name.as_str(), &mount.access))
 }
 
 impl Lifecycle {

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use abi_stable::std_types::{RResult, RString};
 use async_ffi::BorrowingFfiFuture;
+use plugin_api::Principal;
 use plugin_api::abi::now::{NOW, NOW_VERSION, RawNowBox};
 use plugin_api::abi::plugin::{RawAuthentication, RawHealth, RawPluginBox};
 use plugin_api::abi::request::RawRequestRef;
 use plugin_api::abi::response::RawResponse;
 use plugin_api::guard::{GuardedFuture, guard};
-use plugin_api::{Class, Principal};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::LoadError;
 use super::library::Library;
-use super::path;
+use super::route::{self, Route};
 use super::services::Services;
 use crate::budget::Budget;
 use crate::config::InstanceConfig;
@@ -55,49 +55,6 @@ pub(crate) struct Instance {
     raw: RawPluginBox,
     /// Present if the plugin supports the extension.
     now: Option<RawNowBox>,
-}
-
-/// One route of an instance.
-#[derive(Debug)]
-pub(crate) struct Route {
-    /// The full path; `*` at its end matches anything.
-    pub(crate) path: String,
-    pub(crate) methods: Vec<String>,
-    pub(crate) class: Class,
-    /// The value of the `Allow` header.
-    pub(crate) allow: String,
-}
-
-/// Matches any method.
-const ANY: &str = "*";
-/// The methods in its `Allow` header.
-const ANY_METHOD: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-
-impl Route {
-    /// Whether the route accepts this method.
-    pub(crate) fn takes(&self, method: &str) -> bool {
-        self.methods.iter().any(|taken| taken == method || taken == ANY)
-    }
-
-    fn new(mount: &str, path: &str, methods: Vec<String>, class: Class) -> Self {
-        let mut allowed: Vec<&str> = methods.iter().map(String::as_str).collect();
-        if allowed.contains(&ANY) {
-            allowed = ANY_METHOD.to_vec();
-        }
-        for (with, comes) in [(Some("GET"), "HEAD"), (None, "OPTIONS")] {
-            if with.is_none_or(|with| allowed.contains(&with)) && !allowed.contains(&comes) {
-                allowed.push(comes);
-            }
-        }
-        let allow = allowed.join(", ");
-        Self { path: path::join(mount, path), methods, class, allow }
-    }
-
-    /// Whether bodies are not read: a proxy that asks about another request may send that request's `Content-Length`
-    /// without its body.
-    pub(crate) fn ignores_bodies(&self) -> bool {
-        self.class == Class::ForwardAuth
-    }
 }
 
 /// The state of an instance.
@@ -164,7 +121,7 @@ impl Instance {
             budget: Arc::clone(budget),
         };
         let raw = library.prepare(services.into_raw())?;
-        let routes = routes(&raw, &config.mount)?;
+        let routes = route::listed(&raw, &config.mount)?;
         let now = guard(|| raw.extension(NOW.into(), NOW_VERSION).into_option()).ok().flatten();
         let now = now.and_then(|extension| extension.downcast().ok());
         Ok(Self {
@@ -396,55 +353,4 @@ async fn call<'a, T: 'a>(
 ) -> Result<T, String> {
     let limited = tokio::time::timeout(limit, asked(make)).await;
     limited.unwrap_or_else(|_| Err(format!("no answer within {:.1} s", limit.as_secs_f32())))
-}
-
-fn routes(raw: &RawPluginBox, mount: &str) -> Result<Vec<Route>, LoadError> {
-    let listed = guard(|| raw.routes()).map_err(|panic| LoadError::Refused(panic.to_string()))?;
-    if listed.is_empty() {
-        return Err(LoadError::Refused("the plugin has no routes (or panicked when it was asked)".into()));
-    }
-    listed
-        .into_iter()
-        .map(|route| {
-            let class = Class::from_number(route.class).ok_or_else(|| {
-                LoadError::Refused(format!("route `{}` has a class this host does not know", route.path))
-            })?;
-            let methods = route.methods.into_iter().map(|method| method.to_uppercase()).collect();
-            Ok(Route::new(mount, route.path.as_str(), methods, class))
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn allow(methods: &[&str]) -> String {
-        Route::new("/a", "b", methods.iter().map(|method| (*method).to_owned()).collect(), Class::Public)
-            .allow
-    }
-
-    #[test]
-    fn head_comes_with_get_and_options_with_everything() {
-        assert_eq!(allow(&["GET", "POST"]), "GET, POST, HEAD, OPTIONS");
-        assert_eq!(allow(&["GET", "HEAD"]), "GET, HEAD, OPTIONS");
-        assert_eq!(allow(&["POST"]), "POST, OPTIONS");
-        assert_eq!(allow(&["GET", "*"]), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-    }
-
-    #[test]
-    fn any_method_is_any() {
-        let route = |methods: &[&str]| {
-            Route::new(
-                "/a",
-                "b",
-                methods.iter().map(|method| (*method).to_owned()).collect(),
-                Class::ForwardAuth,
-            )
-        };
-        for method in ["GET", "OPTIONS", "PROPFIND", "get", "*"] {
-            assert!(route(&["GET", "*"]).takes(method), "{method}");
-        }
-        assert!(!route(&["GET"]).takes("POST"));
-    }
 }
