@@ -143,30 +143,30 @@ impl Events {
         self.expired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything from now on.
+    /// Subscribes to all events from now on.
     pub fn watch(&self) -> Watch {
         Watch(self.sender.subscribe())
     }
 
-    /// How many watch.
+    /// The number of subscribers.
     pub fn watchers(&self) -> usize {
         self.sender.receiver_count()
     }
 
-    /// Lets everybody who watches come to the end.
+    /// Ends the stream of every subscriber.
     pub fn end(&self) {
         let _ = self.sender.send(None);
     }
 }
 
-/// Somebody who watches.
+/// A subscription.
 #[derive(Debug)]
 pub struct Watch(Receiver<Option<Arc<Event>>>);
 
 impl Watch {
-    /// The next event; `None` at the end, and to one who fell so far behind that events are lost.
+    /// The next event; `None` at the end of the stream, or if the subscriber lagged so far behind that events were lost.
     pub async fn next(&mut self) -> Option<Arc<Event>> {
-        // Lagged is the end, too: whoever goes on would not know what was missed.
+        // Lagging ends the stream: the subscriber could not know what it missed.
         self.0.recv().await.unwrap_or_default()
     }
 }
