@@ -128,8 +128,7 @@ impl MemoryStore {
         for index in 0..SHARDS {
             while freed < needed {
                 // In a full store every new session comes here: most shards have nothing to drop, and finding that out must not
-                // block
-                // readers.
+                // block readers.
                 if !self.read(index).has_due(now) {
                     break;
                 }

@@ -1,4 +1,4 @@
-//! The keys of sessions in Redis or Valkey.
+//! The configuration keys of the Redis store.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::store::shell::Shell;
 use crate::store::{Result, Store};
 use crate::time::Clock;
 
-/// As they are written. It has no `Debug`: it holds passwords.
+/// The keys as written. It has no `Debug`, as it holds passwords.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(in crate::store) struct RedisKeys {
@@ -106,7 +106,7 @@ impl Backend for RedisConfig {
         Ok(Arc::new(RedisStore::open(self)?))
     }
 
-    /// As [`open`](Self::open): it makes nothing.
+    /// Like [`open`](Self::open), which creates nothing.
     fn open_to_read(&self, _: View) -> Result<Arc<dyn Store>> {
         Ok(Arc::new(RedisStore::open(self)?))
     }

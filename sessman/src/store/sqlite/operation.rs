@@ -138,8 +138,7 @@ impl Operation for Update {
         };
         transaction.withheld.add(Written::Put(Row { id: old.id, has_tail: true, record: record.clone() }));
         // The write may have been queued for long, and a reader may have seen the session as expired meanwhile. Later readers
-        // wait
-        // for this write: see `load`.
+        // wait for this write: see `load`.
         if !old.record.is_live(transaction.clock.now()) {
             transaction.withheld.add(Written::Put(old));
             return Ok(Updated::Missing);
