@@ -1,4 +1,4 @@
-//! The keys of sessions in MongoDB.
+//! The configuration keys of the MongoDB store.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::store::shell::Shell;
 use crate::store::{Result, Store};
 use crate::time::Clock;
 
-/// As they are written. It has no `Debug`: it holds passwords.
+/// The keys as written. It has no `Debug`, as it holds passwords.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(in crate::store) struct MongoKeys {
@@ -67,7 +67,7 @@ impl BackendKeys for MongoKeys {
 
     type Backend = MongoConfig;
 
-    /// Any URL that is not another's, so that what is wrong with it is said.
+    /// Any URL that is certain for no other backend, so that its errors are reported.
     fn fit(server_url: Option<&str>) -> Fit {
         if server_url.is_some() { Fit::Possible } else { Fit::Not }
     }
@@ -122,7 +122,7 @@ impl Backend for MongoConfig {
         MongoConfig::shell(self).map(Some)
     }
 
-    /// The driver does its work on the runtime.
+    /// The driver runs on the runtime.
     fn threads(&self) -> usize {
         2
     }
