@@ -24,12 +24,12 @@ pub(in crate::store) struct MongoKeys {
     /// Default: `MONGODB_URI` of the environment, else `localhost:27017`.
     #[serde(deserialize_with = "settings::loose::option")]
     server_url: Option<String>,
-    /// Who to log in as, as it is, not escaped.
+    /// The user name, not percent-encoded.
     ///
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     username: Option<String>,
-    /// The password, as it is, not escaped.
+    /// The password, not percent-encoded.
     ///
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
@@ -44,18 +44,18 @@ pub(in crate::store) struct MongoKeys {
     /// Default: `sessions`.
     #[serde(deserialize_with = "settings::loose::option")]
     collection: Option<String>,
-    /// MongoDB: the database that knows the user.
+    /// MongoDB: the authentication database.
     ///
     /// Default: what the URL says, else `database`.
     #[serde(deserialize_with = "settings::loose::option")]
     auth_source: Option<String>,
-    /// MongoDB, and Redis with `rediss://`: PEM file of those who vouch for the servers; a relative path begins in the
+    /// MongoDB, and Redis with `rediss://`: PEM file of the trusted certificate authorities; a relative path begins in the
     /// state folder, as with the files below. To MongoDB it turns TLS on.
     ///
     /// Default: the public authorities.
     #[serde(deserialize_with = "settings::loose::option")]
     tls_ca_file: Option<String>,
-    /// MongoDB: PEM file of a certificate to show and its key; turns TLS on.
+    /// MongoDB: PEM file of the client certificate and its private key; turns TLS on.
     ///
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
