@@ -260,7 +260,6 @@ impl Sessions {
     /// The pending record is written before the place is claimed: otherwise others would take the place for that of an ended
     /// session. It is activated before the oldest sessions are evicted, so that none is evicted for a creation that fails. To
     /// release its place, others delete the record first, so that the activation finds nothing.
-    /// away before deletes it, so that its beginning finds nothing.
     async fn begin_in_place(
         self: &Arc<Self>,
         new: &NewSession,
