@@ -15,7 +15,7 @@ pub enum Kind {
 
 /// A memory quota.
 pub trait Budget: Send + Sync {
-    /// Takes so many bytes more, before they are allocated; `false` if the quota is exhausted.
+    /// Takes this many bytes more, before they are allocated; `false` if the quota is exhausted.
     fn draw(&self, kind: Kind, bytes: usize) -> bool;
     /// Returns bytes.
     fn give_back(&self, kind: Kind, bytes: usize);
@@ -63,7 +63,7 @@ impl Drawn {
         self.bytes
     }
 
-    /// Takes so many more; `false` if the quota is exhausted.
+    /// Takes this many more; `false` if the quota is exhausted.
     #[must_use]
     pub(crate) fn grow(&mut self, by: usize) -> bool {
         let grows = self.budget.draw(self.kind, by);
@@ -71,7 +71,7 @@ impl Drawn {
         grows
     }
 
-    /// Returns so many.
+    /// Returns this many.
     pub(crate) fn shrink(&mut self, by: usize) {
         self.bytes -= by;
         self.budget.give_back(self.kind, by);
@@ -118,7 +118,7 @@ impl Pool {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Takes so many more, if the limit and the budget allow it.
+    /// Takes this many more, if the limit and the budget allow it.
     #[must_use]
     pub(crate) fn take(&self, bytes: usize) -> bool {
         self.take_where(bytes, |used| used <= self.limit)
@@ -155,7 +155,7 @@ impl Pool {
         is_covered
     }
 
-    /// Frees so many bytes.
+    /// Frees this many bytes.
     pub(crate) fn free(&self, bytes: usize) {
         let used = self.used.fetch_sub(bytes, Ordering::Relaxed) - bytes;
         if used + 4 * self.step >= self.covered.load(Ordering::Relaxed) {
@@ -167,7 +167,8 @@ impl Pool {
         self.covered.store(drawn.bytes(), Ordering::Relaxed);
     }
 
-    /// Records that a use of `before` bytes is now `after`, whatever the limit; the next call that takes memory pays the budget.
+    /// Records that a use of `before` bytes is now `after`, whatever the limit. The next
+    /// [`take`](Self::take) takes memory for it from the budget.
     pub(crate) fn note(&self, before: usize, after: usize) {
         match after.checked_sub(before) {
             Some(more) => _ = self.used.fetch_add(more, Ordering::Relaxed),

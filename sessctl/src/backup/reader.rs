@@ -185,7 +185,7 @@ impl Backup {
     }
 }
 
-/// Reads so many bytes, and passes them on piece by piece.
+/// Reads this many bytes, and passes them on piece by piece.
 fn read_pieces(file: &mut File, length: u64, path: &Path, mut each: impl FnMut(&[u8])) -> Result<()> {
     let mut left = length;
     let mut piece = vec![0; 1 << 16];

@@ -23,7 +23,7 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// A limit of so many per minute; at least 1.
+    /// A limit of this many per minute; at least 1.
     pub(super) fn new(per_minute: u32) -> Self {
         let interval = (MINUTE / i64::from(per_minute.max(1))).max(1);
         Self { interval, hasher: RandomState::new(), whole_at: Mutex::default() }

@@ -9,7 +9,7 @@ pub struct Claim<'a> {
     pub user_id: &'a str,
     /// The session.
     pub handle: Handle,
-    /// Only a place among the first so many is acceptable; `None` for any.
+    /// Only a place among the first `room` is acceptable; `None` for any.
     pub room: Option<usize>,
     /// If it already has a place, give that up for the last one.
     pub moves_last: bool,

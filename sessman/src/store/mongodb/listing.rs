@@ -123,7 +123,7 @@ async fn page<T>(documents: &Documents, wanted: Wanted, reading: Reading<T>) -> 
     }
 }
 
-/// Finds so many documents after `after`.
+/// Finds this many documents after `after`.
 async fn find(
     documents: &Documents,
     wanted: &Wanted,

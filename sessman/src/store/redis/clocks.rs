@@ -52,7 +52,7 @@ impl Clocks {
     }
 }
 
-/// The report of a clock that is so many milliseconds ahead, if that is too much.
+/// The report of a clock that is this many milliseconds ahead, if that is too much.
 fn apart(ahead: i64) -> Option<String> {
     let apart = ahead.unsigned_abs();
     let direction = if ahead > 0 { "ahead of" } else { "behind" };

@@ -30,7 +30,7 @@ pub(super) struct Replies {
 /// A token of a reply.
 enum Part {
     Whole(Answer),
-    /// The start of a list with so many items.
+    /// The start of a list with this many items.
     List(usize),
 }
 

@@ -56,7 +56,7 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// An empty cache for so many bytes, as far as the budget has them.
+    /// An empty cache for this many bytes, as far as the budget has them.
     pub(super) fn new(bytes: usize, budget: &Arc<dyn Budget>) -> Self {
         let shard = |_| RwLock::new(Shard::new(bytes / SHARDS, Drawn::new(budget, Kind::Kept)));
         Self { shards: std::array::from_fn(shard) }
@@ -77,8 +77,8 @@ impl Cache {
         }
     }
 
-    /// Caches a record loaded from the file, unless it is stale or may soon be. Returns whether it is not stale; if there is
-    /// no memory, it is not cached all the same.
+    /// Caches a record loaded from the file, unless it is stale or may soon be. Returns whether it is current, even if there
+    /// was no memory to cache it.
     pub(super) fn fill(&self, ticket: Ticket, row: &Row) -> bool {
         let handle = row.record.handle;
         let mut shard = self.write(handle);
@@ -284,7 +284,7 @@ impl Shard {
         self.slots[place] = Some(Slot { row, used: AtomicBool::new(false) });
     }
 
-    /// Takes memory for so many more bytes. If the budget is exhausted, other entries are evicted: the latest read counts most.
+    /// Takes memory for this many more bytes. If the budget is exhausted, other entries are evicted: the latest read counts most.
     fn draw(&mut self, size: usize) -> bool {
         loop {
             let missing = (self.bytes + size).saturating_sub(self.drawn.bytes());

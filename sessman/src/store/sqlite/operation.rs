@@ -203,7 +203,7 @@ impl Operation for Clear {
     }
 }
 
-/// A part of [`Clear`]: deletes so many records, in any order; returns their number.
+/// A part of [`Clear`]: deletes this many records, in any order; returns their number.
 pub(super) struct ClearSome {
     pub(super) most: usize,
 }

@@ -66,7 +66,7 @@ impl Room {
         self.log.metadata().is_ok_and(|found| found.len() > 2 * self.kept)
     }
 
-    /// Allocates space for so many pages in the file; returns whether there is enough.
+    /// Allocates space for this many pages in the file; returns whether there is enough.
     pub(super) fn cover(&self, pages: u64) -> bool {
         if pages == self.covered.get() {
             return true;

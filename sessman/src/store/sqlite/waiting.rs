@@ -28,7 +28,7 @@ impl Waiting {
         Arc::new(Self(Pool::new(limit, STEP, Drawn::new(budget, Kind::Waiting))))
     }
 
-    /// Takes the share of a write with so many bytes, if the quota allows it. A single write always fits the quota: its size is
+    /// Takes the share of a write with this many bytes, if the quota allows it. A single write always fits the quota: its size is
     /// limited elsewhere, and by the budget.
     pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Option<Share> {
         let bytes = bytes + OVERHEAD;
