@@ -1,7 +1,7 @@
-//! Who does what is asked: this process at the store, or the running pserve.
+//! Who executes a command: this process on the store, or the running pserve.
 //!
-//! A store of a server is shared, and worked on directly. A SQLite file has one owner: beside it this process reads, and what
-//! is to be written the owner writes. Sessions in memory are its own in any case.
+//! A server's store is shared, so this process works on it directly. A SQLite file has one owner: this process reads it, and
+//! the owner makes the writes. Sessions in memory are only reachable through their process.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::failure::Usage;
 use crate::server::Server;
 use crate::site::Site;
 
-/// Who does it.
+/// Who executes a command.
 pub(crate) enum Actor {
     /// This process.
     Engine(Engine),
@@ -24,7 +24,7 @@ pub(crate) enum Actor {
     Server(Server),
 }
 
-/// The store, and the engine over it.
+/// The store, and the engine on it.
 pub(crate) struct Engine {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) sessions: Arc<Sessions>,
@@ -38,7 +38,7 @@ impl Engine {
 }
 
 impl Actor {
-    /// For what only reads: at the server if a URL is given, or if nobody else can see the sessions.
+    /// For reads: through the server if a URL is given, or if no other process can see the sessions.
     pub(crate) fn to_read(site: &Site, url: Option<&str>, view: View) -> Result<Self> {
         if url.is_some() || site.config.store.sharing() == Sharing::Private {
             return Ok(Self::Server(Server::new(site, url)?));
@@ -46,13 +46,13 @@ impl Actor {
         Ok(Self::Engine(Engine::new(site, reader(site, view)?, Arc::new(SystemClock::start()))))
     }
 
-    /// For what ends or removes sessions: as [`to_read`](Self::to_read), and at the server if it owns the file.
+    /// For ending or deleting sessions: like [`to_read`](Self::to_read), and through the server if it owns the file.
     pub(crate) fn to_write(site: &Site, url: Option<&str>) -> Result<Self> {
         if url.is_some() || site.config.store.sharing() == Sharing::Private {
             return Ok(Self::Server(Server::new(site, url)?));
         }
         if site.config.store.sharing() == Sharing::Owned {
-            // One that is not there must not be made for this.
+            // A missing file must not be created for this.
             reader(site, View::Present)?;
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
@@ -65,7 +65,7 @@ impl Actor {
     }
 }
 
-/// The store, to read from.
+/// The store, read-only.
 ///
 /// # Errors
 /// The store's; [`Usage`] for sessions in memory.
@@ -74,7 +74,7 @@ pub(crate) fn reader(site: &Site, view: View) -> Result<Arc<dyn Store>> {
     Ok(store::open_to_read(&*site.config.store, site.config.encryption.as_ref(), view)?)
 }
 
-/// Refuses sessions in memory.
+/// Rejects sessions in memory.
 pub(crate) fn in_a_process_of_its_own(site: &Site) -> Result<()> {
     match site.config.store.sharing() {
         Sharing::Private => Err(Usage(format!(

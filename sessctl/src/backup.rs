@@ -1,14 +1,15 @@
-//! The file of a backup.
+//! The file format of a backup.
 //!
-//! A line `sessman-backup 2`, then one Zstandard stream, then the name of a key (8 bytes), the MAC that was made with it (32
-//! bytes, HMAC-SHA-256) of all that comes before it, and a SHA-256 (32 bytes) of all that comes before that. Where there is no key, dots stand for
-//! its name and zeros for the MAC. In the
-//! stream are lines of JSON: a [`Header`], a [record](crate::line) each in the order of their handles, and a [`Footer`]. So
-//! a byte that changed, and an end that is missing, is seen before a record is looked at; whoever has the key sees whether anybody
-//! without it wrote or changed the file; and a person can read a backup without
-//! this program: `tail -c +18 FILE | zstd -dc`.
+//! A line `sessman-backup 2`, then one Zstandard stream, then a trailer: the name of a key (8 bytes), the MAC by that key of
+//! everything before it (32 bytes, HMAC-SHA-256), and a SHA-256 of everything before that (32 bytes). Without a key, the name
+//! is dots and the MAC is zeros.
 //!
-//! Layout 1 had neither name nor MAC, and is read.
+//! The stream contains lines of JSON: a [`Header`], a [record](crate::line) for each session in the order of their handles,
+//! and a [`Footer`]. So corruption and truncation are detected before any record is used. With the key it is also detected
+//! whether someone without it wrote or changed the file. And a backup can be read without this program:
+//! `tail -c +18 FILE | zstd -dc`.
+//!
+//! Layout 1, which has neither name nor MAC, can still be read.
 
 mod reader;
 mod writer;
@@ -20,28 +21,28 @@ use sessman::store::sealed::{BackupMac, Name};
 pub(crate) use reader::{Backup, Written};
 pub(crate) use writer::Writer;
 
-/// How every backup of this layout begins.
+/// The first line of this layout.
 const MAGIC: &[u8] = b"sessman-backup 2\n";
-/// And one of the layout before.
+/// The first line of layout 1.
 const MAGIC_1: &[u8] = b"sessman-backup 1\n";
-/// And one of any.
+/// The beginning of the first line of any layout.
 const FAMILY: &[u8] = b"sessman-backup ";
-/// Bytes of the checksum at the end.
+/// Length of the checksum at the end, in bytes.
 const CHECKSUM: u64 = 32;
-/// Bytes of a key's name and a MAC, before the checksum.
+/// Length of a key's name and a MAC, before the checksum, in bytes.
 const SIGNATURE: u64 = (size_of::<Name>() + BackupMac::BYTES) as u64;
-/// In place of a key's name, which is base64.
+/// In place of a key's name, which is base64 and so has no dots.
 const NO_KEY: Name = *b"........";
 
 /// The first line of the stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Header {
-    /// When it was begun; RFC 3339.
+    /// When the backup began; RFC 3339.
     pub(crate) created_at: String,
-    /// The instance whose sessions they are.
+    /// The instance that the sessions are from.
     pub(crate) instance: String,
-    /// What kept them.
+    /// The backend that they are from.
     pub(crate) backend: String,
     /// The layout of the records.
     pub(crate) schema: u32,
@@ -62,40 +63,40 @@ impl Header {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Footer {
-    /// How many records there are.
+    /// The number of records.
     records: u64,
-    /// How many sessions could not be read, and are not in it.
+    /// The number of sessions that could not be read and are missing.
     #[serde(default)]
     unread: u64,
 }
 
-/// What is in a backup.
+/// A summary of a backup.
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
     pub(crate) records: u64,
-    /// How many sessions could not be read when it was written, and are missing.
+    /// The number of sessions that could not be read when it was written, and are missing.
     pub(crate) unread: u64,
     /// See [`Digest`](crate::line::Digest).
     pub(crate) digest: String,
-    /// Of the file.
+    /// Size of the file.
     pub(crate) bytes: u64,
-    /// What its MAC says.
+    /// The result of the check of its MAC.
     pub(crate) mac: FileMac,
 }
 
-/// What the MAC of a backup says.
+/// The result of the check of a backup's MAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileMac {
-    /// Somebody with a key wrote it.
+    /// Valid: it was written with a key.
     Right,
-    /// It has one, which was not looked at.
+    /// It has one, which was not checked.
     NotAsked,
     /// It has none.
     None,
 }
 
 impl FileMac {
-    /// In the JSON of an answer.
+    /// Its name in JSON output.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Right => "right",

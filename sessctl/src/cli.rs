@@ -10,7 +10,7 @@ use sessman::id::Handle;
 use crate::failure::Usage;
 use crate::site::Source;
 
-/// The configuration where none is named.
+/// The default configuration file.
 const INI_FILE: &str = "pserve.ini";
 
 /// Looks after the sessions of a sessman.
@@ -192,7 +192,7 @@ pub(crate) struct Migrate {
 }
 
 impl Cli {
-    /// Where the configuration is.
+    /// The configuration file.
     pub(crate) fn source(&self) -> Source {
         match (&self.json_file, &self.ini_file) {
             (Some(path), _) => Source::Json(path.clone()),
@@ -201,14 +201,14 @@ impl Cli {
         }
     }
 
-    /// Where the configuration is, if one is named or there is one in this folder.
+    /// The configuration file, if one is named or the default one exists.
     pub(crate) fn source_if_any(&self) -> Option<Source> {
         let is_named = self.json_file.is_some() || self.ini_file.is_some();
         (is_named || Path::new(INI_FILE).exists()).then(|| self.source())
     }
 }
 
-/// Reads a handle. Not by clap, which would show what it does not take: it may be an id, which opens the session.
+/// Parses a handle. Not with clap, whose error would show the text: it may be a whole id, which is a secret.
 ///
 /// # Errors
 /// [`Usage`].

@@ -22,10 +22,10 @@ use crate::cli::{self, Cli, Command};
 use crate::output::Output;
 use crate::site::Site;
 
-/// Does what the command line says.
+/// Runs the command.
 pub(crate) async fn run(cli: &Cli) -> Result<()> {
     let output = Output { json: cli.json };
-    // `generate` needs no configuration, and `verify` takes what there is.
+    // `generate` needs no configuration, and for `verify` it is optional.
     let site = || Site::load(&cli.source(), cli.instance.as_deref());
     match &cli.command {
         Command::Stats(at) => stats::run(&site()?, at.url.as_deref(), output).await,

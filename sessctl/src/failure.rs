@@ -1,4 +1,4 @@
-//! Why a command failed, and what the process ends with. docs/sessctl.md lists the exit codes.
+//! Errors of a command, and exit codes. docs/sessctl.md lists the exit codes.
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use sessman::error::Error as EngineError;
 use sessman::store::StoreError;
 
-/// It was refused, or found what should not be.
+/// The command was rejected, or found a problem.
 const FAILED: u8 = 1;
-/// The command line or the configuration is wrong. It is what clap ends with, too.
+/// The command line or the configuration is wrong. The same code as that of clap.
 const USAGE: u8 = 2;
-/// The store, or the running pserve, cannot be reached; trying again may help.
+/// The store, or the running pserve, is unreachable; a retry may succeed.
 const AWAY: u8 = 3;
 
 /// The command line or the configuration is wrong.
@@ -18,21 +18,21 @@ const AWAY: u8 = 3;
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
-/// A running pserve cannot be reached.
+/// A running pserve is unreachable.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Away(pub(crate) String);
 
-/// All that had to be said is said.
+/// The command failed, and has already printed why.
 #[derive(Debug, thiserror::Error)]
 #[error("failed")]
 pub(crate) struct Said;
 
-/// Tells a person, and gives the exit code.
+/// Prints the error, and returns the exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let is_broken_pipe = |error: &std::io::Error| error.kind() == ErrorKind::BrokenPipe;
     if error.chain().any(|cause| cause.downcast_ref().is_some_and(is_broken_pipe)) {
-        // Whoever read the answer has read enough of it.
+        // The reader of a pipe closed it, for example `head`.
         return ExitCode::SUCCESS;
     }
     if !error.is::<Said>() {

@@ -1,4 +1,4 @@
-//! A record as a line of JSON, as a backup has it: every field as the store has it, data that is encrypted too.
+//! A record as a line of JSON in a backup: every field as it is stored, encrypted data included.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -39,12 +39,12 @@ struct Line<'a> {
     data: &'a RawValue,
 }
 
-/// What is no record of ours. What is there is not shown: it may be data.
+/// The line is no record. Its content is not shown, as it may be data.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("it is no record of a session ({0})")]
 pub(crate) struct NoRecord(&'static str);
 
-/// Writes the line of `record`, with its end, in place of what is in `line`.
+/// Writes `record` as a line, with its line end, into `line`, which is overwritten.
 pub(crate) fn write(record: &Record, line: &mut String) {
     line.clear();
     let user_id = record.user_id.as_deref().map_or(Value::Null, Value::from);
@@ -76,10 +76,10 @@ pub(crate) fn write(record: &Record, line: &mut String) {
     );
 }
 
-/// Reads a line.
+/// Parses a line.
 ///
 /// # Errors
-/// What [`write()`] did not write.
+/// Anything that [`write()`] did not write.
 pub(crate) fn read(line: &str) -> Result<Record, NoRecord> {
     let line: Line<'_> = serde_json::from_str(line).map_err(|_| NoRecord("its members"))?;
     let bytes = |text: &str| -> Option<[u8; 32]> { URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok() };
@@ -116,13 +116,13 @@ pub(crate) fn read(line: &str) -> Result<Record, NoRecord> {
     })
 }
 
-/// The text has to be the canonical one, which every store can hold.
+/// The text must be canonical JSON, which every store can hold.
 fn data(text: &RawValue, name: &'static str) -> Result<Data, NoRecord> {
     let data = Data::parse(text.get()).map_err(|_| NoRecord(name))?;
     if data.as_str() == text.get() { Ok(data) } else { Err(NoRecord(name)) }
 }
 
-/// One number for all of many records in their order: what is equal has the same, whatever keeps it.
+/// A digest over many records in order: equal records have the same digest, whatever the store.
 #[derive(Default)]
 pub(crate) struct Digest {
     hash: Sha256,
@@ -139,7 +139,7 @@ impl Digest {
         self.hash.update(line);
     }
 
-    /// In hexadecimal.
+    /// As hexadecimal digits.
     pub(crate) fn end(self) -> String {
         self.hash.finalize().iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");

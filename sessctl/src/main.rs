@@ -1,12 +1,13 @@
-//! `sessctl`: looks after the sessions of a `sessman`, with the configuration that `pserve` reads.
+//! `sessctl`: manages the sessions of a `sessman`, with the configuration files of `pserve`.
 //!
-//! - [`cli`]: the command line; [`commands`]: a file each
-//! - [`site`]: from a configuration file to an instance; [`actor`]: who does what is asked, this process or a running pserve
-//! - [`server`]: a running pserve; [`pages`]: all records of a store, [`unread`]: those that cannot be read; [`target`]: records
-//!   into a store
-//! - [`backup`]: the file; [`line`](mod@line): a record as a line of it
-//! - [`failure`]: why a command failed, and what the process ends with
-//! - [`output`], [`progress`]: what a person sees
+//! - [`cli`]: the command line; [`commands`]: a file for each command
+//! - [`site`]: finds a configured instance; [`actor`]: who executes a command, this process or a running pserve
+//! - [`server`]: the client of a running pserve; [`pages`]: reads all records of a store, [`unread`]: those that cannot be read;
+//!   [`target`]: writes records into a store
+//! - [`backup`]: the file format of backups; [`line`](mod@line): a record as a line of it
+//! - [`retry`]: retries while a store is unreachable
+//! - [`failure`]: errors and exit codes
+//! - [`output`], [`progress`]: standard output and standard error
 
 mod actor;
 mod backup;
@@ -32,7 +33,7 @@ use cli::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // What the stores have to say to a person, beside the answer.
+    // Warnings of the stores go to standard error, apart from the output.
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         let outcome = runtime.block_on(commands::run(&cli));
-        // A driver that still waits for a server that is away has nothing to say any more.
+        // Does not wait for a driver that is still trying to reach its server.
         runtime.shutdown_background();
         outcome
     });

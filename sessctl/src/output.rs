@@ -1,4 +1,4 @@
-//! What is printed on standard output: for people, or one JSON value.
+//! Standard output: text for people, or one JSON value.
 
 use std::fmt::Display;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
@@ -6,14 +6,14 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-/// How answers are printed.
+/// The output format.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     pub(crate) json: bool,
 }
 
 impl Output {
-    /// Prints an answer: the text, or the value.
+    /// Prints a result: the text, or the value.
     pub(crate) fn answer(self, text: impl Display, value: &Value) -> Result<()> {
         match self.json {
             true => line(value),
@@ -22,19 +22,19 @@ impl Output {
     }
 }
 
-/// Prints a line on standard output, at once.
+/// Prints a line on standard output, and flushes.
 pub(crate) fn line(text: impl Display) -> Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}")?;
     Ok(stdout.flush()?)
 }
 
-/// Text that a terminal shows as it is: in place of characters that would move it about stands another.
+/// Text that is safe for a terminal: control characters are replaced.
 pub(crate) fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// Columns that are as wide as what is in them.
+/// A table with columns as wide as their content.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
@@ -49,10 +49,10 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Goes on if `yes` was said before, or is said now.
+/// Asks for confirmation, unless `yes` is set.
 ///
 /// # Errors
-/// It was not, or nobody can be asked.
+/// The user declined, or there is no terminal to ask on.
 pub(crate) fn confirm(what: &str, yes: bool) -> Result<()> {
     if yes {
         return Ok(());
@@ -69,7 +69,7 @@ pub(crate) fn confirm(what: &str, yes: bool) -> Result<()> {
     }
 }
 
-/// A number with its thousands set apart.
+/// A number with thousands separators.
 pub(crate) fn number(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

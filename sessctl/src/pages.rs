@@ -1,4 +1,4 @@
-//! All records of a store, one after the other in the order of their handles, with a page in memory at most.
+//! An iterator over all records of a store in the order of their handles, with at most one page in memory.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,28 +12,28 @@ use sessman::time::Timestamp;
 use crate::retry::while_unavailable;
 use crate::unread::Unread;
 
-/// Bytes of records that a page is meant to have.
+/// The target size of a page, in bytes of records.
 const PAGE_BYTES: usize = 4 << 20;
-/// Records of the first page, and of the smallest and largest. A page has to come within the time of a call.
+/// Records of the first page, of the smallest and of the largest. A page must arrive within the deadline of a call.
 const FIRST: usize = 100;
 const LEAST: usize = 4;
 const MOST: usize = 4_000;
 
-/// What is made of a record as the store has it.
+/// What to do with a stored record.
 #[derive(Clone, Copy)]
 pub(crate) enum Reading<'a> {
-    /// Nothing.
+    /// Leave it as it is, encrypted or not.
     AsStored,
-    /// It is opened with these keys, or is one that needs none. What does not open is an error: it is not taken for what is
-    /// in it, and nobody knows who put it there. A MAC is that of its store, and not of what is in it.
+    /// Decrypt it with these keys, if it is encrypted. A record that cannot be decrypted is an error: its ciphertext must not
+    /// pass for its data, and its origin is unknown. The MAC is removed, as it covers the record in its own store.
     Opened(Option<&'a Keys>),
 }
 
 impl Reading<'_> {
-    /// Reads a record.
+    /// Converts a record.
     ///
     /// # Errors
-    /// It does not open.
+    /// It cannot be decrypted.
     pub(crate) fn of(self, record: &Arc<Record>) -> Result<Arc<Record>, StoreError> {
         let opened = match self {
             Self::AsStored => return Ok(Arc::clone(record)),
@@ -75,7 +75,7 @@ impl Found {
     }
 }
 
-/// All records that are live at one moment, and what cannot be read.
+/// All records that are live at one moment, and those that cannot be read.
 pub(crate) struct Pages<'a> {
     store: &'a dyn Store,
     reading: Reading<'a>,
@@ -87,12 +87,12 @@ pub(crate) struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    /// Those of `store`, which does not open them itself, that are live at `now`.
+    /// Those of `store` that are live at `now`. The store must not decrypt by itself.
     pub(crate) fn new(store: &'a dyn Store, reading: Reading<'a>, now: Timestamp) -> Self {
         Self { store, reading, now, after: None, limit: FIRST, found: VecDeque::new(), is_last: false }
     }
 
-    /// The next one, without going on.
+    /// The next one, without consuming it.
     pub(crate) async fn peek(&mut self) -> Result<Option<&Found>, StoreError> {
         while self.found.is_empty() && !self.is_last {
             self.fetch().await?;
@@ -110,7 +110,7 @@ impl<'a> Pages<'a> {
         let (store, now, after) = (self.store, self.now, self.after);
         let limit = &mut self.limit;
         let page = while_unavailable(|attempt| {
-            // It may have been away because so much was asked of it.
+            // The store may have failed because the page was too large.
             if attempt > 0 {
                 *limit = (*limit / 4).max(LEAST);
             }
@@ -119,7 +119,7 @@ impl<'a> Pages<'a> {
         let page = page.await?;
         let bytes: usize = page.items.iter().map(|record| size(record)).sum();
         let each = bytes / page.items.len().max(1) + 1;
-        // Not by leaps, for one page may be unlike the next.
+        // Grows gradually, as the next page may have larger records.
         self.limit = (PAGE_BYTES / each).clamp(LEAST, MOST).min(self.limit * 4);
         self.after = page.next;
         self.is_last = page.next.is_none();

@@ -1,4 +1,4 @@
-//! How far a long command is: a bar on a terminal, else a line now and then, on standard error.
+//! Progress of a long command on standard error: a bar on a terminal, else a line now and then.
 
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::number;
 
-/// Between two lines where there is no terminal.
+/// Interval of the lines without a terminal.
 const LINES: Duration = Duration::from_secs(5);
 
-/// How far one step of a command is.
+/// The progress of one step of a command.
 pub(crate) struct Progress {
     what: &'static str,
     total: Option<u64>,
@@ -21,7 +21,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A step that goes over `total` records, if that is known.
+    /// Begins a step over `total` records, if their number is known.
     pub(crate) fn begin(what: &'static str, total: Option<u64>) -> Self {
         let bar = stderr().is_terminal().then(|| {
             let (bar, template) = match total {
@@ -31,7 +31,7 @@ impl Progress {
                 ),
                 None => (ProgressBar::new_spinner(), "{msg} {human_pos} {per_sec}"),
             };
-            // A template that is written here is one.
+            // The template is a literal, and valid.
             bar.set_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()));
             bar.with_message(what)
         });
@@ -39,14 +39,14 @@ impl Progress {
         Self { what, total, done: 0, begun: now, said: now, bar }
     }
 
-    /// One record more.
+    /// Counts one record.
     pub(crate) fn advance(&mut self) {
         self.done += 1;
         match &self.bar {
             Some(bar) => bar.inc(1),
             None if self.said.elapsed() >= LINES => {
                 self.said = Instant::now();
-                // Whether anybody reads it is no reason to stop.
+                // A failure to print progress must not stop the command.
                 let _ = writeln!(
                     stderr(),
                     "{}",
@@ -57,7 +57,7 @@ impl Progress {
         }
     }
 
-    /// How long it took, in seconds.
+    /// Ends the step; returns its duration in seconds.
     pub(crate) fn end(self) -> f64 {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();

@@ -1,14 +1,14 @@
-//! Calls of a store are tried again while it is unreachable.
+//! Retries store calls while the store is unreachable.
 
 use std::future::Future;
 use std::time::Duration;
 
 use sessman::store::StoreError;
 
-/// Milliseconds between two attempts: about a minute in all, in which a server restarts.
+/// Back-off in milliseconds: about a minute in all, enough for a server to restart.
 const PAUSES: [u64; 8] = [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000];
 
-/// Calls again while the store is unreachable; `ask` must be safe to repeat. It gets the number of the attempt.
+/// Retries while the store is unreachable. `ask` must be idempotent; it gets the number of the attempt.
 pub(crate) async fn while_unavailable<T, Asking>(
     mut ask: impl FnMut(usize) -> Asking,
 ) -> Result<T, StoreError>

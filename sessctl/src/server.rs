@@ -1,4 +1,4 @@
-//! A running pserve, asked over HTTP with the key of administrators.
+//! The client of a running pserve: HTTP with an admin key.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use sessman::secret::Secret;
 use crate::failure::{Away, Usage};
 use crate::site::Site;
 
-/// Longer than the host lets a request take unless it is configured otherwise.
+/// Timeout; longer than the host's default request timeout.
 const LIMIT: Duration = Duration::from_secs(120);
-/// Handles that the route takes at a time.
+/// The most handles per request.
 const HANDLES: usize = 1_000;
 
 /// An instance of a running pserve.
@@ -23,10 +23,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The server at `url`, or where the configuration says that it is. Nothing is asked yet.
+    /// The server at `url`, or at the address from the configuration. Does not connect yet.
     ///
     /// # Errors
-    /// [`Usage`]: the configuration has no key for administrators, or does not say where the server is.
+    /// [`Usage`]: the configuration has no admin key, or not the server's address.
     pub(crate) fn new(site: &Site, url: Option<&str>) -> Result<Self> {
         let url = match url {
             Some(url) => url.trim_end_matches('/').to_owned(),
@@ -45,9 +45,9 @@ impl Server {
         }
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            // The key is for this server and for no other that it may name.
+            // The key is for this server alone, so redirects are not followed.
             .max_redirects(0)
-            // Nor for a proxy that the environment names.
+            // Nor is a proxy from the environment used.
             .proxy(None)
             .timeout_global(Some(LIMIT))
             .build();
@@ -72,7 +72,7 @@ impl Server {
         self.ask("GET", "list", &query, None)
     }
 
-    /// `end-sessions`; the handles of those that it ended.
+    /// `end-sessions`; returns the handles of the sessions that ended.
     pub(crate) fn end(&self, handles: &[Handle]) -> Result<Vec<String>> {
         let mut ended = Vec::new();
         for slice in handles.chunks(HANDLES) {
@@ -84,13 +84,13 @@ impl Server {
         Ok(ended)
     }
 
-    /// `end-user`; the handles of the sessions that it ended.
+    /// `end-user`; returns the handles of the sessions that ended.
     pub(crate) fn end_user(&self, user_id: &str) -> Result<Vec<String>> {
         let answer = self.ask("POST", "end-user", "", Some(json!({ "user_id": user_id })))?;
         Ok(texts(&answer["handles"]))
     }
 
-    /// `cleanup`; how many records it removed.
+    /// `cleanup`; returns the number of deleted records.
     pub(crate) fn clean_up(&self) -> Result<u64> {
         let answer = self.ask("POST", "cleanup", "", Some(json!({})))?;
         answer["purged"].as_u64().ok_or_else(|| anyhow!("{} does not answer as a sessman does", self.url))
@@ -103,7 +103,7 @@ impl Server {
             .uri(&url)
             .header("x-admin-key", self.admin_key.expose())
             .body(body.map(|body| body.to_string()).unwrap_or_default());
-        // The message of a bad request would show the key if it is what is bad.
+        // The error's message would show the key if the key is the invalid part.
         let request = request.map_err(|_| Usage(format!("{} is no URL of a sessman", self.url)))?;
         let away = |error: ureq::Error| Away(format!("no answer from pserve at {}: {error}", self.url));
         let mut answer = self.agent.run(request).map_err(away)?;

@@ -1,4 +1,4 @@
-//! From a configuration file to an instance of sessman, by the code that pserve reads it with.
+//! Finds a configured instance of sessman, with pserve's own code for configuration files.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -12,20 +12,20 @@ use sessman::secret::Secret;
 
 use crate::failure::Usage;
 
-/// The plugin whose instances this program looks after.
+/// The plugin whose instances this program manages.
 const PLUGIN: &str = "sessman";
 
-/// Where a configuration is.
+/// A configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// In an INI file, as pserve reads it.
+    /// An INI file of pserve.
     Ini(PathBuf),
-    /// In a JSON file that a line of an INI file might name.
+    /// The JSON file of an instance, as a line of an INI file can name it.
     Json(PathBuf),
 }
 
 impl Source {
-    /// A JSON file by its name, else an INI file.
+    /// By its name: a JSON file, or else an INI file.
     pub(crate) fn of(path: &Path) -> Self {
         match path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
             true => Self::Json(path.to_owned()),
@@ -40,17 +40,17 @@ pub(crate) struct Site {
     pub(crate) instance: String,
     /// Its configuration.
     pub(crate) config: Config,
-    /// The first of its `admin_key`.
+    /// The first `admin_key`.
     pub(crate) admin_key: Option<Secret>,
-    /// Where a pserve with this configuration serves it, or what to do to say so.
+    /// The URL of a pserve with this configuration; else what to do to provide it.
     pub(crate) url: Result<String, String>,
 }
 
 impl Site {
-    /// Reads the configuration of the instance of that name, or of the only one.
+    /// Reads the configuration of the named instance, or of the only one.
     ///
     /// # Errors
-    /// [`Usage`] with everything that is wrong.
+    /// [`Usage`] with all problems.
     pub(crate) fn load(source: &Source, instance: Option<&str>) -> Result<Self> {
         let host = match source {
             Source::Ini(path) => HostConfig::load(path),
@@ -101,32 +101,32 @@ impl Site {
         Ok(Self { instance: chosen.name.clone(), config, admin_key, url })
     }
 
-    /// What keeps the sessions, without a secret.
+    /// The store in a few words, without secrets.
     pub(crate) fn describe(&self) -> String {
         self.config.store.describe()
     }
 
-    /// The name of the backend, as `sessman.json` has it.
+    /// The name of the backend, as in `sessman.json`.
     pub(crate) fn backend(&self) -> &'static str {
         self.config.store.name()
     }
 }
 
-/// What an INI file beside the JSON file would say that has nothing but the line that names it.
+/// The host configuration of an INI file that contains nothing but a line for this JSON file.
 fn host_of_json(path: &Path, instance: &str) -> Result<HostConfig, ConfigError> {
     let read = |source| ConfigError::Read { path: path.to_owned(), source };
     std::fs::metadata(path).map_err(read)?;
     let absolute = std::path::absolute(path).map_err(read)?;
     let folder = absolute.parent().unwrap_or(Path::new("/"));
     let name = absolute.file_name().unwrap_or_default().to_string_lossy();
-    // Written so that no character of it means anything in a line.
+    // Percent-encoded, so that no character has a meaning in a line of the INI file.
     let name: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let plugin = if instance == PLUGIN { "" } else { "&plugin=sessman" };
     let text = format!("[plugin_parms]\n{instance}=json={name}{plugin}\n");
     HostConfig::parse(&path.display().to_string(), text, std::env::vars_os().collect(), folder)
 }
 
-/// The instance of that name, or the only one.
+/// The named instance, or the only one.
 fn choose(host: &HostConfig, wanted: Option<&str>) -> Result<InstanceConfig, String> {
     let mut found = Vec::new();
     for line in &host.instances {
@@ -134,7 +134,7 @@ fn choose(host: &HostConfig, wanted: Option<&str>) -> Result<InstanceConfig, Str
             Ok(instance) if instance.plugin == PLUGIN => found.push(instance.clone()),
             Ok(_) => {}
             Err(problems) => {
-                // Whose plugin it is may be what is wrong.
+                // With a name, the instance is checked even if its plugin is another: that may be the error.
                 if wanted.map_or(line.name == PLUGIN, |wanted| wanted.eq_ignore_ascii_case(&line.name)) {
                     let lines: Vec<String> =
                         problems.iter().map(|problem| format!("\n  {problem}")).collect();

@@ -1,4 +1,4 @@
-//! Records into a store, many at a time.
+//! Writes records into a store, many concurrently.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,18 +17,18 @@ use crate::pages::{Pages, Reading};
 use crate::retry::while_unavailable;
 use crate::site::Site;
 
-/// What became of a record.
+/// The result for one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Put {
-    /// It is there now.
+    /// It was written.
     Written,
-    /// It was there already.
+    /// It existed already.
     Same,
-    /// A session with its handle lives there and is another, or the same at another time; that one stays.
+    /// A different live session has its handle, or the same one in another state; that one stays.
     Kept,
 }
 
-/// How often each of them happened.
+/// The number of each result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) written: u64,
@@ -36,25 +36,24 @@ pub(crate) struct Tally {
     pub(crate) kept: u64,
 }
 
-/// A store that records are written to.
+/// A store to write records to.
 pub(crate) struct Target {
     pub(crate) store: Arc<dyn Store>,
-    /// The same, below what encrypts.
+    /// The same store, below the encryption.
     pub(crate) stored: Arc<dyn Store>,
-    /// Whether it makes MACs of its own for what is written to it.
+    /// Whether it encrypts, and makes its own MACs for what is written.
     is_sealed: bool,
     clock: Arc<dyn Clock>,
     room: Room,
 }
 
 impl Target {
-    /// Opens what the site keeps its sessions in. With `keys` records are encrypted with them on their way; without, they go in as
-    /// they are.
+    /// Opens the store of the site. With `keys`, records are encrypted with them; without, they are written as they are.
     ///
     /// # Errors
-    /// The store's; a SQLite file that pserve owns is refused.
+    /// The store's; a SQLite file that pserve owns is rejected.
     pub(crate) fn open(site: &Site, keys: Option<&Keys>) -> Result<Self> {
-        // As pserve does, which may not have run here yet.
+        // As pserve does at its start, which may not have happened yet.
         site.config.store.prepare()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let stored = store::open(&*site.config.store, &clock, None, &Unlimited::shared()).map_err(
@@ -65,7 +64,7 @@ impl Target {
                 other => other.into(),
             },
         )?;
-        // SQLite writes those that wait together; a server has so many connections.
+        // SQLite commits waiting writes in groups; a server has a limited number of connections.
         let room = match site.config.store.sharing() {
             Sharing::Owned => Room::new(512, 512),
             Sharing::Private | Sharing::Shared => Room::new(16, 64),
@@ -85,20 +84,20 @@ impl Target {
         self.clock.now()
     }
 
-    /// Whether no session lives in it.
+    /// Whether it has no live sessions.
     pub(crate) async fn is_empty(&self) -> Result<bool, StoreError> {
         Ok(Pages::new(&*self.stored, Reading::AsStored, self.now()).peek().await?.is_none())
     }
 
-    /// Ends the work. What is written down of users knows nothing of the sessions that came; forgotten, it is filled from all
-    /// of them, so that a limit of sessions a user holds.
+    /// Finishes the work. The lists of the users' places do not include the new sessions, so they are deleted: they are then
+    /// rebuilt from all sessions, and the limit of sessions per user holds.
     pub(crate) async fn end(self) -> Result<(), StoreError> {
         let forgotten = while_unavailable(|_| self.store.forget_places()).await;
         self.store.close().await;
         forgotten
     }
 
-    /// Writes one record, unless a session with its handle lives there.
+    /// Writes one record, unless a live session has its handle.
     pub(crate) async fn put(&self, record: &Arc<Record>) -> Result<Put, StoreError> {
         let put = while_unavailable(|attempt| {
             if attempt > 0 {
@@ -118,7 +117,7 @@ impl Target {
             }
             match self.store.load(record.handle, self.now()).await {
                 Ok(Loaded::Live(found)) if self.is_same(&found, record) => return Ok(Put::Same),
-                // What cannot be read is another in any case.
+                // A record that cannot be read is different in any case.
                 Ok(Loaded::Live(_)) | Err(StoreError::Unusable(_)) => return Ok(Put::Kept),
                 // It ended in between.
                 Ok(Loaded::Expired(_) | Loaded::Missing) => {}
@@ -132,14 +131,14 @@ impl Target {
         Record { mac, ..found.clone() } == *record
     }
 
-    /// Begins to write many.
+    /// Starts concurrent writes.
     pub(crate) fn writes(&self) -> Writes<'_> {
         Writes { target: self, under_way: FuturesUnordered::new(), tally: Tally::default() }
     }
 }
 
-/// How many writes may be under way. A store that does not keep up would only fall further behind what is asked again; so it is
-/// asked less then, and slowly more.
+/// Limit of concurrent writes, adapted to the store. A store that is overloaded would fall further behind with retries. So the
+/// limit is lowered on failures, and raised slowly after successes.
 struct Room {
     now: AtomicUsize,
     most: usize,
@@ -162,7 +161,7 @@ impl Room {
 
     fn succeeded(&self) {
         let now = self.now();
-        // Once all that fit have gone well a few times.
+        // After several rounds of successes at the current limit.
         if self.successes.fetch_add(1, Ordering::Relaxed) >= 4 * now && now < self.most {
             self.now.store(now + 1, Ordering::Relaxed);
             self.successes.store(0, Ordering::Relaxed);
@@ -170,7 +169,7 @@ impl Room {
     }
 }
 
-/// Records on their way into a store.
+/// Concurrent writes of records.
 pub(crate) struct Writes<'a> {
     target: &'a Target,
     under_way: FuturesUnordered<futures_util::future::BoxFuture<'a, Result<Put, StoreError>>>,
@@ -178,7 +177,7 @@ pub(crate) struct Writes<'a> {
 }
 
 impl Writes<'_> {
-    /// Adds one; waits for others if too many are under way.
+    /// Adds one; waits while too many are in progress.
     pub(crate) async fn add(&mut self, record: Arc<Record>) -> Result<(), StoreError> {
         let target = self.target;
         self.under_way.push(Box::pin(async move { target.put(&record).await }));

@@ -1,4 +1,4 @@
-//! What is stored and cannot be read: it is counted and said, and never passed over.
+//! Unreadable sessions: counted and reported, never silently skipped.
 
 use std::time::Instant;
 
@@ -9,22 +9,22 @@ use sessman::time::Timestamp;
 use crate::output::number;
 use crate::retry::while_unavailable;
 
-/// So many are named.
+/// How many are named in a report.
 const NAMED: usize = 5;
-/// Sessions of a page while they are only looked for.
+/// Sessions per page of a scan.
 const PAGE: usize = 1_000;
-/// Where nothing else is known.
+/// The reason if no other is known.
 const UNKNOWN: &str = "it is damaged, or was written by a newer version";
 
-/// Something that cannot be read.
+/// A record that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unread {
     pub(crate) handle: Handle,
-    /// Why, where more is known than that the store cannot.
+    /// The reason, if it is known.
     pub(crate) why: Option<String>,
 }
 
-/// So many, the first of them by name.
+/// Their number, with the first few by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Unreadable {
     count: u64,
@@ -43,7 +43,7 @@ impl Unreadable {
         self.count
     }
 
-    /// Which they are and what to do, a line each.
+    /// A report of which they are and what to do, a line each.
     pub(crate) fn describe(&self) -> String {
         let mut text = String::new();
         for Unread { handle, why } in &self.named {
@@ -57,14 +57,14 @@ impl Unreadable {
     }
 }
 
-/// What a look at all sessions found.
+/// The result of a scan of all sessions.
 pub(crate) struct Look {
     pub(crate) unreadable: Unreadable,
-    /// Whether it came to the end.
+    /// Whether the scan was completed.
     pub(crate) is_whole: bool,
 }
 
-/// Looks at all sessions, without their data, as far as it comes until then. `seen` is told how many, page by page.
+/// Scans all sessions, without their data, until the deadline. Calls `seen` with the number for each page.
 pub(crate) async fn look(
     store: &dyn Store,
     now: Timestamp,

@@ -1,27 +1,27 @@
-//! Memory that a store holds for others. Whoever runs the engine counts it together with its own.
+//! Memory quota for what stores hold. The host counts it together with its own memory.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What memory is drawn for.
+/// The purpose of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Writes that wait for their turn.
+    /// Queued writes.
     Waiting,
-    /// Records that are kept: in a cache, or because memory is all there is.
+    /// Stored records: in a cache, or in the memory store.
     Kept,
 }
 
-/// Memory to draw on.
+/// A memory quota.
 pub trait Budget: Send + Sync {
-    /// Draws so many bytes more, before they are allocated; says whether they were to be had.
+    /// Takes this many bytes more, before they are allocated; `false` if the quota is exhausted.
     fn draw(&self, kind: Kind, bytes: usize) -> bool;
-    /// Gives bytes back.
+    /// Returns bytes.
     fn give_back(&self, kind: Kind, bytes: usize);
 }
 
-/// Nobody counts.
+/// A budget without a limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Unlimited;
 
@@ -34,13 +34,13 @@ impl Budget for Unlimited {
 }
 
 impl Unlimited {
-    /// As a store wants it.
+    /// As a shared trait object.
     pub fn shared() -> Arc<dyn Budget> {
         Arc::new(Self)
     }
 }
 
-/// Bytes that were drawn; given back when this is dropped.
+/// Bytes taken from a budget; returned when this is dropped.
 pub(crate) struct Drawn {
     budget: Arc<dyn Budget>,
     kind: Kind,
@@ -48,22 +48,22 @@ pub(crate) struct Drawn {
 }
 
 impl Drawn {
-    /// Nothing yet.
+    /// Zero bytes.
     pub(crate) fn new(budget: &Arc<dyn Budget>, kind: Kind) -> Self {
         Self { budget: Arc::clone(budget), kind, bytes: 0 }
     }
 
-    /// Nothing yet, of the same.
+    /// Zero bytes from the same budget.
     pub(crate) fn another(&self) -> Self {
         Self::new(&self.budget, self.kind)
     }
 
-    /// How many bytes there are.
+    /// The number of bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Draws so many more, if they are to be had.
+    /// Takes this many more; `false` if the quota is exhausted.
     #[must_use]
     pub(crate) fn grow(&mut self, by: usize) -> bool {
         let grows = self.budget.draw(self.kind, by);
@@ -71,7 +71,7 @@ impl Drawn {
         grows
     }
 
-    /// Gives so many back.
+    /// Returns this many.
     pub(crate) fn shrink(&mut self, by: usize) {
         self.bytes -= by;
         self.budget.give_back(self.kind, by);
@@ -90,19 +90,19 @@ impl fmt::Debug for Drawn {
     }
 }
 
-/// Bytes that many threads use at once, at most so many. Memory is drawn for them in steps, so that few who take some have
-/// to ask for it.
+/// A limited pool of bytes that many threads use. Memory is taken from the budget in steps, so that few calls have to ask it.
 pub(crate) struct Pool {
     used: AtomicUsize,
     limit: usize,
     step: usize,
-    /// What was drawn: as much as is used, or some steps more; less for a moment, where some is taken while other is freed.
+    /// What was taken from the budget: as much as is in use, or some steps more. For a moment it may be less, in a race of taking
+    /// and freeing.
     covered: AtomicUsize,
     drawn: Mutex<Drawn>,
 }
 
 impl Pool {
-    /// Of `limit` bytes.
+    /// A pool of `limit` bytes.
     pub(crate) fn new(limit: usize, step: usize, drawn: Drawn) -> Self {
         Self {
             used: AtomicUsize::new(0),
@@ -113,18 +113,18 @@ impl Pool {
         }
     }
 
-    /// How many are used.
+    /// Bytes in use.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Takes so many more, if the limit allows it and there is memory for them.
+    /// Takes this many more, if the limit and the budget allow it.
     #[must_use]
     pub(crate) fn take(&self, bytes: usize) -> bool {
         self.take_where(bytes, |used| used <= self.limit)
     }
 
-    /// As [`take`](Self::take), and the limit does not count for the first.
+    /// Like [`take`](Self::take), but a first one may exceed the limit.
     #[must_use]
     pub(crate) fn take_one_at_least(&self, bytes: usize) -> bool {
         self.take_where(bytes, |used| used == bytes || used <= self.limit)
@@ -142,8 +142,8 @@ impl Pool {
         false
     }
 
-    /// Draws memory for what is used, with some to go on with; if there is not so much, for the `own` bytes of who asks: what
-    /// others have just taken is their own affair.
+    /// Takes memory from the budget for what is in use, with some in reserve. If the budget has less, only for the caller's `own`
+    /// bytes: other callers take for theirs.
     fn cover(&self, own: usize) -> bool {
         let mut drawn = self.drawn();
         let missing = self.used().saturating_sub(drawn.bytes());
@@ -155,7 +155,7 @@ impl Pool {
         is_covered
     }
 
-    /// So many bytes are not used any more.
+    /// Frees this many bytes.
     pub(crate) fn free(&self, bytes: usize) {
         let used = self.used.fetch_sub(bytes, Ordering::Relaxed) - bytes;
         if used + 4 * self.step >= self.covered.load(Ordering::Relaxed) {
@@ -167,7 +167,8 @@ impl Pool {
         self.covered.store(drawn.bytes(), Ordering::Relaxed);
     }
 
-    /// What used `before` bytes uses `after`, whatever the limit; memory is drawn for it with the next that is taken.
+    /// Records that a use of `before` bytes is now `after`, whatever the limit. The next
+    /// [`take`](Self::take) takes memory for it from the budget.
     pub(crate) fn note(&self, before: usize, after: usize) {
         match after.checked_sub(before) {
             Some(more) => _ = self.used.fetch_add(more, Ordering::Relaxed),

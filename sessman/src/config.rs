@@ -1,4 +1,4 @@
-//! `sessman.json`: what is written in it, and what it comes to.
+//! `sessman.json`: reading and checking it.
 
 mod access;
 mod cookie;
@@ -32,20 +32,20 @@ use values::seconds;
 pub struct Config {
     /// Where sessions are kept.
     pub store: Arc<dyn Backend>,
-    /// What encrypts them there; `None` where nothing does.
+    /// The encryption keys; `None` for no encryption.
     pub encryption: Option<Keys>,
     /// The rules they follow.
     pub rules: Rules,
-    /// Who may do what with them.
+    /// Access control.
     pub access: AccessConfig,
     /// The cookie that carries the id; `None` when cookies are off.
     pub cookie: Option<CookieConfig>,
-    /// How often expired records are removed, where the store does not do it by itself.
+    /// Interval of the clean-up of expired records, where the store does not expire them itself.
     pub cleanup_interval: Duration,
 }
 
 impl Config {
-    /// Reads the members of `sessman.json`. It opens no file and reaches no server.
+    /// Reads the members of `sessman.json`. Opens no file and connects to no server.
     ///
     /// # Errors
     /// All problems at once, none with the value of a secret.
@@ -55,7 +55,7 @@ impl Config {
             return Err([hidden, vec![left_out]].concat());
         }
         let wrong = settings::check(members, &parts());
-        // What depends on them cannot be judged.
+        // Checks that depend on these values would only report follow-up errors.
         if !hidden.is_empty() || !wrong.is_empty() {
             return Err([hidden, wrong].concat());
         }
@@ -81,14 +81,14 @@ impl Config {
     }
 }
 
-/// Who reads which keys.
+/// The key groups, each with the code that reads it.
 fn parts() -> Vec<Part> {
     let mut parts = backends::parts();
     parts.push(Part::of::<RawConfig>());
     parts
 }
 
-/// Between two clean-ups.
+/// The default interval between two clean-ups.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(300);
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! JSON that every store can hold exactly.
+//! JSON that every store can hold without loss.
 //!
-//! What BSON cannot hold is refused for every store alike, so that moving from one to another never fails. The text
-//! is kept in one canonical form (compact, members in the order they came in), and goes to the client as it is.
+//! What BSON cannot hold is rejected for every store, so that a migration from one to another never fails. The text is kept
+//! in one canonical form (compact, members in their original order), and is sent to the client unchanged.
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
@@ -29,7 +29,7 @@ impl Data {
         Self("{}".into())
     }
 
-    /// Reads JSON text.
+    /// Parses JSON.
     ///
     /// # Errors
     /// Text that is not JSON, and JSON that not every store can hold.
@@ -37,7 +37,7 @@ impl Data {
         reader::read(text).map(|text| Self(text.into()))
     }
 
-    /// Text that a store wrote from a `Data` before.
+    /// Trusted text that a store wrote from a `Data`; not validated again.
     pub fn from_store(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
@@ -47,13 +47,13 @@ impl Data {
         &self.0
     }
 
-    /// The value, parsed anew.
+    /// Parses the text into a value.
     pub fn to_value(&self) -> Value {
         serde_json::from_str(&self.0).unwrap_or(Value::Null)
     }
 
-    /// This data with the members of `patch` put in (RFC 7396: `null` removes one, objects merge member by member,
-    /// everything else replaces). What every store can hold stays so: two of them together nest no deeper.
+    /// Applies `patch` (RFC 7396: `null` removes a member, objects merge recursively, everything else replaces). The result can
+    /// be held by every store, as it nests no deeper than the two.
     #[must_use]
     pub fn merged_with(&self, patch: &Self) -> Self {
         let mut value = self.to_value();
@@ -61,10 +61,10 @@ impl Data {
         Self(value.to_string().into())
     }
 
-    /// This object with the members added that it does not have.
+    /// Adds the members that this object does not have.
     #[must_use]
     pub fn with_texts<'a>(&self, members: impl IntoIterator<Item = (&'a str, String)>) -> Self {
-        // Most often there is nothing yet.
+        // Usually it is empty.
         let object = if self.as_str() == "{}" { Value::Object(Map::new()) } else { self.to_value() };
         let Value::Object(mut object) = object else { return self.clone() };
         for (key, text) in members {
@@ -75,7 +75,7 @@ impl Data {
 }
 
 impl fmt::Debug for Data {
-    /// Not the content: it may hold what users entrust to the application.
+    /// Without the content, which may be personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Data({} bytes)", self.0.len())
     }
@@ -92,7 +92,7 @@ fn merge_patch(target: &mut Value, patch: Value) {
     }
     let Value::Object(target) = target else { return };
     if patch.values().any(Value::is_null) {
-        // All at once: each removal on its own would move what is behind it, and the order of the others is to stay.
+        // In one pass: removing one by one would shift all later members each time, and their order must be kept.
         target.retain(|key, _| !patch.get(key).is_some_and(Value::is_null));
     }
     for (key, value) in patch {

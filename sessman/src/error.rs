@@ -1,47 +1,47 @@
-//! Why the engine did not do what it was asked, and how an error is written down.
+//! Errors of the engine, and how they are formatted.
 
 use crate::data::DataError;
 use crate::store::StoreError;
 
-/// Why the engine did not do what it was asked. Unless said otherwise, nothing was changed.
+/// Errors of the engine. Unless said otherwise, nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No live session has that id, or it is not that user's: the two look the same.
+    /// There is no live session with that id, or it is another user's: the two are not distinguished.
     #[error("no such session")]
     NotFound,
-    /// The session is not at a version that the caller accepts.
+    /// Precondition failed: the session has another version.
     #[error("the session has changed: it is at version {version} now")]
     Changed {
-        /// The version it is at.
+        /// Its version now.
         version: u64,
     },
-    /// The user has as many sessions as are allowed.
+    /// The user has reached the limit of sessions.
     #[error(
         "the user has {limit} live sessions, as many as are allowed (max_sessions_per_user); end one first"
     )]
     LimitReached {
-        /// The most that are allowed.
+        /// The limit.
         limit: usize,
     },
-    /// The session is another user's, and stays so.
+    /// The session belongs to another user, which cannot change.
     #[error("the session is another user's; end it and create one")]
     OtherUser,
-    /// A live session has the id that the caller chose.
+    /// A live session has this external id.
     #[error("a live session has that external_id already")]
     Exists,
-    /// The caller chose the session's id.
+    /// The session has an external id.
     #[error("an external_id cannot be rotated; end the session and create one")]
     External,
-    /// More sessions begin than are allowed in a minute.
+    /// Rate limit: too many new sessions in a minute.
     #[error("too many new sessions (new_rate); try again in {retry_after} s")]
     TooMany {
-        /// Seconds until the next one may begin.
+        /// Seconds until the next one is allowed.
         retry_after: u64,
     },
-    /// The update does not say which version it is meant for.
+    /// Precondition required: the update does not name a version.
     #[error("an update must say which version it is meant for; send If-Match with the ETag of the session")]
     VersionRequired,
-    /// Others changed the session again and again while a change was being merged in.
+    /// Too much contention: the session was changed concurrently at each attempt to merge.
     #[error("too many concurrent changes of this session; try again")]
     Contended,
     /// The data is not JSON, or not every store can hold it.
@@ -57,15 +57,15 @@ pub enum Error {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// Something about a parameter.
+    /// An invalid parameter.
     #[error("{0}")]
     Invalid(String),
-    /// The store did not do its part; whether a write took place is unknown.
+    /// The store failed; whether a write took place is unknown.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// An error and what it comes from, in one line.
+/// An error and its sources, in one line.
 pub fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,4 +1,4 @@
-//! What happens to sessions, for those who watch: this process's own doings, as they happen.
+//! Events of sessions in this process, for subscribers.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -9,28 +9,28 @@ use tokio::sync::broadcast::{Receiver, Sender, channel};
 use crate::id::Handle;
 use crate::time::Timestamp;
 
-/// Events that one who watches may be behind.
+/// Events that a subscriber may lag behind before it loses some.
 const BACKLOG: usize = 1024;
 
-/// Expired sessions that are remembered as told.
+/// Recently expired sessions that are remembered, to emit their event once.
 const REMEMBERED: usize = 4_096;
 
-/// What happened.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A session began.
+    /// A session was created.
     Created,
     /// Its data changed.
     Updated,
-    /// It got a new id, and maybe a user.
+    /// Its id was rotated, and it may have got a user.
     Rotated,
-    /// Somebody ended it.
+    /// It was ended (revoked).
     Ended,
-    /// Its time was over: a read met it so, or a clean-up removed it. Told once, unless many others expire in between.
+    /// It expired: a read or a clean-up found it so. Emitted once, unless many others expire in between.
     Expired,
-    /// It gave way to another one of its user.
+    /// It was evicted for another session of its user.
     Evicted,
-    /// Every session ended.
+    /// All sessions were ended.
     Cleared,
 }
 
@@ -52,17 +52,17 @@ impl Kind {
 /// Something that happened to a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// What.
+    /// Its kind.
     pub kind: Kind,
-    /// To which session; `None` to all of them.
+    /// Its session; `None` for all of them.
     pub handle: Option<Handle>,
-    /// Whose it is; `None` of an anonymous visitor.
+    /// The session's owner; `None` for an anonymous visitor.
     pub user_id: Option<String>,
     /// When.
     pub at: Timestamp,
 }
 
-/// Where events are told.
+/// The event bus.
 #[derive(Debug)]
 pub struct Events {
     sender: Sender<Option<Arc<Event>>>,
@@ -70,7 +70,7 @@ pub struct Events {
     observer: OnceLock<Observer>,
 }
 
-/// Who is told of everything, where it happens.
+/// A callback that gets all events synchronously.
 struct Observer(Box<Observing>);
 
 type Observing = dyn Fn(Kind, Handle, Option<&str>) + Send + Sync;
@@ -81,7 +81,7 @@ impl fmt::Debug for Observer {
     }
 }
 
-/// The last sessions that were told to have expired, so that those who meet them again do not tell it again.
+/// The sessions whose expiry was emitted last, to avoid duplicates.
 #[derive(Debug, Default)]
 struct Recent {
     order: VecDeque<Handle>,
@@ -89,7 +89,7 @@ struct Recent {
 }
 
 impl Recent {
-    /// Whether the handle was not among them; it is now.
+    /// Adds the handle; `true` if it is new.
     fn add(&mut self, handle: Handle) -> bool {
         if !self.handles.insert(handle) {
             return false;
@@ -111,13 +111,13 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Has `observer` called for every event of a session, on the thread where it happens: unlike those who watch, it misses
-    /// none. The first one stays.
+    /// Sets a callback for every event of a session, called on the thread that causes it. Unlike a subscriber it misses none.
+    /// Only the first callback that is set stays.
     pub fn observe(&self, observer: impl Fn(Kind, Handle, Option<&str>) + Send + Sync + 'static) {
         let _ = self.observer.set(Observer(Box::new(observer)));
     }
 
-    /// Tells those who watch; it waits for nobody, and costs next to nothing while nobody does.
+    /// Emits an event. Never blocks, and costs almost nothing without subscribers.
     pub(crate) fn tell(&self, kind: Kind, handle: Handle, user_id: Option<&str>, at: Timestamp) {
         if let Some(Observer(observer)) = self.observer.get() {
             observer(kind, handle, user_id);
@@ -125,7 +125,7 @@ impl Events {
         self.send(kind, Some(handle), user_id, at);
     }
 
-    /// Tells that every session ended.
+    /// Emits that all sessions were ended.
     pub(crate) fn tell_cleared(&self, at: Timestamp) {
         self.send(Kind::Cleared, None, None, at);
     }
@@ -143,30 +143,30 @@ impl Events {
         self.expired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything from now on.
+    /// Subscribes to all events from now on.
     pub fn watch(&self) -> Watch {
         Watch(self.sender.subscribe())
     }
 
-    /// How many watch.
+    /// The number of subscribers.
     pub fn watchers(&self) -> usize {
         self.sender.receiver_count()
     }
 
-    /// Lets everybody who watches come to the end.
+    /// Ends the stream of every subscriber.
     pub fn end(&self) {
         let _ = self.sender.send(None);
     }
 }
 
-/// Somebody who watches.
+/// A subscription.
 #[derive(Debug)]
 pub struct Watch(Receiver<Option<Arc<Event>>>);
 
 impl Watch {
-    /// The next event; `None` at the end, and to one who fell so far behind that events are lost.
+    /// The next event; `None` at the end of the stream, or if the subscriber lagged so far behind that events were lost.
     pub async fn next(&mut self) -> Option<Arc<Event>> {
-        // Lagged is the end, too: whoever goes on would not know what was missed.
+        // Lagging ends the stream: the subscriber could not know what it missed.
         self.0.recv().await.unwrap_or_default()
     }
 }

@@ -12,8 +12,8 @@ use subtle::ConstantTimeEq;
 const HANDLE_BYTES: usize = 12;
 const SECRET_BYTES: usize = 24;
 
-/// The public name of a session: the store key, fixed for the session's life. It may be logged and shown; knowing
-/// it lets nobody in.
+/// The public name of a session: its primary key, fixed for the session's life. It may be logged and shown; it does not
+/// authenticate.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Handle([u8; HANDLE_BYTES]);
 
@@ -31,7 +31,7 @@ impl Handle {
         encode(&self.0, text)
     }
 
-    /// Reads the 16 base64url characters that [`Display`](fmt::Display) writes.
+    /// Parses the 16 base64url characters that [`Display`](fmt::Display) writes.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; HANDLE_BYTES];
         decode(text, Self::TEXT_LENGTH, &mut bytes).then_some(Self(bytes))
@@ -56,12 +56,12 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// SHA-256 of a session's secret. Equality takes the same time wherever the first difference is.
+/// SHA-256 of a session's secret. Compared in constant time.
 #[derive(Clone, Copy)]
 pub struct SecretHash([u8; 32]);
 
 impl SecretHash {
-    /// The raw bytes, as a store keeps them.
+    /// The raw bytes, as stored.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -87,10 +87,10 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// What a client holds. Whoever has it is the session, so it has no `Display`, and its `Debug` shows the handle alone.
+/// The session id that a client holds: a bearer secret. So it has no `Display`, and its `Debug` shows only the handle.
 ///
-/// Ours are 48 base64url characters, the handle's 16 and then the secret's 32. One that the caller chose has its handle
-/// and its secret from hashes of it.
+/// A generated id is 48 base64url characters: 16 of the handle, then 32 of the secret. For an external id, chosen by the
+/// caller, handle and secret are hashes of it.
 #[derive(Clone)]
 pub struct SessionId {
     handle: Handle,
@@ -104,17 +104,17 @@ enum Form {
 }
 
 impl SessionId {
-    /// Length of the text form of an id of ours.
+    /// Length of a generated id as text.
     pub const TEXT_LENGTH: usize = 48;
-    /// Lengths of an id that the caller chose. 128 random bits have 22 characters as base64.
+    /// Allowed lengths of an external id. 128 random bits are 22 characters of base64.
     pub const EXTERNAL_LENGTHS: RangeInclusive<usize> = 22..=256;
 
-    /// A new id from the operating system's generator.
+    /// A new id from the operating system's random generator.
     ///
     /// # Panics
-    /// When the operating system has no randomness to give: there is no safe way on without it.
+    /// If the operating system's random generator fails: there is no safe fallback.
     pub fn generate() -> Self {
-        // In one go: asking the system costs more than the bytes.
+        // One call: the system call costs more than the bytes.
         let bytes: [u8; HANDLE_BYTES + SECRET_BYTES] = random();
         let (mut handle, mut secret) = ([0; HANDLE_BYTES], [0; SECRET_BYTES]);
         handle.copy_from_slice(&bytes[..HANDLE_BYTES]);
@@ -122,10 +122,10 @@ impl SessionId {
         Self { handle: Handle(handle), form: Form::Native(secret) }
     }
 
-    /// A new secret behind the same handle; `None` for an id that the caller chose.
+    /// The same handle with a new secret; `None` for an external id.
     ///
     /// # Panics
-    /// As [`generate`](Self::generate).
+    /// As for [`generate`](Self::generate).
     pub fn rotated(&self) -> Option<Self> {
         match self.form {
             Form::Native(_) => Some(Self { handle: self.handle, form: Form::Native(random()) }),
@@ -133,7 +133,7 @@ impl SessionId {
         }
     }
 
-    /// Reads an id of ours; `None` for every text that none can have.
+    /// Parses a generated id; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; HANDLE_BYTES + SECRET_BYTES];
         if !decode(text, Self::TEXT_LENGTH, &mut bytes) {
@@ -143,8 +143,8 @@ impl SessionId {
         Some(Self { handle: Handle(handle.try_into().ok()?), form: Form::Native(secret.try_into().ok()?) })
     }
 
-    /// Takes an id that the caller chose: visible ASCII of [these lengths](Self::EXTERNAL_LENGTHS), and nothing that
-    /// could be one of ours.
+    /// Accepts an external id: visible ASCII of [these lengths](Self::EXTERNAL_LENGTHS), and nothing that could be a generated
+    /// id.
     pub fn external(text: &str) -> Option<Self> {
         let fits =
             Self::EXTERNAL_LENGTHS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -156,12 +156,12 @@ impl SessionId {
         Some(Self { handle, form: Form::External(text.into()) })
     }
 
-    /// Reads an id of either kind; `None` for every text that no session can have.
+    /// Parses an id of either kind; `None` for a text that cannot be an id.
     pub fn read(text: &str) -> Option<Self> {
         Self::parse(text).or_else(|| Self::external(text))
     }
 
-    /// Whether the caller chose it.
+    /// Whether it is an external id.
     pub fn is_external(&self) -> bool {
         matches!(self.form, Form::External(_))
     }
@@ -171,7 +171,7 @@ impl SessionId {
         self.handle
     }
 
-    /// What a store keeps to recognise the secret.
+    /// The hash that a store keeps to verify the secret.
     pub fn secret_hash(&self) -> SecretHash {
         SecretHash(match &self.form {
             Form::Native(secret) => Sha256::digest(secret).into(),
@@ -179,7 +179,7 @@ impl SessionId {
         })
     }
 
-    /// Writes the text form to the one who owns the session.
+    /// Writes the id as text, to be given to the session's owner only.
     pub fn expose<'a>(&'a self, text: &'a mut [u8; Self::TEXT_LENGTH]) -> &'a str {
         match &self.form {
             Form::External(text) => text,
@@ -199,7 +199,7 @@ impl PartialEq for SessionId {
     }
 }
 
-/// SHA-256 of an id that the caller chose, for one of its two halves: neither tells the other.
+/// SHA-256 of an external id, with a different prefix for each half, so that one half does not reveal the other.
 fn digest(half: &str, text: &str) -> [u8; 32] {
     Sha256::new()
         .chain_update("sessman ")
@@ -229,7 +229,7 @@ fn decode(text: &str, text_length: usize, bytes: &mut [u8]) -> bool {
 
 fn encode<'a>(bytes: &[u8], text: &'a mut [u8]) -> &'a str {
     let written = URL_SAFE_NO_PAD.encode_slice(bytes, text).unwrap_or_default();
-    // Base64 is ASCII; the empty text never comes up because every caller's buffer has the exact size.
+    // Base64 is ASCII, and every caller's buffer has the exact size, so this never fails.
     std::str::from_utf8(&text[..written]).unwrap_or_default()
 }
 

@@ -1,14 +1,14 @@
 //! The session engine: ids, records, rules and stores. It knows neither HTTP nor the plugin ABI.
 //!
-//! - [`sessions`]: what can be done with sessions; [`rules`]: what they follow; [`error`]: why not
-//! - [`budget`]: memory that stores hold for others
-//! - [`metrics`]: what is counted; `outage`: what is said in the log of a store that fails
-//! - [`config`]: `sessman.json`; [`secret`]: text that must not be shown
-//! - [`id`]: what a client holds, and what a store keeps of it
-//! - [`data`]: JSON that every store can hold exactly
-//! - [`record`]: a session as it is stored, and a change to it; [`mark`]: which of those that had its handle it is
-//! - [`time`]: moments and the engine's clock
-//! - [`store`]: the contract of a store, and the stores
+//! - [`sessions`]: the operations on sessions; [`rules`]: lifetimes, limits and policies; [`error`]: how an operation fails
+//! - [`budget`]: memory quota for what stores hold on behalf of their callers
+//! - [`metrics`]: counters and histograms; `outage`: the log lines of a store that fails and recovers
+//! - [`config`]: `sessman.json`; [`secret`]: strings whose `Debug` is redacted
+//! - [`id`]: the id that a client holds, and the handle and hash that a store keeps of it
+//! - [`data`]: JSON that every store can hold without loss
+//! - [`record`]: a session as it is stored, and a change to it; [`mark`]: tells apart the sessions that reuse one handle
+//! - [`time`]: timestamps and the engine's clock
+//! - [`store`]: the trait that stores implement, and the stores
 //!
 //! Each store is a cargo feature; all are on by default.
 

@@ -5,25 +5,25 @@ use std::fmt;
 use crate::time::Timestamp;
 
 const BYTES: usize = 8;
-/// The seconds since 1970, whose 32 bits start again at 0 in 2106.
+/// Bytes of the seconds since 1970; as 32 bits they wrap around in 2106.
 const SECONDS: usize = 4;
 
-/// Tells the sessions apart that have the same handle one after the other, as an id that the caller chose may be used
-/// again. Made at creation and never changed.
+/// Tells apart the sessions that use the same handle one after the other, as an external id can be reused. Generated at
+/// creation and never changed.
 ///
-/// The second in which the session began, and 32 random bits. A record of layout 1 that was stored without a mark has
-/// the one that [`of_layout_1`](Self::of_layout_1) makes of its `created_at`.
+/// The second of creation, and 32 random bits. A record of layout 1 that was stored without a mark gets the one that
+/// [`of_layout_1`](Self::of_layout_1) derives from its `created_at`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mark([u8; BYTES]);
 
 impl Mark {
-    /// Bytes of a mark.
+    /// Length of a mark in bytes.
     pub const BYTES: usize = BYTES;
 
-    /// The mark of a session that begins at `now`.
+    /// The mark of a session created at `now`.
     ///
     /// # Panics
-    /// When the operating system has no randomness to give: there is no safe way on without it.
+    /// If the operating system's random generator fails: there is no safe fallback.
     pub fn new(now: Timestamp) -> Self {
         let mut bytes = [0; BYTES];
         let (begun, random) = bytes.split_at_mut(SECONDS);
@@ -32,8 +32,8 @@ impl Mark {
         Self(bytes)
     }
 
-    /// The mark of a record that was stored without one. No other mark begins with two zero bytes: those would be of
-    /// the first day of 1970, or of 2106.
+    /// The mark of a record that was stored without one. No other mark begins with two zero bytes: their time would be the
+    /// first day of 1970, or of 2106.
     pub fn of_layout_1(created_at: Timestamp) -> Self {
         Self(created_at.as_millis().to_be_bytes())
     }
@@ -48,15 +48,15 @@ impl Mark {
         &self.0
     }
 
-    /// How many seconds ago the session began; 0 if that was not before `now`.
+    /// Seconds since the session's creation; 0 if that is not before `now`.
     pub(crate) fn age(self, now: Timestamp) -> u32 {
         let begun = u32::from_be_bytes(std::array::from_fn(|index| self.0[index]));
         let age = seconds(now).wrapping_sub(begun);
-        // More than half of all that there are: it is the future.
+        // More than half of the range: the creation is in the future.
         if age > u32::MAX / 2 { 0 } else { age }
     }
 
-    /// Reads what [`Display`](fmt::Display) writes.
+    /// Parses the form that [`Display`](fmt::Display) writes.
     pub fn parse(text: &str) -> Option<Self> {
         let is_hex = text.len() == 2 * BYTES && text.bytes().all(|digit| digit.is_ascii_hexdigit());
         is_hex.then(|| u64::from_str_radix(text, 16).ok()).flatten().map(|number| Self(number.to_be_bytes()))

@@ -1,4 +1,4 @@
-//! What is counted, in the text format of Prometheus.
+//! Metrics, in the Prometheus text format.
 
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::store::StoreError;
 
-/// What a store was asked, for the metrics.
+/// A store operation, as a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// A new record.
@@ -15,20 +15,20 @@ pub enum Operation {
     Load,
     /// A change of a record.
     Update,
-    /// The end of a record.
+    /// Deletion of records.
     Delete,
     /// A page of records.
     List,
-    /// A place among a user's sessions, taken or given back.
+    /// A claim or release of places.
     Claim,
     /// Counts of records.
     Count,
-    /// Whether it is there.
+    /// A ping.
     Ping,
 }
 
 impl Operation {
-    /// Whether it changes something, or tries whether something could be changed.
+    /// Whether it writes, or tests whether writes work.
     pub(crate) fn is_write(self) -> bool {
         !matches!(self, Self::Load | Self::List | Self::Count)
     }
@@ -47,26 +47,26 @@ const OPERATIONS: [(Operation, &str); 8] = [
 
 const ERRORS: [&str; 3] = ["unavailable", "full", "unusable"];
 
-/// Upper bounds of the classes of time, in microseconds.
+/// Upper bounds of the histogram's buckets, in microseconds.
 const BOUNDS: [u64; 12] =
     [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 2_000_000];
 
 /// Counters of one engine since its start.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    /// Sessions that began.
+    /// Sessions created.
     pub created: Counter,
-    /// Sessions that somebody ended.
+    /// Sessions ended (revoked).
     pub ended: Counter,
-    /// Records that clean-up removed because their time was over.
+    /// Expired records deleted by the clean-up.
     pub expired: Counter,
-    /// Sessions that ended because their user began another one.
+    /// Sessions evicted for another session of their user.
     pub evicted: Counter,
     times: [Times; OPERATIONS.len()],
     errors: [Counter; ERRORS.len()],
 }
 
-/// A number that grows.
+/// A counter.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -87,10 +87,10 @@ impl Counter {
     }
 }
 
-/// How long calls took.
+/// A histogram of latencies.
 #[derive(Debug, Default)]
 pub(crate) struct Times {
-    /// Calls in each class, and in the last place those beyond all of them.
+    /// Calls in each bucket; the last one has no upper bound.
     classes: [Counter; BOUNDS.len() + 1],
     micros: Counter,
 }
@@ -100,13 +100,13 @@ impl Times {
     pub(crate) fn add(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.classes[BOUNDS.partition_point(|bound| *bound < micros)].increment();
-        // Of what is at hand: one place less for all threads to write to.
+        // A cache hit counts as zero: skipping the sum saves a write to a cache line that all threads share.
         if micros > 0 {
             self.micros.add(micros);
         }
     }
 
-    /// Writes them as the samples of a histogram with a `label="value"`, or without one.
+    /// Writes the samples of a histogram, with or without a `label="value"`.
     pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, name: &str, label: &str) -> fmt::Result {
         let comma = if label.is_empty() { "" } else { "," };
         let mut count = 0;
@@ -121,18 +121,18 @@ impl Times {
     }
 }
 
-/// Writes what goes before the samples of a name.
+/// Writes the HELP and TYPE lines of a metric.
 pub(crate) fn head(f: &mut fmt::Formatter<'_>, name: &str, kind: &str, help: &str) -> fmt::Result {
     writeln!(f, "# HELP {name} {help}\n# TYPE {name} {kind}")
 }
 
 impl Metrics {
-    /// Counts a call of the store whose caller waits no longer.
+    /// Counts a store call whose caller was cancelled.
     pub(crate) fn cut_off(&self) {
         self.errors[0].increment();
     }
 
-    /// Counts a call of the store.
+    /// Counts a store call.
     pub(crate) fn asked(&self, operation: Operation, took: Duration, error: Option<&StoreError>) {
         self.times[operation as usize].add(took);
         if let Some(error) = error {
@@ -183,7 +183,7 @@ impl Metrics {
     }
 }
 
-/// Microseconds as a decimal fraction of seconds, without a float's roundings.
+/// Microseconds as a decimal fraction of seconds, without floating-point rounding.
 fn seconds(micros: u64) -> String {
     let mut text = String::new();
     // Writing to a String does not fail.

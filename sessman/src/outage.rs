@@ -1,4 +1,4 @@
-//! A store that fails is said in the log: at once, once a minute while it goes on, and when it works again.
+//! Logs the outages of a store: immediately, once a minute while it fails, and when it has recovered.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,31 +12,31 @@ use crate::id::Handle;
 use crate::metrics::Operation;
 use crate::store::StoreError;
 
-/// Between two lines about failures of the same kind.
+/// Interval between two lines about failures of the same kind.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// It works again once nothing has failed for so long: where a part of a store is unreachable, other calls succeed all the time.
+/// It has recovered once nothing has failed for this long. If a part of a store is unreachable, other calls keep succeeding.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Kinds that are told apart; what is beyond is one more.
+/// The most kinds of failures that are told apart; all others count as one more.
 const MAX_KINDS: usize = 16;
 
-/// Failures of a store since it last worked.
+/// The failures of a store since it last worked.
 #[derive(Default)]
 pub(crate) struct Outages {
-    /// Whether there is one: all that a call looks at which succeeds.
+    /// Whether there is an outage: the only field that a successful call reads.
     is_any: AtomicBool,
     known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
-    /// By what failed, without what differs from session to session.
+    /// By error message, without what differs from session to session.
     kinds: HashMap<String, Kind>,
-    /// When the first and the last call failed, and how many did.
+    /// When the first and the last call failed, and the number of failures.
     first_and_last: Option<(Instant, Instant)>,
     failed: u64,
-    /// Whether reads, and whether writes, have not succeeded since: either may be refused alone.
+    /// Whether no read, and whether no write, has succeeded since: one of them may fail alone.
     reads_fail: bool,
     writes_fail: bool,
 }
@@ -44,19 +44,19 @@ struct Known {
 /// Failures with the same cause.
 struct Kind {
     said_at: Instant,
-    /// How many came after that.
+    /// How many occurred since the last line.
     unsaid: u64,
 }
 
 impl Outages {
-    /// Takes down a call that failed.
+    /// Records a failed call, and logs it if a line is due.
     pub(crate) fn failed(&self, operation: Operation, error: &StoreError, now: Instant) {
         if let Some(line) = self.line(operation, with_sources(error), now) {
             tracing::warn!("{line}");
         }
     }
 
-    /// Takes down a call that succeeded, which ended at `now`.
+    /// Records a successful call, which ended at `now`.
     pub(crate) fn worked(&self, operation: Operation, now: impl FnOnce() -> Instant) {
         if self.is_any.load(Ordering::Relaxed)
             && let Some(line) = self.last_line(operation, now())
@@ -65,7 +65,7 @@ impl Outages {
         }
     }
 
-    /// What is to be said of a failure, if anything.
+    /// The line to log for a failure, if it is due.
     fn line(&self, operation: Operation, reason: String, now: Instant) -> Option<String> {
         let mut known = self.known();
         if operation.is_write() {
@@ -97,7 +97,7 @@ impl Outages {
         }
     }
 
-    /// What is to be said once nothing fails any more.
+    /// The line to log once the store has recovered.
     fn last_line(&self, operation: Operation, now: Instant) -> Option<String> {
         let mut known = self.known();
         if operation.is_write() {
@@ -120,7 +120,7 @@ impl Outages {
     }
 }
 
-/// The text with the same word in place of each handle: a thousand unreadable records have one cause.
+/// The text with each handle replaced by the same word: a thousand unreadable records have one cause.
 fn without_handles(text: &str) -> String {
     let words = text.split(' ').map(|word| {
         let bare = word.trim_matches([':', ',', '.']);

@@ -1,4 +1,4 @@
-//! What a store keeps of a session.
+//! The stored form of a session.
 
 use std::time::Duration;
 
@@ -9,35 +9,34 @@ use crate::id::{Handle, SecretHash};
 use crate::mark::Mark;
 use crate::time::Timestamp;
 
-/// One session, whole. Every store keeps every field exactly; a later layout gets a higher [`Record::SCHEMA`].
+/// One whole session. Every store keeps every field without loss; a later layout gets a higher [`Record::SCHEMA`].
 ///
 /// # Layouts
-/// Layout 2 has all that layout 1 has, and a tail that can grow: in Redis and SQLite pairs of a number and bytes (see
-/// `store::tail`), in MongoDB fields, in a backup members. A build refuses a record with something in its tail that it
-/// does not know, so that none is served by a build which would pass over what protects it. A record whose tail is
-/// empty is written as layout 1, which a build that knows no other reads: while nodes of two versions are at work each
-/// reads what the other wrote.
+/// Layout 2 is layout 1 plus an extensible tail: in Redis and SQLite pairs of a number and bytes (see `store::tail`), in
+/// MongoDB fields, in a backup members. A build rejects a record whose tail has an entry that it does not know: it might
+/// otherwise ignore what protects the record. A record with an empty tail is written as layout 1, which older builds read:
+/// so during a rolling upgrade nodes of both versions read each other's records.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// The store key.
+    /// The primary key.
     pub handle: Handle,
-    /// Which of the sessions that had this handle it is.
+    /// The incarnation: tells this session from others that had the same handle.
     pub mark: Mark,
-    /// Recognises the secret half of the id.
+    /// Verifies the secret half of the id.
     pub secret_hash: SecretHash,
-    /// Whose session it is; `None` for an anonymous visitor.
+    /// The owner; `None` for an anonymous visitor.
     pub user_id: Option<String>,
     /// When that user logged in; `None` for an anonymous visitor.
     pub auth_time: Option<Timestamp>,
     /// The application's data.
     pub data: Data,
-    /// What is known of the client: always a JSON object.
+    /// Information about the client: always a JSON object.
     pub metadata: Data,
-    /// When it began.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When `data`, `user_id` or `metadata` changed last.
     pub updated_at: Timestamp,
-    /// From when `ttl` runs.
+    /// When the time to live last restarted.
     pub reset_at: Timestamp,
     /// When the client was last seen.
     pub last_activity: Timestamp,
@@ -45,26 +44,26 @@ pub struct Record {
     pub ttl: Duration,
     /// Where `ttl` comes from.
     pub ttl_source: TtlSource,
-    /// From this moment on the session does not exist.
+    /// Expiry, exclusive: from this time on the session does not exist.
     pub expires_at: Timestamp,
-    /// 1 at creation, and one more with every change of `data`, `user_id` or `metadata`.
+    /// 1 at creation; incremented by every change of `data`, `user_id` or `metadata`.
     pub version: u64,
-    /// Shows that somebody with the encryption key wrote it; `None` where there is no key.
+    /// Proves that the record was written with the encryption key; `None` without a key.
     pub mac: Option<Mac>,
 }
 
-/// Where a session's time to live comes from, which says what a new `session_ttl` means for it.
+/// The source of a session's time to live, which decides whether a new `session_ttl` applies to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TtlSource {
-    /// The `session_ttl` that was configured.
+    /// The configured `session_ttl`.
     Configured,
-    /// The caller asked for it.
+    /// Requested by the caller.
     Caller,
-    /// A record of layout 1 does not say. It is kept, as that of a caller is.
+    /// Not stored in a record of layout 1. Treated like `Caller`.
     Unknown,
 }
 
-/// An HMAC-SHA-256 (RFC 2104) over what a session may not be given by a writer of the database: see
+/// An HMAC-SHA-256 (RFC 2104) over what someone who can write to the database must not be able to forge: see
 /// [`SealedStore`](crate::store::sealed::SealedStore).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Mac(pub [u8; 32]);
@@ -75,7 +74,7 @@ impl std::fmt::Debug for Mac {
     }
 }
 
-/// The times of a session, from which the rules tell whether it lives.
+/// The times of a session, from which the rules compute whether it is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Life {
     /// See [`Record::created_at`].
@@ -93,25 +92,25 @@ pub struct Life {
 }
 
 impl Life {
-    /// Whether nothing was done with the session since it began, or since it became a user's, where the rules
-    /// [tell that](crate::rules::Rules::renewed).
+    /// Whether the session was never used since it was created or became a user's. Meaningful only where the rules
+    /// [record that](crate::rules::Rules::renewed).
     pub fn was_never_used(&self) -> bool {
         self.last_activity == self.reset_at
     }
 
-    /// What is written of a session that waits for its place among its user's: its last activity is before its beginning, to
-    /// the millisecond, as that of no other is.
+    /// The `last_activity` of a pending session, which waits for its place among its user's: one millisecond before its
+    /// creation. No other session has such a value.
     pub(crate) fn pending_since(created_at: Timestamp) -> Timestamp {
         created_at.before(Duration::from_millis(1))
     }
 
-    /// Whether the session waits for its place among its user's, and has not begun: it is there for nobody.
+    /// Whether the session is pending: it waits for its place among its user's and is not visible yet.
     pub fn is_pending(&self) -> bool {
         self.reset_at == self.created_at && self.last_activity == Self::pending_since(self.created_at)
     }
 }
 
-/// What has to be known of a session to count it among its user's, and to end it.
+/// The part of a session that is needed to count it against the limit and to end it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outline {
     /// See [`Record::mark`].
@@ -122,7 +121,7 @@ pub struct Outline {
     pub life: Life,
 }
 
-/// A session without its data, as lists show it.
+/// A session without its data, as shown in lists.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     /// See [`Record::handle`].
@@ -144,12 +143,12 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// How many bytes of memory it takes, about.
+    /// Approximate memory in bytes.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>() + self.user_id.as_ref().map_or(0, String::len) + self.metadata.as_str().len()
     }
 
-    /// Writes the members of the JSON object that shows the session, without braces.
+    /// Writes the members of its JSON object, without braces.
     pub fn write_members(&self, out: &mut Vec<u8>) {
         SessionJson {
             handle: self.handle,
@@ -171,13 +170,13 @@ impl Record {
     /// The latest layout of records that this build reads and writes.
     pub const SCHEMA: u32 = 2;
 
-    /// How many bytes of memory it takes, about, without what an index over it does.
+    /// Approximate memory in bytes, without indexes.
     pub(crate) fn bytes(&self) -> usize {
         let texts = self.data.as_str().len() + self.metadata.as_str().len();
         size_of::<Self>() + self.user_id.as_ref().map_or(0, String::len) + texts
     }
 
-    /// Whether the session still exists at `now`.
+    /// Whether the session is live at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
         now < self.expires_at
     }
@@ -194,7 +193,7 @@ impl Record {
         }
     }
 
-    /// What lists show of it.
+    /// Its form in lists.
     pub fn summary(&self) -> Summary {
         Summary {
             handle: self.handle,
@@ -208,13 +207,12 @@ impl Record {
         }
     }
 
-    /// What is known of it where it is counted.
+    /// The part of it that counting needs.
     pub fn outline(&self) -> Outline {
         Outline { mark: self.mark, user_id: self.user_id.clone(), life: self.life() }
     }
 
-    /// Writes the members of the JSON object that shows the session, without braces. The secret's hash is not among
-    /// them.
+    /// Writes the members of its JSON object, without braces. The secret's hash is left out.
     pub fn write_members(&self, out: &mut Vec<u8>) {
         SessionJson {
             handle: self.handle,
@@ -232,7 +230,7 @@ impl Record {
     }
 }
 
-/// What is shown of a session.
+/// The JSON form of a session.
 struct SessionJson<'a> {
     handle: Handle,
     user_id: Option<&'a str>,
@@ -254,7 +252,7 @@ impl SessionJson<'_> {
         out.extend_from_slice(b"\",\"user_id\":");
         write_json(out, &self.user_id);
         if let Some(data) = self.data {
-            // Canonical text already.
+            // Already canonical JSON.
             out.extend_from_slice(b",\"data\":");
             out.extend_from_slice(data.as_str().as_bytes());
         }
@@ -283,7 +281,7 @@ fn write_moment(out: &mut Vec<u8>, name: &[u8], moment: Option<Timestamp>) {
 }
 
 fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
-    // Texts and numbers are always JSON, and a Vec takes them all.
+    // Strings and numbers always serialise, and writing to a Vec does not fail.
     let _ = serde_json::to_writer(out, value);
 }
 
@@ -298,40 +296,39 @@ pub struct Times {
     pub expires_at: Timestamp,
 }
 
-/// One conditional write to an existing record: what is `None` stays as it is.
+/// One conditional write to an existing record: fields that are `None` stay unchanged.
 ///
-/// Touching a session, changing its data and rotating its id are all a `Change`; a store needs no other way to
-/// write to a record that exists.
+/// Touch, update and rotation are all a `Change`; a store needs no other way to write to an existing record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// A new secret: the old id is dead from here on.
+    /// A new secret: revokes the old id.
     pub secret_hash: Option<SecretHash>,
-    /// The session is this user's, who logs in now.
+    /// The user who logs in: the session's owner from now on.
     pub user_id: Option<String>,
     /// Replaces the data.
     pub data: Option<Data>,
     /// Replaces the metadata.
     pub metadata: Option<Data>,
-    /// The record's new MAC, where something that it is over changes.
+    /// The record's new MAC, if a field that it covers changes.
     pub mac: Option<Mac>,
-    /// When the change is made: [`Record::updated_at`] if it counts as one.
+    /// The time of the change; becomes [`Record::updated_at`] if the change [counts](Self::counts).
     pub now: Timestamp,
-    /// Set in any case.
+    /// Always set.
     pub times: Times,
 }
 
 impl Change {
-    /// A change of nothing but the times.
+    /// A change of the times only.
     pub fn touch(now: Timestamp, times: Times) -> Self {
         Self { secret_hash: None, user_id: None, data: None, metadata: None, mac: None, now, times }
     }
 
-    /// Whether `version` grows and `updated_at` moves with it.
+    /// Whether the change increments `version` and sets `updated_at`.
     pub fn counts(&self) -> bool {
         self.user_id.is_some() || self.data.is_some() || self.metadata.is_some()
     }
 
-    /// The record as it is after this change.
+    /// The record after this change.
     pub fn applied_to(&self, record: &Record) -> Record {
         let Self { secret_hash, user_id, data, metadata, mac, now, times } = self;
         let mut changed = record.clone();

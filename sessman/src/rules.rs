@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::record::{Life, Record, Times, TtlSource};
 use crate::time::Timestamp;
 
-/// What an update without a word about it does to the data.
+/// How an update that does not say so treats the existing data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpdateMode {
-    /// The new data stands alone.
+    /// The new data replaces the old.
     Replace,
     /// The new data is merged into the old (RFC 7396).
     Merge,
@@ -17,50 +17,50 @@ pub enum UpdateMode {
 /// What counts as activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sliding {
-    /// A change, a touch, a new id.
+    /// An update, a touch, a rotation.
     Update,
-    /// These, and reading.
+    /// These, and reads.
     Access,
 }
 
-/// What happens to a user's session beyond the most that are allowed.
+/// What happens when a user is over the limit of sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnLimit {
-    /// The oldest one ends.
+    /// The oldest session is evicted.
     EvictOldest,
-    /// The new one is refused.
+    /// The new session is rejected.
     Reject,
 }
 
 /// The rules that sessions follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// Time to live of a session that asks for none of its own.
+    /// Time to live of a session that does not request its own.
     pub session_ttl: Duration,
-    /// The longest time to live that a session may ask for.
+    /// The longest time to live that can be requested.
     pub max_ttl: Duration,
     /// What counts as activity.
     pub sliding: Sliding,
-    /// A session ends after so long without activity.
+    /// Idle timeout: a session expires after this long without activity.
     pub idle_timeout: Option<Duration>,
-    /// A session ends so long after it began, whatever happens.
+    /// Absolute timeout: a session expires this long after its creation, whatever its activity.
     pub absolute_ttl: Option<Duration>,
-    /// Reading is written down as activity at most this often; `None` for a twentieth of the shorter of time to live
+    /// The least time between two writes of activity caused by reads; `None` for a twentieth of the shorter of time to live
     /// and idle timeout.
     pub touch_interval: Option<Duration>,
-    /// The most sessions of a user; `None` for any number.
+    /// The most live sessions of a user; `None` for no limit.
     pub max_sessions_per_user: Option<usize>,
-    /// What happens to one more.
+    /// What happens beyond that limit.
     pub on_limit: OnLimit,
-    /// The most sessions that begin in a minute, for an address and for a user; `None` for any number.
+    /// The most new sessions per minute, for each address and each user; `None` for no limit.
     pub new_rate: Option<u32>,
-    /// A session is found only from the address that it began from.
+    /// Whether a session is valid only from the client address that created it.
     pub bind_ip: bool,
-    /// What an update without a word about it does.
+    /// How an update that does not say so treats the existing data.
     pub update_mode: UpdateMode,
-    /// Whether an update must say which version it is meant for.
+    /// Whether an update must name the version that it applies to.
     pub require_match: bool,
-    /// The most bytes that data may have as compact JSON, and metadata too.
+    /// The most bytes of data as compact JSON; the same limit applies to metadata.
     pub max_data_bytes: usize,
 }
 
@@ -85,7 +85,7 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// Until when the session lives by the rules that are in force now, whatever they were when it was written.
+    /// When the session expires by the rules in force now, whatever they were when it was written.
     pub fn ends_at(&self, life: &Life) -> Timestamp {
         let own_ttl = match life.ttl_source {
             TtlSource::Configured => None,
@@ -99,18 +99,18 @@ impl Rules {
         ends.into_iter().flatten().fold(life.expires_at, Timestamp::min)
     }
 
-    /// Whether the session lives at `now` by the rules that are in force.
+    /// Whether the session is live at `now` by the rules in force.
     pub fn is_live(&self, life: &Life, now: Timestamp) -> bool {
         now < life.expires_at && now < self.ends_at(life)
     }
 
-    /// The times of a session that is active at `now` and whose time to live starts again.
+    /// The times of a session that is active at `now` and whose time to live restarts.
     pub fn reset(&self, life: &Life, now: Timestamp) -> Times {
         self.times(life.created_at, self.ttl(life), now, now)
     }
 
-    /// As [`reset`](Self::reset), for a session that somebody uses. Where it matters whether one was ever used, its time to
-    /// live starts a millisecond before: by that it is told from one that has just begun.
+    /// Like [`reset`](Self::reset), for a session that is in use. Where the rules need to know whether a session was ever used,
+    /// its time to live restarts a millisecond earlier: this tells it from a session that was only created.
     pub fn renewed(&self, life: &Life, now: Timestamp) -> Times {
         self.used(life, now, now)
     }
@@ -122,8 +122,7 @@ impl Rules {
         self.times(life.created_at, self.ttl(life), reset_at, now)
     }
 
-    /// The times that reading a session at `now` gives it; `None` where that is no activity, or has been written down
-    /// a short while ago.
+    /// The times after a read at `now`; `None` if reading is no activity, or if recent activity is already recorded.
     pub fn activity(&self, record: &Record, now: Timestamp) -> Option<Times> {
         if self.is_first_use(record) && now > record.last_activity {
             let (reset_at, expires_at) = (record.reset_at, record.expires_at);
@@ -136,23 +135,23 @@ impl Rules {
         if self.sliding == Sliding::Update || !is_due {
             return None;
         }
-        // With an idle timeout it is that which activity puts off.
+        // With an idle timeout, activity extends the idle timeout and not the time to live.
         let reset_at = if self.idle_timeout.is_some() { record.reset_at } else { now };
         Some(self.used(&life, reset_at, now))
     }
 
-    /// Whether it matters if a session was ever used.
+    /// Whether the rules need to know if a session was ever used.
     fn tells_use(&self) -> bool {
         self.max_sessions_per_user.is_some() && self.on_limit == OnLimit::Reject
     }
 
-    /// Whether this use of the session is to be written down whatever counts as activity: where logins over the limit
-    /// are refused, a session that was never used may have been begun for somebody who never got its id.
+    /// Whether this read is the first use of the session and must be recorded whatever counts as activity. Where logins over
+    /// the limit are rejected, a never used session may belong to a client that never got its id.
     fn is_first_use(&self, record: &Record) -> bool {
         self.tells_use() && record.user_id.is_some() && record.life().was_never_used()
     }
 
-    /// The time to live of a session that is renewed.
+    /// The time to live of a session whose time restarts.
     fn ttl(&self, life: &Life) -> Duration {
         match life.ttl_source {
             TtlSource::Configured => self.session_ttl,
@@ -164,7 +163,7 @@ impl Rules {
         self.max_ttl.max(self.session_ttl)
     }
 
-    /// A session that is read once in every interval must not end of it, so it is half its time at most.
+    /// At most half of the session's time, so that a session read once in every interval does not expire.
     fn activity_interval(&self, ttl: Duration) -> Duration {
         let shorter = self.idle_timeout.map_or(ttl, |idle_timeout| idle_timeout.min(ttl));
         self.touch_interval.map_or(shorter / 20, |interval| interval.min(shorter / 2))

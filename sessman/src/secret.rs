@@ -12,7 +12,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text, for the one it is meant for.
+    /// The text, for its intended use only.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,11 +1,11 @@
-//! The engine: what can be done with sessions.
+//! The engine: the operations on sessions.
 //!
-//! - here: what is asked with, and reading
-//! - `creation`, `change`: beginning a session, and what becomes of it
-//! - `limits`: how many sessions a user may have; `rates`: how fast they may begin
-//! - `listing`: a user's sessions, and everybody's; `stats`: how many there are; `maintenance`: what is done from time to
-//!   time
-//! - `turns`: one at a time per session; `completion`: what is not stopped half way; `checks`: what may be written
+//! - here: [`Credentials`], reads, and calls to the store with a deadline
+//! - `creation`: create a session; `change`: update, touch, rotate, log in, end
+//! - `limits`: the most sessions of a user; `rates`: rate limit of new sessions
+//! - `listing`: list and revoke sessions, of a user or of all; `stats`: counts; `maintenance`: periodic clean-up
+//! - `turns`: a lock for each session; `completion`: writes that finish although the caller is cancelled; `checks`:
+//!   validation of input
 
 mod change;
 mod checks;
@@ -50,31 +50,31 @@ use rates::Rates;
 use stats::CountedLately;
 use turns::Turns;
 
-/// A store that has not answered by then is away.
+/// Deadline of a store call. A store that has not answered by then counts as unreachable.
 pub const STORE_DEADLINE: Duration = Duration::from_secs(2);
-/// By more than this the clocks of two nodes do not differ: what is decided by the age of something is decided so much later.
+/// The clock skew between two nodes that is tolerated. A decision that depends on the age of a record is taken this much later.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(120);
-/// What has to be done, and failed, is tried again after each of these, in seconds.
+/// Delays in seconds before each retry of work that must be done and failed.
 const RETRIES: [u64; 7] = [1, 2, 4, 8, 16, 32, 64];
-/// A call that the store did not end in time.
+/// A store call that missed its deadline.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer within {} s", STORE_DEADLINE.as_secs())]
 struct NoAnswer;
 
-/// What opens a session.
+/// What a client presents to use a session.
 #[derive(Debug, Clone, Copy)]
 pub struct Credentials<'a> {
     /// The id that a client holds.
     pub id: &'a SessionId,
-    /// The session is found only if it is this user's; `None` for whose it is.
+    /// If set, the session is found only if it belongs to this user; `None` accepts any owner.
     pub user_id: Option<&'a str>,
-    /// Where the client is, if that is known.
+    /// The client's address, if it is known.
     pub address: Option<IpAddr>,
 }
 
 /// Sessions in a store, under rules.
 ///
-/// Every method needs a tokio runtime with time around it.
+/// Every method needs a tokio runtime with its timer enabled.
 ///
 /// ```
 /// # #[cfg(feature = "memory")] {
@@ -124,7 +124,7 @@ pub struct Sessions {
     outages: Outages,
     events: Events,
     counted: CountedLately,
-    /// Behind which user's places the next regular clean-up goes on.
+    /// The last user whose places were tidied: the next periodic clean-up continues after it.
     tidied_to: tokio::sync::Mutex<Option<String>>,
 }
 
@@ -146,22 +146,22 @@ impl Sessions {
         }
     }
 
-    /// The rules they follow.
+    /// The rules that these sessions follow.
     pub fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// What was counted since this was made.
+    /// Counters since this was created.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// What the store counts of its own, in the text format of Prometheus.
+    /// The store's own metrics, in the Prometheus text format.
     pub fn store_metrics(&self) -> String {
         self.store.metrics()
     }
 
-    /// What happens to them from now on.
+    /// The stream of session events from now on.
     pub fn events(&self) -> &Events {
         &self.events
     }
@@ -170,7 +170,7 @@ impl Sessions {
         self.events.tell(kind, handle, user_id, self.clock.now());
     }
 
-    /// Reads a session; that is activity where the rules say so.
+    /// Reads a session. Where the rules say so, reading counts as activity and may extend the session.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Store`].
@@ -179,14 +179,14 @@ impl Sessions {
         let record = self.find(credentials).await?;
         let now = self.clock.now();
         let Some(times) = self.rules.activity(&record, now) else { return Ok(record) };
-        // Whoever wrote in between has written down activity, too: theirs stays.
+        // A concurrent write has recorded activity too, so a conflict is not retried.
         let touch = Change::touch(now, times);
         let written = self.write(&record, Unless::Written, &touch);
         match timeout_at(asked + STORE_DEADLINE, written).await {
             Ok(Ok(Updated::Done { record, .. })) => Ok(record),
             Ok(Ok(Updated::Conflict(_))) => Ok(record),
             Ok(Ok(Updated::Missing)) => Err(Error::NotFound),
-            // It was read, and that is what was asked for.
+            // The read succeeded; recording activity is best effort.
             Err(_) => Ok(record),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "activity could not be written down");
@@ -195,16 +195,16 @@ impl Sessions {
         }
     }
 
-    /// Whether [`get_now`](Self::get_now) may find something.
+    /// Whether [`get_now`](Self::get_now) can ever return a record: whether the store has a cache.
     pub fn has_records_at_hand(&self) -> bool {
         self.store.has_records_at_hand()
     }
 
-    /// As [`get`](Self::get), where the record is at hand and there is nothing to write down; it needs no runtime. `None`
-    /// leaves it to `get`.
+    /// Like [`get`](Self::get), but synchronous and without a runtime: only for a record that is cached and needs no write for
+    /// activity. `None` means: call `get`.
     ///
     /// # Errors
-    /// Those of `get`.
+    /// As for `get`.
     pub fn get_now(&self, credentials: Credentials<'_>) -> Option<Result<Arc<Record>, Error>> {
         let now = self.clock.now();
         let loaded = self.load_now(credentials.id.handle(), now)?;
@@ -214,7 +214,7 @@ impl Sessions {
         }
     }
 
-    /// Whether the credentials open a live session. Looking is no activity, whatever the rules say.
+    /// Whether the credentials are those of a live session. This never counts as activity.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -232,7 +232,8 @@ impl Sessions {
         self.opened(record, credentials)
     }
 
-    /// The record, if the credentials open it. What is wrong with them is not told apart.
+    /// The record, if the credentials match. Every mismatch is the same [`Error::NotFound`], so a caller cannot probe which
+    /// part is wrong.
     fn opened(
         &self,
         record: Option<Arc<Record>>,
@@ -259,15 +260,15 @@ impl Sessions {
         self.live(handle, loaded, now)
     }
 
-    /// As [`load`](Self::load), where the record is at hand.
+    /// Like [`load`](Self::load), from the cache only.
     fn load_now(&self, handle: Handle, now: Timestamp) -> Option<Result<Option<Arc<Record>>, StoreError>> {
         let loaded = self.store.load_now(handle, now)?;
-        // Counted as no time: most take less than a microsecond, and reading the clock is a good part of that.
+        // Measured as zero: most take less than a microsecond, and reading the clock is a good part of that.
         self.metrics.asked(Operation::Load, Duration::ZERO, loaded.as_ref().err());
         Some(loaded.and_then(|loaded| self.live(handle, loaded, now)))
     }
 
-    /// What was found, if it lives by the rules that are in force.
+    /// The loaded record, if it is live by the rules in force.
     fn live(
         &self,
         handle: Handle,
@@ -281,7 +282,7 @@ impl Sessions {
                 Ok(Some(record))
             }
             Loaded::Live(record) | Loaded::Expired(record) => {
-                // Told, and left where it is: other nodes have clocks of their own, by which it may live.
+                // Emit the event, but do not delete: by the clock of another node the session may still be live.
                 self.tell(Kind::Expired, handle, record.user_id.as_deref());
                 Ok(None)
             }
@@ -289,11 +290,11 @@ impl Sessions {
         }
     }
 
-    /// Makes a change to a record as it was read.
+    /// Applies a change to the record that was read.
     ///
-    /// A server may be slow, and compares with the moment at which the change was asked for: one that may have been made
-    /// after the session had ended, as others were told meanwhile, is undone. A store of this process compares when it
-    /// writes; there a change that was made in time stays, however late its answer is.
+    /// A shared server checks expiry against the time at which the change was requested. If it is slow, the change may land
+    /// after the session expired, and others may have seen it as expired: such a write is rolled back by deleting the record.
+    /// A store in this process checks expiry when it writes. There, a change made in time stays, however late the reply is.
     async fn write(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated, StoreError> {
         let updated = self.ask(Operation::Update, self.store.update(read, unless, change)).await?;
         match &updated {
@@ -323,17 +324,17 @@ impl Sessions {
     /// Whether the store can be reached and written to.
     ///
     /// # Errors
-    /// Why not.
+    /// Why it cannot.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.ask(Operation::Ping, self.store.ping()).await
     }
 
-    /// Lets go of the store, after everything that was asked before is done.
+    /// Closes the store after all calls made before have finished.
     pub async fn close(&self) {
         self.store.close().await;
     }
 
-    /// A store call, or [`StoreError::Unavailable`] when it takes too long.
+    /// A store call with a deadline; [`StoreError::Unavailable`] if it is missed.
     fn ask<T>(
         &self,
         operation: Operation,
@@ -342,7 +343,7 @@ impl Sessions {
         self.ask_until(Instant::now() + STORE_DEADLINE, operation, call)
     }
 
-    /// The same with less time.
+    /// The same, with an earlier deadline.
     fn ask_until<T>(
         &self,
         until: Instant,
@@ -362,8 +363,8 @@ impl Sessions {
         })
     }
 
-    /// What takes several calls is answered within the time of one, waiting for others included. It stops where it is,
-    /// as it does when its client goes away; so it is for what may stop between any two of them.
+    /// Gives an operation of several store calls the deadline of one, waiting for locks included. At the deadline, or when its
+    /// client disconnects, it is cancelled between two calls. Only for operations that are safe to stop between any two.
     fn in_time<T>(
         &self,
         steps: impl Future<Output = Result<T, Error>>,
@@ -384,7 +385,8 @@ impl Sessions {
     }
 }
 
-/// Whether the session began from `address`; one that began from nowhere known is found from nowhere known.
+/// Whether the session was created from `address`. A session created without a known address matches only clients
+/// without one.
 fn is_bound_to(record: &Record, address: Option<IpAddr>) -> bool {
     client_ip(&record.metadata) == Ok(address.map(|address| address.to_canonical()))
 }

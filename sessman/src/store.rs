@@ -1,15 +1,14 @@
-//! The store contract: what the engine asks of a place that keeps sessions.
+//! The storage trait: what the engine requires of a place that keeps sessions.
 //!
-//! A store knows nothing of rules. It keeps records, tells live ones from others, and makes each call one atomic
-//! step. The module `conformance` says what that means, case by case, and runs for every store.
+//! A store knows nothing of rules. It keeps records, tells live ones from expired ones, and makes each call atomic. The
+//! module `conformance` specifies the behaviour case by case, and runs for every store.
 //!
-//! - here: [`Store`], which every store implements; `outcomes`, `pages`, `places`, `error`: what its methods take and
-//!   give
-//! - [`backend`]: a store that is configured and not yet open; `backends`: the table of those that this build has;
-//!   `opening`: from one to the other
+//! - here: [`Store`], the trait of every store; `outcomes`, `pages`, `places`, `error`: arguments and results of its methods
+//! - [`backend`]: a store that is configured and not yet open; `backends`: the table of those in this build;
+//!   `opening`: opens a configured one
 //! - [`memory`], [`sqlite`], [`mongodb`], [`redis`]: the stores, each with its keys of `sessman.json`
-//! - [`sealed`]: any of them, encrypted
-//! - [`shell`]: the program to look into one with; `tail`: a part of a record that several of them keep alike
+//! - [`sealed`]: a wrapper that encrypts any of them
+//! - [`shell`]: the command-line client of a store; `tail`: a part of a record that several stores encode alike
 //!
 //! A new store is a folder here with its `mod`, a line in the table of `backends`, and a cargo feature of its name.
 
@@ -51,16 +50,16 @@ use crate::id::Handle;
 use crate::record::{Change, Record, Summary};
 use crate::time::Timestamp;
 
-/// What a store says of itself to an administrator.
+/// A store's report for an administrator.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checkup {
-    /// What keeps the sessions, with its version.
+    /// Name and version of the server or library that keeps the sessions.
     pub server: String,
-    /// What its clock says; `None` where that is this machine's.
+    /// The server's clock; `None` where it is this machine's.
     pub clock: Option<Timestamp>,
-    /// What is wrong and what to do about it, a line each.
+    /// Problems, each with its remedy, one line each.
     pub problems: Vec<String>,
-    /// What may be meant, and what comes of it.
+    /// Settings that may be intended, each with its consequence.
     pub hints: Vec<String>,
 }
 
@@ -69,7 +68,7 @@ pub struct Checkup {
 /// `now` is the engine's clock: a record is live while `now < expires_at`, whatever the server's own clock says
 /// and whether or not it has removed the record. Where no `now` is passed, expiry does not matter.
 ///
-/// The engine asks a store through [`Sessions`](crate::sessions::Sessions); by itself it is used like this:
+/// The engine uses a store through [`Sessions`](crate::sessions::Sessions). This is how to use one directly:
 ///
 /// ```
 /// # #[cfg(feature = "memory")] {
@@ -124,107 +123,106 @@ pub struct Checkup {
 /// ```
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Stores a new record, replacing an expired one with the same handle in the same atomic step.
+    /// Stores a new record. An expired record with the same handle is replaced in the same atomic step.
     async fn create(&self, record: Arc<Record>, now: Timestamp) -> Result<Created>;
 
-    /// Whether a new session had better have this handle than another one, as handles are drawn by chance: one for which
-    /// fewer servers, and none that is unreachable, have to be asked.
+    /// Whether this handle is a good choice for a new session. Handles are random, so the caller can draw another. A good one
+    /// lies on a shard that is reachable, and needs the fewest servers.
     fn suits(&self, _handle: Handle) -> bool {
         true
     }
 
-    /// The record with that handle.
+    /// The record with this handle.
     async fn load(&self, handle: Handle, now: Timestamp) -> Result<Loaded>;
 
-    /// Whether [`load_now`](Self::load_now) may find something.
+    /// Whether [`load_now`](Self::load_now) can ever return a record: whether there is a cache.
     fn has_records_at_hand(&self) -> bool {
         false
     }
 
-    /// What [`load`](Self::load) would find, where that is at hand and nothing has to be waited for.
+    /// The result of [`load`](Self::load), if it is cached and can be returned without waiting.
     fn load_now(&self, _handle: Handle, _now: Timestamp) -> Option<Result<Loaded>> {
         None
     }
 
-    /// Makes `change` if the live record is still the one that was `read`, in one atomic step: the same mark and secret,
-    /// and nothing happened that `unless` names. Never creates a record. Whether it lives is compared when the change is
-    /// made, by the engine's clock where the store is in this process, else by `change.now`.
+    /// Compare-and-set: applies `change` in one atomic step if the live record is still the one that was `read`. That is: mark
+    /// and secret are the same, and nothing that `unless` names has happened. Never creates a record. Expiry is checked when
+    /// the change is applied: by the engine's clock where the store is in this process, else by `change.now`.
     async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated>;
 
-    /// Deletes records, live or not, each in one atomic step in which it is what its target says. The handles of those
-    /// that it deleted, or that others deleted meanwhile where the store cannot tell; none that is there still. Each
-    /// handle is named by one target at most.
+    /// Deletes records, live or not. Each is deleted in one atomic step, only if it matches its target. Returns the handles of
+    /// those deleted; where the store cannot tell, also of those that others deleted meanwhile. A handle whose record still
+    /// exists is never returned. At most one target names each handle.
     async fn delete(&self, targets: &[Target]) -> Result<Vec<Handle>>;
 
-    /// What is stored under each of these handles, in their order, without data and metadata.
+    /// The record stored under each of these handles, in their order, without data and metadata.
     async fn outlines(&self, handles: &[Handle]) -> Result<Vec<Outlined>>;
 
-    /// Live sessions in the order of their handles, without their data. One that exists from the first page to the last is
-    /// on exactly one of them, whatever is written meanwhile. A page may be short, or empty, although others follow.
+    /// Live sessions in the order of their handles, without their data. A session that exists from the first page to the last
+    /// is on exactly one of them, whatever is written meanwhile. A page may be short, or empty, although others follow.
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page<Summary>>;
 
-    /// Live records as a whole, as [`list`](Self::list) gives summaries of all users.
+    /// Live records with their data, of all users, in pages like those of [`list`](Self::list).
     async fn records(&self, after: Option<Handle>, limit: usize, now: Timestamp)
     -> Result<Page<Arc<Record>>>;
 
-    /// Counts what is stored; see [`Counts::since`] for the moments.
+    /// Counts what is stored; for `since` see [`Counts::since`].
     async fn counts(&self, now: Timestamp, since: &[Timestamp]) -> Result<Counts>;
 
-    /// Puts the handle at the end of its user's, unless it is among them, in one atomic step. With `room`, only if it
-    /// is then among so many first ones. Places know nothing of records: whose have ended is for the caller to say.
+    /// Appends the handle to its user's list of places in one atomic step, unless it is in the list. With `room`, only if it is
+    /// then among the first `room` places. Places know nothing of records: the caller finds out which sessions have ended.
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed>;
 
-    /// Takes handles away from a user.
+    /// Removes handles from a user's places.
     async fn release(&self, user_id: &str, handles: &[Handle]) -> Result<()>;
 
-    /// The handles that a user has, in the order of arrival.
+    /// The handles in a user's places, in the order of arrival.
     async fn places(&self, user_id: &str) -> Result<Vec<Handle>>;
 
-    /// The places of about `limit` users, each of whom has one at least. An entry that cannot be read is passed over and
-    /// reported with its user.
+    /// The places of about `limit` users, each with at least one place. An unreadable entry is skipped and logged with its
+    /// user.
     async fn all_places(&self, after: Option<&str>, limit: usize) -> Result<PlacesPage>;
 
-    /// Forgets the places of all users.
+    /// Deletes the places of all users.
     async fn forget_places(&self) -> Result<()>;
 
-    /// Whether other processes, whose clocks may differ from ours, work on the same records.
+    /// Whether other processes, with clocks that may differ, use the same records.
     fn is_shared(&self) -> bool {
         false
     }
 
-    /// Whether this process is to do the clean-up that one of all processes at a store does at a time; it is asked again
-    /// for each clean-up, at the latest when `period` is over, and whoever has it keeps it. A store of this process alone
-    /// says yes.
+    /// Leader election for the clean-up: of all processes at a store, one leads at a time. Called before each clean-up, at the
+    /// latest after `period`; the leader keeps its lease by calling again. A store of a single process always returns `true`.
     async fn leads_cleanup(&self, _period: Duration) -> Result<bool> {
         Ok(true)
     }
 
-    /// Puts in order what the store keeps beside records and places, as much as is done at a time.
+    /// One bounded step of maintenance of what the store keeps besides records and places, such as indexes.
     async fn tidy(&self, _now: Timestamp) -> Result<()> {
         Ok(())
     }
 
-    /// Deletes at most `limit` records that are expired at `now`; fewer than `limit` means that none is left. Where
-    /// others delete them too, at the same time, both may name the same ones.
+    /// Deletes at most `limit` records that are expired at `now`; fewer than `limit` means that none is left. If others delete
+    /// at the same time, both may report the same records.
     async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Purged>>;
 
-    /// Deletes every record and forgets every claim; the number of records.
+    /// Deletes all records and places; returns the number of records.
     async fn clear(&self) -> Result<u64>;
 
-    /// Whether the store can be reached, and sessions can be created, changed and deleted in it: in all of it, or with
-    /// [`StoreError::Partial`] in some of it.
+    /// Whether the store is reachable and sessions can be created, changed and deleted. [`StoreError::Partial`] if this holds
+    /// for a part of the store only.
     async fn ping(&self) -> Result<()>;
 
-    /// What it counts of its own, in the text format of Prometheus.
+    /// The store's own metrics, in the Prometheus text format.
     fn metrics(&self) -> String {
         String::new()
     }
 
-    /// What an administrator should know of the store, beside its records. It changes nothing, and may take its time.
+    /// Diagnosis of the store for an administrator. Changes nothing, and may be slow.
     async fn checkup(&self) -> Result<Checkup> {
         Ok(Checkup::default())
     }
 
-    /// Lets go of files, locks and connections, after everything that was asked before is done.
+    /// Closes files, locks and connections after all calls made before have finished.
     async fn close(&self);
 }

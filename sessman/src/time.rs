@@ -1,4 +1,4 @@
-//! Moments, and the clock that says which one it is.
+//! Timestamps, and the engine's clock.
 
 mod system;
 mod watch;
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 pub use system::{Offset, SystemClock};
 pub use watch::{Notice, Watch};
 
-/// A moment in UTC, in whole milliseconds since 1970-01-01.
+/// A UTC timestamp in whole milliseconds since 1970-01-01.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -24,24 +24,24 @@ impl Timestamp {
         self.0
     }
 
-    /// This moment and `duration` later; the last representable moment instead of an overflow.
+    /// The timestamp `duration` later; saturates on overflow.
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// This moment and `duration` earlier; the first representable moment instead of an overflow.
+    /// The timestamp `duration` earlier; saturates on overflow.
     pub fn before(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// How long from `earlier` to this moment; zero if it is not earlier.
+    /// The duration since `earlier`; zero if that is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
 
 impl From<Timestamp> for SystemTime {
-    /// A moment before 1970 becomes 1970: no session has one.
+    /// A timestamp before 1970 becomes 1970: no session has one.
     fn from(timestamp: Timestamp) -> Self {
         SystemTime::UNIX_EPOCH + timestamp.since(Timestamp(0))
     }
@@ -54,7 +54,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A moment as RFC 3339 has it. Every answer has five of them, so they are written here and not by a library.
+/// A timestamp in RFC 3339 format. Every response has five of them, so they are formatted here and not by a library.
 pub(crate) struct Text([u8; Text::LENGTH]);
 
 impl Text {
@@ -66,17 +66,17 @@ impl Text {
     }
 
     fn as_str(&self) -> &str {
-        // Digits and punctuation are text.
+        // ASCII is valid UTF-8.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
 impl Timestamp {
-    /// The last moment whose year has four digits, as RFC 3339 wants it.
+    /// The last timestamp whose year has four digits, as RFC 3339 requires.
     const LAST: i64 = 253_402_300_799_999;
     const MILLIS_OF_DAY: i64 = 86_400_000;
 
-    /// See [`Display`](fmt::Display). What is before 1970 or after 9999 is written as the nearest moment within.
+    /// See [`Display`](fmt::Display). Before 1970 and after 9999 the nearest valid timestamp is written.
     pub(crate) fn text(self) -> Text {
         let millis = self.0.clamp(0, Self::LAST);
         let (year, month, day) = date((millis / Self::MILLIS_OF_DAY) as u32);
@@ -100,38 +100,38 @@ impl Timestamp {
 }
 
 /// Year, month and day of the proleptic Gregorian calendar, from the days since 1970-01-01. Years are counted from
-/// March, so that the day which comes and goes is a year's last.
+/// March, so that the leap day is a year's last.
 fn date(days: u32) -> (u32, u32, u32) {
     const DAYS_OF_400_YEARS: u32 = 146_097;
-    // From 0000-03-01.
+    // Days since 0000-03-01.
     let days = days + 719_468;
     let (era, day) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
-    // Five months in a row from March, and from August, have 153 days together.
+    // From March, and from August, every five months have 153 days together.
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
     let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     (400 * era + year + next, month, day)
 }
 
-/// Where the engine gets the time from, so that tests need not wait for it.
+/// The engine's source of time, injected so that tests need not wait.
 pub trait Clock: Send + Sync {
-    /// The present moment. Never earlier than one it gave before.
+    /// The current time. Monotonic: never earlier than a value returned before.
     fn now(&self) -> Timestamp;
 }
 
-/// A clock that stands still until it is told to go on.
+/// A clock for tests that only moves when told to.
 #[derive(Debug)]
 pub struct ManualClock(std::sync::atomic::AtomicI64);
 
 impl ManualClock {
-    /// A clock that stands at `start`.
+    /// A clock that starts at `start`.
     pub fn new(start: Timestamp) -> Self {
         Self(start.as_millis().into())
     }
 
-    /// Lets `duration` pass at once.
+    /// Advances it by `duration`.
     pub fn advance(&self, duration: Duration) {
         let now = self.now().after(duration);
         self.0.store(now.as_millis(), std::sync::atomic::Ordering::SeqCst);

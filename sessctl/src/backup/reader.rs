@@ -1,4 +1,4 @@
-//! Reads a backup: all of it is looked at before a record is given out.
+//! Reads a backup. All of it is verified before a record is returned.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read, Seek as _, SeekFrom, Take};
@@ -14,32 +14,32 @@ use zstd::stream::read::Decoder;
 use super::{CHECKSUM, FAMILY, FileMac, Footer, Header, MAGIC, MAGIC_1, NO_KEY, SIGNATURE, Summary};
 use crate::line::{self, Digest};
 
-/// Data and metadata of the largest size, each encrypted, have less than half of it.
+/// The longest line. Data and metadata of the largest size, each encrypted, take less than half of it.
 const MAX_LINE: u64 = 16 << 20;
 
-/// A file that says that it is a backup.
+/// A file with the first line of a backup.
 pub(crate) struct Backup {
     path: PathBuf,
     file: File,
     length: u64,
-    /// Whether it is of the layout that has a place for a MAC.
+    /// Whether its layout has a MAC.
     has_signature: bool,
 }
 
-/// Who is to have written a backup.
+/// Who must have written a backup.
 #[derive(Clone, Copy)]
 pub(crate) enum Written<'a> {
-    /// Somebody who has one of these keys.
+    /// Someone with one of these keys.
     With(&'a Keys),
-    /// Whoever it was.
+    /// Anyone.
     ByAnybody,
 }
 
 impl Backup {
-    /// Opens it, and looks at its first line.
+    /// Opens the file, and checks its first line.
     ///
     /// # Errors
-    /// It cannot be read, or is something else.
+    /// It cannot be read, or is no backup.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
         let mut file = File::open(path).map_err(|error| anyhow!("{shown} cannot be read: {error}"))?;
@@ -60,15 +60,15 @@ impl Backup {
         Ok(this)
     }
 
-    /// Bytes behind the stream.
+    /// Length of the trailer in bytes.
     fn trailer(&self) -> u64 {
         CHECKSUM + if self.has_signature { SIGNATURE } else { 0 }
     }
 
-    /// Looks at every byte and every record of it, and hands each record to `check`.
+    /// Verifies the whole file, and passes each record to `check`.
     ///
     /// # Errors
-    /// It is not whole, is not by whom it has to be, or what `check` says.
+    /// The file is corrupt or truncated, was not written by the required party, or `check` failed.
     pub(crate) fn verify(
         &mut self,
         written: Written<'_>,
@@ -91,7 +91,7 @@ impl Backup {
         Ok(Summary { records: count, unread, digest: digest.end(), bytes: self.length, mac })
     }
 
-    /// Checks all that is said of its bytes, the checksum first.
+    /// Verifies its bytes: the checksum first, then the MAC.
     fn verify_bytes(&mut self, written: Written<'_>) -> Result<FileMac> {
         let key_name = self.key_name()?;
         let mut mac = match (written, key_name) {
@@ -140,7 +140,7 @@ impl Backup {
         }
     }
 
-    /// The name of the key that its MAC was made with.
+    /// The name of the key of its MAC.
     fn key_name(&mut self) -> Result<Option<Name>> {
         if !self.has_signature {
             return Ok(None);
@@ -156,7 +156,7 @@ impl Backup {
         Ok(self.records()?.header)
     }
 
-    /// Its records, from the first on.
+    /// Its records, from the beginning.
     pub(crate) fn records(&mut self) -> Result<Records<'_>> {
         let begin = MAGIC.len() as u64;
         self.file.seek(SeekFrom::Start(begin))?;
@@ -185,7 +185,7 @@ impl Backup {
     }
 }
 
-/// Reads so many bytes, and hands them on piece by piece.
+/// Reads this many bytes, and passes them on piece by piece.
 fn read_pieces(file: &mut File, length: u64, path: &Path, mut each: impl FnMut(&[u8])) -> Result<()> {
     let mut left = length;
     let mut piece = vec![0; 1 << 16];
@@ -206,10 +206,10 @@ pub(crate) struct Records<'a> {
     path: &'a Path,
     lines: BufReader<Decoder<'static, BufReader<Take<&'a mut File>>>>,
     header: Header,
-    /// The one that was read last.
+    /// The line that was read last.
     line: String,
     count: u64,
-    /// What its end says of sessions that are missing.
+    /// The number of missing sessions, from the footer.
     unread: u64,
     is_over: bool,
 }

@@ -1,4 +1,4 @@
-//! Writes a backup: to a file of another name, which gets its own once all of it is on the disk.
+//! Writes a backup: to a temporary file, which is renamed once all of it is on disk.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -26,17 +26,17 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Begins a backup that is to be `path`, and that the first of `keys` vouches for.
+    /// Creates a backup for `path`, with a MAC by the first of `keys`.
     ///
     /// # Errors
-    /// There is a file of that name, or none can be made.
+    /// The file exists already, or cannot be created.
     pub(crate) fn create(path: &Path, header: &Header, keys: Option<&Keys>) -> Result<Self> {
         if path.symlink_metadata().is_ok() {
             bail!("{} is there already; name another file, or move it away", path.display());
         }
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".unfinished-");
-        // Of this run alone, and for its owner alone.
+        // A random name, and mode 0600.
         let file = Builder::new().prefix(&name).tempfile_in(folder_of(path));
         let file = file.with_context(|| format!("no file can be made beside {}", path.display()))?;
         let (file, unfinished) = file.into_parts();
@@ -54,7 +54,7 @@ impl Writer {
         Ok(Self { path, unfinished, stream, digest, records: 0, unread: 0, line })
     }
 
-    /// Adds a record; they come in the order of their handles.
+    /// Adds a record; they must come in the order of their handles.
     pub(crate) fn write(&mut self, record: &Record) -> Result<()> {
         line::write(record, &mut self.line);
         self.digest.add_line(&self.line);
@@ -63,12 +63,12 @@ impl Writer {
         written.with_context(|| format!("{} cannot be written", self.path.display()))
     }
 
-    /// Counts one that could not be read.
+    /// Counts a session that could not be read.
     pub(crate) fn miss(&mut self) {
         self.unread += 1;
     }
 
-    /// Ends it, and gives it its name.
+    /// Completes it, and renames it.
     pub(crate) fn finish(mut self) -> Result<Summary> {
         let footer = Footer { records: self.records, unread: self.unread };
         writeln!(self.stream, "{}", serde_json::to_string(&footer)?)?;
@@ -83,9 +83,9 @@ impl Writer {
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         let failed = || format!("{} cannot be finished", self.path.display());
         file.sync_all().with_context(failed)?;
-        // Not over one that has come meanwhile.
+        // Never replaces a file that was created meanwhile.
         self.unfinished.persist_noclobber(&self.path).map_err(|error| error.error).with_context(failed)?;
-        // The name, too, has to be on the disk; if it is not, no backup is there that may be gone tomorrow.
+        // The name must be on disk too; if it is not, report a failure rather than a backup that power loss may remove.
         let named = File::open(folder_of(&self.path)).and_then(|folder| folder.sync_all());
         if named.is_err() {
             let _ = std::fs::remove_file(&self.path);
@@ -100,7 +100,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }
 
-/// Knows what was written through it.
+/// Computes the checksum and the MAC of what is written through it.
 struct Hashing {
     file: BufWriter<File>,
     mac: Option<BackupMac>,

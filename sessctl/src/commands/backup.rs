@@ -1,4 +1,4 @@
-//! `backup`: all live sessions into a file.
+//! `backup`: writes all live sessions to a file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use crate::unread::Unreadable;
 
 pub(super) async fn run(site: &Site, file: &Path, output: Output) -> Result<()> {
     actor::in_a_process_of_its_own(site)?;
-    // Below what encrypts: what is encrypted in the store is so in the file, whatever the keys.
+    // Without decryption: what is encrypted in the store is encrypted in the file too, with or without the keys.
     let store = store::open_to_read(&*site.config.store, None, View::Snapshot)?;
-    // One that is away from the beginning is not waited for.
+    // Fails immediately if the store is unreachable at the start; retries are for later.
     store.ping().await?;
     let now = SystemClock::start().now();
-    // Of servers it is a walk over all records, which may take too long; then nobody knows how many there are.
+    // On servers this may scan all records and time out; then the progress has no total.
     let counts = store.counts(now, &[]).await.ok();
     let header = Header::new(now.to_string(), &site.instance, site.backend());
     let writer = Writer::create(file, &header, site.config.encryption.as_ref())?;
@@ -59,7 +59,7 @@ pub(super) async fn run(site: &Site, file: &Path, output: Output) -> Result<()> 
     }
 }
 
-/// Writes all that can be read.
+/// Writes all records that can be read.
 async fn write(
     store: &dyn Store,
     now: Timestamp,

@@ -1,4 +1,4 @@
-//! `cleanup`: removes expired records now.
+//! `cleanup`: deletes expired records now.
 
 use anyhow::Result;
 use serde_json::json;

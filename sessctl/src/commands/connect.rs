@@ -1,4 +1,4 @@
-//! `connect`: the store's own shell in place of this process.
+//! `connect`: replaces this process by the store's command-line client.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -20,7 +20,7 @@ pub(super) fn run(site: &Site, arguments: &[OsString]) -> Result<()> {
     for (name, value) in &shell.environment {
         command.env(name, value.expose());
     }
-    // It returns only if there is no such program.
+    // `exec` returns only on failure: the program is missing.
     let error = command.exec();
     Err(match error.kind() {
         ErrorKind::NotFound => anyhow!("{} is not installed; install {}", shell.program, shell.install),

@@ -1,4 +1,4 @@
-//! `doctor`: what is wrong with store and configuration.
+//! `doctor`: diagnoses store and configuration.
 
 use std::time::{Duration, Instant};
 
@@ -16,20 +16,21 @@ use crate::progress::Progress;
 use crate::site::Site;
 use crate::unread;
 
-/// Servers remove a record a minute late, so that a clock ahead of ours ends nothing early; half of it is too near.
+/// Clock skew that is a fault. Servers delete a record a minute late, so that a fast clock expires nothing early; half of that
+/// is too close.
 const CLOCK_FAULT: Duration = Duration::from_secs(30);
-/// From so much on, limits and times to live are seen to be off.
+/// Clock skew from which limits and times to live are noticeably wrong.
 const CLOCK_HINT: Duration = Duration::from_secs(1);
-/// Sessions that the keys are tried with.
+/// Sessions on which the keys are tested.
 const SAMPLE: usize = 100;
-/// Fewer expired records than this are not worth a word.
+/// Fewer expired records than this are not reported.
 const FEW: u64 = 1_000;
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Level {
     Good,
-    /// It may be meant.
+    /// It may be intended.
     Hint,
     Fault,
 }
@@ -60,17 +61,17 @@ pub(super) async fn run(site: &Site, output: Output) -> Result<()> {
     let is_good = findings.0.iter().all(|(level, ..)| *level != Level::Fault);
     let printed = print(&findings, is_good, output);
     match outcome {
-        // With the exit code of a store that is away.
+        // Keeps the exit code for an unreachable store.
         Err(error) => Err(error),
         Ok(()) if is_good => printed,
         Ok(()) => Err(Said.into()),
     }
 }
 
-/// Looks at the store.
+/// Checks the store.
 async fn look(site: &Site, stored: &dyn Store, findings: &mut Findings) -> Result<(), StoreError> {
     let clock = SystemClock::start();
-    // Makes the connection, which would count into what the clocks are compared by.
+    // Connects first, so that the handshake does not distort the comparison of the clocks.
     stored.ping().await?;
     let begun = Instant::now();
     stored.ping().await?;
@@ -81,7 +82,7 @@ async fn look(site: &Site, stored: &dyn Store, findings: &mut Findings) -> Resul
     let took = clock.now().since(before);
     findings.add(Level::Good, "server", checkup.server);
     if let Some(theirs) = checkup.clock {
-        // It was read at some moment in between.
+        // The server read its clock some time between request and reply.
         let middle = before.after(took / 2);
         let apart = theirs.since(middle).max(middle.since(theirs));
         let direction = if theirs > middle { "ahead of" } else { "behind" };
@@ -106,7 +107,7 @@ async fn look(site: &Site, stored: &dyn Store, findings: &mut Findings) -> Resul
     records(site, stored, &clock, findings).await
 }
 
-/// Looks at what is in it.
+/// Checks the records.
 async fn records(
     site: &Site,
     stored: &dyn Store,
@@ -149,7 +150,7 @@ async fn records(
     Ok(())
 }
 
-/// Looks at the configuration.
+/// Checks the configuration.
 fn hints(site: &Site, findings: &mut Findings) {
     let config = &site.config;
     let mut hint = |text: &str| findings.add(Level::Hint, "configuration", text);

@@ -1,4 +1,4 @@
-//! `end` and `end-user`: sessions by their handles, or all of a user's.
+//! `end` and `end-user`: end (revoke) sessions by their handles, or all of a user.
 
 use anyhow::{Result, bail};
 use serde_json::json;
@@ -39,7 +39,7 @@ pub(super) async fn user(
     output: Output,
 ) -> Result<()> {
     check_user_id(user).map_err(|error| Usage(error.to_string()))?;
-    // Before anything is opened: a file that is waiting for an answer would be nobody else's meanwhile.
+    // Before the store is opened: otherwise a SQLite file would stay locked during the question.
     confirm(&format!("All sessions of the user {} end.", shown(user)), yes)?;
     let ended = match Actor::to_write(site, url)? {
         Actor::Server(server) => server.end_user(user)?,

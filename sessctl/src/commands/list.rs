@@ -1,4 +1,4 @@
-//! `list`: sessions without their data.
+//! `list`: lists sessions without their data.
 
 use std::io::Write as _;
 
@@ -13,7 +13,7 @@ use crate::cli::{self, List};
 use crate::output::{self, Output, shown, table};
 use crate::site::Site;
 
-/// Sessions that are asked for at a time.
+/// Sessions per request.
 const PAGE: usize = 500;
 
 pub(super) async fn run(site: &Site, options: &List, output: Output) -> Result<()> {
@@ -54,7 +54,7 @@ pub(super) async fn run(site: &Site, options: &List, output: Output) -> Result<(
         ))?;
     }
     match (output.json, after) {
-        // As the route has it.
+        // The same form as that of the HTTP route.
         (true, _) if !unreadable.is_empty() => {
             print(format!("],\"unreadable\":{},\"next\":{next}}}\n", Value::from(unreadable)).as_bytes())
         }

@@ -1,7 +1,7 @@
-//! `migrate`: all sessions into the store of another configuration.
+//! `migrate`: copies all sessions into the store of another configuration.
 //!
-//! Both stores are walked through in the order of handles, side by side: what the other one has not is written, what it has is
-//! compared. So nothing has to be remembered of a run that was stopped.
+//! Both stores are read in the order of handles, in parallel (a merge join): a missing session is written, an existing one
+//! compared. So the command is idempotent, and can be restarted without a saved state.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -24,24 +24,24 @@ use crate::site::{Site, Source};
 use crate::target::Target;
 use crate::unread::Unreadable;
 
-/// What was done.
+/// What was written and ended.
 #[derive(Default)]
 struct Copied {
     written: u64,
-    /// Equal ones that were there.
+    /// Existing ones that are equal.
     same: u64,
     replaced: u64,
-    /// Ended, as they were in the other store alone.
+    /// Ended, as they were only in the other store.
     ended: u64,
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Default)]
 struct Compared {
     source: Side,
     target: Side,
     differing: u64,
-    /// Only in the first, and only in the other.
+    /// Only in the first store, and only in the other.
     missing: u64,
     surplus: u64,
 }
@@ -59,7 +59,7 @@ impl Side {
         self.digest.add(record);
     }
 
-    /// What was found, if it can be read; else it is counted.
+    /// The record, if it can be read; otherwise it is counted.
     fn read(&mut self, found: Option<Found>) -> Option<Arc<Record>> {
         match found {
             Some(Found::Read(record)) => Some(record),
@@ -97,7 +97,7 @@ pub(super) async fn run(site: &Site, options: &Migrate, output: Output) -> Resul
     )?;
     let source = store::open_to_read(&*site.config.store, None, View::Snapshot)?;
     let target = Target::open(&other, other.config.encryption.as_ref())?;
-    // Stores that are away from the beginning are not waited for.
+    // Fails immediately if a store is unreachable at the start; retries are for later.
     source.ping().await?;
     target.store.ping().await?;
     let total = source.counts(target.now(), &[]).await.ok().map(|counts| counts.active);
@@ -129,7 +129,7 @@ async fn copy(
             None => break,
             Some(Ordering::Less) => {
                 let Some(found) = ours.next().await? else { break };
-                // What cannot be read is counted when all is compared.
+                // Unreadable ones are counted in the comparison.
                 if let Found::Read(record) = found {
                     writes.add(record).await?;
                 }
@@ -179,7 +179,7 @@ async fn end(target: &Target, found: &Found) -> Result<(), StoreError> {
     }
 }
 
-/// Which of two comes first; `None` if there is none any more.
+/// Which of two comes first; `None` if both are at the end.
 fn order(ours: Option<&Found>, theirs: Option<&Found>) -> Option<Ordering> {
     match (ours, theirs) {
         (None, None) => None,
@@ -189,8 +189,8 @@ fn order(ours: Option<&Found>, theirs: Option<&Found>) -> Option<Ordering> {
     }
 }
 
-/// Reads both anew, and compares every record. One whose time comes meanwhile is in neither number: a server removes it
-/// sooner or later.
+/// Reads both stores again, and compares all records. One that expires meanwhile is in neither number, as servers delete those
+/// at different times.
 async fn compare(mut ours: Pages<'_>, mut theirs: Pages<'_>, progress: &mut Progress) -> Result<Compared> {
     let clock = SystemClock::start();
     let mut compared = Compared::default();
@@ -204,7 +204,7 @@ async fn compare(mut ours: Pages<'_>, mut theirs: Pages<'_>, progress: &mut Prog
         let [own, found] = [own, found].map(|record| record.filter(|record| record.is_live(now)));
         match (&own, &found) {
             (Some(own), Some(found)) => compared.differing += u64::from(own != found),
-            // The other one is there, and cannot be read.
+            // The other store has it, and cannot read it.
             (Some(_), None) | (None, Some(_)) if !is_compared => {}
             (Some(_), None) => compared.missing += 1,
             (None, Some(_)) => compared.surplus += 1,

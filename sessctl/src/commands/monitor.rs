@@ -1,4 +1,4 @@
-//! `monitor`: a line a second.
+//! `monitor`: prints a line every second.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::site::Site;
 
 pub(super) async fn run(site: &Site, interval: u64, count: Option<u64>, output: Output) -> Result<()> {
     let store = actor::reader(site, View::Present)?;
-    // One that is away from the beginning is not waited for.
+    // Fails immediately if the store is unreachable at the start.
     store.ping().await?;
     let clock = SystemClock::start();
     let mut ticks = tokio::time::interval(Duration::from_secs(interval));
@@ -30,7 +30,7 @@ pub(super) async fn run(site: &Site, interval: u64, count: Option<u64>, output: 
         let now = clock.now();
         let since: Vec<Timestamp> = before.iter().map(|(then, _)| *then).collect();
         let counts = while_unavailable(|_| store.counts(now, &since)).await?;
-        // Of those that began in between and still live; one that ended as soon is in neither number.
+        // Sessions created in the interval that are still live; one that has ended already is not counted.
         let created = counts.since.first().copied();
         let ended = before
             .zip(created)

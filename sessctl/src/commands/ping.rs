@@ -12,7 +12,7 @@ use crate::site::Site;
 
 pub(super) async fn run(site: &Site, output: Output) -> Result<()> {
     let store = actor::reader(site, View::Present)?;
-    // Connections are made by the first call; the second one says what a call takes.
+    // The first call connects; the second one measures the latency.
     store.ping().await?;
     let begun = Instant::now();
     store.ping().await?;

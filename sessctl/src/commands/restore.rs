@@ -1,4 +1,4 @@
-//! `restore`: the sessions of a backup into a store.
+//! `restore`: writes the sessions of a backup into a store.
 
 use std::sync::Arc;
 
@@ -53,9 +53,9 @@ pub(super) async fn run(site: &Site, options: &Restore, output: Output) -> Resul
         options.confirmation.yes,
     )?;
 
-    // Below what encrypts, as they were backed up.
+    // Without encryption, as the backup has the records in their stored form.
     let target = Target::open(site, None)?;
-    // One that is away from the beginning is not waited for.
+    // Fails immediately if the store is unreachable at the start; retries are for later.
     target.store.ping().await?;
     let is_empty = target.is_empty().await?;
     if !is_empty && !options.merge {
@@ -96,7 +96,7 @@ pub(super) async fn run(site: &Site, options: &Restore, output: Output) -> Resul
     )
 }
 
-/// Looks at all of it, and whether the configured keys open what is in it.
+/// Verifies the whole file, and whether the configured keys decrypt its records.
 fn verify(keys: Option<&Keys>, unsigned: bool, backup: &mut Backup) -> Result<Summary> {
     let now = SystemClock::start().now();
     let reading = Reading::Opened(keys);
@@ -104,7 +104,7 @@ fn verify(keys: Option<&Keys>, unsigned: bool, backup: &mut Backup) -> Result<Su
     let mut progress = Progress::begin("verified", None);
     let summary = backup.verify(written, |record: &Record| {
         progress.advance();
-        // What nobody reads any more needs no key.
+        // Expired records are not restored, so they need no key.
         if record.is_live(now) {
             reading.of(&Arc::new(vouched_for(keys, unsigned, record.clone())))?;
         }
@@ -114,7 +114,7 @@ fn verify(keys: Option<&Keys>, unsigned: bool, backup: &mut Backup) -> Result<Su
     summary
 }
 
-/// The record as it is to be stored. Who says that the file may be taken without a MAC says so of its records, too.
+/// The record in the form to store. If the file is accepted without a MAC, its records get MACs too.
 fn vouched_for(keys: Option<&Keys>, unsigned: bool, record: Record) -> Record {
     match keys {
         Some(keys) if unsigned => keys.vouch_for(&record),

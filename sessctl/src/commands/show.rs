@@ -1,4 +1,4 @@
-//! `show`: one session with its data.
+//! `show`: shows one session with its data.
 
 use anyhow::{Result, bail};
 use serde_json::Value;

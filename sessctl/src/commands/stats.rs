@@ -1,4 +1,4 @@
-//! `stats`: how many sessions there are, and how old they are.
+//! `stats`: counts sessions, in total and by age.
 
 use std::time::{Duration, Instant};
 
@@ -12,16 +12,16 @@ use crate::output::{Output, number, table};
 use crate::site::Site;
 use crate::unread::{self, Look};
 
-/// How long it looks for what cannot be read.
+/// Time limit of the scan for unreadable sessions.
 const LOOK: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(site: &Site, url: Option<&str>, output: Output) -> Result<()> {
-    // In the form of the route, whoever counts.
+    // In the form of the HTTP route, from either source.
     let stats = match Actor::to_read(site, url, View::Snapshot)? {
         Actor::Server(server) => server.stats()?,
         Actor::Engine(engine) => {
             let stats = engine.sessions.stats().await?;
-            // Counts are of what is stored, and do not say what of it can be read.
+            // The counts include records that cannot be read.
             let until = Some(Instant::now() + LOOK);
             let look = unread::look(&*engine.store, SystemClock::start().now(), until, |_| ()).await?;
             let by_age = stats.by_age.iter().map(|class| {
@@ -60,7 +60,7 @@ pub(super) async fn run(site: &Site, url: Option<&str>, output: Output) -> Resul
     output.answer(table(&rows), &stats)
 }
 
-/// How many cannot be read; nothing if it did not look at all.
+/// The number of unreadable sessions; null if there was no scan.
 fn unreadable(look: &Look) -> Value {
     match (look.is_whole, look.unreadable.count()) {
         (false, 0) => Value::Null,

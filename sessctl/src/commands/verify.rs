@@ -1,4 +1,4 @@
-//! `verify`: whether a backup is whole, who wrote it, and what is in it.
+//! `verify`: checks whether a backup is complete and who wrote it, and summarises its content.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::backup::{Backup, FileMac, Written};
 use crate::output::{Output, number};
 use crate::progress::Progress;
 
-/// Where there are keys, one of them has to have made its MAC.
+/// With keys, one of them must have made its MAC.
 pub(super) fn run(file: &Path, keys: Option<&Keys>, output: Output) -> Result<()> {
     let mut backup = Backup::open(file)?;
     let mut progress = Progress::begin("verified", None);

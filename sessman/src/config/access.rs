@@ -1,4 +1,4 @@
-//! Who may do what with sessions, beside the key that the host asks for.
+//! Access control of sessions, beside the key that the host requires.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
@@ -9,28 +9,28 @@ use subtle::{Choice, ConstantTimeEq as _};
 use super::raw::RawConfig;
 use super::values::{choice, problem};
 
-/// Who may do what with sessions, beside the key that the host asks for.
+/// Access control of sessions, beside the key that the host requires.
 #[derive(Debug, Clone)]
 pub struct AccessConfig {
-    /// What a live session's id alone opens.
+    /// What a client may do with a live session's id and no key.
     pub client_access: ClientAccess,
-    /// Whether a session says who its user is although anybody may create one for any user.
+    /// Whether a session authenticates its user even though anybody can create one for any user.
     pub allow_open_login: bool,
-    /// Whether `verify` answers below its path, too.
+    /// Whether `verify` also answers on paths below its own.
     pub verify_prefix: bool,
-    /// Whether `verify` lets preflights through.
+    /// Whether `verify` accepts CORS preflights.
     pub verify_preflight: bool,
-    /// What the answers of `verify` are signed with; `None` where they are not.
+    /// Signs the responses of `verify`; `None` for no signature.
     pub verify_key: Option<VerifyKey>,
-    /// Whether ids may stand in the query of a URL.
+    /// Whether ids are accepted in the query of a URL.
     pub ids_in_urls: bool,
-    /// Whether the log tells what becomes of sessions.
+    /// Whether session events are written to the log.
     pub audit: bool,
-    /// What opens the routes for administrators; `None` where nothing does.
+    /// The keys for the admin routes; `None` if those are closed.
     pub admin_keys: Option<AdminKeys>,
 }
 
-/// What a live session's id alone opens where there is a key; each opens what the one before does.
+/// What a live session's id permits where there is a key; each level includes the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClientAccess {
     /// Nothing.
@@ -41,16 +41,15 @@ pub enum ClientAccess {
     Write,
 }
 
-/// Characters that a key has at least.
+/// The least length of a key, in characters.
 const LEAST_KEY: usize = 12;
 
-/// The keys of administrators, as hashes: they are not to be shown, and texts of all lengths take the same time to
-/// compare.
+/// The administrators' keys. Kept as hashes: they cannot be shown, and comparing them takes the same time for every length.
 #[derive(Clone)]
 pub struct AdminKeys(Vec<[u8; 32]>);
 
 impl AdminKeys {
-    /// Whether `key` is one of them. It takes the same time whichever it is, and if it is none.
+    /// Whether `key` is one of them. Constant time, whichever matches, or none.
     pub fn accept(&self, key: &[u8]) -> bool {
         let hash = hash(key);
         let matches = self.0.iter().fold(Choice::from(0), |found, key| found | key.ct_eq(&hash));
@@ -64,10 +63,10 @@ impl std::fmt::Debug for AdminKeys {
     }
 }
 
-/// Characters that a key which nobody types has at least.
+/// The least length of a key that nobody types, in characters.
 const LEAST_VERIFY_KEY: usize = 32;
 
-/// What the answers of `verify` are signed with, so that a back end which has the key, too, believes nobody else.
+/// The key that signs the responses of `verify`, so that a back end with the same key trusts no others.
 #[derive(Clone)]
 pub struct VerifyKey(Hmac<Sha256>);
 
@@ -88,7 +87,7 @@ fn hash(key: &[u8]) -> [u8; 32] {
     Sha256::digest(key).into()
 }
 
-/// Reads the keys that are about access.
+/// Reads the keys for access control.
 pub(super) fn read(raw: &RawConfig, problems: &mut Vec<Problem>) -> AccessConfig {
     AccessConfig {
         client_access: choice(
@@ -126,7 +125,7 @@ fn admin_keys(value: Option<&Value>, problems: &mut Vec<Problem>) -> Option<Admi
     Some(AdminKeys(keys))
 }
 
-/// Whether it is as long as `least` says, and as a header may have it: visible, and nothing around it.
+/// Whether it has at least `least` characters and is valid in a header: visible ASCII without surrounding blanks.
 fn is_key(text: &str, least: usize) -> bool {
     let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
     text.len() >= least && is_visible && text.trim() == text

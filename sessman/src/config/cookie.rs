@@ -14,41 +14,41 @@ pub struct CookieConfig {
     pub name: String,
     /// Its `Path`.
     pub path: String,
-    /// Its `Domain`; none for the host alone.
+    /// Its `Domain`; `None` for the host only.
     pub domain: Option<String>,
     /// Its `SameSite`.
     pub same_site: SameSite,
-    /// Whether it is `Secure`; where nothing is written it is, unless there is no key and the browser is on this machine.
+    /// Its `Secure`. If not set, it is `Secure`, except without a key and with the browser on this machine.
     pub secure: Option<bool>,
 }
 
-/// When a browser sends a cookie along with requests that another site makes.
+/// When a browser sends a cookie with cross-site requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SameSite {
     /// Never.
     Strict,
-    /// When the user follows a link.
+    /// Only when the user follows a link.
     Lax,
-    /// Always; browsers want `Secure` with it.
+    /// Always; browsers then require `Secure`.
     None,
 }
 
-/// What browsers take: of name and value together, and of each attribute (RFC 6265bis, section 5.6).
+/// Size limits of browsers: of name and value together, and of each attribute (RFC 6265bis, section 5.6).
 const MAX_NAME_AND_VALUE: usize = 4_096;
 const MAX_ATTRIBUTE: usize = 1_024;
 
 impl CookieConfig {
-    /// Whether browsers take it only with `Secure`, wherever it comes from.
+    /// Whether browsers accept it only with `Secure`, whatever its origin.
     pub fn wants_secure(&self) -> bool {
         self.same_site == SameSite::None || self.has_prefix("__Secure-") || self.has_prefix("__Host-")
     }
 
-    /// Browsers do not mind how a prefix is written.
+    /// Whether the name has this prefix; browsers ignore its case.
     fn has_prefix(&self, prefix: &str) -> bool {
         self.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
     }
 
-    /// Whether browsers drop it for its size, or for what its name promises.
+    /// Reports what would make browsers reject it: its size, or attributes that its name prefix requires.
     fn check(&self, problems: &mut Vec<Problem>) {
         let longest_name = MAX_NAME_AND_VALUE - SessionId::TEXT_LENGTH;
         for (key, length, most) in [
@@ -145,7 +145,7 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// As browsers compare it with a host; they pass over a dot in front.
+/// Whether it is valid as `Domain`. Browsers ignore a leading dot.
 fn is_domain(text: &str) -> bool {
     let is_label = |label: &str| {
         let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');

@@ -1,4 +1,4 @@
-//! The keys that encrypt what is in the store.
+//! The encryption keys of the store.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -10,11 +10,11 @@ use super::raw::RawConfig;
 use super::values::{choice, problem};
 use crate::store::sealed::{KEY_BYTES, Keys, RecordMacs};
 
-/// With padding and without.
+/// Base64 with or without padding.
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
-/// Reads the keys that are about encryption.
+/// Reads the keys for encryption.
 pub(super) fn read(raw: &RawConfig, problems: &mut Vec<Problem>) -> Option<Keys> {
     let texts = match &raw.encryption_keys {
         None | Some(Value::Null) => {

@@ -1,4 +1,4 @@
-//! The keys that are rules of sessions.
+//! The keys for the rules of sessions.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use super::raw::RawConfig;
 use super::values::{MAX_SECONDS, choice, number, seconds};
 use crate::rules::{OnLimit, Rules, Sliding, UpdateMode};
 
-/// Each of a user's sessions is looked at when one more begins.
+/// Bounded, as every session of a user is checked when another one begins.
 const MAX_SESSIONS_PER_USER: u64 = 1_000;
-/// Data and metadata of this size each stay below MongoDB's 16 MiB for a document: JSON grows sixfold as BSON at worst,
-/// an array of one-digit numbers.
+/// Data and metadata of this size each stay below MongoDB's 16 MiB for a document: at worst, an array of one-digit numbers,
+/// JSON grows sixfold as BSON.
 const MAX_DATA_BYTES: usize = 1 << 20;
-/// One in a millisecond.
+/// One per millisecond.
 const MAX_NEW_RATE: u64 = 60_000;
 
 impl RawConfig {
-    /// The rules; what is wrong goes to `problems`.
+    /// The rules; problems are added to `problems`.
     pub(super) fn rules(&self, problems: &mut Vec<Problem>) -> Rules {
         let default = Rules::default();
         let idle_timeout = seconds("idle_timeout", self.idle_timeout, problems);
         let sliding = [("update", Sliding::Update), ("access", Sliding::Access)];
-        // Whoever reads a session is not idle.
+        // With an idle timeout, a client that reads is not idle.
         let unless_said = if idle_timeout.is_some() { Sliding::Access } else { Sliding::Update };
         let limit = number(
             "max_sessions_per_user",

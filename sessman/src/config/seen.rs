@@ -1,4 +1,4 @@
-//! Nothing in `sessman.json` is hidden: every text of it, whatever its key, is looked at here.
+//! Rejects invisible characters: every string of `sessman.json` is checked, whatever its key.
 
 use serde_json::{Map, Value};
 use settings::Problem;
@@ -6,7 +6,7 @@ use settings::text::{flaw, unseen};
 
 use super::values::problem;
 
-/// What is hidden in which key.
+/// The keys with invisible characters.
 pub(super) fn check(members: &Map<String, Value>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (key, value) in members {
@@ -15,7 +15,7 @@ pub(super) fn check(members: &Map<String, Value>) -> Vec<Problem> {
     problems
 }
 
-/// A text that stands for a key, from wherever it comes.
+/// Checks one string that is used for a key, whatever its source.
 pub(super) fn check_text(key: &str, text: &str) -> Option<Problem> {
     // A password may begin or end with a blank.
     let found = if key == "password" { unseen(text) } else { flaw(text) };

@@ -1,4 +1,4 @@
-//! What a configuration is read beside.
+//! The context in which a configuration is read.
 
 use std::path::{Path, PathBuf};
 
@@ -7,26 +7,26 @@ use settings::Problem;
 use super::seen;
 use crate::secret::Secret;
 
-/// What a configuration is read beside.
+/// The context in which a configuration is read.
 pub struct Surroundings<'a> {
     /// The name of the instance.
     pub instance: &'a str,
-    /// The folder for files of its own.
+    /// The folder for the instance's own files.
     pub state_folder: &'a Path,
     /// Looks an environment variable up.
     pub environment: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl Surroundings<'_> {
-    /// A file of that name; a relative path begins in the state folder.
+    /// Resolves a file name; a relative path is relative to the state folder.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.state_folder.join(name)
     }
 
-    /// The `server_url` that is written, or else that of an environment variable.
+    /// The configured `server_url`, or else that of an environment variable.
     ///
     /// # Errors
-    /// What is hidden in the variable, where it counts.
+    /// Invisible characters in the variable, if it is used.
     pub(crate) fn server_url(
         &self,
         written: Option<String>,

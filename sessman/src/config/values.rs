@@ -1,14 +1,14 @@
-//! Values that keys may have, and what is said of others.
+//! Checks of values, and their error messages.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use settings::Problem;
 
-/// A hundred years: beyond it, dates no longer fit every store.
+/// A hundred years: later dates do not fit every store.
 pub(super) const MAX_SECONDS: u64 = 100 * 365 * 86_400;
 
-/// What is wrong with a key.
+/// A problem with a key.
 pub(crate) fn problem(key: &str, message: &str) -> Problem {
     Problem { key: key.to_owned(), message: message.to_owned() }
 }
@@ -18,7 +18,7 @@ pub(super) fn seconds(key: &str, value: Option<u64>, problems: &mut Vec<Problem>
     number(key, value, 1..=MAX_SECONDS, "seconds", problems).map(Duration::from_secs)
 }
 
-/// A number within bounds; the lower bound in place of one outside.
+/// A number within bounds; the lower bound in place of an invalid one.
 pub(super) fn number(
     key: &str,
     value: Option<u64>,
@@ -34,7 +34,7 @@ pub(super) fn number(
     Some(*bounds.start())
 }
 
-/// One of several words; the first where there is none.
+/// One of several words; the first if none is given.
 pub(crate) fn choice<T: Copy>(
     key: &str,
     text: Option<&str>,
@@ -51,7 +51,7 @@ pub(crate) fn choice<T: Copy>(
     })
 }
 
-/// Words to choose from: `a, b or c`.
+/// The words as a list: `a, b or c`.
 pub(crate) fn alternatives(words: &[&str]) -> String {
     match words.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),

@@ -7,7 +7,7 @@ use super::{Data, DataError};
 /// Bytes; the largest input has four times as many, the default of `max_data_bytes`.
 const SIZE: usize = 64 << 10;
 
-/// Texts of about so many bytes, by their names. Most are data, the others are refused, each for another reason.
+/// Texts of about this many bytes, by their names. Most are data, the others are refused, each for another reason.
 #[allow(clippy::type_complexity, reason = "a name and a maker")]
 pub(crate) const SHAPES: [(&str, fn(usize) -> String); 22] = [
     ("members", |bytes| object(bytes / 12, |n| format!("\"{n:06}\":{}", n % 10))),
@@ -58,7 +58,7 @@ fn array(items: usize, item: impl Fn(usize) -> String) -> String {
     format!("[{}]", (0..items).map(item).collect::<Vec<_>>().join(","))
 }
 
-/// Two objects of so many members each, by what the second does to the first.
+/// Two objects of this many members each, by what the second does to the first.
 #[allow(clippy::type_complexity, reason = "a name and a maker")]
 const PATCHES: [(&str, fn(usize) -> (String, String)); 8] = {
     fn members(count: usize) -> String {

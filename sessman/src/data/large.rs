@@ -1,4 +1,4 @@
-//! Work on documents that are too large for a thread on which others wait for their answers.
+//! Work on large documents, which would block a thread that others wait for.
 
 use std::sync::OnceLock;
 use std::thread::available_parallelism;
@@ -9,16 +9,16 @@ use super::Data;
 use crate::error::Error;
 use crate::store::StoreError;
 
-/// Bytes of text from which on a document is large: reading it takes longer than two changes of thread.
+/// Bytes from which a document counts as large: parsing it takes longer than two thread switches.
 pub const LARGE: usize = 32 << 10;
 
-/// Does `work` on a thread of its own, so many at a time as there are processors. It is done to its end, though the
-/// caller may stop waiting.
+/// Runs `work` on a thread of its own; as many run at a time as there are processors. It is completed although the caller may
+/// be cancelled.
 ///
-/// It needs a tokio runtime around it.
+/// Needs a tokio runtime.
 ///
 /// # Errors
-/// [`Error::Store`] where the runtime is ending.
+/// [`Error::Store`] if the runtime is shutting down.
 pub async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     static PLACES: OnceLock<Semaphore> = OnceLock::new();
     let places = PLACES.get_or_init(|| Semaphore::new(available_parallelism().map_or(1, Into::into)));
@@ -29,12 +29,12 @@ pub async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
         let _place = place;
         work()
     });
-    // A panic has shown itself.
+    // A panic was reported by the panic hook.
     done.await.map_err(|ended| cut_off(ended.into()))
 }
 
 impl Data {
-    /// As [`merged_with`](Self::merged_with), on a thread of its own if there is much to merge.
+    /// Like [`merged_with`](Self::merged_with), on a thread of its own if there is much to merge.
     ///
     /// # Errors
     /// Those of [`apart`].

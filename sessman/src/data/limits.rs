@@ -1,6 +1,6 @@
-//! What every store can hold, and what is said of the rest.
+//! What every store can hold, and the errors for the rest.
 
-/// Levels of arrays and objects that data may have. MongoDB documents 100, and the record itself is the first.
+/// The deepest nesting of arrays and objects. MongoDB allows 100 levels, of which the record itself is the first.
 pub const MAX_NESTING: usize = 99;
 
 /// Why a text or value cannot be data.
@@ -19,10 +19,10 @@ pub enum DataError {
     },
 }
 
-/// Characters of a place that are shown: enough for a person to find it.
+/// Characters of a place that are shown: enough to find it.
 const MAX_PLACE: usize = 200;
 
-/// In one line: keys are the client's, and may hold line breaks.
+/// On one line: keys come from the client, and may contain line breaks.
 fn place(pointer: &str) -> String {
     if pointer.is_empty() {
         return "the value".into();

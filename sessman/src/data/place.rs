@@ -1,4 +1,4 @@
-//! Finds a place in JSON text and names it, for errors that a person can act on.
+//! Finds a place in JSON text and names it, for error messages.
 
 /// The offset of the first integer literal that an `i64` cannot hold.
 pub(super) fn integer_out_of_range(text: &str) -> Option<usize> {
@@ -77,7 +77,7 @@ pub(super) fn step(key: &str) -> String {
     format!("/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
-/// The offset behind the string that begins at `start`.
+/// The offset after the string that begins at `start`.
 fn end_of_string(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while at < bytes.len() {

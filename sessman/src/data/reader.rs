@@ -1,5 +1,4 @@
-//! Reads JSON text and writes it in its canonical form, refusing on the way what not every store can hold, and naming
-//! the place.
+//! Parses JSON and writes it in canonical form. Rejects what not every store can hold, and names the place.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -18,9 +17,9 @@ const TOO_DEEP: &str = "nested deeper than 99 levels";
 const NUL_IN_KEY: &str = "a NUL character in a key";
 const DUPLICATE_KEY: &str = "a key that comes twice in one object";
 
-/// Reads the whole text; its canonical form.
+/// Parses the whole text; returns its canonical form.
 pub(super) fn read(text: &str) -> Result<String, DataError> {
-    // serde_json reads an integer that is too large as the nearest float, so that it would be changed in silence.
+    // serde_json reads an integer that is too large as the nearest float, which would change it silently.
     if let Some(offset) = place::integer_out_of_range(text) {
         return Err(DataError::NotStorable {
             pointer: place::pointer_at(text, offset),
@@ -30,16 +29,16 @@ pub(super) fn read(text: &str) -> Result<String, DataError> {
     let progress = Progress::default();
     progress.out.borrow_mut().reserve(text.len());
     let mut reader = serde_json::Deserializer::from_str(text);
-    // Its own limit of 128 levels is not reached, ours comes first.
+    // serde_json's own limit of 128 levels is not reached, as ours is lower.
     let value = Seed { progress: &progress, depth: 0 }.deserialize(&mut reader);
     match value.and_then(|()| reader.end()) {
-        // Only texts were written.
+        // Only strings were written, so this is valid UTF-8.
         Ok(()) => Ok(String::from_utf8(progress.out.into_inner()).unwrap_or_default()),
         Err(error) => Err(progress.into_error(&error)),
     }
 }
 
-/// What was written, where the reader is, and why it stopped there if the text itself is JSON.
+/// The output so far, the current place, and the reason for stopping if the text itself is valid JSON.
 #[derive(Default)]
 struct Progress<'de> {
     out: RefCell<Vec<u8>>,
@@ -68,7 +67,7 @@ impl Progress<'_> {
     }
 
     fn write_json(&self, value: &(impl Serialize + ?Sized)) {
-        // Texts and finite numbers are always JSON, and a Vec takes them all.
+        // Strings and finite numbers always serialise, and writing to a Vec does not fail.
         let _ = serde_json::to_writer(&mut *self.out.borrow_mut(), value);
     }
 
@@ -89,7 +88,7 @@ impl Progress<'_> {
     }
 }
 
-/// The keys of an object. Most have few, and then looking at each is quicker than their hashes.
+/// The keys of an object. Most objects have few, for which a linear search is faster than a hash.
 #[derive(Default)]
 struct Keys<'de> {
     few: Vec<Cow<'de, str>>,
@@ -99,7 +98,7 @@ struct Keys<'de> {
 impl<'de> Keys<'de> {
     const FEW: usize = 16;
 
-    /// Says whether the key is a new one.
+    /// Adds a key; `false` if it is a duplicate.
     fn insert(&mut self, key: Cow<'de, str>) -> bool {
         if self.few.contains(&key) {
             return false;
@@ -119,7 +118,7 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 #[derive(Clone, Copy)]
 struct Seed<'p, 'de> {
     progress: &'p Progress<'de>,
-    /// Arrays and objects around the value.
+    /// Nesting depth of the value.
     depth: usize,
 }
 

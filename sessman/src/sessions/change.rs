@@ -1,4 +1,4 @@
-//! What becomes of a session: changed, touched, given a new id, ended.
+//! Changes to an existing session: update, touch, rotate, log in, end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,26 +16,26 @@ use crate::record::{Change, Record};
 use crate::rules::UpdateMode;
 use crate::store::{StoreError, Target, Unless, Updated};
 
-/// How often a merge starts again because of a change from another process.
+/// The most retries of a merge that conflicts with writes from other processes.
 const MERGE_ATTEMPTS: usize = 64;
 
-/// How long the end of a session whose id may be used again waits for its place to be free, once the session is gone.
+/// How long ending a session with an external id waits for its place to be released after the record is deleted.
 const RELEASE_LIMIT: Duration = Duration::from_millis(200);
 
-/// So long before its deadline a login is answered that has got its new id, whatever is left to do.
+/// How long before its deadline a login whose id was rotated is answered, whatever work is left.
 const ANSWERING: Duration = Duration::from_millis(100);
 
 /// New data, and what to do with it.
 #[derive(Debug, Clone)]
 pub enum Update {
-    /// It stands alone.
+    /// Replaces the old data.
     Replace(Data),
-    /// It is merged into the old (JSON Merge Patch, RFC 7396).
+    /// Merged into the old data (JSON Merge Patch, RFC 7396).
     Merge(Data),
 }
 
 impl Update {
-    /// What `mode` does with `data`.
+    /// An update with `data`, in this `mode`.
     pub fn new(mode: UpdateMode, data: Data) -> Self {
         match mode {
             UpdateMode::Replace => Self::Replace(data),
@@ -44,19 +44,19 @@ impl Update {
     }
 }
 
-/// Which versions of a session a change is meant for.
+/// The versions of a session that a change applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Precondition {
-    /// Nothing was said.
+    /// No precondition was given.
     None,
-    /// Whatever version it has.
+    /// Any version.
     Any,
-    /// Only these versions, each of one incarnation.
+    /// One of these versions, each of one incarnation.
     Versions(Vec<(u64, Mark)>),
 }
 
 impl Sessions {
-    /// Changes a session's data, and its time to live begins again.
+    /// Changes a session's data and restarts its time to live.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Changed`], [`Error::VersionRequired`], [`Error::Contended`], [`Error::Data`],
@@ -80,7 +80,7 @@ impl Sessions {
         precondition: &Precondition,
     ) -> Result<Arc<Record>, Error> {
         let id = credentials.id;
-        // One at a time within this process: merges need not fail on each other only to start again.
+        // Serialised within this process: concurrent merges would only conflict and retry.
         let _turn = self.turns.take(id.handle()).await;
         for _ in 0..MERGE_ATTEMPTS {
             let record = self.find(credentials).await?;
@@ -99,7 +99,7 @@ impl Sessions {
                 }
             };
             self.check_size("data", &data)?;
-            // What depends on what was read is written only if that is still so.
+            // A change that depends on what was read is written only if the record is unchanged.
             let depends = matches!(update, Update::Merge(_)) || versions.is_some();
             let unless = if depends { Unless::Changed } else { Unless::Gone };
             let change = Change { data: Some(data), ..self.reset(&record) };
@@ -115,7 +115,7 @@ impl Sessions {
         Err(Error::Contended)
     }
 
-    /// Lets a session's time to live begin again.
+    /// Restarts a session's time to live.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Store`].
@@ -128,11 +128,12 @@ impl Sessions {
         .await
     }
 
-    /// Gives a session another id; the old one is dead at once, and its time to live begins again. With `login` an
-    /// anonymous session becomes that user's, or its user logs in once more.
+    /// Replaces a session's id (against session fixation) and restarts its time to live. The old id is revoked immediately.
+    /// With `login`, an anonymous session becomes that user's, or its user authenticates again.
     ///
-    /// Once the old id is dead the caller hears the new one: what a login has to do after that goes on behind its answer
-    /// where a store fails. The old id lives on after an error, unless the store did not answer the one write that replaces it.
+    /// Once the old id is revoked, the caller gets the new one: if the store fails in the later steps of a login, they are
+    /// finished in the background. After an error the old id is still valid, unless the store did not acknowledge the one
+    /// write that replaces it.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::External`], [`Error::OtherUser`], and for a login what
@@ -157,24 +158,24 @@ impl Sessions {
                 Change { secret_hash: Some(secret_hash), user_id: login.clone(), ..this.reset(&record) };
             match login.filter(|_| record.user_id.is_none()) {
                 Some(user_id) => {
-                    // Nobody has used it yet as this user's.
+                    // The session counts as never used since it became this user's.
                     change.times = this.rules.reset(&record.life(), change.now);
                     this.log_in(&record, &change, &user_id, until).await
                 }
                 None => this.change(&record, &change).await,
             }
         };
-        // Boxed, so that a session that only gets another id is small on its way.
+        // Boxed, so that the future of a plain rotation stays small.
         let record = to_the_end_until(until, Box::pin(steps), |_| async {}).await?;
         self.tell(Kind::Rotated, record.handle, record.user_id.as_deref());
         Ok((rotated, record))
     }
 
-    /// Makes an anonymous session a user's.
+    /// Assigns an anonymous session to a user.
     ///
-    /// A place is taken before, so that none lives without one if this process ends in between; others count it once the
-    /// record is the user's, and may take it away until then. So it is taken once more after, as the last: whoever comes
-    /// later sees it.
+    /// The place is claimed before the write, so that a crash in between leaves no session without a place. Until the record
+    /// belongs to the user, other processes do not count that place and may release it. So it is claimed again after the
+    /// write, as the last place: every later claim sees it.
     async fn log_in(
         self: &Arc<Self>,
         record: &Record,
@@ -184,14 +185,14 @@ impl Sessions {
     ) -> Result<Arc<Record>, Error> {
         self.reserve(user_id, record.handle, false).await?;
         if Instant::now() >= until {
-            // The caller was told that it failed, and has the old id.
+            // The caller got an error and still holds the old id.
             self.release(user_id, &[record.handle]).await;
             return Err(StoreError::Unavailable(Box::new(NoAnswer)).into());
         }
         let changed = match self.change(record, change).await {
             Ok(changed) => changed,
             Err(error) => {
-                // If it is unknown what became of it, it may be the user's, and then keeps its place.
+                // If the outcome is unknown, the record may already be the user's, and then keeps its place.
                 if matches!(error, Error::NotFound) {
                     self.release(user_id, &[record.handle]).await;
                 }
@@ -209,7 +210,7 @@ impl Sessions {
 
     fn take_last_place_behind(self: &Arc<Self>, record: Arc<Record>, user_id: String) {
         let this = Arc::clone(self);
-        // If it never comes to that, the session has the place that it took first, and the user's next login counts it.
+        // If this never runs, the session keeps the place from the first claim, and the user's next login counts it.
         tokio::spawn(async move {
             for pause in RETRIES.map(Duration::from_secs) {
                 tokio::time::sleep(pause).await;
@@ -221,17 +222,17 @@ impl Sessions {
         });
     }
 
-    /// Gives a session that has become the user's its place, and has the oldest make room.
+    /// Claims the place of a session that has become the user's, and evicts the user's oldest ones.
     ///
     /// # Errors
-    /// [`Error::LimitReached`]: others took all places meanwhile, and it has ended. Others: it is to be done again.
+    /// [`Error::LimitReached`]: others took all places meanwhile, and this session was ended. After any other error, retry.
     async fn take_last_place(&self, record: &Record, user_id: &str) -> Result<(), Error> {
         match self.reserve(user_id, record.handle, true).await {
             Ok(places) => {
                 self.evict(user_id, &places, record.handle).await.map_err(|failed| failed.error.into())
             }
             Err(limit @ Error::LimitReached { .. }) => {
-                // The old id is gone already.
+                // The old id is already revoked.
                 self.delete(&[Target::incarnation(record.handle, record.mark)]).await?;
                 self.release(user_id, &[record.handle]).await;
                 self.tell(Kind::Ended, record.handle, Some(user_id));
@@ -241,13 +242,13 @@ impl Sessions {
         }
     }
 
-    /// Ends a session; nothing brings it back.
+    /// Ends (revokes) a session for good.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Store`].
     pub async fn end(self: &Arc<Self>, credentials: Credentials<'_>) -> Result<(), Error> {
         self.in_time(async {
-            // The read keeps a session that is past its time from being ended as if it lived.
+            // Read first, so that an expired session is not reported as ended.
             let record = self.find(credentials).await?;
             let (this, is_external) = (Arc::clone(self), credentials.id.is_external());
             to_the_end(async move {
@@ -262,7 +263,8 @@ impl Sessions {
                 this.tell(Kind::Ended, record.handle, record.user_id.as_deref());
                 if let Some(user_id) = record.user_id.clone() {
                     let released = this.release_behind(user_id, record.handle);
-                    // An id that may be used again must not lose the place that its next session takes.
+                    // With an external id that is reused, a late release would remove the place of the next session. So wait for
+                    // it.
                     if is_external {
                         let _ = timeout(RELEASE_LIMIT, released).await;
                     }
@@ -274,19 +276,19 @@ impl Sessions {
         .await
     }
 
-    /// Takes a place away behind the answer: the session is gone, whatever becomes of its place.
+    /// Releases a place in the background: the session is deleted, whatever happens to its place.
     fn release_behind(self: &Arc<Self>, user_id: String, handle: Handle) -> tokio::task::JoinHandle<()> {
         let this = Arc::clone(self);
         tokio::spawn(async move { this.release(&user_id, &[handle]).await })
     }
 
-    /// The change with which the time to live of a session starts again.
+    /// The change that restarts a session's time to live.
     pub(super) fn reset(&self, record: &Record) -> Change {
         let now = self.clock.now();
         Change::touch(now, self.rules.renewed(&record.life(), now))
     }
 
-    /// Makes a change whatever version the session has.
+    /// Applies a change whatever version the session has.
     pub(super) async fn change(&self, read: &Record, change: &Change) -> Result<Arc<Record>, Error> {
         match self.write(read, Unless::Gone, change).await? {
             Updated::Done { record, .. } => Ok(record),

@@ -1,14 +1,14 @@
-//! What a session may begin with.
+//! Validation of the input of a new session.
 
 use std::net::IpAddr;
 
 use crate::data::Data;
 use crate::error::Error;
 
-/// Characters that a user id may have.
+/// The most characters of a user id.
 pub const MAX_USER_ID: usize = 256;
 
-/// Whether a session can be this user's.
+/// Whether this is a valid user id.
 ///
 /// # Errors
 /// [`Error::Invalid`].
@@ -22,10 +22,10 @@ pub fn check_user_id(user_id: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The address of the client in a session's metadata; `None` if there is none.
+/// The client's address in a session's metadata; `None` if there is none.
 ///
 /// # Errors
-/// What is there is no address.
+/// The value is not an address.
 #[allow(clippy::result_unit_err, reason = "there is one way to be none")]
 pub fn client_ip(metadata: &Data) -> Result<Option<IpAddr>, ()> {
     match &metadata.to_value()["client_ip"] {

@@ -1,4 +1,4 @@
-//! What takes several writes goes on to its end, though its caller may go away.
+//! Operations of several writes run to completion although the caller is cancelled.
 
 use std::future::Future;
 
@@ -8,18 +8,19 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::Error;
 use crate::store::StoreError;
 
-/// Runs what takes several writes to its end, though the caller may go away.
+/// Runs an operation of several writes to completion, in a task of its own, although the caller may be dropped.
 pub(super) async fn to_the_end<T: Send + 'static>(
     steps: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::spawn(steps).await {
         Ok(result) => result,
-        // The runtime is ending; a panic has shown itself.
+        // The runtime is shutting down, or the task panicked, which the panic hook has reported.
         Err(cut_off) => Err(StoreError::Unavailable(Box::new(cut_off)).into()),
     }
 }
 
-/// As [`to_the_end`], answered at `until` at the latest; what comes later, or for a caller who went away, is `late`'s.
+/// Like [`to_the_end`], but returns at `until` at the latest. A result after that, or one whose caller is gone, goes to
+/// `late`.
 pub(super) async fn to_the_end_until<T: Send + 'static, Late: Future<Output = ()> + Send>(
     until: Instant,
     steps: impl Future<Output = Result<T, Error>> + Send + 'static,

@@ -1,4 +1,4 @@
-//! How a session begins.
+//! Creation of sessions.
 
 use std::net::IpAddr;
 use std::pin::pin;
@@ -20,62 +20,62 @@ use crate::record::{Change, Life, Record, Times, TtlSource};
 use crate::rules::OnLimit;
 use crate::store::{Created, Outlined, StoreError, Target, Unless, Updated};
 
-/// How long a session lives that has no place among its user's yet: longer than taking one takes, and short, because
-/// one whose process ends meanwhile stands in the way of others so long.
+/// Time to live of a record that waits for its place among its user's. Longer than claiming one takes; short, because after
+/// a crash such a record blocks its external id and its place until it expires.
 const PENDING: Duration = Duration::from_secs(10);
 
-/// Whoever uses an id that somebody else is about to use waits so long for that, and looks so often.
+/// How long a creation waits for a concurrent one with the same external id, and how often it polls.
 const ABOUT_TO_BEGIN: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(10);
 
-/// After so long a command that a store got has been done, or never will be.
+/// A command that a store received has been executed, or never will be, after this time.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
-/// What a session begins with.
+/// The input of a new session.
 #[derive(Debug, Clone)]
 pub struct NewSession {
-    /// Whose it is; `None` for an anonymous visitor.
+    /// The owner; `None` for an anonymous visitor.
     pub user_id: Option<String>,
     /// The application's data.
     pub data: Data,
-    /// What is known of the client: a JSON object.
+    /// Information about the client: a JSON object.
     pub metadata: Data,
-    /// Its own time to live instead of `session_ttl`: at least a second, at most `max_ttl`.
+    /// Its own time to live instead of `session_ttl`: at least one second, at most `max_ttl`.
     pub ttl: Option<Duration>,
-    /// An id that the caller chose; `None` for one of ours.
+    /// An external id, chosen by the caller; `None` to generate one.
     pub id: Option<SessionId>,
-    /// Whose share of `new_rate` it takes; `None` where nobody knows.
+    /// The address whose `new_rate` quota is charged; `None` if it is unknown.
     pub address: Option<IpAddr>,
 }
 
-/// How often an id is drawn for one whose handle suits the store.
+/// The most ids drawn to find one whose handle suits the store.
 const DRAWS: usize = 64;
 
-/// For so long a new session waits for the store before it looks whether another part of it answers: a little longer than a
-/// server takes to be known as one that does not.
+/// How long a creation waits for the store before it tries another shard: a little longer than it takes to mark a server as
+/// unreachable.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// How often a session that is lost on its way is begun again.
+/// The most attempts to create a session whose pending record gets lost.
 const ATTEMPTS: usize = 3;
 
-/// What was written of a session was not there any more when it was to begin: it took too long, or the clock of another
-/// node or of the store says so.
+/// The pending record had expired before it was activated: it took too long, or the clock of another node or of the store
+/// is ahead.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "a session that was written is not in the store any more; compare the clocks of its nodes and servers"
 )]
 struct Lost;
 
-/// A session that has its place, or none and why.
+/// The result of one attempt: the session has its place, or none and why.
 enum Begun {
-    /// It lives, or one that came later has ended it already.
+    /// It is live, or a later session has already evicted it.
     Yes(SessionId, Arc<Record>),
-    /// It was lost on its way.
+    /// The pending record was lost.
     Lost,
 }
 
 impl Sessions {
-    /// Begins a session.
+    /// Creates a session.
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::TooLarge`], [`Error::TooMany`], [`Error::Exists`], [`Error::LimitReached`],
@@ -86,11 +86,11 @@ impl Sessions {
             Some(user_id) if self.rules.max_sessions_per_user.is_some() => {
                 let until = Instant::now() + STORE_DEADLINE;
                 let (this, user_id) = (Arc::clone(self), user_id.clone());
-                // Boxed, so that sessions of those who may have any number are small on their way.
+                // Boxed, so that the future stays small for users without a limit.
                 let steps = Box::pin(async move { this.create_in_place(&new, ttl, &user_id).await });
                 let this = Arc::clone(self);
                 to_the_end_until(until, steps, |(id, record)| async move {
-                    // Nobody was told its id, unless the caller chose it: it would only keep others out.
+                    // Its id was given to no client, unless the caller chose it: the record would only block a place.
                     if this.rules.on_limit == OnLimit::Reject && !id.is_external() {
                         this.take_back(&record, &[]).await;
                     }
@@ -105,7 +105,7 @@ impl Sessions {
         })
     }
 
-    /// Whether a session may begin so, and how long it lives then. It takes its share of `new_rate`.
+    /// Validates the input, charges the `new_rate` quota, and returns the time to live.
     fn admit(&self, new: &NewSession) -> Result<(Duration, TtlSource), Error> {
         if let Some(user_id) = &new.user_id {
             check_user_id(user_id)?;
@@ -136,7 +136,7 @@ impl Sessions {
         }
     }
 
-    /// Writes the record of a new session; one that is pending lives for a moment, until it has its place.
+    /// Writes the record of a new session. A pending one expires soon, unless it gets its place and is activated.
     pub(super) async fn insert(
         self: &Arc<Self>,
         new: &NewSession,
@@ -191,14 +191,14 @@ impl Sessions {
                         return Err(Error::Exists);
                     }
                 }
-                // Two equal handles of 96 random bits are all but impossible; the store decides all the same.
+                // Collisions of random 96-bit handles are all but impossible; the store checks all the same.
                 Created::Exists => {}
             }
         }
     }
 
-    /// Whether there is a session with that handle, which somebody else is about to begin. After a while it is taken for one
-    /// whose process has ended, and deleted.
+    /// Whether a session with that handle exists. Waits for one that is pending. One that stays pending is taken for a leftover
+    /// of a crash, and deleted.
     async fn has_begun(&self, handle: Handle) -> Result<bool, StoreError> {
         let (mut pending, asked) = (None, Instant::now());
         loop {
@@ -214,7 +214,7 @@ impl Sessions {
             }
             pending = Some(mark);
             if asked.elapsed() >= ABOUT_TO_BEGIN {
-                // Unless it has begun since.
+                // Only if it was not activated meanwhile.
                 let last_activity = Some(life.last_activity);
                 self.delete(&[Target { last_activity, ..Target::incarnation(handle, mark) }]).await?;
                 return Ok(false);
@@ -223,7 +223,7 @@ impl Sessions {
         }
     }
 
-    /// An id whose handle suits the store, if one is drawn soon.
+    /// An id whose handle suits the store, if one is found within [`DRAWS`].
     fn new_id(&self) -> SessionId {
         let mut id = SessionId::generate();
         for _ in 0..DRAWS {
@@ -235,7 +235,7 @@ impl Sessions {
         id
     }
 
-    /// Whether another id, as they are drawn by chance, suits the store, and this one does not.
+    /// Whether this id does not suit the store and another random one would.
     fn has_better_than(&self, id: &SessionId) -> bool {
         let suits = |id: &SessionId| self.store.suits(id.handle());
         !suits(id) && (0..DRAWS).any(|_| suits(&SessionId::generate()))
@@ -255,11 +255,11 @@ impl Sessions {
         Err(StoreError::Unavailable(Box::new(Lost)).into())
     }
 
-    /// Begins a session of a user who may have so many.
+    /// Creates a session of a user with a limit.
     ///
-    /// It is there before it takes its place, so that nobody takes its handle for that of a session that has ended. It
-    /// begins before the oldest are evicted, so that nobody is evicted for one that never came. Whoever takes its place
-    /// away before deletes it, so that its beginning finds nothing.
+    /// The pending record is written before the place is claimed: otherwise others would take the place for that of an ended
+    /// session. It is activated before the oldest sessions are evicted, so that none is evicted for a creation that fails. To
+    /// release its place, others delete the record first, so that the activation finds nothing.
     async fn begin_in_place(
         self: &Arc<Self>,
         new: &NewSession,
@@ -269,11 +269,11 @@ impl Sessions {
         let (id, pending) = self.insert(new, ttl, true).await?;
         let handle = id.handle();
         let this = Target::incarnation(handle, pending.mark);
-        // An id that the caller chose may have the place of a session that had it before.
+        // With an external id, the place may be left from the previous session with that id.
         let places = match self.reserve(user_id, handle, id.is_external()).await {
             Ok(places) => places,
             Err(error) => {
-                // If that fails, too, it ends by itself. It may have had a place before, too far behind.
+                // If this fails too, the record expires. The session may have had a place already, beyond the limit.
                 if self.delete(&[this]).await.is_ok() && id.is_external() {
                     self.release(user_id, &[handle]).await;
                 }
@@ -287,10 +287,10 @@ impl Sessions {
             Ok(Updated::Done { record, .. }) => record,
             Ok(Updated::Missing | Updated::Conflict(_)) => {
                 if self.was_evicted(user_id, &places).await? {
-                    // As it might have been a moment after the answer.
+                    // Evicted by a later session: report success, as the eviction might have come just after the reply.
                     return Ok(Begun::Yes(id, Arc::new(begin.applied_to(&pending))));
                 }
-                // It may be there still, past its time.
+                // The expired record may still be stored.
                 self.delete(&[this]).await?;
                 self.release(user_id, &[handle]).await;
                 return Ok(Begun::Lost);
@@ -300,8 +300,8 @@ impl Sessions {
                 return Err(error.into());
             }
         };
-        // Its place may have been taken for that of the session before it under this id, and others did not see it: so it is taken
-        // once more, as that of a login is.
+        // Others may have taken its place for that of the previous session with this id. So the place is claimed once more, as a
+        // login does.
         let again = if id.is_external() { self.reserve(user_id, handle, true).await } else { Ok(places) };
         let places = match again {
             Ok(places) => places,
@@ -327,16 +327,17 @@ impl Sessions {
     fn take_back_behind(self: &Arc<Self>, record: Arc<Record>, asked: Vec<Target>) {
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            // What the store was asked for and did not answer may be on its way still.
+            // A command that was not acknowledged may still be in flight.
             sleep(ON_ITS_WAY).await;
             this.take_back(&record, &asked).await;
         });
     }
 
-    /// Deletes a session whose beginning may have been written although it failed: nobody knows its id, and it would
-    /// keep its place for all its time. A store that was unreachable is back soon, or all its users wait anyway.
+    /// Deletes a session whose activation failed but may have been written. No client knows its id, and it would block a place
+    /// for its whole lifetime. It is retried: a store that is unreachable is either back soon, or out for all users.
     ///
-    /// It stays if one of those that were `asked` to make room for it has ended: nobody is evicted for one that never came.
+    /// If one of the sessions in `asked`, which were to be evicted for it, has ended, the new one stays: no eviction
+    /// without a new session.
     async fn take_back(&self, record: &Record, asked: &[Target]) {
         let target = Target::incarnation(record.handle, record.mark);
         for pause in RETRIES.map(Duration::from_secs) {

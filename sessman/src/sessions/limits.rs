@@ -1,12 +1,12 @@
-//! How many sessions a user may have.
+//! The limit on the sessions of a user.
 //!
-//! The order of arrival decides, in one place of the store, and never a clock: each session takes its place among its
-//! user's in one atomic step, and sees all that came before. So the last to arrive ends the surplus before it, and
-//! nobody ends the last.
+//! Order of arrival decides, never a clock. Each user has an ordered list of places in the store. A session claims its
+//! place in one atomic step, which returns all places before it. So the last to arrive evicts the surplus before it, and
+//! nothing evicts the last one.
 //!
-//! A place counts only where its record is that user's, and is taken away only once that record is gone: one that is
-//! past its time is deleted first, by its mark, so that whoever was about to begin it finds nothing. So a clock that is
-//! wrong ends no session that somebody was told of, and lets nobody in beyond the limit.
+//! A place counts only while its record belongs to that user. It is released only after that record is gone: an expired
+//! record is deleted first, by its mark, so that a concurrent activation of it finds nothing. So a wrong clock neither ends
+//! a session whose creation was acknowledged, nor lets more sessions in than the limit.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -22,60 +22,60 @@ use crate::rules::OnLimit;
 use crate::store::{Claim, Claimed, Listing, Outlined, Places, StoreError, Target};
 use crate::time::Timestamp;
 
-/// How often a session tries to take its place: each time others have left theirs, or taken it.
+/// The most attempts to claim a place; each is retried because others released or took places meanwhile.
 const ATTEMPTS: usize = 16;
-/// Sessions that are looked through at a time.
+/// Sessions checked per batch.
 const PAGE: usize = 250;
-/// A session that nobody has used for so long since it began may be of a login whose answer never arrived.
+/// A session unused for this long since its creation may belong to a login whose response never arrived.
 const UNUSED: Duration = CLOCKS_DIFFER;
 
-/// A session that counts.
+/// A session that counts against the limit.
 #[derive(Debug, Clone, Copy)]
 struct Counted {
     handle: Handle,
-    /// `None` where what is stored cannot be read: it counts, and is not ended for another.
+    /// `None` if the record cannot be read: it counts, and is never evicted.
     known: Option<(Mark, Life)>,
 }
 
-/// An eviction that failed, or may have been made.
+/// An eviction that failed, or whose outcome is unknown.
 #[derive(Debug)]
 pub(super) struct NotEvicted {
-    /// Sessions that may have ended.
+    /// Sessions that may have been deleted.
     pub(super) asked: Vec<Target>,
-    /// Why.
+    /// The store's error.
     pub(super) error: StoreError,
 }
 
 impl From<StoreError> for NotEvicted {
-    /// Before any session was to end.
+    /// The failure came before any session was asked to end.
     fn from(error: StoreError) -> Self {
         Self { asked: Vec::new(), error }
     }
 }
 
-/// A session that is past its time.
+/// An expired session.
 struct Over<'a> {
     target: Target,
     user_id: &'a str,
-    /// Nobody was told that it had begun.
+    /// It was pending: its creation was never acknowledged.
     is_pending: bool,
 }
 
-/// What the places of a user come to.
+/// The places of a user, sorted by whether their sessions are live.
 #[derive(Debug, Default)]
 struct Standing {
-    /// In the order of the places.
+    /// Live sessions, in the order of their places.
     live: Vec<Counted>,
-    /// Places of sessions that are gone, or not the user's.
+    /// Places of sessions that are gone or belong to another user.
     gone: Vec<Handle>,
 }
 
 impl Sessions {
-    /// Gives the session, whose record is there, a place among its user's, the last if it `moves_last`; the user's places
-    /// then.
+    /// Claims a place for a session whose record exists; with `moves_last`, the last place. Returns the user's places after
+    /// that.
     ///
     /// # Errors
-    /// [`Error::LimitReached`] where there is no place, [`Error::Contended`], [`Error::Store`].
+    /// [`Error::LimitReached`] if there is no free place, [`Error::Contended`], [`Error::Store`].
     pub(super) async fn reserve(
         &self,
         user_id: &str,
@@ -93,14 +93,14 @@ impl Sessions {
                         return Err(Error::LimitReached { limit });
                     }
                 }
-                // Somebody forgot the user in between.
+                // The user's places were dropped meanwhile.
                 Claimed::Unknown => {}
             }
         }
         Err(Error::Contended)
     }
 
-    /// Claims a place, and says which sessions the user has if nothing is written down of them.
+    /// Claims a place. If the user has no list of places yet, it is built from the user's stored sessions.
     async fn claim(
         &self,
         user_id: &str,
@@ -118,7 +118,7 @@ impl Sessions {
         self.ask(Operation::Claim, self.store.claim(claim)).await
     }
 
-    /// The user's live sessions but for `except`, the oldest first, and what of theirs cannot be read before them.
+    /// The user's live sessions except `except`, the oldest first; unreadable ones come before all others.
     async fn sessions_of(&self, user_id: &str, except: Handle) -> Result<Vec<Handle>, StoreError> {
         let (mut found, mut unread, mut after) = (Vec::new(), Vec::new(), None);
         loop {
@@ -136,8 +136,8 @@ impl Sessions {
         Ok(unread.into_iter().chain(found).filter(|handle| *handle != except).collect())
     }
 
-    /// Takes away places that do not count; whether there were any. Where all count, that of a session which may be of a
-    /// login whose answer never arrived.
+    /// Releases places that do not count; returns whether there were any. If all count, evicts a session of a login whose
+    /// response may never have arrived.
     async fn make_room(&self, user_id: &str, handles: Vec<Handle>) -> Result<bool, StoreError> {
         let mut standing = self.standing(user_id, handles).await?;
         if standing.gone.is_empty() {
@@ -157,11 +157,11 @@ impl Sessions {
         Ok(!standing.gone.is_empty())
     }
 
-    /// Ends the oldest of the user's sessions that are too many, where `own` was the last to arrive among `handles`, and
-    /// takes their places away.
+    /// Evicts the user's oldest sessions over the limit and releases their places. `own` was the last to arrive among
+    /// `handles`.
     ///
     /// # Errors
-    /// [`NotEvicted`]: where sessions were asked to end, nobody knows whether they did.
+    /// [`NotEvicted`]: for the sessions in `asked` the outcome is unknown.
     pub(super) async fn evict(
         &self,
         user_id: &str,
@@ -172,12 +172,12 @@ impl Sessions {
         if self.rules.on_limit == OnLimit::Reject || handles.len() <= limit {
             return Ok(());
         }
-        // Its own may be among those that are gone: ended by a later one. Then it does not count, and what is too many
-        // without it has to go all the same.
+        // `own` may be gone: evicted by a later session. Then it does not count, and the surplus without it is evicted all the
+        // same.
         let Standing { live, mut gone } = self.standing(user_id, handles.to_vec()).await?;
         let surplus = live.len().saturating_sub(limit);
-        // It is not the last where somebody wrote it down with those that came before a first claim: then it is as old as its
-        // place says.
+        // `own` is not the last if another process listed it when it built the user's places. Then it is as old as its place
+        // says.
         let evictable = live.iter().enumerate();
         let evictable = evictable.filter(|(place, counted)| counted.handle != own || *place < surplus);
         let known =
@@ -185,21 +185,21 @@ impl Sessions {
         let targets: Vec<Target> = known.take(surplus).collect();
         let evicted = match self.delete(&targets).await {
             Ok(evicted) => evicted,
-            // It may have been done. Done once more, none of them is there, whoever ended them.
+            // The outcome is unknown. Deletion is idempotent: after a retry none of them exists, whoever deleted them.
             Err(_) => match self.delete(&targets).await {
                 Ok(_) => targets.iter().map(|target| target.handle).collect(),
                 Err(error) => return Err(NotEvicted { asked: targets, error }),
             },
         };
         self.tell_evicted(user_id, &evicted);
-        // After they ended: as long as one lives it has its place, so that others see it.
+        // Released only after deletion: while a session is live it has a place, so that others count it.
         gone.extend(evicted);
         self.release(user_id, &gone).await;
         Ok(())
     }
 
-    /// Whether a session that took its place behind `places`, itself the last of them, and is gone before it began, was
-    /// ended for later ones.
+    /// For a session that claimed the last of `places` and was deleted before its activation: whether a later session
+    /// evicted it.
     pub(super) async fn was_evicted(&self, user_id: &str, places: &[Handle]) -> Result<bool, StoreError> {
         let limit = self.rules.max_sessions_per_user.unwrap_or(usize::MAX);
         if self.rules.on_limit == OnLimit::Reject {
@@ -236,12 +236,12 @@ impl Sessions {
         Ok(self.standings(&[places], self.clock.now()).await?.pop().unwrap_or_default())
     }
 
-    /// Tells the sessions of places apart, and deletes those whose time was over at `moment`.
+    /// Sorts the sessions of places, and deletes those that were expired at `moment`.
     async fn standings(&self, users: &[Places], moment: Timestamp) -> Result<Vec<Standing>, StoreError> {
         let (mut standings, over) = self.look(users, moment).await?;
         let mut deleted = self.delete_over(&over).await?;
         if deleted.len() < over.len() {
-            // One was written to since it was looked at, or is gone: it is looked at once more, and then lives.
+            // A record was written to or deleted since it was read: read again, and it then counts as live if it still exists.
             let (again, over) = self.look(users, moment).await?;
             deleted = self.delete_over(&over).await?;
             standings = again;
@@ -253,7 +253,7 @@ impl Sessions {
         Ok(standings)
     }
 
-    /// Deletes what is past its time, and tells of it.
+    /// Deletes expired sessions and emits their events.
     async fn delete_over(&self, over: &[Over<'_>]) -> Result<HashSet<Handle>, StoreError> {
         let targets: Vec<Target> = over.iter().map(|over| over.target).collect();
         let deleted: HashSet<Handle> = self.delete(&targets).await?.into_iter().collect();
@@ -266,7 +266,7 @@ impl Sessions {
         Ok(deleted)
     }
 
-    /// Tells the sessions of places apart: those whose time was over at `moment` are among the live ones, and to be deleted.
+    /// Sorts the sessions of places. Sessions expired at `moment` are returned among the live ones, and as ones to delete.
     async fn look<'a>(
         &self,
         users: &'a [Places],
@@ -300,7 +300,7 @@ impl Sessions {
         Ok((standings, over))
     }
 
-    /// Takes away the places of the sessions that are gone, of several users, and what was over at `moment`.
+    /// For several users: deletes the sessions expired at `moment`, and releases the places of all that are gone.
     pub(super) async fn tidy(&self, users: &[Places], moment: Timestamp) -> Result<(), StoreError> {
         let standings = self.standings(users, moment).await?;
         for (Places { user_id, .. }, Standing { gone, .. }) in users.iter().zip(standings) {
@@ -309,7 +309,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Takes places away of sessions that are gone. If that fails they are taken away by a later session, or by clean-up.
+    /// Releases the places of ended sessions. On failure, a later session or the clean-up releases them.
     pub(super) async fn release(&self, user_id: &str, handles: &[Handle]) {
         if self.rules.max_sessions_per_user.is_none() {
             return;
@@ -319,26 +319,26 @@ impl Sessions {
         }
     }
 
-    /// As [`release`](Self::release), of several users.
+    /// Like [`release`](Self::release), for several users.
     pub(super) async fn release_all(&self, users: BTreeMap<String, Vec<Handle>>) {
         for (user_id, handles) in users {
             self.release(&user_id, &handles).await;
         }
     }
 
-    /// Places bear handles, and one that the caller chose may be its user's again meanwhile: a session takes its place once
-    /// it is there, so that one whose place was taken away is seen afterwards, and gets it back.
+    /// Releases places. A place holds only a handle, and an external id may be in use again by the same user. A session claims
+    /// its place after its record is written, so the check after the release finds it and restores the place.
     async fn take_away(&self, user_id: &str, handles: Vec<Handle>) -> Result<(), StoreError> {
         if handles.is_empty() {
             return Ok(());
         }
         self.ask(Operation::Claim, self.store.release(user_id, &handles)).await?;
         let places = Places { user_id: user_id.to_owned(), handles };
-        // What may live by the clock of another node is left to it.
+        // A session that may be live by another node's clock is left to that node.
         let standings = self.standings(&[places], self.over_everywhere()).await?;
         for Counted { handle, known } in standings.into_iter().flat_map(|standing| standing.live) {
             let claimed = self.claim(user_id, handle, None, true).await?;
-            // One that is pending has nobody evicted before it begins.
+            // A pending session evicts nobody before it is activated.
             let has_begun = known.is_some_and(|(_, life)| !life.is_pending());
             if let (Claimed::Done(places), true) = (claimed, has_begun) {
                 Box::pin(self.evict(user_id, &places, handle)).await.map_err(|failed| failed.error)?;

@@ -1,4 +1,4 @@
-//! A user's sessions, and everybody's: listed, counted, ended by their handles.
+//! List, count and revoke sessions: a user's, or all.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -16,23 +16,23 @@ use crate::metrics::Operation;
 use crate::record::{Record, Summary};
 use crate::store::{Counts, Listing, Outlined, Page, StoreError, Target};
 
-/// Sessions that are ended at a time.
+/// Sessions ended per batch.
 const PAGE: usize = 500;
 
-/// Counts that took so long to find are given again for ten times as long: whoever looks at them often must not keep the
-/// store at it.
+/// A count that took at least this long is cached for ten times as long as it took, so that frequent polling does not load
+/// the store.
 const LONG: Duration = Duration::from_millis(100);
 
-/// Which of a user's sessions are to end.
+/// Which of a user's sessions to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// This one.
+    /// The one with this handle.
     One(Handle),
-    /// All but the one that asks.
+    /// All except the caller's own ("log out everywhere else").
     Others,
 }
 
-/// Bounds of the classes of age.
+/// Upper bounds of the age classes.
 const AGES: [Duration; 4] = [
     Duration::from_secs(3_600),
     Duration::from_secs(86_400),
@@ -41,7 +41,7 @@ const AGES: [Duration; 4] = [
 ];
 
 impl Sessions {
-    /// A page of live sessions: of all, or of one user's.
+    /// A page of live sessions, of all users or of one.
     ///
     /// # Errors
     /// The store's.
@@ -52,7 +52,7 @@ impl Sessions {
         Ok(page)
     }
 
-    /// The session that asks, and a page of its user's sessions; an anonymous one has only itself.
+    /// The caller's own session, and a page of its user's sessions. For an anonymous session the page holds only itself.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Store`].
@@ -70,11 +70,11 @@ impl Sessions {
         Ok((own, page))
     }
 
-    /// Ends sessions of the user whose session asks; the handles of those that it ended. One that does not live and one
-    /// of another user are the same: nothing ends.
+    /// Ends sessions of the user who owns the caller's session; returns the handles of those ended. A session that is not live
+    /// and one of another user give the same result: nothing ends.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where the one that asks does not live; [`Error::Store`].
+    /// [`Error::NotFound`] if the caller's own session is not live; [`Error::Store`].
     pub async fn end_mine(
         self: &Arc<Self>,
         credentials: Credentials<'_>,
@@ -96,19 +96,19 @@ impl Sessions {
         }
     }
 
-    /// Ends every session of a user; the handles of those that it ended.
+    /// Ends all sessions of a user ("log out everywhere"); returns the handles of those ended.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::Store`]; what ended before stays ended.
+    /// [`Error::Invalid`], [`Error::Store`]. Sessions ended before the failure stay ended.
     pub async fn end_user(self: &Arc<Self>, user_id: String) -> Result<Vec<Handle>, Error> {
         check_user_id(&user_id)?;
         self.end_all_of(user_id, None).await
     }
 
-    /// Ends the sessions with these handles; those that it ended.
+    /// Ends the sessions with these handles; returns those ended.
     ///
     /// # Errors
-    /// [`Error::Store`]; what ended before stays ended.
+    /// [`Error::Store`]. Sessions ended before the failure stay ended.
     pub async fn end_handles(self: &Arc<Self>, handles: Vec<Handle>) -> Result<Vec<Handle>, Error> {
         let this = Arc::clone(self);
         to_the_end(async move {
@@ -133,12 +133,12 @@ impl Sessions {
         to_the_end(async move {
             let (mut ended, mut after) = (Vec::new(), None);
             loop {
-                // Not `list`: what has ended by the rules that are in force now ends for good.
+                // Not `list`: a session that is expired only by the rules in force now is deleted too, so it cannot come back.
                 let listing = Listing { user_id: Some(&user_id), after, limit: PAGE };
                 let page = this.ask(Operation::List, this.store.list(listing, this.clock.now())).await?;
                 let known =
                     page.items.iter().map(|summary| Target::incarnation(summary.handle, summary.mark));
-                // What cannot be read can end.
+                // A record that cannot be read can still be deleted.
                 let unread = page.unread.iter().copied().map(Target::whatever);
                 let targets = known.chain(unread).filter(|target| Some(target.handle) != except);
                 let found = targets.map(|target| (target, Some(user_id.clone()))).collect();
@@ -152,12 +152,12 @@ impl Sessions {
         .await
     }
 
-    /// Those of the handles that live, or that cannot be read, and whose they are as far as that is known.
+    /// Those of the handles that are live or unreadable, each with its owner if that is known.
     async fn found_live(&self, handles: &[Handle]) -> Result<Vec<(Target, Option<String>)>, StoreError> {
         let outlined = self.ask(Operation::Load, self.store.outlines(handles)).await?;
         let now = self.clock.now();
         let found = |(handle, outlined): (&Handle, Outlined)| match outlined {
-            // One that is past its time does not live, and so does not end.
+            // An expired session is not reported as ended.
             Outlined::Found(outline) => self
                 .rules
                 .is_live(&outline.life, now)
@@ -168,7 +168,7 @@ impl Sessions {
         Ok(handles.iter().zip(outlined).filter_map(found).collect())
     }
 
-    /// Ends sessions, each of which is somebody's or nobody's, and takes their places away.
+    /// Ends sessions, each with its owner if it has one, and releases their places.
     async fn end_found(&self, found: Vec<(Target, Option<String>)>) -> Result<Vec<Handle>, Error> {
         let targets: Vec<Target> = found.iter().map(|(target, _)| *target).collect();
         let ended = self.delete(&targets).await?;
@@ -187,8 +187,8 @@ impl Sessions {
         Ok(ended)
     }
 
-    /// Counts sessions. It looks at all of them; those who ask at the same time share one look, and a look that takes long
-    /// serves for a while.
+    /// Counts sessions, with a scan of all. Concurrent callers share one scan, and the result of a slow one is cached for a
+    /// while.
     ///
     /// # Errors
     /// The store's.
@@ -208,7 +208,7 @@ impl Sessions {
 
     async fn count(&self) -> Result<Stats, StoreError> {
         let now = self.clock.now();
-        // Those that began a moment ago are among the younger of each bound.
+        // A session created during the scan counts in the youngest class.
         let Counts { active, expired, since } =
             self.store.counts(now, &AGES.map(|age| now.before(age))).await?;
         let mut by_age = Vec::new();
@@ -220,15 +220,15 @@ impl Sessions {
         Ok(Stats { active, expired, by_age })
     }
 
-    /// Ends every session; how many records there were.
+    /// Ends all sessions; returns the number of records.
     ///
     /// # Errors
-    /// The store's; what was deleted before stays deleted.
+    /// The store's. Records deleted before the failure stay deleted.
     pub async fn clear(self: &Arc<Self>) -> Result<u64, Error> {
         let this = Arc::clone(self);
         to_the_end(async move {
             let cleared = this.store.clear().await?;
-            // One that was under way ends first.
+            // A count in progress finishes first, so that no stale result is cached after this.
             *this.counted.0.lock().await = None;
             this.metrics.ended.add(cleared);
             this.events.tell_cleared(this.clock.now());

@@ -1,4 +1,4 @@
-//! What is done from time to time.
+//! Periodic clean-up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,25 +10,25 @@ use crate::events::Kind;
 use crate::store::{Purged, StoreError};
 use crate::time::Timestamp;
 
-/// Records removed in one go.
+/// Records deleted per batch.
 const SLICE: usize = 250;
-/// Users whose places are looked through in one go.
+/// Users whose places are checked per batch.
 const USERS: usize = 100;
-/// Such goes in one regular clean-up: where there are more users, the next one goes on behind them.
+/// Batches of users per periodic clean-up. If there are more users, the next clean-up continues after them.
 const GOES: usize = 100;
-/// Pause between two slices, so that those who wait to write get their turn.
+/// Pause between two batches, so that other writers get their turn.
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl Sessions {
-    /// Removes every record that is past its time, slice by slice, and says how many there were. Where other nodes work on the
-    /// same records, those that are so by the clock of each of them.
+    /// Deletes all expired records in batches and returns their number. In a shared store, only records that are expired by
+    /// the clock of every node.
     ///
     /// # Errors
-    /// The store's; what was removed before stays removed.
+    /// The store's. Batches deleted before stay deleted.
     pub async fn purge_expired(&self) -> Result<usize, StoreError> {
         let mut purged = 0;
         loop {
-            // Without the deadline of a request: nobody waits for it, and it pauses for those who do wait.
+            // Without a request deadline: no client waits for it, and it pauses for those that do.
             let slice = self.store.purge_expired(self.over_everywhere(), SLICE).await?;
             self.metrics.expired.add(slice.len() as u64);
             for Purged { handle, user_id } in &slice {
@@ -42,16 +42,16 @@ impl Sessions {
         }
     }
 
-    /// What ended before this is over by the clock of every node.
+    /// What expired before this time is expired by the clock of every node.
     pub(super) fn over_everywhere(&self) -> Timestamp {
         let now = self.clock.now();
         if self.store.is_shared() { now.before(CLOCKS_DIFFER) } else { now }
     }
 
-    /// All of the clean-up at once; how many records it removed.
+    /// Runs a whole clean-up; returns the number of records that it deleted.
     ///
     /// # Errors
-    /// The store's; what was removed before stays removed.
+    /// The store's. Batches deleted before stay deleted.
     pub async fn clean_up(self: &Arc<Self>) -> Result<usize, Error> {
         let this = Arc::clone(self);
         to_the_end(async move {
@@ -63,9 +63,8 @@ impl Sessions {
         .await
     }
 
-    /// Takes away the places of sessions that ended by their time, of some users behind `after`; whether there are more.
-    /// Without a limit it forgets all of them: what is written down of a user would be short of the sessions that begin
-    /// now.
+    /// Releases the places of expired sessions for one batch of users after `after`; returns whether there are more users.
+    /// Without a limit it drops all places: new sessions do not claim any then, so the lists would be incomplete.
     ///
     /// # Errors
     /// The store's.
@@ -86,8 +85,8 @@ impl Sessions {
         Ok(true)
     }
 
-    /// Cleans up at once and every `interval`, for ever: places, and records unless the store removes them by itself.
-    /// What fails is reported, and the next time tries again. Of several processes at a store one does it.
+    /// Cleans up immediately and then every `interval`, forever: places, and records unless the store expires them itself.
+    /// Failures are logged and retried at the next interval. Of several processes at one store, the leader does it.
     pub async fn clean_up_regularly(&self, interval: Duration, removes_records: bool) {
         loop {
             match self.store.leads_cleanup(2 * interval).await {

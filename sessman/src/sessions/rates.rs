@@ -1,4 +1,4 @@
-//! How fast sessions may begin, for an address and for a user.
+//! Rate limit of new sessions, for each address and each user.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -7,29 +7,29 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::time::Timestamp;
 
-/// Addresses and users that are remembered: a few MB. Whoever comes from more of them at once is not held up by a limit
-/// for each.
+/// The most addresses and users that are tracked: a few MB. A client with more addresses than this is not stopped by a
+/// limit for each address.
 const MAX_REMEMBERED: usize = 65_536;
 
 const MINUTE: i64 = 60_000;
 
-/// Each address and each user has a minute's worth of new sessions, which grows back evenly (GCRA).
+/// Rate limiter: each address and each user has a burst of one minute's quota, which refills evenly (GCRA).
 pub(super) struct Rates {
-    /// Milliseconds in which one more may begin.
+    /// Milliseconds per new session.
     interval: i64,
     hasher: RandomState,
-    /// By the hash of an address or a user: the moment at which all of its minute's worth is there again.
+    /// By the hash of an address or a user: when its quota is full again.
     whole_at: Mutex<HashMap<u64, i64>>,
 }
 
 impl Rates {
-    /// So many a minute; at least 1.
+    /// A limit of this many per minute; at least 1.
     pub(super) fn new(per_minute: u32) -> Self {
         let interval = (MINUTE / i64::from(per_minute.max(1))).max(1);
         Self { interval, hasher: RandomState::new(), whole_at: Mutex::default() }
     }
 
-    /// Takes one of the address's and one of the user's, or neither.
+    /// Takes one from the quota of the address and one from that of the user, or neither.
     ///
     /// # Errors
     /// Seconds, rounded up, until both have one.
@@ -57,7 +57,7 @@ impl Rates {
             whole_at.retain(|_, whole_at| *whole_at > now);
         }
         if whole_at.len() > MAX_REMEMBERED {
-            // Those who took the least are nearest to having it back anyway.
+            // Evict those that are closest to a full quota: they lose least.
             let mut moments: Vec<i64> = whole_at.values().copied().collect();
             let (_, middle, _) = moments.select_nth_unstable(MAX_REMEMBERED / 2);
             let middle = *middle;
@@ -67,7 +67,7 @@ impl Rates {
     }
 }
 
-/// What one client has: of IPv6 a network of 64 bits, within which it takes any address it likes.
+/// What counts as one client: for IPv6 the /64 network, within which a client can choose any address.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

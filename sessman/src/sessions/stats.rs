@@ -1,30 +1,30 @@
-//! Counts of sessions, and how long one serves.
+//! Counts of sessions, and how long a count is cached.
 
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// How many live sessions are so old.
+/// The number of live sessions in one age class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByAge {
-    /// Younger than this, and not younger than the one before; `None` for the rest.
+    /// Upper bound of the age, exclusive; the bound of the previous class is the lower one. `None` for the oldest class.
     pub below: Option<Duration>,
-    /// So many.
+    /// Sessions in this class.
     pub sessions: u64,
 }
 
 /// Counts of sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stats {
-    /// Sessions that live.
+    /// Live sessions.
     pub active: u64,
-    /// Records past their time that are still stored.
+    /// Expired records that are still stored.
     pub expired: u64,
-    /// The live ones, by the time since they began.
+    /// The live ones, by age since creation.
     pub by_age: Vec<ByAge>,
 }
 
-/// Counts that took long to find, and until when they serve.
+/// A count that was slow to compute, and until when it is served from the cache.
 #[derive(Debug, Default)]
 pub(super) struct CountedLately(pub(super) Mutex<Option<(Stats, Instant)>>);

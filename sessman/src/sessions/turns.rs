@@ -1,7 +1,6 @@
-//! One at a time per session, within this process.
+//! A fair lock for each session, within this process.
 //!
-//! Nobody waits for another session: a store may be unable to reach some of them, and what is asked of those takes its
-//! time.
+//! Sessions never block each other: a store may be unable to reach some of them, and calls for those wait for a timeout.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -12,19 +11,19 @@ use tokio::sync::oneshot;
 
 use crate::id::Handle;
 
-/// Places where turns are kept, so that threads seldom meet at one of them.
+/// Number of lock stripes, so that threads rarely contend for one.
 const STRIPES: usize = 256;
 
-/// Of each session that somebody changes, those who wait.
+/// For each locked session, the queue of waiters.
 type Waiting = HashMap<Handle, VecDeque<oneshot::Sender<Turn>>, RandomState>;
 type Queues = Mutex<Waiting>;
 
-/// Whose turn it is.
+/// The locks of all sessions.
 pub(super) struct Turns {
     stripes: Arc<[Queues]>,
 }
 
-/// A session's turn, which is the next one's when this is dropped.
+/// The guard of one session's lock. Dropping it passes the lock to the next waiter.
 pub(super) struct Turn {
     stripes: Arc<[Queues]>,
     handle: Handle,
@@ -37,7 +36,7 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Waits for the session's turn, in the order of asking.
+    /// Waits for the session's lock, first come, first served.
     pub(super) async fn take(&self, handle: Handle) -> Turn {
         let next = match lock(&self.stripes, handle).entry(handle) {
             Entry::Vacant(place) => {
@@ -50,7 +49,7 @@ impl Turns {
                 next
             }
         };
-        // Whoever has the turn hands it on; there is no other way to let go of it.
+        // The holder always passes the lock on; the sender is dropped in no other way.
         next.await.unwrap_or_else(|_| self.turn(handle))
     }
 
@@ -64,7 +63,7 @@ impl Drop for Turn {
         let next = {
             let mut queues = lock(&self.stripes, self.handle);
             let Some(waiting) = queues.get_mut(&self.handle) else { return };
-            // Who went away is passed over.
+            // Skip waiters that were cancelled.
             let next = std::iter::from_fn(|| waiting.pop_front()).find(|next| !next.is_closed());
             if next.is_none() {
                 queues.remove(&self.handle);
@@ -72,14 +71,14 @@ impl Drop for Turn {
             next
         };
         if let Some(next) = next {
-            // Who goes away just now drops what is sent, and with it hands the turn on.
+            // A waiter that is cancelled at this moment drops the guard, which passes the lock on.
             drop(next.send(Self { stripes: Arc::clone(&self.stripes), handle: self.handle }));
         }
     }
 }
 
 fn lock(stripes: &[Queues], handle: Handle) -> MutexGuard<'_, Waiting> {
-    // Handles of sessions are random or hashes, and a byte has as many values as there are stripes.
+    // Handles are random or hashes, so any byte is evenly distributed, and a byte has as many values as there are stripes.
     stripes[usize::from(handle.as_bytes()[2])].lock().unwrap_or_else(PoisonError::into_inner)
 }
 

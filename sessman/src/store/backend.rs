@@ -1,4 +1,4 @@
-//! What there is to know of a kind of store before one of it is open: its keys of `sessman.json`, and what they come to.
+//! A kind of store before it is open: its keys of `sessman.json`, and its properties.
 
 use std::any::Any;
 use std::fmt;
@@ -15,34 +15,33 @@ use crate::budget::Budget;
 use crate::config::Surroundings;
 use crate::time::Clock;
 
-/// A store that is configured, and not open: the checked values of its keys, and all that is said of its kind.
+/// A store that is configured but not open: the checked values of its keys, and the properties of its kind.
 pub trait Backend: Any + fmt::Debug + Send + Sync {
-    /// Its name, as the key `backend` has it.
+    /// Its name, as in the key `backend`.
     fn name(&self) -> &'static str;
 
-    /// Opens it, for [`open`](super::open). By `clock`, which is that of the engine, a session lives or not; memory is
-    /// drawn on `budget`.
+    /// Opens it, for [`open`](super::open). Expiry is checked by `clock`, the engine's clock. Memory is charged to `budget`.
     ///
     /// # Errors
-    /// What is wrong and what to do about it.
+    /// What is wrong, with the remedy.
     fn open(&self, clock: &Arc<dyn Clock>, budget: &Arc<dyn Budget>) -> Result<Arc<dyn Store>>;
 
-    /// Opens it to read from, for [`open_to_read`](super::open_to_read).
+    /// Opens it read-only, for [`open_to_read`](super::open_to_read).
     ///
     /// # Errors
-    /// As those of [`open`](Self::open), and for a [`Private`](Sharing::Private) one in any case.
+    /// As for [`open`](Self::open); a [`Private`](Sharing::Private) one always fails.
     fn open_to_read(&self, view: View) -> Result<Arc<dyn Store>>;
 
-    /// What it is and where, in a few words, without a secret.
+    /// Kind and location in a few words, without secrets.
     fn describe(&self) -> String;
 
-    /// Whether both are one place, written alike. Servers may have several names, which are not looked into.
+    /// Whether both name the same place in the same spelling. Aliases of a server are not resolved.
     fn is_same_place(&self, other: &dyn Backend) -> bool;
 
     /// Which processes can see its sessions.
     fn sharing(&self) -> Sharing;
 
-    /// Makes what is to be there before it is opened, and what a start of `pserve` makes too: folders.
+    /// Creates what must exist before it is opened, as a start of `pserve` does: folders.
     ///
     /// # Errors
     /// The file system's.
@@ -50,30 +49,30 @@ pub trait Backend: Any + fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// The shell to look into it with; `None` where there is none.
+    /// The command-line client for it; `None` where there is none.
     ///
     /// # Errors
-    /// What is wrong with the configuration; one that was [checked](crate::config::Config::read) has nothing wrong.
+    /// A problem of the configuration. There is none in one that was [checked](crate::config::Config::read).
     fn shell(&self) -> std::result::Result<Option<Shell>, Problem>;
 
-    /// What of the configuration may be meant, and what comes of it, a line each.
+    /// Settings that may be intended, each with its consequence, one line each.
     fn hints(&self) -> Vec<&'static str> {
         Vec::new()
     }
 
-    /// Threads that its work on a tokio runtime needs.
+    /// Threads that it occupies on a tokio runtime.
     fn threads(&self) -> usize {
         1
     }
 
-    /// Whether it removes expired records by itself.
+    /// Whether it deletes expired records itself.
     fn removes_by_itself(&self) -> bool {
         false
     }
 }
 
 impl dyn Backend {
-    /// The checked values of the keys, if they are of that type.
+    /// The configuration as its concrete type, if it is that type.
     pub fn downcast_ref<T: Backend>(&self) -> Option<&T> {
         (self as &dyn Any).downcast_ref()
     }
@@ -82,48 +81,48 @@ impl dyn Backend {
 /// Which processes can see the sessions of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
-    /// The one that they are in, as long as it lives.
+    /// Only the process that holds them, for its lifetime.
     Private,
-    /// One owns them, and others read beside it.
+    /// One process owns and writes them; others can read.
     Owned,
-    /// Any number, all of which write.
+    /// Any number of processes, all of which write.
     Shared,
 }
 
-/// Which state of an [`Owned`](Sharing::Owned) store is read beside its owner.
+/// Which state of an [`Owned`](Sharing::Owned) store a read-only process sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
-    /// At each call what is there then.
+    /// The current state, at each call.
     Present,
-    /// At each call what was there when it was opened.
+    /// The state at the time it was opened.
     Snapshot,
 }
 
-/// The keys of a backend as they are written: a struct with a field for each, all of which have a default.
+/// The raw keys of a backend, as written: a struct with a field for each, all of which have a default.
 pub(crate) trait BackendKeys: DeserializeOwned {
     /// The name of the backend.
     const NAME: &'static str;
 
-    /// What they come to.
+    /// The checked configuration.
     type Backend: Backend;
 
-    /// Whether the backend is meant where the key `backend` does not say.
+    /// Whether a configuration without the key `backend` means this backend.
     fn fit(server_url: Option<&str>) -> Fit;
 
-    /// Checks them. No file is opened and no server reached.
+    /// Checks the keys. Opens no file and connects to no server.
     ///
     /// # Errors
-    /// What is wrong with each key, without a secret.
+    /// What is wrong with each key, without secrets.
     fn check(self, surroundings: &Surroundings<'_>) -> std::result::Result<Self::Backend, Vec<Problem>>;
 }
 
-/// How a `server_url`, or none, fits a backend.
+/// How well a `server_url`, or its absence, fits a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fit {
-    /// It can be no other's.
+    /// No other backend can have it.
     Certain,
-    /// It may be the backend's, if it is no other's for certain.
+    /// The backend's, unless it is certain for another one.
     Possible,
-    /// It is not the backend's.
+    /// Not the backend's.
     Not,
 }

@@ -1,4 +1,4 @@
-//! The table of backends, and which of them a configuration means.
+//! The table of backends, and how a configuration selects one.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use crate::config::values::{alternatives, problem};
 
 macro_rules! table {
     ($($name:tt => $keys:ty,)+) => {
-        /// Names of all, those that this build was made without among them.
+        /// The names of all backends, including those left out of this build.
         const NAMES: &[&str] = &[$($name),+];
 
-        /// Those that this build has.
+        /// The backends in this build.
         const BACKENDS: &[Entry] = &[$(#[cfg(feature = $name)] Entry::of::<$keys>()),+];
     };
 }
 
-// A line for each, in the order in which they are tried. Its name is that of its cargo feature, too.
+// One line each, in the order in which they are tried. The name is also that of the cargo feature.
 table! {
     "mongodb" => super::mongodb::MongoKeys,
     "redis" => super::redis::RedisKeys,
@@ -30,7 +30,7 @@ table! {
 
 const _: () = assert!(!BACKENDS.is_empty(), "turn on the feature of a store, such as sqlite");
 
-/// The key that says which store it is; the others are the store's own.
+/// The key that selects the store; the other keys are the store's own.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ChoiceKeys {
@@ -44,7 +44,7 @@ struct ChoiceKeys {
 /// Checks the keys of a backend.
 type Check = fn(&Map<String, Value>, &Surroundings<'_>) -> Result<Arc<dyn Backend>, Vec<Problem>>;
 
-/// A line of the table.
+/// One row of the table.
 struct Entry {
     name: &'static str,
     keys: Part,
@@ -63,23 +63,23 @@ impl Entry {
     }
 }
 
-/// The keys that are about the store: that which says which one it is, and those of each.
+/// The documented keys of stores: the selecting key, and those of each backend.
 pub(crate) fn parts() -> Vec<Part> {
     [Part::of::<ChoiceKeys>()].into_iter().chain(BACKENDS.iter().map(|entry| entry.keys)).collect()
 }
 
-/// The names of those that this build has, as a choice.
+/// The names of the backends in this build, as `a, b or c`.
 fn names() -> String {
     alternatives(&BACKENDS.iter().map(|entry| entry.name).collect::<Vec<_>>())
 }
 
-/// What is written of the store: its name, and a `server_url`.
+/// The configured `backend` and `server_url`.
 fn written(members: &Map<String, Value>) -> (Option<String>, Option<&str>) {
     let ChoiceKeys { backend } = read_part(members).unwrap_or_default();
     (backend, members.get("server_url").and_then(Value::as_str))
 }
 
-/// What is wrong if the configuration is of a store that this build was made without: its keys are not known then.
+/// The error for a backend that was left out of this build: its keys are unknown here.
 pub(crate) fn left_out(members: &Map<String, Value>) -> Option<Problem> {
     let is_there = |name: &str| BACKENDS.iter().any(|entry| entry.name == name);
     let has = |key: &str| parts().iter().any(|part| part.keys().contains(&key));
@@ -95,7 +95,7 @@ pub(crate) fn left_out(members: &Map<String, Value>) -> Option<Problem> {
     }
 }
 
-/// The store that the members of `sessman.json` mean, which are known keys with values of the right types.
+/// The store that `sessman.json` selects. The members are known keys with values of the right types.
 pub(crate) fn read(
     members: &Map<String, Value>,
     surroundings: &Surroundings<'_>,
@@ -116,7 +116,7 @@ pub(crate) fn read(
     (chosen.check)(members, surroundings).map_err(|wrong| problems.extend(wrong)).ok()
 }
 
-/// A key that the store does not have is a mistake that should not stay unseen.
+/// Rejects keys of other stores, as they would have no effect.
 fn keys_of_others(members: &Map<String, Value>, name: &str) -> Vec<Problem> {
     let of_stores: Vec<Part> = BACKENDS.iter().map(|entry| entry.keys).collect();
     let wrong = |key: &&str| {

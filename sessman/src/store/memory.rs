@@ -1,10 +1,10 @@
-//! The store in this process's memory: nothing to install, nothing kept over a restart.
+//! The store in this process's memory: nothing to install, nothing persisted.
 //!
-//! It is bounded by bytes. When it is full, expired records go first; live ones are never dropped, the caller is told
-//! that it is full instead.
+//! It is bounded by bytes. When it is full, expired records are dropped first. Live ones are never evicted: the caller gets
+//! [`StoreError::Full`](super::StoreError::Full) instead.
 //!
 //! - [`MemoryConfig`]: how much memory; `config`: its keys in `sessman.json`
-//! - [`MemoryStore`]: the store; `shard`: the records whose handles begin alike; `claims`: the users' places
+//! - [`MemoryStore`]: the store; `shard`: a shard of the records, by handle prefix; `claims`: the users' places
 
 mod claims;
 mod config;

@@ -1,4 +1,4 @@
-//! From a configured store to an open one.
+//! Opens a configured store.
 
 use std::sync::Arc;
 
@@ -9,13 +9,12 @@ use super::sealed::{Keys, SealedStore};
 use crate::budget::Budget;
 use crate::time::Clock;
 
-/// Opens the store that is configured, with `keys` to encrypt what is in it. It may block on files; a server is not
-/// waited for.
+/// Opens the configured store, with `keys` for encryption. It may block on files, but does not wait for a server.
 ///
-/// Must be called in a tokio runtime, which the store then does its work on. `clock` is the one that the engine goes by.
+/// Must be called in a tokio runtime, on which the store then works. `clock` is the engine's clock.
 ///
 /// # Errors
-/// What is wrong and what to do about it.
+/// What is wrong, with the remedy.
 pub fn open(
     backend: &dyn Backend,
     clock: &Arc<dyn Clock>,
@@ -25,11 +24,11 @@ pub fn open(
     Ok(sealed(backend.open(clock, budget)?, keys))
 }
 
-/// As [`open`], to read from: whoever else works on the store is not disturbed, and nothing is made that is missing. A
-/// SQLite file is read beside its owner; a server is that which [`open`] would use.
+/// Like [`open`], but read-only: does not disturb other users of the store, and creates nothing that is missing. A SQLite
+/// file is read beside its owner; of a server it is the one that [`open`] would use.
 ///
 /// # Errors
-/// As those of [`open`], and for sessions in memory, which no other process can see.
+/// As for [`open`]. Sessions in memory always fail, as no other process can see them.
 pub fn open_to_read(backend: &dyn Backend, keys: Option<&Keys>, view: View) -> Result<Arc<dyn Store>> {
     Ok(sealed(backend.open_to_read(view)?, keys))
 }

@@ -1,4 +1,4 @@
-//! One record at a time: what is asked for, and what came of it.
+//! Arguments and results of operations on one record.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use crate::time::Timestamp;
 /// Whether [`Store::create`](super::Store::create) wrote the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
-    /// It did.
+    /// The record was written.
     Yes,
-    /// A live record has that handle already; nothing was changed.
+    /// A live record with that handle exists; nothing was changed.
     Exists,
 }
 
@@ -21,14 +21,14 @@ pub enum Created {
 pub enum Loaded {
     /// The live record.
     Live(Arc<Record>),
-    /// A record whose time is over and that is still stored, as it is stored: sealed, if it is.
+    /// A record that is expired but still stored; still encrypted if the store encrypts.
     Expired(Arc<Record>),
     /// No record.
     Missing,
 }
 
 impl Loaded {
-    /// What `record`, which was found in a store, is at `now`.
+    /// The result for a `record` found in a store: live or expired at `now`.
     pub fn of(record: Option<Arc<Record>>, now: Timestamp) -> Self {
         match record {
             Some(record) if record.is_live(now) => Self::Live(record),
@@ -37,7 +37,7 @@ impl Loaded {
         }
     }
 
-    /// The live record.
+    /// The record if it is live.
     pub fn live(self) -> Option<Arc<Record>> {
         match self {
             Self::Live(record) => Some(record),
@@ -46,20 +46,20 @@ impl Loaded {
     }
 }
 
-/// What must not have happened to a record since it was read, for a [`Change`](crate::record::Change) to be made. In any case it is the same
-/// incarnation ([`Record::mark`]), its secret is the one that was read, and it lives.
+/// The precondition of a [`Change`](crate::record::Change): what must not have happened to the record since it was read.
+/// Always required: the same incarnation ([`Record::mark`]), the same secret, and a live record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unless {
-    /// Whatever was written to it.
+    /// Nothing more: other writes are accepted.
     Gone,
-    /// Its version is another.
+    /// Its version has changed.
     Changed,
-    /// Its last activity is another: somebody wrote to it at all.
+    /// Its last activity has changed: there was any write at all.
     Written,
 }
 
 impl Unless {
-    /// Whether a stored record is still as it was `read`; `None` if it is another session, or opens with another secret.
+    /// Whether the stored record still matches the one that was `read`; `None` if it is another session or has another secret.
     pub fn is_met(self, read: &Record, stored: &Record) -> Option<bool> {
         (stored.mark == read.mark && stored.secret_hash == read.secret_hash).then(|| match self {
             Self::Gone => true,
@@ -69,47 +69,47 @@ impl Unless {
     }
 }
 
-/// What became of a [`Change`](crate::record::Change).
+/// The result of a [`Change`](crate::record::Change).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Updated {
-    /// It was made.
+    /// It was applied.
     Done {
-        /// The record as it is now.
+        /// The record after the change.
         record: Arc<Record>,
-        /// Until when it would have lived without the change.
+        /// When the session would have expired without the change.
         lived_until: Timestamp,
     },
-    /// The session lives and the secret is right, but it was written to; the version is this one.
+    /// The session is live and the secret matches, but the precondition failed; this is the version now.
     Conflict(u64),
-    /// No live record has that handle, mark and secret.
+    /// There is no live record with that handle, mark and secret.
     Missing,
 }
 
-/// A record that is to be deleted, live or not.
+/// A record to delete, live or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// Its handle.
     pub handle: Handle,
-    /// Only if it is this incarnation; `None` for whichever it is.
+    /// Only this incarnation; `None` for any.
     pub mark: Option<Mark>,
-    /// Only if this secret opens it; `None` for whatever does.
+    /// Only with this secret; `None` for any.
     pub secret_hash: Option<SecretHash>,
-    /// Only if nobody wrote to it since then; `None` for whatever was written.
+    /// Only if it was not written to since then; `None` for any state.
     pub last_activity: Option<Timestamp>,
 }
 
 impl Target {
-    /// This incarnation, whatever opens it and whatever was written to it.
+    /// This incarnation, with any secret and any writes.
     pub fn incarnation(handle: Handle, mark: Mark) -> Self {
         Self { mark: Some(mark), ..Self::whatever(handle) }
     }
 
-    /// Whatever has that handle.
+    /// Any record with this handle.
     pub fn whatever(handle: Handle) -> Self {
         Self { handle, mark: None, secret_hash: None, last_activity: None }
     }
 
-    /// Whether it is `record`.
+    /// Whether `record` matches.
     pub fn is(&self, record: &Record) -> bool {
         let Self { handle, mark, secret_hash, last_activity } = *self;
         handle == record.handle

@@ -1,16 +1,16 @@
-//! What is read, counted and removed of many records.
+//! Arguments and results of operations on many records.
 
 use crate::id::Handle;
 use crate::record::Outline;
 
-/// Some records or summaries, and where to go on.
+/// Some records or summaries, and the cursor of the next page.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
     /// In the order of their handles.
     pub items: Vec<T>,
-    /// Handles, in the same range, of what is stored and cannot be read.
+    /// Handles, within the page's range, of records that cannot be read.
     pub unread: Vec<Handle>,
-    /// Pass it as `after` for the next page; `None` after the last.
+    /// Pass it as `after` to get the next page; `None` after the last.
     pub next: Option<Handle>,
 }
 
@@ -20,26 +20,26 @@ impl<T> Default for Page<T> {
     }
 }
 
-/// A page ends, short, once its items take so many bytes of memory. It has one at least.
+/// A page ends early once its items take this many bytes of memory. It has at least one item.
 pub const PAGE_BYTES: usize = 4 << 20;
 
-/// Which sessions [`Store::list`](super::Store::list) gives.
+/// Which sessions [`Store::list`](super::Store::list) returns.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Listing<'a> {
     /// Only this user's.
     pub user_id: Option<&'a str>,
-    /// Only those with a greater handle.
+    /// Only handles greater than this.
     pub after: Option<Handle>,
-    /// At most so many; at least 1.
+    /// The most items of the page; at least 1.
     pub limit: usize,
 }
 
-/// What [`Store::outlines`](super::Store::outlines) found of one handle.
+/// What [`Store::outlines`](super::Store::outlines) found for one handle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outlined {
     /// A record, live or not.
     Found(Outline),
-    /// Something that this build cannot read.
+    /// A record that this build cannot read.
     Unreadable,
     /// No record.
     Missing,
@@ -48,19 +48,19 @@ pub enum Outlined {
 /// Counts of records.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Sessions that exist.
+    /// Live sessions.
     pub active: u64,
-    /// Records past their `expires_at` that are still stored.
+    /// Expired records that are still stored.
     pub expired: u64,
-    /// Of the sessions that exist, those that began at each of the moments that were asked for, or later.
+    /// For each requested moment, the live sessions that were created then or later.
     pub since: Vec<u64>,
 }
 
-/// A record that was removed because its time was over.
+/// A record that was deleted because it had expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purged {
-    /// The session that it was.
+    /// Its handle.
     pub handle: Handle,
-    /// Whose it was.
+    /// Its owner.
     pub user_id: Option<String>,
 }

@@ -1,39 +1,35 @@
 //! Sessions in Redis or Valkey: a single server, with or without replicas behind its address, or a cluster.
 //!
-//! - [`RedisConfig`]: where the servers are and who logs in; `config`: the keys of `sessman.json`; `server_url`: what is
-//!   written in one
-//! - [`RedisStore`]: the store; `state`: what it has; `store`: what it does
-//! - `link`: the way to one server; `line`: a connection that is made when first needed; `greeting`: what is said first on it;
-//!   `wire`: commands and answers on it, for all calls; `reply`: how answers are read; `values`: what is in them; `stream`: the
-//!   bytes below, TLS included
-//! - `durable`: writes that are answered once replicas have them
-//! - `servers`: which server has a key; `slots`: the map of a cluster; `calls`: commands on their way there
-//! - `keys`: the names of the keys; `layout`: a record as one value; `scripts`: what is done in one atomic step
-//! - `users`: the names of a user's sessions; `index`: those of all; `places`: a user's places
-//! - `reading`: several records at a time; `listing`: pages and counts; `deletion`: records and then their names;
-//!   `leftovers`: what is done behind the answer; `retention`: for how long servers keep what has ended
-//! - `sweep`: what looks at every key; `tidying`: what is put in order, a share at a time
-//! - `hazards`: settings of a server that lose sessions; `clocks`: how far its clock differs
+//! - [`RedisConfig`]: where the servers are and the login; `config`: the keys of `sessman.json`; `server_url`: parses one
+//! - [`RedisStore`]: the store; `state`: its fields; `store`: its operations
+//! - `link`: the connections to one server; `line`: a lazy connection that reconnects; `greeting`: the handshake on it;
+//!   `wire`: the pipeline of all calls on it; `reply`: parses replies; `values`: types of replies; `stream`: TCP and TLS
+//! - `durable`: writes that are acknowledged once replicas have them (`WAIT`)
+//! - `servers`: which server has a key; `slots`: the slot map of a cluster; `calls`: sends commands, with redirections
+//! - `keys`: the names of the keys; `layout`: a record as one value; `scripts`: the atomic steps, as Lua scripts
+//! - `users`: the index of a user's sessions; `index`: that of all sessions; `places`: a user's places
+//! - `reading`: reads several records at a time; `listing`: pages and counts; `deletion`: deletes records, then their index
+//!   entries; `leftovers`: background work; `retention`: how long servers keep expired records
+//! - `sweep`: scans of all keys; `tidying`: incremental maintenance of the indexes
+//! - `hazards`: settings of a server that lose sessions; `clocks`: clock skew of the servers
 //! - `checkup`, `shell`: for administrators
-//! - `failure`: the servers' errors without what must not be shown
+//! - `failure`: the servers' errors, without anything secret
 //!
 //! # The keys
-//! One string a session, which a command or a script of that one key creates, changes or deletes, so that a cluster serves
-//! as well as a single server. The server removes it a minute after `expires_at`. It is told how long that is and not when, so that
-//! no clock of its own ends anything early; who reads compares with the engine's `now`.
+//! One string per session. A command or a script on that one key creates, changes or deletes it, so that a cluster works as
+//! well as a single server. Its TTL is a minute longer than the session's. It is set as a duration (`PX`) and not as a
+//! time, so that a wrong clock of the server expires nothing early; a reader checks expiry with the engine's `now`.
 //!
-//! The names of all sessions are in 256 keys beside them, which lists and counts are read from. A user has two more
-//! keys: the names of their sessions, and their places (see [`Claim`](super::Claim)). No step spans two keys. A name is
-//! written before its session, in one piece with it where one server has both, and is taken away after it; so each session is among
-//! the names, and a name may be of a session that is not there, which whoever reads it finds out. Should a name be refused, its
-//! session is taken back. Such a name is removed once it is older than any call can
-//! take. Each session has a mark of its own in its name, so that a late removal never takes the name of a later session
-//! with the same handle.
+//! The names of all sessions are in 256 more keys, the index for lists and counts. A user has two more keys: the names of
+//! the user's sessions, and their places (see [`Claim`](super::Claim)). No atomic step spans two keys. A name is written
+//! before its session (in one pipeline if one server has both), and removed after it. So every session is in the index; a
+//! name may be without a session, which a reader detects. If writing a name fails, its session is rolled back. A name
+//! without a session is removed once it is older than any call can take. A name includes the session's mark, so that a late
+//! removal never hits a later session with the same handle.
 //!
-//! # What is promised
-//! What a server promises: an answered write is in its memory, and with `appendfsync everysec` on its disk a second
-//! later. A command that changes something is sent once, and again only where the server said that it did
-//! not execute it.
+//! # Guarantees
+//! Those of the server: an acknowledged write is in its memory, and with `appendfsync everysec` on its disk a second
+//! later. A write command is sent once, and retried only if the server said that it did not execute it.
 
 mod calls;
 mod checkup;

@@ -1,12 +1,12 @@
-//! Any store, with `data` and `metadata` encrypted in it, and a MAC over what protects a session.
+//! Any store, with `data` and `metadata` encrypted in it, and a MAC over the fields that protect a session.
 //!
-//! XChaCha20-Poly1305 with a random nonce each time. A text is bound to its session and its field: moved to another
-//! record it does not open. User ids, times and handles stay readable, because stores look for them.
+//! XChaCha20-Poly1305 with a random nonce for each text. A text is bound to its session and its field (associated data): it
+//! does not decrypt in another record. User ids, times and handles stay readable, because stores search by them.
 //!
-//! Whoever can write to the database, and has no key, cannot make a session that is taken, and cannot change whose it is, what
-//! opens it, or what bounds its end: a [MAC](crate::record::Mac) is over these, made when they are set and checked
-//! whenever a record is loaded. Such a writer can still delete sessions, put an older text or record of the same session back, and
-//! feign activity and put the end off, which a touch writes without a new MAC; `absolute_ttl` bounds that.
+//! Someone who can write to the database, but has no key, cannot forge a session, and cannot change its user, its secret or
+//! the limits of its lifetime: a [MAC](crate::record::Mac) covers these. It is made when they are set, and checked whenever a
+//! record is loaded. Such an attacker can still delete sessions, replay an older text or record of the same session, fake
+//! activity and extend the expiry, as a touch writes no new MAC; `absolute_ttl` bounds the latter.
 
 mod keys;
 mod mac;
@@ -33,10 +33,10 @@ pub use mac::BackupMac;
 pub use name::{KEY_BYTES, Name};
 use refusal::unusable;
 
-/// Refuses a record that was sealed when there are no keys: what looks like its data is not, and must not be changed.
+/// Rejects an encrypted record when there are no keys: its data is ciphertext, and must not be changed.
 ///
 /// # Errors
-/// What is missing.
+/// That the keys are missing.
 pub fn check_unsealed(record: &Record) -> Result<()> {
     match looks_sealed(record) == [true, true] {
         true => Err(unusable(record.handle, "is encrypted, and there are no `encryption_keys`")),
@@ -51,7 +51,7 @@ pub struct SealedStore {
 }
 
 impl SealedStore {
-    /// Seals what goes into `inner`, and opens what comes out.
+    /// Encrypts what goes into `inner`, and decrypts what comes out.
     pub fn new(inner: Arc<dyn Store>, keys: Keys) -> Self {
         Self { inner, keys }
     }
@@ -97,7 +97,7 @@ impl Store for SealedStore {
         let mut read = Cow::Borrowed(read);
         loop {
             sealed.mac = self.keys.mac_after(&read, change);
-            // A MAC is over the user, too, whom others may change meanwhile; that counts as a version.
+            // The MAC covers the user, who may change meanwhile; a change of the user increments the version.
             let condition =
                 if sealed.mac.is_some() && unless == Unless::Gone { Unless::Changed } else { unless };
             return Ok(match self.inner.update(&read, condition, &sealed).await? {
@@ -132,7 +132,7 @@ impl Store for SealedStore {
         for summary in &mut page.items {
             match self.keys.open(summary.handle, Field::Metadata, &summary.metadata) {
                 Ok(opened) => summary.metadata = opened,
-                // It stays as it is stored: whoever ends sessions must find it, and the others with it.
+                // Listed as stored: otherwise it could not be ended, nor the page be shown.
                 Err(error) => tracing::warn!(%error, "a session is listed unread"),
             }
         }

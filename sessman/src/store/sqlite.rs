@@ -1,25 +1,26 @@
-//! The store in a SQLite file: embedded, nothing to install, and an answered write is on disk.
+//! The store in a SQLite file: embedded, nothing to install, and an acknowledged write is on disk.
 //!
-//! One thread writes and groups the writes that wait into one commit; others read beside it. One process owns the
+//! One thread writes and commits waiting writes in groups (group commit); others read concurrently. One process owns the
 //! file, by a lock on it.
 //!
 //! - [`SqliteConfig`]: where the file is; `config`: the keys of `sessman.json`
-//! - [`SqliteStore`]: the store; `opening`: how its threads begin; `state`: how they are asked; `store`: what it does
-//! - `connection`: SQLite's, to read and to write with
+//! - [`SqliteStore`]: the store; `opening`: opens the file and starts the threads; `state`: sends work to them; `store`: the
+//!   operations
+//! - `connection`: SQLite connections to read and to write
 //! - `file`: the file on disk and its lock
 //! - `schema`: its layout, and how it is recognised
 //! - `row`: a record as a row
-//! - `cache`: records in front of the file
-//! - `queue`: between callers and threads; `waiting`: how much memory what waits may take
+//! - `cache`: a cache of records in memory
+//! - `queue`: between callers and threads; `waiting`: memory quota of queued writes
 //! - `reader`, `scan`, `writer`, `checkpoint`: the threads
-//! - `listing`, `counting`: what is read of many; `questions`: all of it, for whoever asks
-//! - `operation`, `deletion`, `claims`: what the writer does; `job`: that, and who waits for it; `answers`: from the writer to its
-//!   callers; `counters`: how much was written
-//! - `view`: a file that another process may own, to read from
-//! - `health`: whether the disk can be trusted; `room`: what is kept of it for when it is full; `log`: how much is
-//!   in the log; `overdue`: one that grows
-//! - `metrics`: what is shown of them
-//! - `failure`: SQLite's errors in the contract's terms
+//! - `listing`, `counting`: queries over many records; `questions`: all queries as closures for a thread
+//! - `operation`, `deletion`, `claims`: the writes; `job`: a write and its caller; `answers`: replies of the writer to its
+//!   callers; `counters`: write counters
+//! - `view`: read-only access to a file that another process may own
+//! - `health`: whether a sync has failed; `room`: disk space reserved for a full disk; `log`: the size of the WAL;
+//!   `overdue`: warnings about a WAL that grows
+//! - `metrics`: the Prometheus metrics of these
+//! - `failure`: from SQLite's errors to the store's
 
 mod answers;
 mod cache;

@@ -1,8 +1,7 @@
-//! What a record of layout 2 has beside that of layout 1, as bytes: for stores that keep a record as bytes or in columns.
+//! The tail: what a record of layout 2 has beyond layout 1, as bytes, for stores that keep a record as bytes or in columns.
 //!
-//! Entries one after the other: a number of one byte, a length of two bytes (big endian), and so many bytes. Each number
-//! comes once at most, and what is not there has its default. A build that meets a number which it does not know refuses
-//! the record.
+//! A sequence of entries: a number of one byte, a length of two bytes (big endian), then the content. Each number occurs at
+//! most once; a missing entry has its default. A build that meets an unknown number rejects the record.
 
 use crate::mark::Mark;
 use crate::record::{Mac, TtlSource};
@@ -14,9 +13,9 @@ const MAC: u8 = 3;
 /// The tail of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tail {
-    /// `None` where the store keeps it elsewhere, or for a record of layout 1.
+    /// `None` if the store keeps it elsewhere, or for a record of layout 1.
     pub(super) mark: Option<Mark>,
-    /// `Unknown` where the store keeps it elsewhere, too.
+    /// `Unknown` also if the store keeps it elsewhere.
     pub(super) ttl_source: TtlSource,
     pub(super) mac: Option<Mac>,
 }
@@ -27,7 +26,7 @@ impl Default for Tail {
     }
 }
 
-/// Why bytes are no tail that this build can read.
+/// Why this build cannot read a tail.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum Unreadable {
     #[error("it has something that this build does not know ({0})")]
@@ -37,13 +36,13 @@ pub(super) enum Unreadable {
 }
 
 impl Tail {
-    /// Empty for a tail that has nothing but defaults.
+    /// Empty if everything is at its default.
     pub(super) fn to_bytes(self) -> Vec<u8> {
         let Self { mark, ttl_source, mac } = self;
         let mut bytes = Vec::new();
         let mut put = |number: u8, content: &[u8]| {
             bytes.push(number);
-            // No content comes near 64 KiB.
+            // No content is near 64 KiB.
             bytes.extend(u16::try_from(content.len()).unwrap_or(u16::MAX).to_be_bytes());
             bytes.extend(content);
         };
@@ -61,7 +60,7 @@ impl Tail {
         bytes
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    /// Parses what [`to_bytes`](Self::to_bytes) wrote.
     pub(super) fn read(mut bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut tail = Self::default();
         while let Some((number, content)) = next(&mut bytes)? {
@@ -86,7 +85,7 @@ fn exactly<const N: usize>(content: &[u8]) -> Result<[u8; N], Unreadable> {
     content.try_into().map_err(|_| Unreadable::Damaged)
 }
 
-/// The first entry, which is taken off; `None` at the end.
+/// Splits off the first entry; `None` at the end.
 fn next<'a>(bytes: &mut &'a [u8]) -> Result<Option<(u8, &'a [u8])>, Unreadable> {
     if bytes.is_empty() {
         return Ok(None);

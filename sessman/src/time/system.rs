@@ -7,37 +7,35 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::{Clock, Timestamp};
 
-/// How fast the clock follows a wall clock that is behind, or less than [`SOON`] ahead: 500 microseconds a second, as NTP
-/// does.
+/// Slew rate towards a wall clock that is behind, or less than [`SOON`] ahead: 500 microseconds a second, as with NTP.
 const SLEW_PPM: i64 = 500;
-/// How fast it follows one that is further ahead.
+/// Slew rate towards one that is further ahead.
 const CATCH_UP_PPM: i64 = 100_000;
-/// A wall clock that is further ahead than this is caught up with.
+/// Offset in microseconds from which the faster rate is used.
 const SOON: i64 = 1_000_000;
-/// A wall clock that is further away than this was set by hand, or wrongly. It is not followed.
+/// Offset from which the wall clock is taken to be set by hand, or wrong. It is then not followed.
 pub(super) const MAX_OFFSET_MICROS: i64 = 60_000_000;
 
-/// Wall time at the start, carried on by `CLOCK_BOOTTIME`, which counts through a suspend and is never set.
+/// Wall time at the start, continued by `CLOCK_BOOTTIME`, which counts through a suspend and is never set.
 ///
-/// Sessions then end when they were promised to, whatever is done to the wall clock. Call
-/// [`discipline`](Self::discipline) every second or so: it follows the wall clock.
+/// So sessions keep their lifetimes, whatever is done to the wall clock. [`discipline`](Self::discipline) slews this clock
+/// towards the wall clock; call it every second or so.
 ///
-/// The usual reason for a difference is a machine that starts with a wrong clock, which NTP then sets. A service that is
-/// behind lets its sessions live on for nodes with the right time, which take them for ended. It goes forward by a tenth
-/// faster until less than a second is left: 20 s are made up for in little more than three minutes, and nothing ends after
-/// less than nine tenths of the time that it was promised, which a step of 20 s would do to a session with 15 s left. A
-/// service that is ahead has promised its sessions more than they should have, and must never go back: it goes slower by 500
-/// microseconds a second, so that 20 s take half a day.
+/// The usual reason for an offset is a machine that starts with a wrong clock, which NTP then sets. If the service is behind,
+/// it keeps sessions live that are expired for nodes with the right time. So it runs faster by a tenth until less than a
+/// second is left: 20 s are made up for in little more than three minutes, and a session gets at least nine tenths of its
+/// lifetime. A step of 20 s would end a session with 15 s left. If the service is ahead, its sessions got too late an expiry,
+/// and the clock must never go back: it runs slower by 500 microseconds a second, so that 20 s take half a day.
 ///
-/// What is further away than a minute is as likely a mistake, and following it would end sessions for it. Then only a new
-/// start takes the wall clock's time, and the sessions that are there end as much earlier or later as it was away.
+/// An offset of more than a minute is as likely a mistake, and following it would expire sessions wrongly. Then only a restart
+/// takes the wall clock's time, and existing sessions expire earlier or later by that offset.
 #[derive(Debug)]
 pub struct SystemClock {
-    /// Add it to boot time for the time of day, in microseconds.
+    /// Added to boot time it gives the time of day, in microseconds.
     offset: AtomicI64,
-    /// When it was disciplined last, in boot time.
+    /// When it was last disciplined, in boot time.
     disciplined: AtomicI64,
-    /// The latest moment given out, in milliseconds.
+    /// The latest time returned, in milliseconds.
     latest: AtomicI64,
 }
 
@@ -52,8 +50,8 @@ impl SystemClock {
         Self { offset: (wall - boot).into(), disciplined: boot.into(), latest: i64::MIN.into() }
     }
 
-    /// Moves towards the wall clock, unless that is more than 60 s away. What it returns is for a [`Watch`](super::Watch),
-    /// which says what people should know of it.
+    /// Slews towards the wall clock, unless that is more than 60 s off. The result is for a [`Watch`](super::Watch), which
+    /// decides what to report.
     pub fn discipline(&self) -> Offset {
         self.follow(wall_micros(), boot_micros())
     }
@@ -65,7 +63,7 @@ impl SystemClock {
             0
         } else {
             let most = |ppm: i64| elapsed.max(0).saturating_mul(ppm) / 1_000_000;
-            // Quickly only down to where it would be slow.
+            // The fast rate ends where the slow one takes over.
             let quickly = (ahead - SOON).min(most(CATCH_UP_PPM));
             ahead.clamp(-most(SLEW_PPM), most(SLEW_PPM).max(quickly))
         };
@@ -89,12 +87,12 @@ impl Clock for SystemClock {
     }
 }
 
-/// How far the wall clock is from ours. All in microseconds.
+/// The offset of the wall clock from this one. All in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offset {
-    /// How far it is ahead of ours; negative where it is behind.
+    /// How far the wall clock is ahead; negative if it is behind.
     pub ahead: i64,
-    /// By how much ours has just moved towards it.
+    /// By how much this clock was just slewed.
     pub moved: i64,
 }
 

@@ -1,4 +1,4 @@
-//! What people should know of a wall clock that differs from ours.
+//! Reports offsets of the wall clock.
 
 use std::fmt;
 
@@ -6,24 +6,24 @@ use super::system::{MAX_OFFSET_MICROS, Offset};
 
 const SECOND: i64 = 1_000_000;
 
-/// Says once for each change of a difference of a second and more that it is there.
+/// Reports an offset of a second or more, once for each change of it.
 #[derive(Debug, Default)]
 pub struct Watch {
-    /// What is left of the difference that was told, in microseconds.
+    /// What is left of the reported offset, in microseconds.
     told: Option<i64>,
 }
 
-/// What happened to the clocks.
+/// What to report about the clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
     /// They differ: how far the wall clock is ahead of ours, in microseconds.
     Differ(i64),
-    /// They did, and do so no longer.
+    /// They agree again.
     Agree,
 }
 
 impl Watch {
-    /// Takes in what [`discipline`](super::SystemClock::discipline) found.
+    /// Takes a result of [`discipline`](super::SystemClock::discipline).
     pub fn look(&mut self, offset: Offset) -> Option<Notice> {
         let found = offset.ahead + offset.moved;
         let changed = (found - self.told.unwrap_or(0)).abs() >= SECOND;
@@ -32,7 +32,7 @@ impl Watch {
             return Some(Notice::Differ(found));
         }
         let told = self.told?;
-        // Half a second, so that a clock that goes badly is not told of again and again.
+        // Hysteresis of half a second, so that an unstable clock is not reported again and again.
         if changed || offset.ahead.abs() <= SECOND / 2 {
             self.told = None;
             return Some(Notice::Agree);
@@ -43,7 +43,7 @@ impl Watch {
 }
 
 impl Notice {
-    /// Whether somebody should do something about it.
+    /// Whether an administrator should act on it.
     pub fn is_warning(self) -> bool {
         matches!(self, Self::Differ(_))
     }

@@ -1,4 +1,4 @@
-//! Which sessions each user has, in the order of their arrival.
+//! The places of users: the sessions of each, in the order of arrival.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -6,10 +6,10 @@ use std::ops::Bound;
 use crate::id::Handle;
 use crate::store::{Claim, Claimed, Places, PlacesPage};
 
-/// What an entry costs beside its user's name and its handles.
+/// Memory of an entry in bytes, without its user's name and its handles.
 const OVERHEAD: usize = 96;
 
-/// An entry for each user who has one; none is empty.
+/// The places of each user; no list is empty.
 #[derive(Default)]
 pub(super) struct Claims {
     entries: BTreeMap<String, Vec<Handle>>,
@@ -21,7 +21,7 @@ fn size(user_id: &str, handles: &[Handle]) -> usize {
 }
 
 impl Claims {
-    /// Memory that they take, about.
+    /// Approximate memory in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -48,7 +48,7 @@ impl Claims {
         self.put(user_id, rest);
     }
 
-    /// The handles that the user has.
+    /// The user's handles.
     pub(super) fn of(&self, user_id: &str) -> Vec<Handle> {
         self.entries.get(user_id).cloned().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! The keys of sessions in memory.
+//! The configuration keys of the memory store.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::store::shell::Shell;
 use crate::store::{Result, Store, StoreError};
 use crate::time::Clock;
 
-/// As they are written.
+/// The keys as written.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(in crate::store) struct MemoryKeys {
@@ -56,7 +56,7 @@ impl Backend for MemoryConfig {
         "memory".into()
     }
 
-    /// Each process has its own.
+    /// Each process has its own memory.
     fn is_same_place(&self, _: &dyn Backend) -> bool {
         false
     }

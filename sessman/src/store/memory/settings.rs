@@ -1,6 +1,6 @@
-//! How to keep sessions in memory.
+//! Configuration of the memory store.
 
-/// How to keep sessions in memory.
+/// Configuration of the memory store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryConfig {
     /// Memory for records and their indexes, in bytes: about 1 KB for a session with 200 bytes of data.

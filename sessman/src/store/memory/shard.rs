@@ -1,4 +1,4 @@
-//! A part of the memory store's records, with the indexes over them.
+//! A shard of the memory store's records, with the indexes over them.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,19 +11,19 @@ use crate::id::Handle;
 use crate::record::Record;
 use crate::time::Timestamp;
 
-/// What a record costs beside its texts: its entries in three indexes, the blocks it is in, and the allocator's share.
+/// Memory of a record in bytes without its texts: its entries in three indexes, its allocations, the allocator's overhead.
 const OVERHEAD: usize = 192;
 
-/// How many bytes of memory a record takes, about.
+/// Approximate memory of a record in bytes.
 pub(super) fn size_of_record(record: &Record) -> usize {
-    // A user's name is in the record and once more in the index.
+    // The user's name is in the record and again in the index.
     record.bytes() + record.user_id.as_ref().map_or(0, String::len) + OVERHEAD
 }
 
-/// Records, findable by handle and by user, which always say the same, and by expiry, which may say an earlier moment.
+/// Records with indexes by handle and by user, which are exact, and by expiry, which may be too early.
 #[derive(Default)]
 pub(super) struct Shard {
-    /// Handles are random or hashes: a hash that is seeded for each map, and no stronger, will do.
+    /// Handles are random or hashes, so a fast hash with a seed for each map is enough.
     records: HashMap<Handle, Kept, RandomState>,
     by_expiry: BTreeSet<(Timestamp, Handle)>,
     by_user: BTreeMap<String, BTreeSet<Handle>>,
@@ -32,7 +32,8 @@ pub(super) struct Shard {
 /// A record, and its place in the index by expiry.
 struct Kept {
     record: Arc<Record>,
-    /// It has not expired before this. A session in use expires later and later; its place follows when this has come.
+    /// The record's key in the expiry index: it does not expire before this. Extending a session leaves the key as it is; the
+    /// key is corrected when it comes due.
     due: Timestamp,
 }
 
@@ -47,7 +48,7 @@ impl Shard {
         self.records.get(&handle).map(|kept| &kept.record)
     }
 
-    /// Stores the record, in place of the one with its handle.
+    /// Stores the record; replaces one with the same handle.
     pub(super) fn put(&mut self, record: Arc<Record>) {
         let (handle, due) = (record.handle, record.expires_at);
         let old = match self.records.entry(handle) {
@@ -100,7 +101,7 @@ impl Shard {
         self.by_expiry.first().is_some_and(|(due, _)| *due <= now)
     }
 
-    /// Removes the record that is due first if it has expired; else it is due later from now on.
+    /// Takes the first record in the expiry index: removes it if it has expired, else corrects its key.
     pub(super) fn take_due(&mut self, now: Timestamp) -> Option<Arc<Record>> {
         let (_, handle) = self.by_expiry.first().copied().filter(|(due, _)| *due <= now)?;
         let kept = self.records.get_mut(&handle)?;
@@ -113,14 +114,14 @@ impl Shard {
         None
     }
 
-    /// Gives room back that many records left.
+    /// Frees spare capacity after many records were removed.
     pub(super) fn shrink(&mut self) {
         if self.records.capacity() / 4 > self.records.len() {
             self.records.shrink_to(2 * self.records.len());
         }
     }
 
-    /// How many records are live, and how many expired.
+    /// The numbers of live and of expired records.
     pub(super) fn counts(&self, now: Timestamp) -> (u64, u64) {
         let due = self.by_expiry.iter().take_while(|(due, _)| *due <= now);
         let expired = due.filter(|(_, handle)| self.get(*handle).is_some_and(|record| !record.is_live(now)));
@@ -128,7 +129,7 @@ impl Shard {
         (self.records.len() as u64 - expired, expired)
     }
 
-    /// Adds to each count the live records that were created at its moment or later.
+    /// For each of the moments, adds the live records created then or later to its count.
     pub(super) fn count_since(&self, now: Timestamp, moments: &[Timestamp], counts: &mut [u64]) {
         for kept in self.records.values().filter(|kept| kept.is_live(now)) {
             for (moment, count) in moments.iter().zip(&mut *counts) {
@@ -137,8 +138,8 @@ impl Shard {
         }
     }
 
-    /// Appends at most `limit` live records with greater handles than `after`, in their order. It looks at every one: pages are for
-    /// administrators, and a map in the order of handles would make each session slower.
+    /// Appends at most `limit` live records with handles greater than `after`, in order. Scans the whole shard: pages are for
+    /// administrators, and an ordered map would slow down every session.
     pub(super) fn collect(
         &self,
         after: Option<Handle>,
@@ -159,7 +160,7 @@ impl Shard {
         into.extend(rest.into_iter().map(|(_, kept)| Arc::clone(&kept.record)));
     }
 
-    /// As [`collect`](Self::collect), of one user's records.
+    /// Like [`collect`](Self::collect), for one user's records.
     pub(super) fn collect_of_user(
         &self,
         user_id: &str,
@@ -174,7 +175,7 @@ impl Shard {
         into.extend(rest.filter(|record| record.is_live(now)).take(limit).cloned());
     }
 
-    /// Removes everything: how many records, and how many bytes they took.
+    /// Removes everything; returns the number of records and their bytes.
     pub(super) fn clear(&mut self) -> (u64, usize) {
         let count = self.records.len() as u64;
         let bytes = self.records.values().map(|kept| size_of_record(&kept.record)).sum();

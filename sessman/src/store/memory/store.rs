@@ -16,35 +16,35 @@ use crate::store::{
 };
 use crate::time::{Clock, Timestamp};
 
-/// A shard holds the handles that begin with the same six bits, so that the shards one after the other are in the
-/// order of handles. Handles are random: the shards fill evenly, and two requests seldom meet in one.
+/// A shard holds the handles with the same first six bits, so the shards in sequence are in the order of handles. Handles
+/// are random: the shards fill evenly, and requests rarely contend for a lock.
 const SHARDS: usize = 64;
 
-/// Memory is drawn in steps of so many bytes.
+/// Memory is taken from the budget in steps of this many bytes.
 pub(super) const STEP: usize = 256 * 1024;
 
-/// Records that clean-up looks at while a shard is locked.
+/// Records that the clean-up examines per lock of a shard.
 const SLICE: usize = 256;
 
 /// Sessions in this process's memory.
 pub struct MemoryStore {
     shards: [RwLock<Shard>; SHARDS],
-    /// Taken before a shard's lock, never while holding one.
+    /// Lock order: before a shard's lock, never while holding one.
     claims: Mutex<Claims>,
     room: Pool,
     clock: Arc<dyn Clock>,
 }
 
-/// The limit does not allow so many more bytes.
+/// The limit does not allow this many more bytes.
 struct NoRoom(usize);
 
 impl MemoryStore {
-    /// An empty store. By `clock`, which is that of the engine, a session lives or not when it is written to.
+    /// An empty store. Expiry is checked by `clock`, the engine's clock, at the time of a write.
     pub fn new(config: MemoryConfig, clock: Arc<dyn Clock>) -> Self {
         Self::drawing(config, clock, &Unlimited::shared())
     }
 
-    /// The same, and its records draw on `budget`.
+    /// The same, with its memory charged to `budget`.
     pub fn drawing(config: MemoryConfig, clock: Arc<dyn Clock>, budget: &Arc<dyn Budget>) -> Self {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
@@ -54,7 +54,7 @@ impl MemoryStore {
         }
     }
 
-    /// Bytes that records and their indexes take, by estimate.
+    /// Approximate memory of records and their indexes, in bytes.
     pub fn used_bytes(&self) -> usize {
         self.room.used()
     }
@@ -64,7 +64,7 @@ impl MemoryStore {
     }
 
     fn read(&self, index: usize) -> RwLockReadGuard<'_, Shard> {
-        // No step of a shard can panic half way, so a poisoned one is whole all the same.
+        // No operation on a shard can panic half way, so the data behind a poisoned lock is consistent.
         self.shards[index].read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,9 +76,9 @@ impl MemoryStore {
         Loaded::of(self.read(Self::index(handle)).get(handle).cloned(), now)
     }
 
-    /// The users' claims; what they take counts as used afterwards.
+    /// Calls `change` with the places, and then updates the memory in use.
     fn with_claims<T>(&self, change: impl FnOnce(&mut Claims) -> T) -> T {
-        // No step of them can panic half way, either.
+        // No operation on them can panic half way either.
         let mut claims: MutexGuard<'_, Claims> = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         let before = claims.bytes();
         let result = change(&mut claims);
@@ -86,7 +86,7 @@ impl MemoryStore {
         result
     }
 
-    /// Puts `record` in place of `old_size` bytes. A record that does not grow always fits.
+    /// Stores `record` in place of one of `old_size` bytes. A record that does not grow always fits.
     fn put(
         &self,
         shard: &mut Shard,
@@ -103,8 +103,8 @@ impl MemoryStore {
         Ok(())
     }
 
-    /// Does `step` until it has room, dropping expired records as long as that helps. The step takes its shard's
-    /// lock itself and starts anew each time: making room needs the other shards, and one lock at a time.
+    /// Retries `step` until it fits, dropping expired records as long as there are any. The step takes its shard's lock on each
+    /// attempt: freeing memory locks the other shards, and only one lock may be held at a time.
     fn with_room<T>(
         &self,
         now: Timestamp,
@@ -122,13 +122,13 @@ impl MemoryStore {
         }
     }
 
-    /// Drops expired records until `needed` bytes are free; whether it found any.
+    /// Drops expired records until `needed` bytes are free; returns whether there were any.
     fn drop_expired(&self, now: Timestamp, needed: usize) -> bool {
         let mut freed = 0;
         for index in 0..SHARDS {
             while freed < needed {
-                // A full store is asked for room by every new session: most shards have nothing to give, and
-                // finding that out must not lock readers out.
+                // In a full store every new session comes here: most shards have nothing to drop, and finding that out must not
+                // block readers.
                 if !self.read(index).has_due(now) {
                     break;
                 }
@@ -138,7 +138,7 @@ impl MemoryStore {
         freed > 0
     }
 
-    /// A page of what `collect` takes from each shard, as `item` makes it, which has so many `bytes`.
+    /// A page of what `collect` takes from each shard, converted by `item`; `bytes` is the memory of an item.
     fn page<T>(
         &self,
         after: Option<Handle>,
@@ -150,7 +150,7 @@ impl MemoryStore {
         let (mut page, mut last, mut size) = (Page::default(), None, 0);
         for index in after.map_or(0, Self::index)..SHARDS {
             let mut records = Vec::new();
-            // One more than asked for tells whether there is a next page.
+            // One more than requested shows whether there is a next page.
             collect(&self.read(index), limit.saturating_add(1) - page.items.len(), &mut records);
             for record in &records {
                 if page.items.len() == limit || size >= PAGE_BYTES {
@@ -166,12 +166,12 @@ impl MemoryStore {
         page
     }
 
-    /// Deletes at most `limit` expired records of a shard: how many, and their bytes.
+    /// Deletes at most `limit` expired records of a shard; returns them and their total bytes.
     fn take_expired(&self, index: usize, now: Timestamp, limit: usize) -> (Vec<Purged>, usize) {
         let (mut taken, mut bytes) = (Vec::new(), 0);
         let mut more = true;
         while more {
-            // Locked anew after each slice: readers wait meanwhile.
+            // The lock is released after each slice, so that readers get in.
             let mut shard = self.write(index);
             for _ in 0..SLICE {
                 more = taken.len() < limit && shard.has_due(now);
@@ -217,11 +217,11 @@ impl Store for MemoryStore {
     }
 
     async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
-        // What is kept is the record that comes of it, whole.
+        // `applied_to` builds the whole new record, so every field of the change is covered.
         let Change { now, secret_hash: _, user_id: _, data: _, metadata: _, mac: _, times: _ } = change;
         self.with_room(*now, || {
             let mut shard = self.write(Self::index(read.handle));
-            // Nobody looks while it is locked: whoever was told that it has ended looked before.
+            // Checked under the lock: a reader that saw the session as expired did so before.
             let now = self.clock.now().max(*now);
             let Some(old) = shard.get(read.handle).filter(|record| record.is_live(now)) else {
                 return Ok(Updated::Missing);
@@ -341,6 +341,6 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    /// There is nothing to let go of: the records go with the store.
+    /// Nothing to close: the records are freed with the store.
     async fn close(&self) {}
 }

@@ -1,9 +1,9 @@
-//! Tries again what a server says found nothing.
+//! Retries writes of which a server says that nothing matched.
 //!
-//! On some servers that speak MongoDB's protocol a write that meets another one of the same document answers that nothing
-//! matched, although the document is there and stays (`delete` and `findAndModify` of one document do so; a `delete` of many
-//! does not). So an answer that nothing matched is taken for true only after a look at what is there; where there is
-//! something that matches, the write is made again. Only a write that found nothing costs that look.
+//! On some MongoDB-compatible servers, a write that conflicts with another one on the same document replies that nothing
+//! matched, although the document exists and stays (`delete` and `findAndModify` of one document do so; a `delete` of many
+//! does not). So such a reply is trusted only after a read: if a matching document exists, the write is retried. Only writes
+//! that matched nothing pay for that read.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep};
 use super::failure::Trouble;
 use crate::store::Result;
 
-/// Each wait is twice the one before, up to the longest.
+/// Exponential back-off: each wait is twice the one before, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
-/// Tries until a deadline.
+/// Retries until a deadline.
 pub(super) struct Again {
     deadline: Instant,
     wait: Duration,
@@ -27,10 +27,10 @@ impl Again {
         Self { deadline, wait: FIRST_WAIT }
     }
 
-    /// Waits for the next try.
+    /// Waits before the next attempt.
     ///
     /// # Errors
-    /// There is no time for one: what is there is not known to be gone, and not known to have changed.
+    /// No time is left: the document is neither known to be deleted nor known to have changed.
     pub(super) async fn wait(&mut self) -> Result<()> {
         if Instant::now() + self.wait >= self.deadline {
             return Err(Trouble::Denied.into());

@@ -1,4 +1,4 @@
-//! What an administrator should know of the server and the collection.
+//! Diagnosis of the server and the collection for an administrator.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub(super) async fn of(connection: &Arc<Connection>) -> Result<Checkup> {
     let asked = connection.call(|documents| async move {
         let admin = documents.client().database("admin");
         let version = admin.run_command(doc! { "buildInfo": 1 }).await.map_err(store_error)?;
-        // The name of `hello` that servers of every version know.
+        // The old name of `hello`, which servers of every version know.
         let hello = admin.run_command(doc! { "isMaster": 1 }).await.map_err(store_error)?;
         Ok((version, hello))
     });
@@ -40,7 +40,7 @@ pub(super) async fn of(connection: &Arc<Connection>) -> Result<Checkup> {
     })
 }
 
-/// Neither a member of a replica set nor the router of a sharded cluster.
+/// Neither a member of a replica set nor a mongos.
 fn is_alone(hello: &Document) -> bool {
     hello.get_str("setName").is_err() && !hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid")
 }

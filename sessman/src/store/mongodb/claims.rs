@@ -1,6 +1,6 @@
-//! Which sessions each user has, in the order of their arrival: a document a user, in a collection beside the sessions.
+//! The places of users: a document for each user, in a collection beside that of the sessions.
 //!
-//! `{_id: user_id, handles: [BinData, ..]}`. Each step on the way of a request is one update of one of them.
+//! `{_id: user_id, handles: [BinData, ..]}`, in the order of arrival. Each step of a request is one update of one of them.
 
 use mongodb::bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::ReturnDocument;
@@ -13,13 +13,13 @@ use super::settings::{SERVER_LIMIT, SUFFIX};
 use crate::id::Handle;
 use crate::store::{Claim, Claimed, Places, PlacesPage, Result, StoreError};
 
-/// The users' collection beside that of the sessions.
+/// The collection of the users' places.
 pub(super) fn entries(sessions: &Documents) -> Documents {
     let names = sessions.namespace();
     sessions.beside(sessions.client().database(&names.db).collection(&format!("{}{SUFFIX}", names.coll)))
 }
 
-/// A [`Claim`] that outlives its caller.
+/// A [`Claim`] with owned fields.
 pub(super) struct Claiming {
     user_id: String,
     handle: Handle,
@@ -48,7 +48,7 @@ pub(super) async fn claim(entries: &Documents, claim: &Claiming) -> Result<Claim
         let entry = RawDocumentBuf::try_from(&entry)
             .map_err(|_| StoreError::Unusable("a user id that BSON cannot hold".into()))?;
         match entries.ask(Command::Insert, entries.insert_one(entry)).await {
-            // Somebody else was first; what counts is what is there.
+            // Another claim was faster; the existing list counts.
             Err(error) if !is_duplicate_key(&error) => return Err(store_error(error)),
             _ => {}
         }
@@ -56,10 +56,10 @@ pub(super) async fn claim(entries: &Documents, claim: &Claiming) -> Result<Claim
     if claim.moves_last { move_last(entries, claim).await } else { append(entries, claim).await }
 }
 
-/// Puts the handle at the end, unless it is there.
+/// Appends the handle, unless it is in the list.
 async fn append(entries: &Documents, claim: &Claiming) -> Result<Claimed> {
     let Claiming { user_id, handle, room, .. } = claim;
-    // Not $addToSet, which promises no order.
+    // Not $addToSet, which guarantees no order.
     let mut vacant = doc! { "_id": user_id, "handles": { "$ne": scalars::id(*handle) } };
     if let Some(room) = room {
         vacant.insert(format!("handles.{}", room.saturating_sub(1)), doc! { "$exists": false });
@@ -87,8 +87,8 @@ async fn append(entries: &Documents, claim: &Claiming) -> Result<Claimed> {
     }
 }
 
-/// Puts the handle at the end, wherever it is. To take an item out of an array and to append one are two updates of one
-/// field, which no update may have at once; so the array is replaced if it is still the one that was read.
+/// Moves or adds the handle to the end. Removing an item of an array and appending one are two updates of one field, which
+/// one command may not have. So the array is replaced, by compare-and-set.
 async fn move_last(entries: &Documents, claim: &Claiming) -> Result<Claimed> {
     let Claiming { user_id, handle, room, .. } = claim;
     let mut again = entries.again();
@@ -147,7 +147,7 @@ pub(super) async fn places(entries: &Documents, user_id: &str) -> Result<Vec<Han
     Ok(find(entries, user_id).await?.unwrap_or_default())
 }
 
-/// The handles of a user of whom there is an entry.
+/// The handles of a user; `None` without a document.
 async fn find(entries: &Documents, user_id: &str) -> Result<Option<Vec<Handle>>> {
     let find = entries.find_one(doc! { "_id": user_id }).max_time(SERVER_LIMIT);
     let found = entries.ask(Command::Find, find).await.map_err(store_error)?;
@@ -191,16 +191,16 @@ pub(super) async fn all_places(
     Ok(page)
 }
 
-/// A condition on `_id`. No user's id is empty, and no other type is compared with text: an entry of another kind, as the
-/// [lease](super::lease) is, is no user's.
+/// A filter on `_id`. No user id is empty, and only strings compare with a string: documents of another kind, like the
+/// [lease](super::lease), are left out.
 pub(super) fn users_after(after: Option<String>) -> Document {
     doc! { "$gt": after.unwrap_or_default() }
 }
 
-/// Deletes the entries of users who have no handles, while that is so: a claim may come in between.
+/// Deletes the documents of users without handles, if they are still without: a claim may be faster.
 async fn forget_empty(entries: &Documents, user_ids: &[String]) -> Result<()> {
     let empty = doc! { "_id": { "$in": user_ids }, "handles": { "$size": 0 } };
-    // One of many even for one user: see `again` on what a delete of one may say.
+    // `delete_many` even for one user: see `again` on the replies of a delete of one.
     entries.ask(Command::Delete, entries.delete_many(empty)).await.map_err(store_error)?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `purge_expired` and `clear`.
+//! `purge_expired` and `clear`: deletion in batches.
 
 use mongodb::bson::{Bson, Document, doc};
 
@@ -10,7 +10,7 @@ use super::{conditions, fields};
 use crate::store::{Purged, Result};
 use crate::time::Timestamp;
 
-/// Documents that are deleted with one command where all are, well within the limit of a call.
+/// Documents deleted per command; well within the time limit of a call.
 const SLICE: usize = 1_000;
 
 /// See [`Store::purge_expired`](crate::store::Store::purge_expired).
@@ -23,13 +23,13 @@ pub(super) async fn purge(documents: &Documents, now: Timestamp, limit: usize) -
             break;
         }
         let all = ids.len() < wanted;
-        // The condition again: one that was extended since it was found stays.
+        // The condition again: a session extended since it was found stays.
         let mut filter = conditions::expired(now);
         filter.insert("_id", doc! { "$in": ids.clone() });
         let delete = documents.delete_many(filter);
         let deleted = documents.ask(Command::Delete, delete).await.map_err(store_error)?.deleted_count;
-        // Another node or the server itself took some of them, or one was extended: which is not said, so that as many
-        // are named as there were.
+        // If another node or the server deleted some, or one was extended, it is unknown which; so as many are reported as were
+        // deleted.
         purged.extend(records.into_iter().take(usize::try_from(deleted).unwrap_or(usize::MAX)));
         if all {
             break;
@@ -38,7 +38,7 @@ pub(super) async fn purge(documents: &Documents, now: Timestamp, limit: usize) -
     Ok(purged)
 }
 
-/// At most `limit` documents that are past their time: their `_id`s, and of those that are records what is told of them.
+/// At most `limit` expired documents: their `_id`s, and what to report of those that are records.
 async fn expired_records(
     documents: &Documents,
     now: Timestamp,
@@ -63,8 +63,8 @@ async fn expired_records(
     Ok((ids, records))
 }
 
-/// Deletes one slice of the documents that `filter` matches whose `_id` is as `range` says; how many, and the last `_id` if
-/// there may be more behind it.
+/// Deletes one batch of the documents that match `filter`, with `_id`s in `range`. Returns how many, and the last `_id` if
+/// there may be more after it.
 pub(super) async fn clear(
     documents: &Documents,
     mut filter: Document,
@@ -81,7 +81,7 @@ pub(super) async fn clear(
     Ok((deleted.deleted_count, last))
 }
 
-/// The `_id`s of at most `limit` documents that `filter` matches, in their order.
+/// The `_id`s of at most `limit` documents that match `filter`, in order.
 async fn ids(documents: &Documents, filter: Document, limit: usize) -> Result<Vec<Bson>> {
     let find = documents
         .find(filter)

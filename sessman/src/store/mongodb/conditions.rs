@@ -1,4 +1,4 @@
-//! Conditions of commands: which documents a read, a write or a deletion is of.
+//! Filters of commands.
 
 use mongodb::bson::{Document, RawDocument, doc};
 
@@ -11,26 +11,26 @@ use crate::record::Record;
 use crate::store::{StoreError, Target, Unless};
 use crate::time::Timestamp;
 
-/// What of a stored record decides whether a change to it is made.
+/// The fields of a stored record that preconditions of a change compare.
 pub(super) struct State {
     pub(super) version: u64,
     last_activity: Timestamp,
 }
 
 impl State {
-    /// The fields that [`of`](Self::of) reads.
+    /// The projection that [`of`](Self::of) needs.
     pub(super) fn projection() -> Document {
         doc! { "schema": 1, "version": 1, "last_activity": 1 }
     }
 
     /// # Errors
-    /// As [`to_record`](super::document::to_record).
+    /// As for [`to_record`](super::document::to_record).
     pub(super) fn of(document: &RawDocument) -> Result<Self, Unreadable> {
         let fields = fields(document)?;
         Ok(Self { version: fields.count("version")?, last_activity: fields.date("last_activity")? })
     }
 
-    /// Whether nothing happened since `read` that `unless` names, as [`Read::unchanged`] asks the server.
+    /// Whether the precondition `unless` still holds since `read`: the same check as that of [`Read::unchanged`] on the server.
     pub(super) fn is_unchanged(&self, read: &Read, unless: Unless) -> bool {
         match unless {
             Unless::Gone => true,
@@ -40,7 +40,7 @@ impl State {
     }
 }
 
-/// What of a record that was read decides whether a change to it is made.
+/// The fields of a record that was read that preconditions of a change compare.
 #[derive(Clone, Copy)]
 pub(super) struct Read {
     pub(super) handle: Handle,
@@ -56,7 +56,7 @@ impl Read {
         Self { handle, mark, secret_hash, version, last_activity }
     }
 
-    /// The filter for the record while it lives and is the same incarnation with the same secret.
+    /// The filter for the record if it is live, of the same incarnation and with the same secret.
     pub(super) fn same(&self, now: Timestamp) -> Document {
         let mut filter = doc! { "_id": id(self.handle), "expires_at": { "$gt": date(now) } };
         add_mark(&mut filter, self.mark);
@@ -64,10 +64,10 @@ impl Read {
         filter
     }
 
-    /// The same, if nothing happened to it since then that `unless` names and this build knows its layout.
+    /// The same, with the precondition `unless`, and only if this build knows its layout.
     ///
     /// # Errors
-    /// As [`from_record`](super::document::from_record).
+    /// As for [`from_record`](super::document::from_record).
     pub(super) fn unchanged(&self, unless: Unless, now: Timestamp) -> Result<Document, StoreError> {
         let mut filter = self.same(now);
         match unless {
@@ -84,7 +84,7 @@ impl Read {
     }
 }
 
-/// The filter for a record, live or not and of whatever layout, that is what its target says.
+/// The filter for a record that matches its target, live or not, of any layout.
 pub(super) fn targeted(target: &Target) -> Document {
     let Target { handle, mark, secret_hash, last_activity } = *target;
     let mut filter = doc! { "_id": id(handle) };
@@ -100,7 +100,7 @@ pub(super) fn targeted(target: &Target) -> Document {
     filter
 }
 
-/// Adds that the record is that incarnation.
+/// Adds the condition that the record is this incarnation.
 fn add_mark(filter: &mut Document, mark: Mark) {
     let bytes = binary(mark.as_bytes());
     if mark.is_of_layout_1() {
@@ -114,8 +114,8 @@ fn add_mark(filter: &mut Document, mark: Mark) {
     }
 }
 
-/// A condition on `_id`: a handle greater than `after`. Binary data is ordered by length first and comes before and
-/// after other types, so the bounds leave `_id`s of other kinds out.
+/// A filter on `_id`: handles greater than `after`. Binary data is ordered by length first, and other types come before and
+/// after it, so the bounds exclude other kinds of `_id`.
 pub(super) fn handles_after(after: Option<Handle>) -> Document {
     let last = id(Handle::from([0xFF; 12]));
     match after {
@@ -124,12 +124,12 @@ pub(super) fn handles_after(after: Option<Handle>) -> Document {
     }
 }
 
-/// The filter for records that live at `now`.
+/// The filter for records that are live at `now`.
 pub(super) fn live(now: Timestamp) -> Document {
     doc! { "expires_at": { "$gt": date(now) } }
 }
 
-/// The filter for records that are past their time at `now`.
+/// The filter for records that are expired at `now`.
 pub(super) fn expired(now: Timestamp) -> Document {
     doc! { "expires_at": { "$lte": date(now) } }
 }

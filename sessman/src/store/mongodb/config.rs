@@ -1,4 +1,4 @@
-//! The keys of sessions in MongoDB.
+//! The configuration keys of the MongoDB store.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::store::shell::Shell;
 use crate::store::{Result, Store};
 use crate::time::Clock;
 
-/// As they are written. It has no `Debug`: it holds passwords.
+/// The keys as written. It has no `Debug`, as it holds passwords.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(in crate::store) struct MongoKeys {
@@ -24,12 +24,12 @@ pub(in crate::store) struct MongoKeys {
     /// Default: `MONGODB_URI` of the environment, else `localhost:27017`.
     #[serde(deserialize_with = "settings::loose::option")]
     server_url: Option<String>,
-    /// Who to log in as, as it is, not escaped.
+    /// The user name, not percent-encoded.
     ///
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     username: Option<String>,
-    /// The password, as it is, not escaped.
+    /// The password, not percent-encoded.
     ///
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
@@ -44,18 +44,18 @@ pub(in crate::store) struct MongoKeys {
     /// Default: `sessions`.
     #[serde(deserialize_with = "settings::loose::option")]
     collection: Option<String>,
-    /// MongoDB: the database that knows the user.
+    /// MongoDB: the authentication database.
     ///
     /// Default: what the URL says, else `database`.
     #[serde(deserialize_with = "settings::loose::option")]
     auth_source: Option<String>,
-    /// MongoDB, and Redis with `rediss://`: PEM file of those who vouch for the servers; a relative path begins in the
+    /// MongoDB, and Redis with `rediss://`: PEM file of the trusted certificate authorities; a relative path begins in the
     /// state folder, as with the files below. To MongoDB it turns TLS on.
     ///
     /// Default: the public authorities.
     #[serde(deserialize_with = "settings::loose::option")]
     tls_ca_file: Option<String>,
-    /// MongoDB: PEM file of a certificate to show and its key; turns TLS on.
+    /// MongoDB: PEM file of the client certificate and its private key; turns TLS on.
     ///
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
@@ -67,7 +67,7 @@ impl BackendKeys for MongoKeys {
 
     type Backend = MongoConfig;
 
-    /// Any URL that is not another's, so that what is wrong with it is said.
+    /// Any URL that is certain for no other backend, so that its errors are reported.
     fn fit(server_url: Option<&str>) -> Fit {
         if server_url.is_some() { Fit::Possible } else { Fit::Not }
     }
@@ -122,7 +122,7 @@ impl Backend for MongoConfig {
         MongoConfig::shell(self).map(Some)
     }
 
-    /// The driver does its work on the runtime.
+    /// The driver runs on the runtime.
     fn threads(&self) -> usize {
         2
     }

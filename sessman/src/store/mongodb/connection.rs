@@ -18,17 +18,17 @@ use super::metrics::{Command, Metrics};
 use super::settings::MongoConfig;
 use crate::store::{Result, StoreError};
 
-/// A call that has no answer by then has failed.
+/// Deadline of a call.
 pub(super) const CALL_LIMIT: Duration = Duration::from_millis(1_800);
 
-/// So long before a call ends nothing is tried again any more, so that its caller learns why.
+/// No retry starts later than this before the deadline, so that the caller gets the specific error.
 const LAST_TRY: Duration = Duration::from_millis(200);
 
-/// Calls that the driver works on at once. A server that hangs holds each of them until the driver's monitor gives
-/// it up (12 s); this keeps what waits for it bounded, and is far above what the connections can serve.
+/// The most calls in progress in the driver. A server that hangs blocks each call until the driver's monitor declares it
+/// unreachable (12 s). This bounds the blocked calls, and is far above what the connection pool can serve.
 const MAX_CALLS: u32 = 1_024;
 
-/// A collection, as documents of any content: what is in it was not always written by us.
+/// A collection, untyped: not all of its documents may have been written by us.
 #[derive(Clone)]
 pub(super) struct Documents {
     collection: Collection<RawDocumentBuf>,
@@ -37,26 +37,26 @@ pub(super) struct Documents {
     deadline: Instant,
 }
 
-/// Whether the index that lists of users are read by can be named to the server: one that it does not have is an error.
+/// Whether commands may name (hint) the index for lists of a user: a hint at a missing index is an error.
 #[derive(Default)]
 pub(super) struct Hints {
     refused: AtomicBool,
 }
 
 impl Hints {
-    /// Whether to name it. Nobody knows better until the server has refused it.
+    /// Whether to name it. Assumed until the server rejects it.
     pub(super) fn are_taken(&self) -> bool {
         !self.refused.load(Ordering::Relaxed)
     }
 
-    /// The server refused it, or has it now.
+    /// The server rejected it, or has the index now.
     pub(super) fn set_taken(&self, are_taken: bool) {
         self.refused.store(!are_taken, Ordering::Relaxed);
     }
 }
 
 impl Documents {
-    /// Waits for the answer to a command about this collection.
+    /// Awaits a command on this collection, with metrics.
     pub(super) async fn ask<T>(
         &self,
         command: Command,
@@ -65,7 +65,7 @@ impl Documents {
         self.metrics.time(command, asking).await
     }
 
-    /// Another collection, with which this one's metrics are shared.
+    /// Another collection with the same metrics.
     pub(super) fn beside(&self, collection: Collection<RawDocumentBuf>) -> Self {
         Self { collection, ..self.clone() }
     }
@@ -75,7 +75,7 @@ impl Documents {
         &self.hints
     }
 
-    /// Tries that may go on until the call that this was given to ends.
+    /// Retries until the deadline of the current call.
     pub(super) fn again(&self) -> Again {
         Again::until(self.deadline)
     }
@@ -89,7 +89,7 @@ impl Deref for Documents {
     }
 }
 
-/// A client that is made when it is first needed and works whenever the server does.
+/// A lazy client, which reconnects by itself.
 pub(super) struct Connection {
     config: MongoConfig,
     client: OnceCell<Client>,
@@ -118,16 +118,16 @@ impl Connection {
         &self.hints
     }
 
-    /// The database's and the collection's name.
+    /// The names of the database and the collection.
     pub(super) fn names(&self) -> (&str, &str) {
         (&self.config.database, &self.config.collection)
     }
 
-    /// The collection. Making the client reaches no server, but for `mongodb+srv://` the DNS; if that fails, the next
-    /// call tries again.
+    /// The collection. Creating the client connects to no server, except to DNS for `mongodb+srv://`. If that fails, the next
+    /// call retries.
     pub(super) async fn documents(&self) -> Result<Documents> {
         let client = self.client.get_or_try_init(|| async {
-            // Only the DNS is waited for here, so that giving up leaves nothing half done.
+            // Only DNS is awaited here, so cancelling leaves nothing half done.
             let options = timeout(CALL_LIMIT, self.config.client_options()).await;
             let mut options = options.map_err(|_| Trouble::TimedOut(CALL_LIMIT))??;
             let metrics = Arc::clone(&self.metrics);
@@ -143,10 +143,10 @@ impl Connection {
         })
     }
 
-    /// Makes `call` and waits for its end, at most [`CALL_LIMIT`].
+    /// Runs `call` and waits for its end, at most [`CALL_LIMIT`].
     ///
-    /// It runs in a task of its own: the driver's futures must not be dropped before they are done (their connection
-    /// would be lost with them), and what takes several steps is brought to its end although its caller has gone.
+    /// It runs in a task of its own. The driver's futures must not be dropped before they are complete, as that closes their
+    /// connection. And an operation of several steps is completed although its caller is cancelled.
     pub(super) async fn call<T, Call, Calling>(self: &Arc<Self>, call: Call) -> Result<T>
     where
         T: Send + 'static,
@@ -167,18 +167,18 @@ impl Connection {
             call(documents).await
         });
         let answer = timeout_at(deadline, task).await.map_err(|_| timed_out())?;
-        // A task ends without an answer when the runtime stops, or by a panic, which the runtime has shown.
+        // The task ended without a result: the runtime stopped, or it panicked, which the panic hook has reported.
         answer.map_err(|_| Trouble::Other("the call was cut off"))?
     }
 
-    /// Waits for the calls under way, refuses later ones and ends the client's tasks and connections.
+    /// Waits for the calls in progress, rejects later ones, and ends the client's tasks and connections.
     pub(super) async fn close(&self) {
-        // Nothing that still hangs after this long will be done.
+        // A call that hangs for longer than this will not complete.
         let _ = timeout(CALL_LIMIT, self.calls.acquire_many(MAX_CALLS)).await;
         self.calls.close();
         if let Some(client) = self.client.get().cloned() {
             let task = tokio::spawn(async move { client.shutdown().immediate(true).await });
-            // It says goodbye to the server, which may not be there.
+            // The driver ends its sessions on the server, which may be unreachable.
             let _ = timeout(CALL_LIMIT, task).await;
         }
     }

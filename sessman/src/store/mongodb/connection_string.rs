@@ -1,13 +1,13 @@
-//! A `server_url`, taken apart just far enough to say which part is wrong without showing it.
+//! Parses a `server_url` just far enough to report which part is wrong without showing it.
 
 use mongodb::options::ConnectionString as DriverConnectionString;
 use percent_encoding::percent_decode_str;
 use settings::text::{strip_scheme, unseen};
 
-/// What stands where a login does.
+/// What to put in the place of the login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Login {
-    /// What the URL has there, or nothing.
+    /// What the URL has there, if anything.
     AsGiven,
     /// A placeholder of a user.
     User,
@@ -28,7 +28,7 @@ const PLAIN: &str = "mongodb://";
 const SEED_LIST: &str = "mongodb+srv://";
 
 impl<'a> ConnectionString<'a> {
-    /// Takes `text` apart, at the places where the driver does.
+    /// Splits `text` at the places where the driver does.
     ///
     /// # Errors
     /// What is wrong, without the text.
@@ -54,7 +54,7 @@ impl<'a> ConnectionString<'a> {
             None => (rest, None),
         };
         if options.is_some_and(|options| options.contains('@')) {
-            // Most likely a `?` in the password: then all that follows is a part of it.
+            // Most likely an unescaped `?` in the password: then everything after it is a part of the password.
             return Err(format!("has an @ after the ?: {PERCENT_ENCODE}"));
         }
         let (login, rest) = match rest.rsplit_once('@') {
@@ -71,7 +71,7 @@ impl<'a> ConnectionString<'a> {
         Ok(Self { scheme, login, hosts, database, options })
     }
 
-    /// Says which option it has that the driver does not have, and what to write instead.
+    /// Rejects options that the driver does not have, with what to write instead.
     ///
     /// # Errors
     /// The option's name, without its value.
@@ -82,46 +82,46 @@ impl<'a> ConnectionString<'a> {
         })
     }
 
-    /// Whether the hosts come from the DNS.
+    /// Whether the hosts are resolved by DNS (`mongodb+srv://`).
     pub(super) fn is_seed_list(&self) -> bool {
         self.scheme == SEED_LIST
     }
 
-    /// Whether it says who logs in.
+    /// Whether it contains a login.
     pub(super) fn has_login(&self) -> bool {
         self.login.is_some()
     }
 
-    /// Whether it says how to log in.
+    /// Whether it names an authentication mechanism.
     pub(super) fn has_mechanism(&self) -> bool {
         self.option("authMechanism").is_some()
     }
 
-    /// The value of an option, as it is written.
+    /// The value of an option, as written.
     pub(super) fn option(&self, name: &str) -> Option<&'a str> {
         let pairs = self.options.unwrap_or_default().split('&');
         let mut pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         pairs.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// The URL. With a placeholder of a login, `database` is where the user is known unless the URL says another.
+    /// The URL. With a placeholder of a login, `database` is the authentication database unless the URL names one.
     pub(super) fn text(&self, login: Login, database: &str) -> String {
         let (login, default) = match login {
             Login::AsGiven => (self.login, ""),
             Login::User => (Some("user"), database),
             Login::UserAndPassword => (Some("user:password"), database),
         };
-        // X.509 and its like know their users elsewhere, and the driver refuses a database of ours with them.
+        // With X.509 and similar mechanisms users are external, and the driver rejects another authentication database.
         let default = if self.has_mechanism() && self.is_external() { "" } else { default };
         self.text_with(login, self.database.unwrap_or(default), &[])
     }
 
-    /// The login in it, as it is written.
+    /// Its login, as written.
     pub(super) fn login(&self) -> Option<&'a str> {
         self.login
     }
 
-    /// The URL with this login, database and these further options.
+    /// The URL with this login, this database and additional options.
     pub(super) fn text_with(&self, login: Option<&str>, database: &str, more: &[String]) -> String {
         let login = login.map_or_else(String::new, |login| format!("{login}@"));
         let own = self.options.into_iter().filter(|options| !options.is_empty()).map(str::to_owned);
@@ -135,13 +135,12 @@ impl<'a> ConnectionString<'a> {
         self.database
     }
 
-    /// Whether those who log in are known elsewhere than in a database.
+    /// Whether users are authenticated outside of a database.
     pub(super) fn is_external(&self) -> bool {
         self.option("authMechanism").is_some_and(|mechanism| !mechanism.starts_with("SCRAM"))
     }
 
-    /// Says which part it is that the driver refuses. The driver's own words repeat what they refuse, which may be a
-    /// part of the password.
+    /// Which part the driver rejects. The driver's own message quotes that part, which may be a piece of the password.
     pub(super) fn fault(&self) -> String {
         let refused = |text: String| DriverConnectionString::parse(text).is_err();
         let Self { scheme, hosts, .. } = self;
@@ -174,7 +173,7 @@ impl<'a> ConnectionString<'a> {
     }
 }
 
-/// Options of other drivers, and what to do instead. The driver refuses some of them with words about something else.
+/// Options of other drivers, and what to do instead. For some of them the driver's own message is misleading.
 const MISSING: [(&str, &str); 6] = [
     ("socketTimeoutMS", "leave it out; a call ends by itself after two seconds"),
     ("timeoutMS", "leave it out; a call ends by itself after two seconds"),

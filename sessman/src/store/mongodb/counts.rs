@@ -1,5 +1,4 @@
-//! `counts`: exact where few sessions are stored, else an estimate, so that the answer does not take the longer the more
-//! there are.
+//! `counts`: exact if few sessions are stored, else an estimate, so that the time does not grow with their number.
 
 use std::time::Duration;
 
@@ -16,24 +15,24 @@ use crate::id::Handle;
 use crate::store::{Counts, Result, StoreError};
 use crate::time::Timestamp;
 
-/// So many sessions are counted one by one.
+/// Up to this number, sessions are counted exactly.
 pub(super) const COUNTED: u64 = 50_000;
 
-/// Records whose times stand for those of all.
+/// Size of the sample for an estimate.
 const SAMPLE: usize = 1_000;
 
-/// How long the server may take for a count and for what an estimate needs, all of which fit into a call.
+/// Time limit on the server for each count and for each part of an estimate; all of them fit into a call.
 const COUNT_LIMIT: Duration = Duration::from_millis(350);
 const ESTIMATE_LIMIT: Duration = Duration::from_millis(800);
 
-/// See [`Store::counts`](crate::store::Store::counts). Exact if there are at most `exact` live ones.
+/// See [`Store::counts`](crate::store::Store::counts). Exact if at most `exact` sessions are live.
 pub(super) async fn of(
     documents: &Documents,
     now: Timestamp,
     since: &[Timestamp],
     exact: u64,
 ) -> Result<Counts> {
-    // Both within the index on `expires_at`, which has no entry of a document without a date there.
+    // Both use the index on `expires_at` alone; it is no date in foreign documents, which are not counted.
     let active = count_up_to(documents, conditions::live(now), exact).await?;
     let expired = count_up_to(documents, conditions::expired(now), exact).await?;
     if let (Counted::All(active), Counted::All(expired)) = (active, expired)
@@ -44,15 +43,15 @@ pub(super) async fn of(
     estimate(documents, now, since, active, expired).await
 }
 
-/// How far a count went.
+/// The result of a limited count.
 #[derive(Clone, Copy)]
 enum Counted {
     All(u64),
-    /// There are that many, and perhaps more.
+    /// At least this many.
     AtLeast(u64),
 }
 
-/// Counts documents that match, as many as `most` and as long as the server may take.
+/// Counts documents that match, up to `most` and within the time limit.
 async fn count_up_to(documents: &Documents, filter: Document, most: u64) -> Result<Counted> {
     let count = documents.count_documents(filter).limit(most + 1).max_time(COUNT_LIMIT);
     Ok(match in_time(documents.ask(Command::Aggregate, count).await)? {
@@ -62,7 +61,7 @@ async fn count_up_to(documents: &Documents, filter: Document, most: u64) -> Resu
     })
 }
 
-/// Counts in one walk over all live sessions; `None` if that takes too long.
+/// Counts with one scan of all live sessions; `None` if it exceeds the time limit.
 async fn since_exactly(
     documents: &Documents,
     now: Timestamp,
@@ -103,7 +102,7 @@ fn in_time<T>(answer: std::result::Result<T, Error>) -> Result<Option<T>> {
     }
 }
 
-/// What the server says of the number of documents, divided as a sample of them is.
+/// Estimates: the server's document count, divided in the proportions of a sample.
 #[allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -128,7 +127,7 @@ async fn estimate(
     };
     let active = match active {
         Counted::All(active) => active,
-        // What the server says may be old.
+        // The server's document count may be out of date.
         Counted::AtLeast(counted) => stored.saturating_sub(expired).max(counted),
     };
     let live = sample.created.len().max(1) as f64;
@@ -140,15 +139,14 @@ async fn estimate(
     Ok(Counts { active, expired, since })
 }
 
-/// Some records.
+/// A sample of the records.
 struct Sample {
     taken: usize,
-    /// When those that live began.
+    /// When the live ones were created.
     created: Vec<Timestamp>,
 }
 
-/// The bytes of handles are random, or those of a hash: neighbours have nothing to do with each other, so that those after
-/// some handle stand for all.
+/// Handles are random or hashes, so that neighbours are unrelated: the records after some random handle are a fair sample.
 async fn sample(documents: &Documents, now: Timestamp) -> Result<Sample> {
     let mut start = [0; 12];
     getrandom::fill(&mut start).map_err(|error| StoreError::Unavailable(Box::new(error)))?;

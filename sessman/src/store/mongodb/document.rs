@@ -1,9 +1,9 @@
-//! A record as a document, and a change as an update of one.
+//! A record as a document, and a change as an update.
 //!
 //! # Layouts
-//! Documents are written as layout 1, which has one field for each of a record. What came later than its first version
-//! are fields too: `mark`, `ttl_source` and `mac`, which a build that does not know them passes over and leaves as they
-//! are. In a document of layout 2 no field is passed over: one with a field that this build does not know is refused.
+//! Documents are written as layout 1, with a field for each field of a record. Later additions are fields too: `mark`,
+//! `ttl_source` and `mac`, which older builds ignore and leave as they are. In a document of layout 2 no field is ignored: a
+//! build rejects it if it has an unknown field.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ use crate::mark::Mark;
 use crate::record::{Change, Life, Mac, Outline, Record, Summary, Times, TtlSource};
 use crate::store::StoreError;
 
-/// The layout that is written; those up to [`Record::SCHEMA`] are read.
+/// The layout that is written; those up to [`Record::SCHEMA`] can be read.
 pub(super) const LAYOUT: i64 = 1;
 
 const CONFIGURED: &str = "configured";
 const CALLER: &str = "caller";
 
-/// Every field that a record may have.
+/// All fields of a record.
 const FIELDS: [&str; 17] = [
     "_id",
     "mark",
@@ -45,7 +45,7 @@ const FIELDS: [&str; 17] = [
     "mac",
 ];
 
-/// The document that holds `record`.
+/// Encodes `record`.
 ///
 /// # Errors
 /// [`StoreError::Unusable`] for data that is not JSON or a number beyond 63 bits, which no record of the engine has.
@@ -96,11 +96,11 @@ pub(super) fn from_record(record: &Record) -> Result<Document, StoreError> {
     Ok(document)
 }
 
-/// The fields of a document whose layout this build reads.
+/// The fields of a document of a known layout.
 pub(super) fn fields(document: &RawDocument) -> Result<Fields<'_>, Unreadable> {
     let fields = Fields::of(document);
     fields.handle()?;
-    // First, because a later layout may have changed any of the others.
+    // First, as a later layout may have changed any other field.
     match fields.whole("schema")? {
         LAYOUT => {}
         layout if layout > LAYOUT && layout <= i64::from(Record::SCHEMA) => fields.none_but(&FIELDS)?,
@@ -112,7 +112,7 @@ pub(super) fn fields(document: &RawDocument) -> Result<Fields<'_>, Unreadable> {
     Ok(fields)
 }
 
-/// The record that `document` holds.
+/// Decodes a record.
 ///
 /// # Errors
 /// The first field that is not as [`from_record`] writes it.
@@ -139,16 +139,16 @@ pub(super) fn to_record(document: &RawDocument) -> Result<Record, Unreadable> {
     })
 }
 
-/// What leaves out of a document what no list shows. What it does not name comes, so that a field which this build does not
-/// know is seen.
+/// A projection without what lists do not show. It excludes fields and does not include them, so that unknown fields are
+/// detected.
 pub(super) fn without_data() -> Document {
     doc! { "data": 0, "secret_hash": 0, "mac": 0 }
 }
 
-/// What lists show of the record, of whose document [`without_data`] is enough.
+/// Decodes a summary; [`without_data`] is enough.
 ///
 /// # Errors
-/// As [`to_record`].
+/// As for [`to_record`].
 pub(super) fn to_summary(document: &RawDocument) -> Result<Summary, Unreadable> {
     let fields = fields(document)?;
     Ok(Summary {
@@ -163,15 +163,15 @@ pub(super) fn to_summary(document: &RawDocument) -> Result<Summary, Unreadable> 
     })
 }
 
-/// As [`without_data`], and without metadata.
+/// Like [`without_data`], and without metadata.
 pub(super) fn without_texts() -> Document {
     doc! { "data": 0, "metadata": 0, "secret_hash": 0, "mac": 0 }
 }
 
-/// What is known of the record where it is counted; [`without_texts`] is enough.
+/// Decodes an outline; [`without_texts`] is enough.
 ///
 /// # Errors
-/// As [`to_record`].
+/// As for [`to_record`].
 pub(super) fn to_outline(document: &RawDocument) -> Result<Outline, Unreadable> {
     let fields = fields(document)?;
     Ok(Outline { mark: mark(&fields)?, user_id: fields.nullable_text("user_id")?, life: life(&fields)? })
@@ -205,10 +205,10 @@ pub(super) fn mark_of(document: &RawDocument) -> Option<Mark> {
     mark(&Fields::of(document)).ok()
 }
 
-/// The update that makes `change` in the document of `handle`.
+/// The update for `change` in the document of `handle`.
 ///
 /// # Errors
-/// As [`from_record`].
+/// As for [`from_record`].
 pub(super) fn from_change(handle: Handle, change: &Change) -> Result<Document, StoreError> {
     let Change { secret_hash, user_id, data, metadata, mac, now, times } = change;
     let Times { reset_at, last_activity, expires_at } = *times;
@@ -224,7 +224,7 @@ pub(super) fn from_change(handle: Handle, change: &Change) -> Result<Document, S
         set.insert("user_id", user_id);
         set.insert("auth_time", date(*now));
     }
-    // The whole value is set, never a path into it, so that no key of the application's is read as one.
+    // The whole value is set, never a path into it, so that no key of the application is parsed as a path.
     if let Some(data) = data {
         set.insert("data", value(handle, "data", data)?);
     }

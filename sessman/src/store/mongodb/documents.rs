@@ -1,4 +1,4 @@
-//! Records as the bytes that a server keeps, for the fuzz targets.
+//! The encoding of records, exposed to the fuzz targets.
 
 use mongodb::bson::{RawDocument, RawDocumentBuf};
 
@@ -6,7 +6,7 @@ use super::document;
 use crate::record::Record;
 use crate::store::StoreError;
 
-/// The document that holds `record`.
+/// Encodes `record`.
 ///
 /// # Errors
 /// [`StoreError::Unusable`] for a record that the engine would not make.
@@ -17,7 +17,7 @@ pub fn write(record: &Record) -> Result<Vec<u8>, StoreError> {
         .map_err(|error| StoreError::Unusable(error.to_string()))
 }
 
-/// The record that a document holds.
+/// Decodes a record.
 ///
 /// # Errors
 /// [`StoreError::Unusable`] with the field that is not as [`write()`] writes it.

@@ -1,8 +1,8 @@
-//! The driver's errors, without what must not be shown.
+//! The driver's errors, without anything secret.
 //!
-//! What a server writes into its messages comes from documents and queries (a duplicate key, a value that a rule of
-//! the collection refuses), and the driver's errors carry the server's whole answer along. So none of them is passed
-//! on: an error of the store has the number and name that the server gave, and the network's own error.
+//! A server's messages quote documents and queries (a duplicate key, a value that a validation rule rejects), and the
+//! driver's errors include the server's whole reply. So none of them is passed on: a store error has the server's error
+//! number and name, or the network's own error.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use mongodb::error::{Error, ErrorKind, WriteFailure};
 
 use crate::store::StoreError;
 
-/// A document with that key is there already; which key, only the message says.
+/// Duplicate key; which index it is, only the message says.
 const DUPLICATE_KEY: i32 = 11_000;
 const BAD_VALUE: i32 = 2;
 const NAMESPACE_NOT_FOUND: i32 = 26;
@@ -21,8 +21,8 @@ const NO_QUERY_EXECUTION_PLANS: i32 = 291;
 const INDEX_OPTIONS_CONFLICT: i32 = 85;
 const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
 
-/// Errors that come again however often the same call is made: malformed or unknown commands (the server is no
-/// MongoDB that fits), documents that are too large or that a rule of the collection refuses.
+/// Errors for which a retry is useless: malformed or unknown commands (an incompatible server), documents that are too large
+/// or that a validation rule rejects.
 const PERMANENT: [i32; 20] = [
     2,      // BadValue
     9,      // FailedToParse
@@ -46,36 +46,36 @@ const PERMANENT: [i32; 20] = [
     40_324, // an unknown stage of an aggregation
 ];
 
-/// Why MongoDB did not do what it was asked.
+/// Errors of MongoDB and its driver.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
-    /// Nothing came in time.
+    /// It missed the deadline.
     #[error("MongoDB gave no answer within {} ms", .0.as_millis())]
     TimedOut(Duration),
-    /// A condition that is met, again and again.
+    /// The server keeps saying that nothing matches an existing document.
     #[error("MongoDB went on answering that nothing matches a document that is there")]
     Denied,
     /// After `close`.
     #[error("the store has been closed")]
     Closed,
-    /// No member can be reached, or there is no primary.
+    /// No member is reachable, or there is no primary.
     #[error("no server takes writes: {0}")]
     NoServer(String),
     /// Wrong user, password, mechanism or authentication database.
     #[error("MongoDB did not accept the login: {0}")]
     Login(String),
-    /// A seed list that could not be resolved.
+    /// The seed list could not be resolved.
     #[error("the host of the server_url could not be resolved: {0}")]
     Name(String),
     /// The connection broke.
     #[error("the connection to MongoDB broke")]
     Network(#[source] Arc<io::Error>),
-    /// The server said no.
+    /// The server replied with an error.
     #[error("MongoDB answered with error {code} {name}")]
     Refused {
-        /// Its number.
+        /// Its error number.
         code: i32,
-        /// Its name, in brackets, where the server gave one.
+        /// Its name in brackets, if the server sent one.
         name: String,
     },
     /// Anything else, by its kind.
@@ -89,7 +89,7 @@ impl From<Trouble> for StoreError {
     }
 }
 
-/// What an error of the driver is for the one who called the store.
+/// Maps an error of the driver to one of the store.
 pub(super) fn store_error(error: Error) -> StoreError {
     let trouble = match *error.kind {
         ErrorKind::ServerSelection { message, .. } => Trouble::NoServer(message),
@@ -102,9 +102,9 @@ pub(super) fn store_error(error: Error) -> StoreError {
         ErrorKind::Write(WriteFailure::WriteError(error)) => {
             return refused(error.code, error.code_name.as_deref().unwrap_or_default());
         }
-        // It was written, but no majority has it yet: whether it stays is unknown, whatever the number says.
+        // Written, but not acknowledged by a majority: the outcome is unknown, whatever the number says.
         ErrorKind::Write(WriteFailure::WriteConcernError(error)) => refusal(error.code, &error.code_name),
-        // About files that the URL names; both may be mended without a restart of ours.
+        // About files named in the URL; both can be fixed without a restart.
         ErrorKind::InvalidTlsConfig { message, .. } => {
             return StoreError::Unusable(format!("its TLS settings: {message}"));
         }
@@ -134,28 +134,28 @@ fn refusal(code: i32, name: &str) -> Trouble {
     Trouble::Refused { code, name }
 }
 
-/// Whether a write was refused because a document with a key of it is there already.
+/// Whether a write was rejected because of a duplicate key.
 pub(super) fn is_duplicate_key(error: &Error) -> bool {
     matches!(*error.kind, ErrorKind::Write(WriteFailure::WriteError(ref error)) if error.code == DUPLICATE_KEY)
 }
 
-/// Whether a command was refused because the collection does not exist yet.
+/// Whether a command was rejected because the collection does not exist yet.
 pub(super) fn is_missing_collection(error: &Error) -> bool {
     matches!(*error.kind, ErrorKind::Command(ref error) if error.code == NAMESPACE_NOT_FOUND)
 }
 
-/// Whether a command was given up because it took the server too long.
+/// Whether a command exceeded its time limit on the server.
 pub(super) fn is_out_of_time(error: &Error) -> bool {
     matches!(*error.kind, ErrorKind::Command(ref error) if error.code == MAX_TIME_EXPIRED)
 }
 
-/// Whether a command may have been refused because of the index that it names.
+/// Whether a command may have been rejected because of its index hint.
 pub(super) fn is_refused_hint(error: &Error) -> bool {
     matches!(*error.kind, ErrorKind::Command(ref error)
         if [BAD_VALUE, NO_QUERY_EXECUTION_PLANS].contains(&error.code))
 }
 
-/// Whether an index was refused because another one is in its way.
+/// Whether the creation of an index was rejected because of a conflicting one.
 pub(super) fn is_index_conflict(error: &Error) -> bool {
     matches!(*error.kind, ErrorKind::Command(ref error)
         if [INDEX_OPTIONS_CONFLICT, INDEX_KEY_SPECS_CONFLICT].contains(&error.code))

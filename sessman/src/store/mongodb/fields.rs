@@ -1,4 +1,4 @@
-//! The fields of a document, whatever they turn out to be.
+//! The fields of a document, checked when they are read.
 
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{RawBsonRef, RawDocument};
@@ -9,7 +9,7 @@ use crate::id::Handle;
 use crate::store::StoreError;
 use crate::time::Timestamp;
 
-/// Why a document of the collection is no record of ours.
+/// Why a document of the collection cannot be read as a record.
 #[derive(Debug, thiserror::Error)]
 #[error("the document of session {handle} cannot be read: {field}: {reason}")]
 pub(super) struct Unreadable {
@@ -31,7 +31,7 @@ pub(super) fn handle_of(document: &RawDocument) -> Option<Handle> {
     (id.subtype == BinarySubtype::Generic).then(|| Handle::from(bytes))
 }
 
-/// Reads fields by their names.
+/// Reads fields by name.
 pub(super) struct Fields<'a> {
     document: &'a RawDocument,
     handle: Option<Handle>,
@@ -56,17 +56,17 @@ impl<'a> Fields<'a> {
         self.document.get(field).map_err(|_| self.unreadable(field, NotOurs::Malformed.to_string()))
     }
 
-    /// As [`get`](Self::get), for a field that came later than others, or that not every record has.
+    /// Like [`get`](Self::get), for a field that is optional or was added later.
     fn get_some(&self, field: &str) -> Result<Option<RawBsonRef<'a>>, Unreadable> {
         Ok(self.get(field)?.filter(|value| !matches!(value, RawBsonRef::Null)))
     }
 
-    /// Refuses a document that has a field with none of these names.
+    /// Rejects a document with a field that has none of these names.
     pub(super) fn none_but(&self, known: &[&str]) -> Result<(), Unreadable> {
         for element in self.document {
             let (name, _) = element.map_err(|_| self.unreadable("_id", NotOurs::Malformed.to_string()))?;
             if !known.contains(&name.as_str()) {
-                // The name is somebody's, and may be of any length.
+                // The name is foreign and may be of any length.
                 let name: String = name.as_str().chars().take(40).collect();
                 return Err(self.unreadable(&name, "this build does not know it"));
             }
@@ -89,7 +89,7 @@ impl<'a> Fields<'a> {
         self.get_some(field)?.map(|_| self.date(field)).transpose()
     }
 
-    /// A shell writes small numbers in 32 bits: what was edited by hand stays readable.
+    /// Accepts 32 bits too: a shell writes small numbers so, and documents edited by hand stay readable.
     pub(super) fn whole(&self, field: &str) -> Result<i64, Unreadable> {
         match self.get(field)? {
             Some(RawBsonRef::Int32(number)) => Ok(number.into()),
@@ -115,7 +115,7 @@ impl<'a> Fields<'a> {
         self.get_some(field)?.map(|_| self.bytes(field)).transpose()
     }
 
-    /// Text that may be null, but not missing.
+    /// A string or null; missing is an error.
     pub(super) fn nullable_text(&self, field: &str) -> Result<Option<String>, Unreadable> {
         match self.get(field)? {
             Some(RawBsonRef::Null) => Ok(None),

@@ -1,8 +1,8 @@
-//! The indexes of the collection: made at the start, and checked.
+//! The indexes of the collection: created at the start, and checked.
 //!
-//! Nothing here drops or changes an index: it may be somebody's on purpose, and building one on a large collection is
-//! the operator's to time. What is in the way is reported with the command that mends it, and the store works on: reads
-//! decide by `expires_at` themselves.
+//! No existing index is dropped or changed: it may be intended, and when to build one on a large collection is the
+//! operator's decision. A conflicting index is reported with the command that fixes it, and the store keeps working: reads
+//! check `expires_at` themselves.
 
 mod shape;
 
@@ -18,22 +18,22 @@ use crate::store::Result;
 use shape::{Existing, Fitness, Wanted};
 pub(super) use shape::{USER_HANDLES, WANTED};
 
-/// How soon after a failure the next try comes; each wait is twice the one before, up to the longest.
+/// Exponential back-off: each wait is twice the one before, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// An index that is in the way of one of ours.
+/// An index that conflicts with one of ours.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Obstacle {
-    /// Name of the index that should be.
+    /// Name of the index that is needed.
     pub(super) wanted: &'static str,
-    /// What is there instead, as a shell shows it.
+    /// The existing index, as a shell shows it.
     pub(super) found: String,
-    /// What to type into mongosh.
+    /// The command for mongosh that fixes it.
     pub(super) mend: String,
 }
 
-/// Makes the indexes, trying until the server has answered for each of them.
+/// Creates the indexes, with retries until the server has replied for each of them.
 pub(super) async fn make(connection: &Connection) {
     let mut wait = FIRST_WAIT;
     let mut reported = false;
@@ -54,7 +54,7 @@ pub(super) async fn make(connection: &Connection) {
                 return;
             }
             Err(error) => {
-                // Once: an outage may last, and each request says the same.
+                // Logged once: an outage may last, and each request reports it too.
                 if !reported {
                     let source = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::warn!(%error, source, "the indexes of the session collection could not be made yet");
@@ -67,10 +67,10 @@ pub(super) async fn make(connection: &Connection) {
     }
 }
 
-/// Makes what is missing, and says what is in the way of the rest. One that fails keeps no other from being made.
+/// Creates missing indexes, and returns the conflicting ones. A failure does not stop the creation of the others.
 ///
 /// # Errors
-/// What the server answers; then it is to be tried again.
+/// The server's error; then retry.
 pub(super) async fn try_to_make(connection: &Connection) -> Result<Vec<Obstacle>> {
     let documents = connection.documents().await?;
     let names = connection.names();
@@ -91,10 +91,10 @@ pub(super) async fn try_to_make(connection: &Connection) -> Result<Vec<Obstacle>
     failed.map_or(Ok(obstacles), Err)
 }
 
-/// What is wrong with the indexes, a line each; nothing is made.
+/// Problems with the indexes, a line each; creates nothing.
 ///
 /// # Errors
-/// What the server answers.
+/// The server's error.
 pub(super) async fn problems(connection: &Connection) -> Result<Vec<String>> {
     let existing = existing(&connection.documents().await?).await?;
     let problem = |wanted: &Wanted| match wanted.among(&existing) {
@@ -119,10 +119,10 @@ async fn make_one(
         Fitness::InTheWay(other) => return Ok(Some((other.to_string(), wanted.mend(other, names)))),
         Fitness::Missing => {}
     }
-    // Other nodes may be doing the same; the server takes the same index any number of times.
+    // Idempotent: other nodes may be creating the same index.
     match documents.ask(Command::CreateIndexes, documents.create_index(model(wanted))).await {
         Ok(_) => Ok(None),
-        // One came in between, or one that the list does not tell from ours.
+        // A conflicting one was created meanwhile, or the list did not show that it conflicts.
         Err(error) if failure::is_index_conflict(&error) => match wanted.among(&existing(documents).await?) {
             Fitness::There => Ok(None),
             Fitness::InTheWay(other) => Ok(Some((other.to_string(), wanted.mend(other, names)))),
@@ -132,15 +132,15 @@ async fn make_one(
     }
 }
 
-/// Whether there is a unique index beside that of `_id`, which is none of ours.
+/// Whether there is a unique index other than that of `_id`; none of ours is unique.
 ///
 /// # Errors
-/// What the server answers.
+/// The server's error.
 pub(super) async fn has_unique(documents: &Documents) -> Result<bool> {
     let listed = documents.ask(Command::ListIndexes, documents.list_indexes()).await;
     let mut cursor = listed.map_err(failure::store_error)?;
     while cursor.advance().await.map_err(failure::store_error)? {
-        // That of `_id` does not say that it is one.
+        // The index of `_id` is not marked as unique.
         let index = cursor.current();
         if index.get_bool("unique").unwrap_or(false) && index.get_str("name").is_ok_and(|name| name != "_id_")
         {
@@ -150,8 +150,7 @@ pub(super) async fn has_unique(documents: &Documents) -> Result<bool> {
     Ok(false)
 }
 
-/// The indexes that there are. They are read as they come: a type of the driver's would fail on an option that it
-/// does not know.
+/// The existing indexes. Parsed here, as the driver's type would fail on an unknown option.
 async fn existing(documents: &Documents) -> Result<Vec<Existing>> {
     let mut cursor = match documents.ask(Command::ListIndexes, documents.list_indexes()).await {
         Ok(cursor) => cursor,

@@ -1,4 +1,4 @@
-//! JSON text as BSON, and the same text out of it again.
+//! JSON as BSON, and back to the same text.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,25 +12,25 @@ use crate::data::{Data, MAX_NESTING};
 /// Why a BSON value is not one that [`to_bson`] made.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum NotOurs {
-    /// JSON has nothing for it.
+    /// A type that JSON does not have.
     #[error("a value of the BSON type {0}, which JSON does not have")]
     Type(String),
-    /// A key that is stored otherwise.
+    /// A field name that is not in the stored form of a key.
     #[error("a field name that no key is stored under")]
     Name,
-    /// Which of the two counts is anybody's guess.
+    /// A duplicate field name.
     #[error("a field name that comes twice in one document")]
     Twice,
-    /// Nothing of ours is nested so.
+    /// Nested too deeply.
     #[error("nested deeper than {MAX_NESTING} levels")]
     TooDeep,
-    /// Not BSON at all, or text that is not Unicode.
+    /// Not BSON, or a string that is not Unicode.
     #[error("malformed BSON")]
     Malformed,
 }
 
-/// The value that a store keeps for `data`. An integer is kept in 32 bits where it fits: that is how a shell writes it
-/// too, and an array of small numbers then takes six times its JSON text, not nine.
+/// Converts `data` to BSON. An integer is stored in 32 bits if it fits: a shell writes it so too, and an array of small
+/// numbers then takes six times the bytes of its JSON, not nine.
 ///
 /// # Errors
 /// Text that is not JSON, which no [`Data`] is.
@@ -41,7 +41,7 @@ pub(super) fn to_bson(data: &Data) -> serde_json::Result<Bson> {
     Ok(value)
 }
 
-/// The data that `value` was made of: the same text, character by character.
+/// Converts `value` back to the same text, character by character.
 ///
 /// # Errors
 /// A value that [`to_bson`] did not make.
@@ -51,7 +51,7 @@ pub(super) fn from_bson(value: RawBsonRef<'_>) -> Result<Data, NotOurs> {
     String::from_utf8(text).map(Data::from_store).map_err(|_| NotOurs::Malformed)
 }
 
-/// Reads JSON straight into BSON, without a tree of JSON values between them.
+/// Parses JSON directly into BSON, without an intermediate tree.
 struct AsBson;
 
 impl<'de> DeserializeSeed<'de> for AsBson {
@@ -162,7 +162,7 @@ fn write(value: RawBsonRef<'_>, depth: usize, text: &mut Vec<u8>) -> Result<(), 
     Ok(())
 }
 
-/// In the same form as [`Data`] writes it, because the same library does.
+/// In the form that [`Data`] has, because the same library writes it.
 fn write_scalar<T: serde::Serialize + ?Sized>(value: &T, text: &mut Vec<u8>) -> Result<(), NotOurs> {
     serde_json::to_writer(text, value).map_err(|_| NotOurs::Malformed)
 }

@@ -1,9 +1,9 @@
 //! Keys of JSON objects as names of BSON fields.
 //!
-//! A name with a `.`, one that begins with `$` and the empty name are each refused somewhere: MongoDB 4.4 refuses a
-//! `$` below `$set`, compatible servers refuse more, and the tools of all of them stumble. So they are written in
-//! percent-encoding, as far as needed and no further: `a.b` is stored as `a%2Eb`, `$set` as `%24set`, `100%` as
-//! `100%25`, and the empty name as a lone `%`. Every other key is its own name.
+//! A name with a `.`, one that begins with `$` and the empty name are each rejected somewhere: MongoDB 4.4 rejects a
+//! `$` below `$set`, compatible servers reject more, and tools of all of them fail. So keys are percent-encoded, only as far
+//! as needed: `a.b` is stored as `a%2Eb`, `$set` as `%24set`, `100%` as `100%25`, and the empty name as a single `%`. Every
+//! other key is stored unchanged.
 
 use std::borrow::Cow;
 
@@ -27,12 +27,12 @@ pub(super) fn stored(key: &str) -> Cow<'_, str> {
     Cow::Owned(name)
 }
 
-/// The key that [`stored`] made `name` of; `None` for a name that it makes of none.
+/// The key that is [`stored`] as `name`; `None` if there is none.
 pub(super) fn original(name: &str) -> Option<Cow<'_, str>> {
     if name == "%" {
         return Some(Cow::Borrowed(""));
     }
-    // Taken as they are, they would be a second name of one key.
+    // Accepted unencoded, they would be a second name of one key.
     if name.is_empty() || name.starts_with('$') || name.contains('.') {
         return None;
     }

@@ -1,9 +1,9 @@
-//! Which of all nodes does the clean-up.
+//! Leader election for the clean-up.
 //!
-//! A document in the users' collection, `{_id: {lease: "cleanup"}, holder: ObjectId, turn: 1}`. Its holder counts `turn` up
-//! whenever it is asked. Another node takes the lease over once it has seen the same turn for longer than a period, by its
-//! own monotonic clock: no clock is compared with that of another machine. For as long as that takes nobody may lead, or,
-//! where a holder stood still, two do; both are harmless, as what is cleaned up twice is not there the second time.
+//! A document in the users' collection, `{_id: {lease: "cleanup"}, holder: ObjectId, turn: 1}`. Its holder renews the lease
+//! by incrementing `turn`. Another node takes the lease over once it has seen the same turn for longer than a period, by its
+//! own monotonic clock: clocks of different machines are never compared. Meanwhile there may be no leader, or two if the
+//! holder was only stalled. Both are harmless, as the clean-up is idempotent.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,13 +17,13 @@ use super::metrics::Command;
 use super::settings::SERVER_LIMIT;
 use crate::store::{Result, StoreError};
 
-/// What a node knows of the lease.
+/// A node's view of the lease.
 pub(super) struct Lease {
     node: ObjectId,
     seen: Mutex<Option<Seen>>,
 }
 
-/// Whose turn it was, and since when this node has known.
+/// The holder and turn last seen, and since when this node has seen them.
 #[derive(Clone, Copy)]
 struct Seen {
     holder: ObjectId,
@@ -56,7 +56,7 @@ impl Lease {
         take(entries, doc! { "_id": id(), "holder": holder, "turn": turn }, next).await
     }
 
-    /// How long this node has known that it is this turn.
+    /// How long this node has seen this turn.
     fn time_since(&self, holder: ObjectId, turn: i64) -> Duration {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(seen) = *seen
@@ -69,7 +69,7 @@ impl Lease {
     }
 }
 
-/// No user's id is a document.
+/// A document, which no user id is.
 fn id() -> Document {
     doc! { "lease": "cleanup" }
 }
@@ -80,7 +80,7 @@ async fn take(entries: &Documents, filter: Document, update: Document) -> Result
     Ok(taken.is_some())
 }
 
-/// Whether nobody else was first.
+/// Creates the lease; `false` if another node was faster.
 async fn insert(entries: &Documents, node: ObjectId) -> Result<bool> {
     let lease = RawDocumentBuf::try_from(&doc! { "_id": id(), "holder": node, "turn": 1_i64 })
         .map_err(|_| StoreError::Unusable("a lease that BSON cannot hold".into()))?;

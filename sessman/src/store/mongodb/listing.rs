@@ -1,8 +1,8 @@
 //! Reads of many records: lists of sessions, whole records for a backup, outlines.
 //!
-//! A page is read in slices, each a `find` of so many documents as what was read before leaves room for, so that it takes
-//! about [`PAGE_BYTES`] of memory, whatever the documents are like. Each names the index that gives it in order: left to
-//! choose, some servers sort a whole user, or the whole collection.
+//! A page is read in batches. Each is a `find` of as many documents as the space left is expected to hold, so that a page
+//! takes about [`PAGE_BYTES`] of memory, whatever the size of the documents. Each `find` names the index for its order:
+//! otherwise some servers sort all documents of a user, or the whole collection.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ use crate::record::{Record, Summary};
 use crate::store::{Outlined, PAGE_BYTES, Page, Result};
 use crate::time::Timestamp;
 
-/// The most documents of a slice.
+/// The most documents per batch.
 const MOST: usize = 1_000;
 
-/// What is asked for on a page.
+/// The parameters of a page.
 pub(super) struct Wanted {
     pub(super) user_id: Option<String>,
     pub(super) after: Option<Handle>,
@@ -38,7 +38,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// What has no date in `expires_at` is ours all the same, and cannot be read.
+    /// Includes documents without a date in `expires_at`: they are ours, and unreadable.
     fn filter(&self, after: Option<Handle>) -> Document {
         let mut filter = doc! { "_id": conditions::handles_after(after) };
         if let Some(user_id) = &self.user_id {
@@ -57,9 +57,9 @@ impl Wanted {
     }
 }
 
-/// How records of a page are read.
+/// How to read the records of a page.
 struct Reading<T> {
-    /// Documents of the first slice, of which nothing is known yet.
+    /// Documents in the first batch, when their size is still unknown.
     first: usize,
     projection: Option<Document>,
     read: fn(&RawDocument) -> std::result::Result<T, Unreadable>,
@@ -90,11 +90,11 @@ pub(super) async fn records(documents: &Documents, wanted: Wanted) -> Result<Pag
 
 async fn page<T>(documents: &Documents, wanted: Wanted, reading: Reading<T>) -> Result<Page<T>> {
     let mut page = Page::default();
-    // What cannot be read takes a place on the page too, so that however many there are, it ends.
+    // Unreadable documents count as items of the page too, so that it ends however many there are.
     let (mut last, mut taken, mut bytes) = (wanted.after, 0, 0);
     let mut slice = reading.first;
     loop {
-        // One more than fits tells whether there is a next page.
+        // One more than fits shows whether there is a next page.
         let asked = slice.min(wanted.limit.saturating_add(1) - taken);
         let mut cursor = find(documents, &wanted, last, asked, &reading.projection).await?;
         let mut found = 0;
@@ -123,7 +123,7 @@ async fn page<T>(documents: &Documents, wanted: Wanted, reading: Reading<T>) -> 
     }
 }
 
-/// Asks for so many documents after `after`.
+/// Finds this many documents after `after`.
 async fn find(
     documents: &Documents,
     wanted: &Wanted,
@@ -136,7 +136,7 @@ async fn find(
             .find(wanted.filter(after))
             .sort(doc! { "_id": 1 })
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
-            // More than the limit: a batch that is just full would leave the cursor open.
+            // More than the limit: a batch that is exactly full would leave the cursor open.
             .batch_size(u32::try_from(limit + 1).unwrap_or(u32::MAX))
             .max_time(SERVER_LIMIT);
         match projection {
@@ -147,7 +147,7 @@ async fn find(
     if documents.hints().are_taken() || wanted.user_id.is_none() {
         let named = find().hint(Hint::Keys(wanted.index()));
         match documents.ask(Command::Find, named).await {
-            // It is made at the start of a service that may make it, which may take a while where much is stored.
+            // The index is created at the start of a service that may create it, which takes a while for a large collection.
             Err(error) if wanted.user_id.is_some() && is_refused_hint(&error) => {
                 documents.hints().set_taken(false);
             }

@@ -1,7 +1,7 @@
-//! What is counted of the driver's doings, in the text format of Prometheus.
+//! Metrics of the driver, in the Prometheus text format.
 //!
-//! The pool's numbers are the driver's events. Commands are timed here: the driver's events of them carry a parsed copy of
-//! each command and of each answer, sessions included, which would cost more than all the rest of a call.
+//! The pool's numbers come from the driver's events. Commands are timed here: the driver's command events include a parsed
+//! copy of each command and reply, sessions included, which would cost more than the rest of a call.
 
 use std::fmt;
 use std::future::IntoFuture;
@@ -15,7 +15,7 @@ use super::failure::is_duplicate_key;
 use super::indexes::WANTED;
 use crate::metrics::{Counter, Times, head};
 
-/// A command, by the name that the server has for it.
+/// A command, with the server's name for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
     Find,
@@ -41,8 +41,7 @@ const COMMANDS: [(Command, &str); 9] = [
     (Command::ListIndexes, "listIndexes"),
 ];
 
-/// Why a command failed: nobody to send it to, no login, a connection that broke, a server that said no, no answer within
-/// the limit of a call, anything else.
+/// Classes of errors: no reachable server, failed login, broken connection, error reply, missed deadline, anything else.
 const ERRORS: [&str; 6] = ["no_server", "authentication", "network", "refused", "timeout", "other"];
 const TIMEOUT: usize = 4;
 
@@ -65,7 +64,7 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// Waits for the answer to a command, and counts it.
+    /// Awaits a command, and counts it.
     pub(super) async fn time<T>(
         &self,
         command: Command,
@@ -82,12 +81,12 @@ impl Metrics {
         answer
     }
 
-    /// Counts a call that was given up.
+    /// Counts a call that missed its deadline.
     pub(super) fn timed_out(&self) {
         self.errors[TIMEOUT].increment();
     }
 
-    /// Counts what the pool says.
+    /// Counts an event of the pool.
     pub(super) fn pooled(&self, event: &CmapEvent) {
         match event {
             CmapEvent::ConnectionCreated(_) => self.created.increment(),
@@ -115,7 +114,7 @@ impl Metrics {
         }
     }
 
-    /// Writes down whether the index with this place among [`WANTED`] is there.
+    /// Records whether the index at this position in [`WANTED`] exists.
     pub(super) fn indexed(&self, place: usize, is_there: bool) {
         self.indexes[place].store(is_there, Ordering::Relaxed);
     }
@@ -150,7 +149,7 @@ impl fmt::Display for Metrics {
         head(f, name, "gauge", "Connections that there are, by whether a command is using them.")?;
         let closed: u64 = self.closed.iter().map(Counter::get).sum();
         let in_use = self.checked_out.get().saturating_sub(self.checked_in.get());
-        // Between two events the numbers may not agree for a moment.
+        // Between two events the numbers may be inconsistent for a moment.
         let idle = self.created.get().saturating_sub(closed).saturating_sub(in_use);
         writeln!(f, "{name}{{state=\"idle\"}} {idle}\n{name}{{state=\"in_use\"}} {in_use}")?;
 

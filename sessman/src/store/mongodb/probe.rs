@@ -1,8 +1,8 @@
-//! `ping`: whether sessions can be created, changed and deleted, which a server may refuse each for itself (a full disk, a
-//! quota, a role).
+//! `ping`: whether sessions can be created, changed and deleted; a server may reject each separately (a full disk, a quota, a
+//! role).
 //!
-//! It writes a document of its own into the collection of the sessions. Its `_id` is an ObjectId, so that nothing takes it for
-//! a session, and its time is over, so that the server removes one that stays behind.
+//! It writes a document of its own into the collection of the sessions. Its `_id` is an ObjectId, so that it is never taken
+//! for a session. It is already expired, so that the TTL index removes one that is left behind.
 
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{RawDocumentBuf, doc};
@@ -15,8 +15,8 @@ use super::settings::SERVER_LIMIT;
 use crate::store::{Result, StoreError};
 use crate::time::Timestamp;
 
-/// Creates the document of `node`, changes it and deletes it, with the commands that sessions are written with. Where a node
-/// asks twice at once, one may find that the other is further.
+/// Creates, changes and deletes the document of `node`, with the commands that sessions use. Concurrent pings of one node may
+/// see each other's steps.
 pub(super) async fn ping(documents: &Documents, node: ObjectId) -> Result<()> {
     let same = doc! { "_id": node };
     let probe = doc! { "_id": node, "expires_at": date(Timestamp::from_millis(0)), "probe": 0 };

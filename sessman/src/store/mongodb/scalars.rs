@@ -1,4 +1,4 @@
-//! Fields of one value each, as documents have them.
+//! Single values, in the form that documents have.
 
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime};
@@ -7,7 +7,7 @@ use crate::id::{Handle, SecretHash};
 use crate::store::StoreError;
 use crate::time::Timestamp;
 
-/// The handle that an `_id` is.
+/// The handle in an `_id`.
 pub(super) fn handle_in(id: &Bson) -> Option<Handle> {
     let Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes }) = id else { return None };
     <[u8; 12]>::try_from(&bytes[..]).ok().map(Handle::from)
@@ -23,22 +23,22 @@ pub(super) fn id(handle: Handle) -> Binary {
     binary(handle.as_bytes())
 }
 
-/// A secret's hash as it is stored.
+/// The stored form of a secret's hash.
 pub(super) fn hash(secret_hash: SecretHash) -> Binary {
     binary(secret_hash.as_bytes())
 }
 
-/// A moment as it is stored.
+/// The stored form of a timestamp.
 pub(super) fn date(timestamp: Timestamp) -> DateTime {
     DateTime::from_millis(timestamp.as_millis())
 }
 
-/// Bytes as they are stored.
+/// The stored form of bytes.
 pub(super) fn binary(bytes: &[u8]) -> Binary {
     Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() }
 }
 
-/// A number as it is stored.
+/// The stored form of a number.
 ///
 /// # Errors
 /// [`StoreError::Unusable`] for one beyond 63 bits.

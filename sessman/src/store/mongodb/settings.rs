@@ -1,4 +1,4 @@
-//! Where the sessions are, and who logs in there.
+//! Configuration of the MongoDB store.
 
 use std::future::{Future, IntoFuture};
 use std::path::PathBuf;
@@ -17,50 +17,50 @@ use super::failure;
 use crate::secret::Secret;
 use crate::store::StoreError;
 
-/// What the name of the users' collection has behind that of the sessions'.
+/// The name of the users' collection is that of the sessions' with this suffix.
 pub(super) const SUFFIX: &str = "_users";
 
-/// How long a call waits for a primary, a connection or a majority. Below [`CALL_LIMIT`](super::connection::CALL_LIMIT),
-/// so that a call ends with the reason and not with the limit.
+/// Timeout for a primary, a connection or a majority. Shorter than [`CALL_LIMIT`](super::connection::CALL_LIMIT), so that a
+/// call fails with its specific error.
 pub(super) const SERVER_LIMIT: Duration = Duration::from_millis(1_500);
 
-/// The driver's own default of 10 connections makes a service wait for its own requests where a round trip takes some
-/// milliseconds; idle ones cost the server a thread each, so it is not many more.
+/// The driver's default of 10 connections makes requests wait for each other if a round trip takes some milliseconds. Not
+/// many more, as idle connections cost the server a thread each.
 const POOL_SIZE: u32 = 50;
 
-/// A database name on any system that a server runs on.
+/// The limit for database names on all platforms of servers.
 const MAX_DATABASE_BYTES: usize = 63;
-/// Database, a dot and collection, in a server of any version.
+/// The limit for database, dot and collection in servers of all versions.
 const MAX_NAMESPACE_BYTES: usize = 255;
 
-/// Where the sessions are, and who logs in there. [`check`](Self::check) says whether it makes sense.
+/// Configuration of the MongoDB store. [`check`](Self::check) validates it.
 #[derive(Debug, Clone)]
 pub struct MongoConfig {
-    /// `host:port[,host:port]`, or a whole `mongodb://` or `mongodb+srv://` URL, whose options hold. It may contain a
-    /// user and password, so it is a secret.
+    /// `host:port[,host:port]`, or a `mongodb://` or `mongodb+srv://` URL with options. It may contain a user and password, so
+    /// it is a secret.
     ///
-    /// Not followed are `w` and `readPreference` (writes go to a majority, reads to the primary), and
-    /// `serverSelectionTimeoutMS` above 1500. A database in its path is the one that knows the user, no more.
+    /// Ignored are `w` and `readPreference` (writes go to a majority, reads to the primary), and `serverSelectionTimeoutMS`
+    /// above 1500. A database in its path is only the authentication database.
     pub server_url: Secret,
-    /// Who logs in, as the name is, not percent-encoded.
+    /// The user name, not percent-encoded.
     pub username: Option<String>,
-    /// The password as it is, not percent-encoded.
+    /// The password, not percent-encoded.
     pub password: Option<Secret>,
     /// The database with the sessions.
     pub database: String,
     /// The collection with the sessions.
     pub collection: String,
-    /// The database that knows the user. `None`: what the URL, or the DNS record behind `mongodb+srv://`, says, else
+    /// The authentication database. `None`: that of the URL, or of the DNS record behind `mongodb+srv://`; else
     /// [`database`](Self::database) for [`username`](Self::username), and the driver's default for a user in the URL.
     pub auth_source: Option<String>,
-    /// Certificates of those who vouch for the servers, as PEM; `None` for the public ones. Either file turns TLS on.
+    /// Certificate authorities that are trusted, as a PEM file; `None` for the public ones. Either file turns TLS on.
     pub tls_ca_file: Option<PathBuf>,
-    /// Our own certificate and its key, as PEM, in one file.
+    /// The client certificate and its private key, in one PEM file.
     pub tls_certificate_key_file: Option<PathBuf>,
 }
 
 impl MongoConfig {
-    /// Gives the configuration back if it makes sense. Nothing is resolved, connected to or read.
+    /// Validates the configuration. Nothing is resolved, connected to or read.
     ///
     /// # Errors
     /// The first key that is wrong, without its value.
@@ -68,7 +68,7 @@ impl MongoConfig {
         let problem = |key: &str, message: &str| Problem { key: key.to_owned(), message: message.to_owned() };
         check_database(&self.database).map_err(|wrong| problem("database", wrong))?;
         if let Some(auth_source) = &self.auth_source {
-            // `$external` is the one of certificates and LDAP.
+            // `$external` is that of certificates and LDAP.
             if auth_source != "$external" {
                 check_database(auth_source).map_err(|wrong| problem("auth_source", wrong))?;
             }
@@ -110,7 +110,7 @@ impl MongoConfig {
             return Err(url.fault());
         }
         if !url.is_seed_list() {
-            // All that is left to do is to look at the options together, which waits for nothing.
+            // This only validates the combination of options, and completes on the first poll.
             let mut parsing = pin!(ClientOptions::parse(text.expose()).into_future());
             if let Poll::Ready(Err(_)) = parsing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 return Err("has options that exclude each other".into());
@@ -122,8 +122,8 @@ impl MongoConfig {
         Ok(())
     }
 
-    /// The URL for the driver: for a `username` it has a placeholder of a login in it, so that the driver takes the
-    /// options that only make sense with one, and finds the database that knows the user by its own rules.
+    /// The URL for the driver. For a `username` it includes a placeholder of a login, so that the driver accepts the options that
+    /// need one, and finds the authentication database by its own rules.
     fn driver_url(&self, url: &ConnectionString<'_>) -> Secret {
         let login = match (&self.username, &self.password) {
             (None, _) => Login::AsGiven,
@@ -133,7 +133,7 @@ impl MongoConfig {
         Secret::new(url.text(login, &self.database))
     }
 
-    /// The driver's options. For `mongodb+srv://` this asks the DNS, else it waits for nothing.
+    /// The driver's options. Resolves DNS for `mongodb+srv://`, and completes immediately otherwise.
     ///
     /// # Errors
     /// What [`check`](Self::check) finds, and names that cannot be resolved.
@@ -153,13 +153,13 @@ impl MongoConfig {
         options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
         let write_concern = options.write_concern.get_or_insert_default();
         write_concern.w = Some(Acknowledgment::Majority);
-        // Without a limit the server would go on waiting for a majority long after the caller has gone.
+        // Without a limit the server would keep waiting for a majority long after the caller is gone.
         let wait = write_concern.w_timeout.filter(|wait| !wait.is_zero()).unwrap_or(SERVER_LIMIT);
         write_concern.w_timeout = Some(wait.min(SERVER_LIMIT));
         Ok(options)
     }
 
-    /// Files are looked at here: the driver calls one that is not there a broken connection.
+    /// Checks the files here: the driver reports a missing file as a broken connection.
     fn set_tls(&self, options: &mut ClientOptions) -> Result<(), StoreError> {
         if self.files().iter().any(|(_, _, file)| file.is_some()) {
             let mut tls = match options.tls.take() {

@@ -8,7 +8,7 @@ use super::settings::MongoConfig;
 use crate::secret::Secret;
 use crate::store::shell::Shell;
 
-/// Where mongosh finds the URL: it has no other place for a password than its arguments and its prompt.
+/// The environment variable with the URL: otherwise mongosh takes a password only from its arguments or its prompt.
 const VARIABLE: &str = "SESSCTL_MONGODB_URL";
 
 impl MongoConfig {
@@ -23,7 +23,7 @@ impl MongoConfig {
         })
     }
 
-    /// The URL with the login and the database in it.
+    /// The URL with login and database.
     fn shell_url(&self) -> Result<Secret, Problem> {
         let url = ConnectionString::parse(self.server_url.expose())
             .map_err(|message| Problem { key: "server_url".into(), message })?;
@@ -33,7 +33,7 @@ impl MongoConfig {
             None => encoded(username),
         });
         let login = url.login().map(str::to_owned).or(own);
-        // In a URL the path is both: the database to use, and the one that knows the user.
+        // In a URL the path is both the database to use and the authentication database.
         let default = if url.has_login() { "admin" } else { &self.database };
         let source = self.auth_source.as_deref().unwrap_or(url.database().unwrap_or(default));
         let is_said = url.option("authSource").is_some() && self.auth_source.is_none();

@@ -1,4 +1,4 @@
-//! The store itself: each call of the contract as one or two commands.
+//! The store itself: each method as one or two commands.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,28 +27,28 @@ use crate::store::{
 };
 use crate::time::Timestamp;
 
-/// Records that one command deletes, or is asked about, well within the limit of a call.
+/// Records per command; well within the time limit of a call.
 const SLICE: usize = 500;
 
-/// Sessions in a MongoDB collection. See [the module](super) for what is promised.
+/// Sessions in a MongoDB collection. For its guarantees see [the module](super).
 pub struct MongoStore {
     connection: Arc<Connection>,
-    /// Those that make the indexes; they end with the store.
+    /// The tasks that create the indexes; they end with the store.
     tasks: Mutex<JoinSet<()>>,
-    /// Tells this store from those of other nodes.
+    /// Identifies this store among other nodes.
     node: ObjectId,
     lease: Arc<Lease>,
 }
 
 impl MongoStore {
-    /// Opens the store and returns at once, whether the server is there or not: calls fail with
-    /// [`StoreError::Unavailable`] until it is. The indexes are made meanwhile.
+    /// Opens the store and returns immediately, whether the server is reachable or not: until it is, calls fail with
+    /// [`StoreError::Unavailable`]. The indexes are created in the background.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] for a configuration that [`MongoConfig::check`] refuses.
+    /// [`StoreError::Unusable`] for a configuration that [`MongoConfig::check`] rejects.
     ///
     /// # Panics
-    /// Outside of a tokio runtime: the driver's tasks and those of the store run on the one it is called in.
+    /// Outside of a tokio runtime, which runs the tasks of the driver and the store.
     pub fn open(config: MongoConfig) -> Result<Self> {
         let mut store = Self::open_as_it_is(config)?;
         let indexed = Arc::clone(&store.connection);
@@ -56,7 +56,7 @@ impl MongoStore {
         Ok(store)
     }
 
-    /// As [`open`](Self::open), and makes no index.
+    /// Like [`open`](Self::open), without creating indexes.
     ///
     /// # Errors
     /// Those of [`open`](Self::open).
@@ -73,8 +73,8 @@ impl MongoStore {
 }
 
 impl MongoStore {
-    /// Deletes what `filter` matches of a collection, upwards and in slices: each call is short, and what comes meanwhile
-    /// cannot keep it going. `range` says which `_id`s come after one, or all of them.
+    /// Deletes the documents that match `filter`, in ascending order and in batches: each call is short, and concurrent inserts
+    /// cannot keep it going. `range` is the filter for `_id`s after one, or for all.
     async fn clear_slices(
         &self,
         collection: fn(&Documents) -> Documents,
@@ -236,7 +236,7 @@ impl Store for MongoStore {
     }
 
     async fn clear(&self) -> Result<u64> {
-        // What has no secret is no session, and not ours to delete.
+        // Without a secret it is no session, and not ours to delete.
         let sessions = doc! { "secret_hash": { "$exists": true } };
         let after =
             |last: Option<Bson>| conditions::handles_after(last.as_ref().and_then(scalars::handle_in));

@@ -20,10 +20,10 @@ use crate::record::Change;
 use crate::store::{Created, Result, StoreError, Target, Unless, Updated};
 use crate::time::Timestamp;
 
-/// So many times a record is gone that was in the way before the indexes are looked at.
+/// After this many conflicting records that vanish, the indexes are checked.
 const VANISHED: u32 = 3;
 
-/// Inserts, or else replaces an expired record, until one of both is done or a live one is seen.
+/// Inserts, or replaces an expired record; retries until one of these succeeds or a live record is found.
 pub(super) async fn create(
     documents: &Documents,
     handle: Handle,
@@ -32,8 +32,8 @@ pub(super) async fn create(
 ) -> Result<Created> {
     let same_id = doc! { "_id": scalars::id(handle) };
     let mut again = documents.again();
-    // Between the two steps the record may be removed, and then nothing is there to be replaced. Where that happens again
-    // and again, another unique index may be what refuses it, or others begin and end sessions under this id.
+    // The record may be deleted between the two steps, and then there is nothing to replace. If that happens repeatedly, a
+    // foreign unique index may be what rejects the insert, or others create and end sessions with this id.
     let mut vanished = 0;
     loop {
         match documents.ask(Command::Insert, documents.insert_one(&record)).await {
@@ -68,12 +68,12 @@ pub(super) async fn create(
     }
 }
 
-/// As the filter of expired records has it.
+/// The same condition as in the filter for expired records.
 fn is_expired(found: &RawDocument, now: Timestamp) -> bool {
     found.get_datetime("expires_at").is_ok_and(|expires_at| expires_at <= date(now))
 }
 
-/// Makes `change` if the live record is as it was `read`.
+/// Applies `change` if the live record is as it was `read`.
 pub(super) async fn update(
     documents: &Documents,
     read: Read,
@@ -82,10 +82,10 @@ pub(super) async fn update(
 ) -> Result<Updated> {
     let mut again = documents.again();
     loop {
-        // Made anew for each try: there is one as a rule, which then copies nothing.
+        // Built for each attempt: usually there is only one, and so nothing is copied.
         let filter = read.unchanged(unless, change.now)?;
         let update = document::from_change(read.handle, change)?;
-        // As it was: that says until when it would have lived, and the caller knows what is changed.
+        // Returns the record before the change: this has the old expiry, and the caller knows the rest.
         let update = documents
             .find_one_and_update(filter, update)
             .return_document(ReturnDocument::Before)
@@ -109,11 +109,11 @@ pub(super) async fn update(
     }
 }
 
-/// Deletes one record if it is what its target says.
+/// Deletes one record if it matches its target.
 pub(super) async fn delete_one(documents: &Documents, target: Target) -> Result<bool> {
     let filter = conditions::targeted(&target);
     let delete = documents.delete_one(filter.clone());
-    // A delete of one is repeated by the driver if its connection broke, which one of many is not.
+    // The driver retries a delete of one if its connection broke, but not a delete of many.
     let mut deleted = documents.ask(Command::Delete, delete).await.map_err(store_error)?;
     let mut again = documents.again();
     while deleted.deleted_count == 0 {
@@ -128,7 +128,7 @@ pub(super) async fn delete_one(documents: &Documents, target: Target) -> Result<
     Ok(true)
 }
 
-/// Deletes those of the records that are what their targets say; which ones.
+/// Deletes the records that match their targets; returns which ones.
 pub(super) async fn delete_many(documents: &Documents, targets: &[Target]) -> Result<Vec<Handle>> {
     let found = identities(documents, targets).await?;
     let is_as_found = |target: &&Target| found.get(&target.handle).is_some_and(|found| found.is(target));
@@ -149,7 +149,7 @@ pub(super) async fn delete_many(documents: &Documents, targets: &[Target]) -> Re
             match found.get(&target.handle) {
                 None => deleted.push(target.handle),
                 Some(found) if found.is(&target) => left.push(target),
-                // Somebody wrote to it, or it is another session by now.
+                // It was written to, or is another session now.
                 Some(_) => {}
             }
         }
@@ -161,7 +161,7 @@ pub(super) async fn delete_many(documents: &Documents, targets: &[Target]) -> Re
     Ok(deleted)
 }
 
-/// What tells a stored record from others, as [`conditions::targeted`] asks for it: of documents that cannot be read, too.
+/// The fields that [`conditions::targeted`] compares; of unreadable documents too.
 struct Identity(RawDocumentBuf);
 
 impl Identity {
@@ -184,7 +184,7 @@ impl Identity {
     }
 }
 
-/// What is stored under the handles of these targets.
+/// The stored fields under the handles of these targets.
 async fn identities(documents: &Documents, targets: &[Target]) -> Result<HashMap<Handle, Identity>> {
     let ids = scalars::ids(targets.iter().map(|target| target.handle));
     let find = documents.find(doc! { "_id": { "$in": ids } }).projection(Identity::projection());

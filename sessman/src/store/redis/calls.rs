@@ -1,4 +1,4 @@
-//! Commands on their way to the servers that have their keys, and again to another one where a key has moved.
+//! Sends commands to the servers that have their keys, and follows redirections where a key has moved.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use super::scripts::Step;
 use super::server_url::Address;
 use super::servers::{Layout, Servers};
 
-/// Whoever asks whether servers are there waits less: those who probe a host give it a second.
+/// Deadline of a ping. Shorter than other calls, as health probes usually time out after a second.
 const PING_LIMIT: Duration = Duration::from_millis(900);
 
-/// A call that was sent on more often goes round in circles.
+/// The most redirections of a call: more would be a loop.
 const REDIRECTIONS: usize = 5;
 
 impl Servers {
-    /// Sends a command about one key to the server that has it.
+    /// Sends a command on one key to the server that has it.
     pub(super) async fn call(
         self: &Arc<Self>,
         key: &[u8],
@@ -32,7 +32,7 @@ impl Servers {
         self.route(key, command, deadline).await?.map_err(Trouble::from)
     }
 
-    /// Runs a script of one key where that key is.
+    /// Runs a script of one key on the server that has it.
     pub(super) async fn run<A: AsRef<[u8]>>(
         self: &Arc<Self>,
         step: &Step,
@@ -42,7 +42,7 @@ impl Servers {
     ) -> Result<Value, Trouble> {
         match self.route(key, &step.by_hash(key, arguments), deadline).await? {
             Ok(value) => Ok(value),
-            // It was started anew, or is new in the cluster.
+            // The server restarted, or is new in the cluster.
             Err(refusal) if refusal.code == "NOSCRIPT" => {
                 self.call(key, &step.in_full(key, arguments), deadline).await
             }
@@ -50,8 +50,8 @@ impl Servers {
         }
     }
 
-    /// As [`run`](Self::run), for what must not be undone by a failover: answered once as many replicas have it as the
-    /// settings say. With [`Trouble::NotReplicated`] it is done all the same.
+    /// Like [`run`](Self::run), for writes that a failover must not lose: acknowledged once `wait_replicas` replicas have it.
+    /// After [`Trouble::NotReplicated`] the write was made all the same.
     pub(super) async fn run_durably<A: AsRef<[u8]>>(
         self: &Arc<Self>,
         step: &Step,
@@ -62,13 +62,13 @@ impl Servers {
         if !self.waits_for_replicas() {
             return self.run(step, key, arguments, deadline).await;
         }
-        // That a server does not know the script would be heard after the wait for its replicas, and there is no time for two.
+        // The whole script: a NOSCRIPT would come only after the wait for the replicas, too late for a retry.
         let command = step.in_full(key, arguments);
         self.route_as(key, &command, true, deadline).await?.map_err(Trouble::from)
     }
 
-    /// Sends a command a key, each to the server that has it, many at once. The answers are in their order; who can use some
-    /// of them without the others asks [`call_each_apart`](Self::call_each_apart).
+    /// Sends a command for each key to the server that has it, pipelined and in parallel. The replies are in their order. Fails
+    /// as a whole; [`call_each_apart`](Self::call_each_apart) does not.
     pub(super) async fn call_each(
         self: &Arc<Self>,
         commands: &[(Vec<u8>, Cmd)],
@@ -77,7 +77,7 @@ impl Servers {
         self.each(commands, deadline).await?.into_iter().collect()
     }
 
-    /// As [`call_each`](Self::call_each), and where a server does not answer, the commands for the others have their answers.
+    /// Like [`call_each`](Self::call_each), but if a server is unreachable, the commands to the others still have their replies.
     pub(super) async fn call_each_apart(
         self: &Arc<Self>,
         commands: &[(Vec<u8>, Cmd)],
@@ -116,7 +116,7 @@ impl Servers {
                 Err(trouble) => indexes.into_iter().for_each(|index| answers[index] = Err(trouble.clone())),
             }
         }
-        // Whoever does not have a key any more has not done what it was asked.
+        // A server that no longer has a key did not execute the command, so it is retried.
         let asking = answers.into_iter().zip(commands).map(|(answer, (key, command))| async move {
             match answer {
                 Ok(Err(refusal)) if refusal.place.is_some() => self.route(key, command, deadline).await,
@@ -126,9 +126,9 @@ impl Servers {
         Ok(join_all(asking).await)
     }
 
-    /// Sends commands, and the last of them so that it is executed after the others: what is for its server goes there
-    /// together with it, as a server keeps the order; in a cluster that is done once the others have answers, and not at all
-    /// if one of them was refused. So the last answer is that of the last command if there are as many as commands.
+    /// Sends commands so that the last is executed after the others. Those for its server go in one pipeline with it, as a
+    /// server keeps their order. In a cluster, the others get their replies first, and if one was rejected, the last is not
+    /// sent. So the last reply is that of the last command if there are as many replies as commands.
     pub(super) async fn call_in_order(
         self: &Arc<Self>,
         commands: &[(Vec<u8>, Cmd)],
@@ -156,8 +156,8 @@ impl Servers {
         for ((key, command), answer) in together.into_iter().zip(sent) {
             let moved = answer.as_ref().err().and_then(|refusal| self.place(refusal, home.address()));
             answers.push(match (moved, &*layout) {
-                // It is of a cluster by now. Followed, one of them might fail, and it could not be said what became of the
-                // others.
+                // The server is now part of a cluster. If the redirections were followed, one might fail, and the outcome of the
+                // others would be unclear.
                 (Some(other), Layout::Single(_)) => {
                     self.look_again(Some(other.address().clone()));
                     answer
@@ -169,8 +169,8 @@ impl Servers {
         Ok(answers)
     }
 
-    /// Runs a script for each of several keys, many at once. The answers are in their order; where a server does not
-    /// answer, the keys of the others have theirs.
+    /// Runs a script for each of several keys, pipelined and in parallel. The replies are in their order. If a server is
+    /// unreachable, the keys of the others still have theirs.
     pub(super) async fn run_each<A: AsRef<[u8]>>(
         self: &Arc<Self>,
         step: &Step,
@@ -192,7 +192,7 @@ impl Servers {
         Ok(join_all(again).await)
     }
 
-    /// Whether each server can be reached and written to, by keys that begin with `prefix` and are never there.
+    /// Whether each server is reachable and writable, tested with keys that begin with `prefix` and never exist.
     pub(super) async fn ping(self: &Arc<Self>, prefix: &[u8], deadline: Instant) -> Result<(), Trouble> {
         let deadline = deadline.min(Instant::now() + PING_LIMIT);
         let layout = self.layout(deadline).await?;
@@ -200,7 +200,7 @@ impl Servers {
             Layout::Single(_) => vec![prefix.to_vec()],
             Layout::Cluster(slots) => slots.a_key_of_each(prefix),
         };
-        // A write that finds nothing to write to: a replica, a login that may not write and a full memory refuse it, too.
+        // A write to a missing key changes nothing, but fails on a replica, without write permission, and with full memory.
         let write = |key: Vec<u8>| {
             let mut command = redis::cmd("SET");
             command.arg(&key).arg("").arg("XX");
@@ -273,7 +273,7 @@ impl Servers {
     }
 }
 
-/// Sends a command to a server that a key is moving to.
+/// Sends a command to a server that a key is migrating to (`ASKING`).
 async fn visit(link: &Link, command: &Cmd, deadline: Instant) -> Result<Answer, Trouble> {
     let mut answers = link.send_all(&[&redis::cmd("ASKING"), command], deadline).await?;
     answers.pop().ok_or(Trouble::NoMaster)

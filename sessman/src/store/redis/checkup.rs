@@ -1,4 +1,4 @@
-//! What an administrator should know of the servers.
+//! Diagnosis of the servers for an administrator.
 
 use std::sync::Arc;
 
@@ -9,26 +9,26 @@ use super::values::bytes;
 use super::values::moment;
 use crate::store::{Checkup, Result};
 
-/// See [`Store::checkup`](crate::store::Store::checkup). Of a cluster one member is asked; each of them is warned of in the log when a
-/// connection to it is made.
+/// See [`Store::checkup`](crate::store::Store::checkup). Asks one member of a cluster; for all members, warnings are logged
+/// when they are connected to.
 pub(super) async fn of(servers: &Arc<Servers>) -> Result<Checkup> {
     // Any key leads to a server.
     let time = servers.call(b"", &redis::cmd("TIME"), deadline()).await;
     let clock = match time {
         Ok(time) => moment(time),
-        // A login may be allowed everything but this, and the next command.
+        // The login may lack the permission for this command, and for the next one.
         Err(Trouble::Refused(_)) => None,
         Err(trouble) => return Err(trouble.into()),
     };
     let info = servers.call(b"", &redis::cmd("INFO"), deadline()).await.ok();
     let info = info.and_then(bytes).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let hazards = info.as_deref().map_or_else(|| vec![Hazard::Unknown], found_in);
-    // The others may be meant.
+    // The others may be intended.
     let (problems, hints): (Vec<Hazard>, Vec<Hazard>) =
         hazards.into_iter().partition(|hazard| matches!(hazard, Hazard::Evicts(_)));
     let lines = |hazards: Vec<Hazard>| hazards.iter().map(ToString::to_string).collect::<Vec<_>>();
     let mut hints = lines(hints);
-    // Of a single server it is `clock` that is compared.
+    // With a single server, the caller compares `clock` itself.
     if servers.masters(deadline()).await?.len() > 1 {
         hints.extend(servers.knowledge().clocks.said());
     }
@@ -37,7 +37,7 @@ pub(super) async fn of(servers: &Arc<Servers>) -> Result<Checkup> {
 
 fn name(info: &str) -> String {
     let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    // Valkey says a version of Redis that it is like, and then its own.
+    // Valkey reports the version of Redis that it is compatible with, and its own.
     match (value("valkey_version"), value("redis_version")) {
         (Some(version), _) => format!("Valkey {}", version.trim()),
         (None, Some(version)) => format!("Redis {}", version.trim()),

@@ -1,7 +1,7 @@
-//! How far the servers' clocks differ from ours.
+//! Clock skew of the servers.
 //!
-//! Nothing is decided by a server's clock but when it removes a record. One that is far ahead removes sessions that live; so
-//! a difference is said: in the log, in the metrics, and to administrators.
+//! A server's clock matters only when the server expires a record. A clock far ahead expires live sessions. So a difference
+//! is reported: in the log, in the metrics, and to administrators.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,18 +10,18 @@ use std::sync::{Mutex, PoisonError};
 use super::server_url::Address;
 use crate::metrics::head;
 
-/// From which difference on it is said, in milliseconds.
+/// The least clock skew that is reported, in milliseconds.
 const APART: u64 = 1_000;
 
-/// What the clock of each server said when it was last looked at.
+/// The clock of each server, when last read.
 #[derive(Default)]
 pub(super) struct Clocks {
-    /// Milliseconds that it is ahead of ours.
+    /// Milliseconds ahead of our clock.
     found: Mutex<HashMap<Address, i64>>,
 }
 
 impl Clocks {
-    /// Takes down how many milliseconds a server's clock is ahead; `None` where that could not be found out.
+    /// Records how many milliseconds a server's clock is ahead, and logs a change; `None` if it could not be measured.
     pub(super) fn learn(&self, address: &Address, ahead: Option<i64>) {
         let Some(ahead) = ahead else { return };
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -34,13 +34,13 @@ impl Clocks {
         }
     }
 
-    /// Forgets the servers that are not among these.
+    /// Forgets all other servers.
     pub(super) fn retain(&self, servers: &[Address]) {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         found.retain(|address, _| servers.contains(address));
     }
 
-    /// What is to be said of clocks that differ, a line for each.
+    /// The report of clocks that differ, a line each.
     pub(super) fn said(&self) -> Vec<String> {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let mut said: Vec<String> = found
@@ -52,7 +52,7 @@ impl Clocks {
     }
 }
 
-/// What is to be said of a clock that is so many milliseconds ahead, if anything.
+/// The report of a clock that is this many milliseconds ahead, if that is too much.
 fn apart(ahead: i64) -> Option<String> {
     let apart = ahead.unsigned_abs();
     let direction = if ahead > 0 { "ahead of" } else { "behind" };
@@ -66,7 +66,7 @@ fn apart(ahead: i64) -> Option<String> {
     })
 }
 
-/// In the text format of Prometheus.
+/// In the Prometheus text format.
 impl fmt::Display for Clocks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = "sessman_redis_clock_ahead_seconds";

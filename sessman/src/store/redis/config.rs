@@ -1,4 +1,4 @@
-//! The keys of sessions in Redis or Valkey.
+//! The configuration keys of the Redis store.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::store::shell::Shell;
 use crate::store::{Result, Store};
 use crate::time::Clock;
 
-/// As they are written. It has no `Debug`: it holds passwords.
+/// The keys as written. It has no `Debug`, as it holds passwords.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(in crate::store) struct RedisKeys {
@@ -25,43 +25,43 @@ pub(in crate::store) struct RedisKeys {
     /// Default: Redis: `REDIS_URL`, else `localhost:6379`.
     #[serde(deserialize_with = "settings::loose::option")]
     server_url: Option<String>,
-    /// Who to log in as, as it is, not escaped.
+    /// The user name, not percent-encoded.
     ///
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     username: Option<String>,
-    /// The password, as it is, not escaped. Redis takes one without a user, and an empty one for none.
+    /// The password, not percent-encoded. Redis takes one without a user, and an empty one for none.
     ///
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     password: Option<String>,
-    /// Redis: its number.
+    /// Redis: the number of the database.
     ///
     /// Default: Redis: what the URL says, else 0.
     #[serde(deserialize_with = "settings::loose::text_or_number")]
     database: Option<String>,
-    /// Redis: what the names of all keys begin with.
+    /// Redis: the prefix of all keys.
     ///
     /// Default: Redis: the instance's name.
     #[serde(deserialize_with = "settings::loose::option")]
     collection: Option<String>,
-    /// MongoDB, and Redis with `rediss://`: PEM file of those who vouch for the servers; a relative path begins in the
+    /// MongoDB, and Redis with `rediss://`: PEM file of the trusted certificate authorities; a relative path begins in the
     /// state folder, as with the files below.
     ///
     /// Default: the public authorities.
     #[serde(deserialize_with = "settings::loose::option")]
     tls_ca_file: Option<String>,
-    /// Redis with `rediss://`: PEM file of a certificate to show.
+    /// Redis with `rediss://`: PEM file of the client certificate.
     ///
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     tls_certificate_file: Option<String>,
-    /// Redis with `rediss://`: PEM file of the key of that certificate.
+    /// Redis with `rediss://`: PEM file of the private key of that certificate.
     ///
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     tls_key_file: Option<String>,
-    /// Redis: how many replicas must have it before the end of a session, or its new id, is answered; with fewer within
+    /// Redis: how many replicas must have the end of a session, or its new id, before it is answered; with fewer within
     /// 700 ms the answer is 503, although it is done. See docs/stores.md.
     ///
     /// Default: 0.
@@ -106,7 +106,7 @@ impl Backend for RedisConfig {
         Ok(Arc::new(RedisStore::open(self)?))
     }
 
-    /// As [`open`](Self::open): it makes nothing.
+    /// Like [`open`](Self::open), which creates nothing.
     fn open_to_read(&self, _: View) -> Result<Arc<dyn Store>> {
         Ok(Arc::new(RedisStore::open(self)?))
     }

@@ -1,7 +1,7 @@
-//! How records are deleted, and their names after them.
+//! Deletes records, and then their names from the indexes.
 //!
-//! A session is gone once its record is. Its names are taken away behind the answer, and where that fails, or too much is under
-//! way, they stay until the [tidying](super::tidying): whoever reads them passes over them.
+//! A session is gone once its record is. Its names are removed in the background. If that fails, or too much is in progress,
+//! they stay until the [tidying](super::tidying), and readers skip them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::mark::Mark;
 use crate::store::{Result, StoreError, Target};
 use crate::time::Timestamp;
 
-/// Records that are deleted in one go, and names that one command takes away.
+/// Records deleted per batch, and names removed per command.
 const SLICE: usize = 250;
 
 /// A record that was deleted.
@@ -35,16 +35,16 @@ pub(super) struct Deleted {
     pub(super) user_id: Option<String>,
 }
 
-/// What became of deletions. What was deleted is to be heeded though others failed.
+/// The result of deletions. Some records may be deleted although others failed.
 pub(super) struct Deletion {
     pub(super) deleted: Vec<Deleted>,
-    /// Whether something was not deleted that is no record, or of which it cannot be said whether it is what its target says.
+    /// Whether something was not deleted because it is no record, or cannot be compared with its target.
     pub(super) is_any_refused: bool,
     pub(super) done: Result<()>,
 }
 
 impl Deletion {
-    /// Heeds the answer of the script about one record.
+    /// Adds the script's reply for one record.
     fn heed(&mut self, handle: Handle, answer: std::result::Result<Value, Trouble>) {
         let one = match answer {
             Ok(answer) => outcome(handle, answer),
@@ -63,7 +63,7 @@ impl Deletion {
 }
 
 impl RedisStore {
-    /// Deletes the records that are what their targets say, past their time if `now` is given.
+    /// Deletes the records that match their targets; if `now` is given, only expired ones.
     pub(super) async fn delete_records(
         &self,
         targets: &[Target],
@@ -71,7 +71,7 @@ impl RedisStore {
         first_deadline: Instant,
     ) -> Deletion {
         let mut deletion = Deletion { deleted: Vec::new(), is_any_refused: false, done: Ok(()) };
-        // What is past its time ends by itself, too.
+        // An expired session stays expired after a failover.
         let durably = now.is_none() && self.servers.waits_for_replicas();
         if let [target] = targets {
             let answer = self.delete_one(target, now, durably, first_deadline).await;
@@ -80,7 +80,7 @@ impl RedisStore {
         }
         for slice in targets.chunks(SLICE) {
             if durably {
-                // They gather, and one `WAIT` serves for all of them.
+                // They are grouped, and one `WAIT` covers all of them.
                 let deadline = deadline();
                 let deleting = slice.iter().map(|target| self.delete_one(target, now, true, deadline));
                 for (target, answer) in slice.iter().zip(join_all(deleting).await) {
@@ -101,7 +101,7 @@ impl RedisStore {
                     .for_each(|(target, answer)| deletion.heed(target.handle, answer)),
                 Err(trouble) => deletion.done = Err(trouble.into()),
             }
-            // Who did not answer now would not for the next ones.
+            // A server that did not reply would not reply to the next batch either.
             if deletion.done.is_err() {
                 break;
             }
@@ -123,12 +123,12 @@ impl RedisStore {
         }
     }
 
-    /// Takes away the names of records that were deleted.
+    /// Removes the names of deleted records.
     pub(super) async fn take_names(&self, deleted: &[Deleted]) {
         take_names(&self.servers, &self.keys, deleted, self.latest()).await;
     }
 
-    /// Does so behind the answer.
+    /// The same in the background.
     pub(super) async fn take_names_later(&self, deleted: Vec<Deleted>) {
         if deleted.is_empty() {
             return;
@@ -137,7 +137,7 @@ impl RedisStore {
         self.leftovers.take_away(async move { take_names(&servers, &keys, &deleted, now).await }).await;
     }
 
-    /// Takes away the names of a session that was not begun, behind the answer.
+    /// Removes the names of a session whose creation failed, in the background.
     pub(super) async fn take_name_later(&self, name: &Name, user_id: Option<&str>) {
         let deleted =
             Deleted { handle: name.handle, mark: Some(name.mark), user_id: user_id.map(str::to_owned) };
@@ -156,7 +156,7 @@ fn conditions(target: &Target, now: Option<Timestamp>) -> [Vec<u8>; 4] {
     ]
 }
 
-/// What the script's answer says of one record.
+/// Parses the script's reply for one record.
 fn outcome(handle: Handle, answer: Value) -> Result<Option<Deleted>> {
     let parts = match answer {
         Value::Int(0) => return Ok(None),
@@ -169,12 +169,12 @@ fn outcome(handle: Handle, answer: Value) -> Result<Option<Deleted>> {
     Ok(Some(Deleted { handle, mark, user_id }))
 }
 
-/// Takes away the names of records that are not there any more: among those of all, and among their users'.
+/// Removes the names of deleted records from the index of all sessions, and from their users' indexes.
 async fn take_names(servers: &Arc<Servers>, keys: &Keys, deleted: &[Deleted], now: Timestamp) {
     let mut names: HashMap<Vec<u8>, Vec<Vec<u8>>> = HashMap::new();
     for Deleted { handle, mark, user_id } in deleted {
         let Some(mark) = *mark else {
-            // Nobody knows whose it was: with that user it stays until its time has come.
+            // The user is unknown, so the name in the user's index stays until it is due.
             let taken = index::tidy_handle(servers, keys, *handle, now).await;
             report(taken.err());
             continue;

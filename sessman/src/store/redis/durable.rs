@@ -1,9 +1,8 @@
-//! Writes that are answered once replicas have them: where ended sessions and replaced ids must not come back with a
-//! failover.
+//! Writes that are acknowledged once replicas have them: so a failover does not bring back ended sessions and revoked ids.
 //!
-//! `WAIT` counts the replicas that have what its own connection has written, and everything behind it on that connection
-//! stands still meanwhile. So these writes have a connection of their own; and while one `WAIT` is out, those that come gather
-//! behind it, and leave together with a single `WAIT` for all of them.
+//! `WAIT` counts the replicas that have what its own connection has written, and blocks everything after it on that
+//! connection. So these writes have a connection of their own. While one `WAIT` is in progress, new writes are queued, and
+//! then sent as a group with a single `WAIT`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,11 +14,11 @@ use tokio::time::Instant;
 use super::failure::Trouble;
 use super::reply::Answer;
 
-/// How long replicas are waited for. A write waits at most for the `WAIT` before its own, and for its own: both fit into the
-/// time that a call has.
+/// Timeout of `WAIT`. A write waits at most for the `WAIT` before its own, and for its own: both fit into the deadline of a
+/// call.
 pub(super) const REPLICA_LIMIT: Duration = Duration::from_millis(700);
 
-/// What waits to be sent.
+/// The queue of writes.
 #[derive(Default)]
 pub(super) struct Durable {
     state: Mutex<State>,
@@ -28,31 +27,31 @@ pub(super) struct Durable {
 #[derive(Default)]
 struct State {
     waiting: Vec<Write>,
-    /// Whether somebody sends what waits.
+    /// Whether a task is sending them.
     is_sent: bool,
 }
 
-/// A write, and who waits for its answer.
+/// A write, and the channel of its reply.
 pub(super) struct Write {
-    /// The last of them is the one with the answer; what is before it belongs to it.
+    /// The reply is that of the last command; those before belong to the same write.
     pub(super) commands: Vec<Cmd>,
     pub(super) deadline: Instant,
     pub(super) sender: oneshot::Sender<Result<Answer, Trouble>>,
 }
 
 impl Durable {
-    /// Adds a write; whether the caller has to see to it that [what waits](Self::next) is sent.
+    /// Adds a write; returns whether the caller has to send [the queued writes](Self::next).
     pub(super) fn add(&self, write: Write) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.waiting.push(write);
         !std::mem::replace(&mut state.is_sent, true)
     }
 
-    /// What is to be sent next; nothing once all is sent, and then the next one who adds something has to see to it.
+    /// The writes to send next. If there are none, sending ends, and the caller of the next [`add`](Self::add) sends again.
     pub(super) fn next(&self) -> Vec<Write> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut writes = std::mem::take(&mut state.waiting);
-        // What nobody waits for any more is not begun.
+        // Writes whose callers are gone are skipped.
         writes.retain(|write| !write.sender.is_closed());
         state.is_sent = !writes.is_empty();
         writes

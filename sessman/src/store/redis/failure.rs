@@ -1,5 +1,5 @@
-//! What can go wrong, without what must not be shown: a server repeats arguments of a command in its errors, so only
-//! the first word of one is passed on.
+//! Errors, without anything secret: a server repeats arguments of a command in its errors, so only the first word of an
+//! error is kept.
 
 use std::fmt;
 use std::io;
@@ -8,62 +8,62 @@ use std::sync::Arc;
 use super::layout::unreadable;
 use crate::store::StoreError;
 
-/// Why Redis did not do what it was asked.
+/// Errors of Redis and of the connections to it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum Trouble {
-    /// Nothing came in time from this server, or these.
+    /// Timeout of this server, or these.
     #[error("{0} gave no answer in time")]
     TimedOut(String),
     /// After `close`.
     #[error("the store has been closed")]
     Closed,
-    /// There is no connection.
+    /// It could not be connected to.
     #[error("no connection to {0}")]
     NoConnection(String, #[source] Arc<io::Error>),
-    /// The connection broke while an answer was due.
+    /// The connection broke before the reply.
     #[error("the connection to {0} broke")]
     Broken(String),
-    /// What answers is no Redis.
+    /// The server does not speak the Redis protocol.
     #[error("{0} does not answer as Redis does")]
     NotRedis(String),
-    /// Wrong user or password, or none.
+    /// Wrong or missing user or password.
     #[error("{0} did not accept the login")]
     Login(Server),
-    /// It takes nobody in just now.
+    /// It accepts no clients at present.
     #[error("{0} refused the connection with the error {1}")]
     Rejected(Server, String),
-    /// What it has may be old, and it takes no writes.
+    /// It is a replica: its data may be stale, and it accepts no writes.
     #[error(
         "{0} is a replica, which may have ended sessions and takes no writes; it is asked again until it is a master, or its \
          name leads to one"
     )]
     Replica(Server),
-    /// The server said no.
+    /// It replied with an error.
     #[error("{} answered with the error {}", .0.server, .0.code)]
     Refused(Refusal),
-    /// No member of the cluster could be asked, or none has the key.
+    /// No member of the cluster could be reached, or none has the key.
     #[error("the cluster has no master for a key")]
     NoMaster,
-    /// It was done, and fewer replicas have it than asked for: a failover may undo it.
+    /// Executed, but fewer replicas acknowledged it than configured: a failover may lose it.
     #[error("{0} has done it, and {1} of {2} replicas had it in time: a failover may undo it")]
     NotReplicated(Server, i64, u8),
-    /// Slots that nobody has.
+    /// Slots without a master.
     #[error("{0} of the 16384 slots of the cluster have no master")]
     Uncovered(u16),
-    /// Some servers of several: what is wrong with each.
+    /// Errors of some servers.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     InPart(Vec<Trouble>),
-    /// It will not be better next time.
+    /// A retry will not help.
     #[error("{0}")]
     Permanent(String),
 }
 
-/// Which server said something.
+/// The server that an error comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Server(Option<Arc<str>>);
 
 impl Server {
-    /// The one at an address.
+    /// The one at this address.
     pub(super) fn at(address: Arc<str>) -> Self {
         Self(Some(address))
     }
@@ -75,25 +75,25 @@ impl fmt::Display for Server {
     }
 }
 
-/// An error of a server.
+/// An error reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     /// Its first word.
     pub(super) code: String,
-    /// Where the key is, for `MOVED` and `ASK`.
+    /// The server that has the key, from `MOVED` and `ASK`.
     pub(super) place: Option<String>,
-    /// Which server it is of; whoever reads its line does not know that yet.
+    /// The server it comes from; unknown to the parser of the reply.
     pub(super) server: Server,
 }
 
 impl Refusal {
-    /// Reads an error as the server wrote it.
+    /// Parses the line of an error reply.
     pub(super) fn read(line: &str) -> Self {
         let mut words = line.split(' ');
         let code = match line {
-            // It has no code of its own, and is the answer to whatever comes first.
+            // This error has no code of its own, and may answer any first command.
             _ if line.starts_with("ERR max number of clients") => "MAXCLIENTS",
-            // It goes into the log, so that it is a word or nothing.
+            // It goes into the log, so it must be a plain word.
             _ => words.next().filter(|code| is_code(code)).unwrap_or("UNKNOWN"),
         };
         let code = within_a_script(line).unwrap_or(code).to_owned();
@@ -107,8 +107,8 @@ fn is_code(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
-/// The code of the error that a command within a script met. From version 7 on a server begins with it as with that of any
-/// command; version 6 puts `ERR`, the script's name and the lines of the script before it.
+/// The code of an error that a command within a script met. From version 7 on, a server's line begins with it like that of
+/// any command; version 6 puts `ERR`, the script's name and its line number before it.
 fn within_a_script(line: &str) -> Option<&str> {
     let (_, mut rest) = line.strip_prefix("ERR Error running script (call to ")?.split_once("): ")?;
     while let Some((_, behind)) = rest.strip_prefix("@user_script:").and_then(|rest| rest.split_once(": ")) {
@@ -122,7 +122,7 @@ impl From<Refusal> for Trouble {
     fn from(refusal: Refusal) -> Self {
         match refusal.code.as_str() {
             "NOAUTH" | "WRONGPASS" => Self::Login(refusal.server),
-            // One that was not followed.
+            // A redirection that was not followed.
             "MOVED" | "ASK" => Self::NoMaster,
             _ => Self::Refused(refusal),
         }
@@ -138,7 +138,7 @@ impl From<Trouble> for StoreError {
             Trouble::Refused(Refusal { ref code, .. }) => match code.as_str() {
                 "OOM" => Self::Full,
                 "WRONGTYPE" | "SESSMAN_LAYOUT" => unreadable(),
-                // A command that is not there or not permitted, or a script that fails: it will fail again.
+                // An unknown command, a missing permission, or a script that fails: a retry fails again.
                 "ERR" | "CROSSSLOT" | "NOPERM" => Self::Unusable(trouble.to_string()),
                 _ => Self::Unavailable(Box::new(trouble)),
             },

@@ -1,9 +1,8 @@
-//! What is said first on a new connection: who logs in, to which database, and what the server says that it is.
+//! The handshake on a new connection: login, database, and the server's role.
 //!
-//! A replica is not spoken with: what it has may be old, so that a session which ended would be there. It may become one
-//! while it is connected, and goes on to answer reads then; so a server is asked again, once a second, together with a
-//! command. A member of a cluster needs no such question: as a replica it answers each command with the address of its
-//! master.
+//! A replica is not used: its data may be stale, so that an ended session would still exist. A master may become a replica
+//! while connected, and then keeps replying to reads. So its role is checked again once a second, in a pipeline with a
+//! command. A member of a cluster needs no such check: as a replica it redirects each command to its master.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,23 +16,23 @@ use super::settings::Settings;
 use super::values::moment;
 use super::wire::{Lost, Wire};
 
-/// What a server is.
+/// The role of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Master,
     Replica,
-    /// Of a cluster: a master, or a replica that sends everybody to its master.
+    /// Of a cluster: a master, or a replica that redirects clients to its master.
     Member,
     Sentinel,
-    /// It may not be asked, or is a proxy that does not say it.
+    /// The login may not ask, or it is a proxy that does not say.
     Unknown,
 }
 
-/// How a server is asked what it is: the first of these that it answers.
+/// The command that asks for the role: the first of these that the server answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Question {
     Hello,
-    /// Where the login may not say `HELLO`.
+    /// If the login has no permission for `HELLO`.
     Info,
 }
 
@@ -49,7 +48,7 @@ impl Question {
         }
     }
 
-    /// What the answer says; `None` if it says nothing of it.
+    /// The role in the reply; `None` if it does not contain it.
     pub(super) fn read(self, answer: &Answer) -> Option<Role> {
         let value = answer.as_ref().ok()?;
         match (self, value) {
@@ -88,16 +87,16 @@ fn role(mode: Option<&str>, role: Option<&str>) -> Option<Role> {
     }
 }
 
-/// What was learnt from a server that lets us in.
+/// The result of a successful handshake.
 #[derive(Debug)]
 pub(super) struct Greeted {
-    /// How it is asked again; `None` where it need not be, or does not say.
+    /// How to check the role again; `None` if there is no need, or no reply.
     pub(super) question: Option<Question>,
-    /// How far its clock is ahead of ours, in milliseconds, if that is known.
+    /// Milliseconds that its clock is ahead of ours, if known.
     pub(super) ahead: Option<i64>,
 }
 
-/// Says the first words on a new connection.
+/// The handshake on a new connection.
 pub(super) async fn greet(
     wire: &Wire,
     settings: &Settings,
@@ -114,7 +113,7 @@ pub(super) async fn greet(
     let mut select = redis::cmd("SELECT");
     select.arg(settings.database);
     let asked = (Instant::now(), SystemTime::now());
-    // They leave together, and each has an answer of its own: a server that takes nobody in says why to the first alone.
+    // One pipeline, with a reply for each: a server that rejects clients says why only in the first.
     let (login, hello, select, time) = join4(
         OptionFuture::from(login.as_ref().map(|login| wire.send(login, deadline))),
         wire.send(&hello, deadline),
@@ -137,7 +136,7 @@ pub(super) async fn greet(
     if let Some(Err(refusal)) = login {
         return Err(not_let_in(refusal));
     }
-    // Whoever is not let in hears it now, and not from the first call.
+    // A rejected login fails here, and not in the first call.
     match mine(select)? {
         Err(refusal) if settings.database == 0 && refusal.code == "NOPERM" => {}
         Err(refusal) if settings.database != 0 && refusal.code == "ERR" => {
@@ -161,17 +160,17 @@ pub(super) async fn greet(
     }
 }
 
-/// How far the clock of a server is ahead of ours, in milliseconds; `None` where the answer took too long to say it.
+/// Milliseconds that the server's clock is ahead of ours; `None` if the reply took too long to tell.
 pub(super) fn ahead(time: &Answer, (asked, wall): (Instant, SystemTime)) -> Option<i64> {
     let took = asked.elapsed();
     let time = time.as_ref().ok()?;
-    // It was read at some moment in between.
+    // The server read its clock some time between request and reply.
     let middle = wall.checked_add(took / 2)?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     let theirs = moment(time.clone())?.as_millis();
     (took <= SURE).then(|| theirs.saturating_sub(i64::try_from(middle.as_millis()).unwrap_or(i64::MAX)))
 }
 
-/// An answer that took longer says too little of a clock.
+/// The longest round trip after which the clock skew is still meaningful.
 const SURE: Duration = Duration::from_millis(500);
 
 fn not_let_in(refusal: Refusal) -> Trouble {
@@ -181,7 +180,7 @@ fn not_let_in(refusal: Refusal) -> Trouble {
     }
 }
 
-/// What to write in place of a Sentinel's address.
+/// The error for a Sentinel's address: names the addresses to configure in its place.
 async fn of_a_sentinel(wire: &Wire, name: &Server, deadline: Instant) -> Trouble {
     let mut command = redis::cmd("SENTINEL");
     command.arg("MASTERS");
@@ -196,7 +195,7 @@ async fn of_a_sentinel(wire: &Wire, name: &Server, deadline: Instant) -> Trouble
     ))
 }
 
-/// The address of a master, of what a Sentinel says of it.
+/// The address of a master from a Sentinel's reply.
 fn watched(master: &Value) -> Option<String> {
     let Value::Array(items) = master else { return None };
     let text = |name: &[u8]| {

@@ -1,4 +1,4 @@
-//! Settings of a server with which sessions are lost: said once in the log, and shown in the metrics.
+//! Settings of a server that lose sessions: logged once, and shown in the metrics.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,10 +12,10 @@ use super::line::Connection;
 use super::server_url::Address;
 use crate::metrics::head;
 
-/// Nobody waits for it.
+/// Timeout of the check; it runs in the background.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What each server said when a connection to it was made.
+/// What was found on each server when it was connected to.
 #[derive(Default)]
 pub(super) struct Hazards {
     found: Mutex<HashMap<String, Vec<Hazard>>>,
@@ -24,20 +24,20 @@ pub(super) struct Hazards {
 /// A setting that loses sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Hazard {
-    /// With which a full server drops live sessions: this policy.
+    /// An eviction policy with which a full server evicts live sessions.
     Evicts(String),
-    /// Without which sessions are gone when the server ends.
+    /// Without an append-only file, sessions are lost when the server ends.
     NoAppendOnlyFile,
-    /// It answers writes before any of its replicas has them, and takes them without replicas.
+    /// It has replicas, but acknowledges writes before any replica has them, and accepts writes without replicas.
     AnswersAlone,
-    /// It may not be asked.
+    /// The login has no permission to ask.
     Unknown,
 }
 
 impl Hazard {
     const KINDS: [&str; 4] = ["evicts", "no_append_only_file", "answers_alone", "unknown"];
 
-    /// Its place among [`KINDS`](Self::KINDS).
+    /// Its index in [`KINDS`](Self::KINDS).
     fn kind(&self) -> usize {
         match self {
             Self::Evicts(_) => 0,
@@ -71,7 +71,7 @@ impl fmt::Display for Hazard {
 }
 
 impl Hazards {
-    /// Asks a server that a connection was made to, in a task of its own.
+    /// Checks a server after connecting to it, in a task of its own.
     pub(super) fn look_at(self: &Arc<Self>, address: &Address, connection: Arc<Connection>) {
         let (this, address) = (Arc::clone(self), address.to_string());
         tokio::spawn(async move {
@@ -84,7 +84,7 @@ impl Hazards {
         });
     }
 
-    /// Forgets the servers that are not among these.
+    /// Forgets all other servers.
     pub(super) fn retain(&self, servers: &[Address]) {
         let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,7 +101,7 @@ impl Hazards {
     }
 }
 
-/// In the text format of Prometheus.
+/// In the Prometheus text format.
 impl fmt::Display for Hazards {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut servers = [0_u32; Hazard::KINDS.len()];
@@ -122,14 +122,14 @@ impl fmt::Display for Hazards {
     }
 }
 
-/// What an answer to `INFO` says that loses sessions.
+/// The hazards in a reply to `INFO`.
 pub(super) fn found_in(info: &str) -> Vec<Hazard> {
     let value = |name: &str| {
         let mut lines = info.lines().filter_map(|line| line.split_once(':'));
         lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
     };
     let mut hazards = Vec::new();
-    // A policy has no meaning where memory has no limit.
+    // Without a memory limit the policy has no effect.
     let has_limit = value("maxmemory").is_some_and(|bytes| bytes != "0");
     if let Some(policy) = value("maxmemory_policy").filter(|policy| has_limit && *policy != "noeviction") {
         hazards.push(Hazard::Evicts(policy.to_owned()));
@@ -137,7 +137,7 @@ pub(super) fn found_in(info: &str) -> Vec<Hazard> {
     if value("aof_enabled") == Some("0") {
         hazards.push(Hazard::NoAppendOnlyFile);
     }
-    // The last is there only where it is not 0.
+    // The last field is only present if it is not 0.
     let has_replicas = value("connected_slaves").is_some_and(|count| count != "0");
     if has_replicas && value("role") == Some("master") && value("min_slaves_good_slaves").is_none() {
         hazards.push(Hazard::AnswersAlone);

@@ -1,8 +1,8 @@
-//! The names of all sessions, in the order of their handles: what pages of all of them, and counts, are read from.
+//! The index of all sessions in the order of their handles, for pages and counts.
 //!
-//! 256 sorted sets, one for each first byte of a handle, so that a cluster spreads them. All scores are 0, which leaves a
-//! set in the order of its members, and names begin with the handle. They are kept as a user's names are: written
-//! before the session, taken away after it, and passed over where there is no session.
+//! 256 sorted sets, one for each first byte of a handle, so that a cluster spreads them over its members. All scores are 0,
+//! so a set is ordered by its members, the names, which begin with the handle. Names are kept like those of a user: written
+//! before the session, removed after it, and skipped if there is no session.
 
 use std::sync::Arc;
 
@@ -22,44 +22,44 @@ use crate::time::Timestamp;
 /// The score of every name.
 pub(super) const SCORE: i64 = 0;
 
-/// First bytes that there are.
+/// Number of sets: one for each first byte.
 const PARTS: usize = 256;
 
-/// Parts that are asked at once at most, where there are few names in each.
+/// The most sets that are read in parallel, if there are few names in each.
 const MOST_PARTS: usize = 64;
 
-/// Names that are looked at in one go.
+/// Names examined per batch.
 const SLICE: usize = 500;
 
-/// A name that is so old, in seconds, is not of a session that is about to be written: far beyond any call, and beyond the
-/// difference of the clocks of those that write and those that tidy.
+/// Age in seconds from which a name is not that of a session about to be written: much longer than any call, and than the
+/// clock skew between processes that write and those that tidy.
 const OLD: u32 = 600;
 
-/// A walk over the names in the order of handles.
+/// A cursor over the names in the order of handles.
 pub(super) struct Walk<'a> {
     servers: &'a Arc<Servers>,
     keys: &'a Keys,
-    /// Which part it is at.
+    /// The current set.
     part: usize,
-    /// Behind which member of it.
+    /// The last member that was read of it.
     after: Vec<u8>,
-    /// How many parts are asked at once.
+    /// How many sets are read in parallel.
     width: usize,
     last: Option<Handle>,
 }
 
 impl<'a> Walk<'a> {
-    /// Begins with the smallest handle greater than `after`.
+    /// Starts with the smallest handle greater than `after`.
     pub(super) fn new(servers: &'a Arc<Servers>, keys: &'a Keys, after: Option<Handle>) -> Self {
         let part = after.map_or(0, |after| usize::from(after.as_bytes()[0]));
-        // Behind every name that the handle can have.
+        // After every name that the handle can have.
         let after_names =
             |after: Handle| Name { handle: after, mark: Mark::from([0xFF; Mark::BYTES]) }.to_bytes();
         let after = after.map(after_names).unwrap_or_default();
         Self { servers, keys, part, after, width: 1, last: None }
     }
 
-    /// Some handles, about `count` and maybe none, each once; `None` at the end.
+    /// The next handles, about `count` and maybe none, each once; `None` at the end.
     pub(super) async fn next(&mut self, count: usize, deadline: Instant) -> Result<Option<Vec<Handle>>> {
         let parts = self.part..(self.part + self.width).min(PARTS);
         if parts.is_empty() {
@@ -76,7 +76,7 @@ impl<'a> Walk<'a> {
         for (part, answer) in parts.zip(answers) {
             let members = of_ours(answer)?.and_then(texts).unwrap_or_default();
             for name in members.iter().filter_map(|member| Name::parse(member)) {
-                // One that had several sessions, one after the other, has several names for a while.
+                // A handle used by several sessions in sequence has several names for a while.
                 if self.last.replace(name.handle) != Some(name.handle) {
                     handles.push(name.handle);
                 }
@@ -93,7 +93,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The command for at most `count` members of a part, behind the member `after`.
+/// The command for at most `count` members of a set, after the member `after`.
 fn range(key: &[u8], after: &[u8], count: usize) -> (Vec<u8>, Cmd) {
     let begin = if after.is_empty() { b"-".to_vec() } else { [b"(", after].concat() };
     let mut command = redis::cmd("ZRANGEBYLEX");
@@ -101,8 +101,8 @@ fn range(key: &[u8], after: &[u8], count: usize) -> (Vec<u8>, Cmd) {
     (key.to_vec(), command)
 }
 
-/// Takes away the names of one part whose sessions are not there, of some behind the member `after`: the last of them, or
-/// `None` at the end of the part.
+/// Removes names without a session from one set, a batch after the member `after`. Returns the last one examined, or `None`
+/// at the end of the set.
 pub(super) async fn tidy(
     servers: &Arc<Servers>,
     keys: &Keys,
@@ -119,7 +119,7 @@ pub(super) async fn tidy(
     Ok(if members.len() == SLICE { members.pop() } else { None })
 }
 
-/// Takes away the names of one handle whose sessions are not there.
+/// Removes the names of one handle that have no session.
 pub(super) async fn tidy_handle(
     servers: &Arc<Servers>,
     keys: &Keys,
@@ -127,7 +127,7 @@ pub(super) async fn tidy_handle(
     now: Timestamp,
 ) -> Result<()> {
     let key = keys.index(handle.as_bytes()[0]);
-    // Before every name that it can have. Nobody has so many.
+    // Before every name of the handle; it has fewer names than this.
     let (_, command) = range(&key, handle.as_bytes(), SLICE);
     let members = texts(servers.call(&key, &command, deadline()).await?).unwrap_or_default();
     let names = members.iter().filter_map(|member| Name::parse(member));
@@ -135,8 +135,8 @@ pub(super) async fn tidy_handle(
     take_gone(servers, keys, &names, now).await
 }
 
-/// Takes away those of these names, all of one part, that are old and whose sessions are not there. One stays that is of
-/// something which cannot be read: without it nobody would find that.
+/// Removes those of these names, all of one set, that are old and have no session. The name of an unreadable record stays:
+/// otherwise nobody could find that record.
 async fn take_gone(servers: &Arc<Servers>, keys: &Keys, names: &[Name], now: Timestamp) -> Result<()> {
     let old: Vec<&Name> = names.iter().filter(|name| name.mark.age(now) >= OLD).collect();
     let handles: Vec<Handle> = old.iter().map(|name| name.handle).collect();

@@ -2,10 +2,10 @@
 //! handles begin with that byte, `<prefix>:u:<user>` the names of a user's sessions, `<prefix>:p:<user>` their places,
 //! `<prefix>:lead` the lease of the clean-up.
 //!
-//! In a cluster the places are `<prefix>:p:{<prefix>:u:<user>}`: what is in braces decides the slot, so that a user's two keys
-//! are in one. It ends at the first closing brace, so that a user id with one in it must not be there. Such a user has
-//! `<prefix>:p:}<user>`: where their id has a pair of braces of its own, it decides for both keys alike, and else the two keys are
-//! in two slots, which costs a command and breaks nothing.
+//! In a cluster the places are `<prefix>:p:{<prefix>:u:<user>}`: the hash tag in braces puts a user's two keys into one slot.
+//! A hash tag ends at the first closing brace, so a user id that contains one needs another form: `<prefix>:p:}<user>`. If
+//! the id has a pair of braces of its own, that is the hash tag of both keys. Otherwise the two keys are in two slots, which
+//! costs a command and breaks nothing.
 
 use std::fmt;
 
@@ -15,20 +15,20 @@ use crate::record::Record;
 
 const HANDLE_BYTES: usize = 12;
 
-/// Which keys are ours.
+/// Builds and recognises our keys.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     prefix: String,
 }
 
-/// A name of a session, as it is among those of all and among those of a user: the handle, and the session's mark.
+/// A session's name in the indexes: its handle and its mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) handle: Handle,
     pub(super) mark: Mark,
 }
 
-/// What a key is one of.
+/// The kinds of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Session,
@@ -47,7 +47,7 @@ impl Kind {
 }
 
 impl Keys {
-    /// Keys below `prefix`, which has none of the characters that have a meaning in a name or in a pattern.
+    /// Keys with this `prefix`, which has no characters with a meaning in a key or in a pattern.
     pub(super) fn new(prefix: &str) -> Self {
         Self { prefix: prefix.to_owned() }
     }
@@ -56,7 +56,7 @@ impl Keys {
         self.beginning(Kind::Session, handle)
     }
 
-    /// The names of all sessions whose handles begin with `first`.
+    /// The index of the sessions whose handles begin with `first`.
     pub(super) fn index(&self, first: u8) -> Vec<u8> {
         format!("{}:i:{first:02x}", self.prefix).into_bytes()
     }
@@ -65,7 +65,7 @@ impl Keys {
         self.beginning(Kind::Names, user_id)
     }
 
-    /// The places of a user: of a cluster, or of a single server, where the key is as the versions before have it.
+    /// The places of a user: in a cluster, or on a single server, where older versions use the same key.
     pub(super) fn places(&self, user_id: &str, in_cluster: bool) -> Vec<u8> {
         match (in_cluster, user_id.contains('}')) {
             (false, _) => self.beginning(Kind::Places, user_id),
@@ -77,7 +77,7 @@ impl Keys {
         }
     }
 
-    /// Whose places a key has; `None` for one that nobody's are in, among them those of the versions before in a cluster.
+    /// The user of a places key; `None` for other keys, including those of older versions in a cluster.
     pub(super) fn user_of_places<'a>(&self, key: &'a [u8], in_cluster: bool) -> Option<&'a str> {
         let rest =
             std::str::from_utf8(key.strip_prefix(self.beginning(Kind::Places, "").as_slice())?).ok()?;
@@ -90,22 +90,22 @@ impl Keys {
         (self.places(user_id, true) == key).then_some(user_id)
     }
 
-    /// Whether a key is one of places.
+    /// Whether it is a places key of any version.
     pub(super) fn is_of_places(&self, key: &[u8]) -> bool {
         key.starts_with(&self.beginning(Kind::Places, ""))
     }
 
-    /// Who does the clean-up.
+    /// The lease of the clean-up.
     pub(super) fn lead(&self) -> Vec<u8> {
         format!("{}:lead", self.prefix).into_bytes()
     }
 
-    /// A key that is never there, and what others of that kind begin with.
+    /// The prefix of ping keys, which never exist.
     pub(super) fn ping(&self) -> Vec<u8> {
         format!("{}:ping", self.prefix).into_bytes()
     }
 
-    /// A pattern for `SCAN`; what it finds is to be [looked at](Self::session_of).
+    /// A pattern for `SCAN`; its matches must be checked with [`session_of`](Self::session_of).
     pub(super) fn pattern(&self, kind: Kind) -> Vec<u8> {
         self.beginning(kind, "*")
     }
@@ -115,13 +115,13 @@ impl Keys {
         format!("{}:[{}{}]:*", self.prefix, Kind::Names.letter(), Kind::Places.letter()).into_bytes()
     }
 
-    /// The session that a key is of, if it is one of ours.
+    /// The handle in a session key; `None` for other keys.
     pub(super) fn session_of(&self, key: &[u8]) -> Option<Handle> {
         let rest = key.strip_prefix(self.beginning(Kind::Session, "").as_slice())?;
         Handle::parse(std::str::from_utf8(rest).ok()?)
     }
 
-    /// The user whose names a key has.
+    /// The user of an index key.
     pub(super) fn user_of_names<'a>(&self, key: &'a [u8]) -> Option<&'a str> {
         let rest = key.strip_prefix(self.beginning(Kind::Names, "").as_slice())?;
         std::str::from_utf8(rest).ok()
@@ -137,7 +137,7 @@ impl Name {
         Self { handle: record.handle, mark: record.mark }
     }
 
-    /// In the order of handles, as the handle's bytes come first.
+    /// Ordered by handle, as the handle's bytes come first.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         [self.handle.as_bytes().as_slice(), self.mark.as_bytes()].concat()
     }

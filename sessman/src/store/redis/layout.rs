@@ -1,8 +1,8 @@
-//! A record as the one value that is kept of it.
+//! The binary form of a record, the value of its key.
 //!
-//! First a head of a fixed length with all fields that have one, at fixed places, so that a script reads and writes them
-//! without touching the rest; then the user, the metadata, in layout 2 the [tail](crate::store::tail), and the data. Numbers
-//! are big endian. The mark and the source of the ttl are in the head, so that a record needs layout 2 for a MAC alone.
+//! First a head of fixed length with all fixed-length fields, at fixed offsets, so that scripts read and write them in place
+//! (`GETRANGE`, `SETRANGE`). Then the user, the metadata, in layout 2 the [tail](crate::store::tail), and the data. Numbers
+//! are big endian. The mark and the source of the ttl are in the head, so that a record needs layout 2 only for a MAC.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use crate::store::StoreError;
 use crate::store::tail::Tail;
 use crate::time::Timestamp;
 
-/// Makes constants of numbers, and of the constants the first lines of the scripts, which know them by the same names.
+/// Defines constants in Rust, and the same constants as the first lines of the Lua scripts.
 macro_rules! places {
     ($($(#[$attribute:meta])* $name:ident = $number:expr;)*) => {
         $($(#[$attribute])* pub(super) const $name: usize = $number;)*
 
-        /// The constants, as Lua has them: what each script about records begins with.
+        /// The constants in Lua, with which each script about records begins.
         pub(super) fn constants() -> String {
             let mut lines = String::new();
             $(let _ = writeln!(lines, "local {} = {}", stringify!($name), $name);)*
@@ -31,9 +31,9 @@ macro_rules! places {
 }
 
 places! {
-    /// The first byte: which of the layouts it is.
+    /// The first byte: the layout.
     LAYOUT = 0;
-    /// [`HAS_USER`] and so on.
+    /// Bits: [`HAS_USER`] and so on.
     FLAGS = 1;
     MARK = 2;
     SECRET_HASH = 10;
@@ -47,24 +47,24 @@ places! {
     AUTH_TIME = 98;
     USER_LENGTH = 106;
     METADATA_LENGTH = 110;
-    /// In layout 2.
+    /// Only in layout 2.
     TAIL_LENGTH = 114;
-    /// So much of layout 1 is before the user.
+    /// Length of the head in layout 1.
     HEAD_1 = 114;
-    /// So much of layout 2 is before the user.
+    /// Length of the head in layout 2.
     HEAD_2 = 118;
     HAS_USER = 1;
     HAS_AUTH_TIME = 2;
-    /// The ttl is the caller's; with neither of the two nobody knows.
+    /// The ttl is the caller's; with neither of the two bits its source is unknown.
     HAS_OWN_TTL = 4;
-    /// The ttl is the one that was configured.
+    /// The ttl is the configured one.
     HAS_CONFIGURED_TTL = 8;
 }
 
-/// So much of a record tells which incarnation it is.
+/// Length of the beginning of a record that includes its mark.
 pub(super) const UP_TO_MARK: usize = SECRET_HASH;
 
-/// Writes a record: as layout 1, which the version before reads, unless it needs a tail.
+/// Encodes a record: as layout 1, which older versions read, unless it needs a tail.
 #[allow(clippy::cast_possible_truncation, reason = "flags are bits of a byte")]
 pub(super) fn write(record: &Record) -> Vec<u8> {
     let Record {
@@ -108,7 +108,7 @@ pub(super) fn write(record: &Record) -> Vec<u8> {
     bytes.extend(moment(*last_activity));
     bytes.extend(moment(*expires_at));
     bytes.extend(moment(auth_time.unwrap_or(Timestamp::from_millis(0))));
-    // None comes near 4 GiB: the engine limits them.
+    // No text is near 4 GiB: the engine limits them.
     let mut length = |text: &[u8]| bytes.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
     length(user);
     length(metadata);
@@ -121,15 +121,15 @@ pub(super) fn write(record: &Record) -> Vec<u8> {
     bytes
 }
 
-/// The tail of a record; empty for one that needs none.
+/// The tail of a record; empty if it needs none.
 pub(super) fn tail(mac: Option<Mac>) -> Vec<u8> {
     Tail { mac, ..Tail::default() }.to_bytes()
 }
 
-/// Reads the record of `handle`.
+/// Decodes the record of `handle`.
 ///
 /// # Errors
-/// [`StoreError::Unusable`] for what [`write()`] did not write.
+/// [`StoreError::Unusable`] for bytes that are not from [`write()`].
 pub(super) fn read(handle: Handle, bytes: &[u8]) -> Result<Record, StoreError> {
     let parts = Parts::of(bytes)?;
     let tail = parts.tail()?;
@@ -154,10 +154,10 @@ pub(super) fn read(handle: Handle, bytes: &[u8]) -> Result<Record, StoreError> {
     })
 }
 
-/// Reads what lists show of the record of `handle`, of which [all before the data](data_at) is given.
+/// Decodes the summary of the record of `handle` from [everything before the data](data_at).
 ///
 /// # Errors
-/// As [`read`].
+/// As for [`read`].
 pub(super) fn summary(handle: Handle, beginning: &[u8]) -> Result<Summary, StoreError> {
     let parts = Parts::of(beginning)?;
     parts.tail()?;
@@ -173,55 +173,54 @@ pub(super) fn summary(handle: Handle, beginning: &[u8]) -> Result<Summary, Store
     })
 }
 
-/// Reads an outline of a record, of which [all before the data](data_at) is given.
+/// Decodes an outline of a record from [everything before the data](data_at).
 ///
 /// # Errors
-/// As [`read`].
+/// As for [`read`].
 pub(super) fn outline(beginning: &[u8]) -> Result<Outline, StoreError> {
     let parts = Parts::of(beginning)?;
     parts.tail()?;
     Ok(Outline { mark: parts.mark()?, user_id: parts.user_id()?, life: parts.life()? })
 }
 
-/// Reads the times of a record from its head.
+/// Decodes the times in a record's head.
 ///
 /// # Errors
-/// As [`read`], but nobody looks at what comes behind the head.
+/// As for [`read`], but nothing after the head is checked.
 pub(super) fn life(head: &[u8]) -> Result<Life, StoreError> {
     head_bytes(head)?;
     Head(head).life()
 }
 
-/// The mark of a record, of which so much is given as is [before the secret](UP_TO_MARK); `None` for a layout that this build does
-/// not know.
+/// The mark of a record, from [everything before the secret](UP_TO_MARK); `None` for a layout that this build does not know.
 pub(super) fn mark(beginning: &[u8]) -> Option<Mark> {
     matches!(beginning.get(LAYOUT), Some(1 | 2)).then(|| Head(beginning).mark().ok()).flatten()
 }
 
-/// Where the data begins, from the head of a record.
+/// The offset of the data, from the head of a record.
 ///
 /// # Errors
-/// As [`life`].
+/// As for [`life`].
 pub(super) fn data_at(head: &[u8]) -> Result<usize, StoreError> {
     Ok(Parts::of(head)?.data)
 }
 
-/// A moment as scripts put it into a record.
+/// Encodes a timestamp for scripts.
 pub(super) fn moment(moment: Timestamp) -> [u8; 8] {
     moment.as_millis().to_be_bytes()
 }
 
-/// A moment as it is in a record.
+/// Decodes a timestamp.
 pub(super) fn read_moment(bytes: [u8; 8]) -> Timestamp {
     Timestamp::from_millis(i64::from_be_bytes(bytes))
 }
 
-/// A version as scripts compare it.
+/// Encodes a version for scripts to compare.
 pub(super) fn version(version: u64) -> [u8; 8] {
     version.to_be_bytes()
 }
 
-/// How long the head of a record is, which is all there.
+/// The length of the head; fails if it is not complete.
 fn head_bytes(bytes: &[u8]) -> Result<usize, StoreError> {
     let head = match bytes.get(LAYOUT) {
         Some(1) => HEAD_1,
@@ -241,17 +240,17 @@ fn text(bytes: &[u8]) -> Result<&str, StoreError> {
     std::str::from_utf8(bytes).map_err(|_| unreadable())
 }
 
-/// Of an answer that no command of ours has.
+/// The error for a reply that our commands cannot have.
 pub(super) fn unexpected() -> StoreError {
     StoreError::Unusable("Redis answered with something that its command does not have".into())
 }
 
-/// Says so without a byte of what is there.
+/// The error for an unreadable record; reveals none of its bytes.
 pub(super) fn unreadable() -> StoreError {
     StoreError::Unusable("a key that should hold a session holds something else".into())
 }
 
-/// The fields of a fixed length.
+/// The fixed-length fields.
 struct Head<'a>(&'a [u8]);
 
 impl Head<'_> {
@@ -297,7 +296,7 @@ impl Head<'_> {
     }
 }
 
-/// A record taken apart: its head, and where the texts begin, each of which ends where the next one does.
+/// A record split up: its head, and the offsets of the texts, each of which ends where the next one begins.
 struct Parts<'a> {
     head: Head<'a>,
     user: usize,
@@ -325,7 +324,7 @@ impl<'a> Parts<'a> {
         Ok(Self { head, user, metadata, tail, data })
     }
 
-    /// The bytes between two of these places; an error if they are not all there.
+    /// The bytes between two of these offsets; an error if they are incomplete.
     fn between(&self, from: usize, to: usize) -> Result<&'a [u8], StoreError> {
         self.head.0.get(from..to).ok_or_else(unreadable)
     }
@@ -340,7 +339,7 @@ impl<'a> Parts<'a> {
     }
 
     /// # Errors
-    /// For what this build does not know, too.
+    /// Also for entries that this build does not know.
     fn tail(&self) -> Result<Tail, StoreError> {
         let tail = Tail::read(self.between(self.tail, self.data)?);
         tail.map_err(|wrong| StoreError::Unusable(format!("a record cannot be read: {wrong}")))

@@ -1,4 +1,4 @@
-//! Work that goes on behind the answers.
+//! Background work that no reply waits for.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use tokio::time::timeout;
 
 use super::servers::CALL_LIMIT;
 
-/// Takings away of names under way at once.
+/// The most removals in progress at a time.
 const MAX_UNDER_WAY: u32 = 256;
 
-/// What is taken away behind the answers.
+/// Removals in the background.
 pub(super) struct Leftovers(Arc<Semaphore>);
 
 impl Default for Leftovers {
@@ -22,8 +22,8 @@ impl Default for Leftovers {
 }
 
 impl Leftovers {
-    /// Does it in a task of its own, unless too much is under way. What is sent at once is sent first, so that it is before what
-    /// comes later on the same connection: the very same session may be written again, as when it is restored.
+    /// Runs a removal in a task of its own, unless too many are in progress. Its first poll happens here: so what it sends at
+    /// once precedes later commands on the same connection, in case the very same session is written again, as in a restore.
     pub(super) async fn take_away(&self, taking: impl Future<Output = ()> + Send + 'static) {
         let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() else {
             tracing::debug!(
@@ -41,7 +41,7 @@ impl Leftovers {
         });
     }
 
-    /// Waits for what is under way.
+    /// Waits for those in progress.
     pub(super) async fn finish(&self) {
         let _ = timeout(CALL_LIMIT, self.0.acquire_many(MAX_UNDER_WAY)).await;
     }

@@ -1,5 +1,5 @@
-//! A connection that is made when it is first needed, and again when it broke: one at a time, and not at once again where
-//! making it failed.
+//! A lazy connection: made when it is first needed, and remade when it breaks, by one call at a time and with a pause after a
+//! failure.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,40 +11,40 @@ use super::failure::Trouble;
 use super::greeting::Question;
 use super::wire::Wire;
 
-/// After a connection could not be made, or was given up for what the server said, none is made for so long: calls fail
-/// with the reason meanwhile.
+/// Back-off after a failed connection attempt, or after the connection was dropped because of a reply. Meanwhile calls fail
+/// immediately with the same error.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How long calls wait for the one among them that connects to a server which did not answer lately.
+/// How long calls wait for another call's attempt to connect, if the server was unreachable lately.
 const SHORT: Duration = Duration::from_millis(100);
 
-/// Between two questions what a server is: so long a server that became a replica may be taken for a master.
+/// Interval of role checks: a server that became a replica may be taken for a master for this long.
 const ROLE_AGE: Duration = Duration::from_secs(1);
 
-/// Between two looks at a server's clock.
+/// Interval of clock checks.
 const CLOCK_AGE: Duration = Duration::from_secs(60);
 
 /// A connection, or none.
 #[derive(Default)]
 pub(super) struct Line {
     state: Mutex<State>,
-    /// Held by the one that connects.
+    /// Held during an attempt to connect.
     connecting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
     open: Option<Arc<Connection>>,
-    /// Until when none is made, and why.
+    /// The end of the back-off, and its cause.
     pause: Option<(Instant, Trouble)>,
 }
 
-/// A connection that the server let us in by.
+/// A connection after a successful handshake.
 pub(super) struct Connection {
     pub(super) wire: Wire,
     made: Instant,
     question: Option<Question>,
-    /// When it is asked again what it is, and what its clock says, in milliseconds after it was made.
+    /// When the next role and clock checks are due, in milliseconds after the connection was made.
     role_due: AtomicU64,
     clock_due: AtomicU64,
 }
@@ -60,7 +60,7 @@ impl Connection {
         }
     }
 
-    /// What to ask the server together with the next command. Each time that comes is for one call.
+    /// The checks to send together with the next command. Each due check goes to one call only.
     pub(super) fn due(&self) -> Due {
         let now = millis(self.made.elapsed());
         let take = |due: &AtomicU64, age: Duration| {
@@ -74,12 +74,12 @@ impl Connection {
     }
 }
 
-/// What is to be asked of a server.
+/// Checks to send to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Due {
-    /// What it is.
+    /// Its role.
     pub(super) role: Option<Question>,
-    /// What its clock says.
+    /// Its clock.
     pub(super) clock: bool,
 }
 
@@ -90,8 +90,8 @@ impl Due {
 }
 
 impl Line {
-    /// Makes the connection with `connect`, unless another call has made it meanwhile. Where the server `is_suffering`, who does
-    /// not connect does not wait long.
+    /// Connects with `connect`, unless another call has done so meanwhile. If the server `is_suffering`, calls that find an
+    /// attempt in progress do not wait long for it.
     pub(super) async fn connect(
         &self,
         is_suffering: bool,
@@ -116,7 +116,7 @@ impl Line {
         }
     }
 
-    /// The connection, unless it is known to have ended. The error is why none is made just now.
+    /// The connection, unless it is closed. The error is the cause of the back-off.
     pub(super) fn usable(&self) -> Result<Option<Arc<Connection>>, Trouble> {
         let state = self.lock();
         match (&state.open, &state.pause) {
@@ -126,17 +126,17 @@ impl Line {
         }
     }
 
-    /// Whether calls wait on the connection and no answer came for so long.
+    /// Whether calls are waiting on the connection without any reply for this long.
     pub(super) fn stands_still(&self, long: Duration) -> bool {
         self.lock().open.as_ref().is_some_and(|connection| connection.wire.stands_still(long))
     }
 
-    /// Gives up a connection that broke.
+    /// Drops a connection that broke.
     pub(super) fn forget(&self, connection: &Arc<Connection>) {
         self.lock().open.take_if(|open| Arc::ptr_eq(open, connection));
     }
 
-    /// Gives up a connection for what the server said: it would say it again on a new one.
+    /// Drops a connection because of a reply, with a back-off: a new connection would get the same reply.
     pub(super) fn leave(&self, connection: &Arc<Connection>, why: Trouble) {
         let mut state = self.lock();
         if state.open.take_if(|open| Arc::ptr_eq(open, connection)).is_some() {
@@ -144,7 +144,7 @@ impl Line {
         }
     }
 
-    /// Lets go of the connection; commands that are under way get their answers first.
+    /// Closes the connection once the commands in progress have their replies.
     pub(super) fn close(&self) {
         self.lock().open = None;
     }

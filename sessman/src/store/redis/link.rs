@@ -1,4 +1,4 @@
-//! The way to one server: a connection for all calls, and a second one for writes that wait for replicas.
+//! The connections to one server: one for all calls, and a second one for writes that wait for replicas.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,27 +20,26 @@ use super::settings::Settings;
 use super::stream;
 use super::wire::{Lost, Wire};
 
-/// Calls under way to one server at once: what waits for one that hangs stays bounded, and takes nothing away from the
-/// others.
+/// The most calls in progress to one server: so calls to a server that hangs are bounded, and do not starve the others.
 const MAX_CALLS: usize = 1_024;
 
-/// For so long after it did not answer, a server is one that suffers.
+/// How long a server counts as unhealthy after it failed to reply.
 const SUFFERING: Duration = Duration::from_secs(5);
 
-/// A server that lets calls wait for so long without an answer to any is one, too: new sessions go elsewhere at once, and not when
-/// the first call has failed.
+/// A server also counts as unhealthy if calls have waited this long without any reply: so new sessions go to another one
+/// before the first call has failed.
 const STILL: Duration = Duration::from_millis(300);
 
-/// What is known of servers beside their answers.
+/// Information about servers that is gathered on the side.
 #[derive(Default)]
 pub(super) struct Knowledge {
-    /// Settings of theirs that lose sessions.
+    /// Settings that lose sessions.
     pub(super) hazards: Arc<Hazards>,
-    /// How far their clocks differ from ours.
+    /// Clock skew.
     pub(super) clocks: Clocks,
 }
 
-/// The way to one server.
+/// The connections to one server.
 pub(super) struct Link {
     address: Address,
     server: Server,
@@ -52,7 +51,7 @@ pub(super) struct Link {
     durable: Durable,
     calls: Semaphore,
     made: Instant,
-    /// When it last did not answer, in milliseconds after this was made; 0 if it has answered since.
+    /// When it last failed to reply, in milliseconds after this was made; 0 if it has replied since.
     silent_at: AtomicU64,
 }
 
@@ -77,7 +76,7 @@ impl Link {
         &self.address
     }
 
-    /// Whether it did not answer in the last seconds, or does not just now.
+    /// Whether it is unhealthy: it failed to reply in the last seconds, or is not replying now.
     pub(super) fn is_suffering(&self) -> bool {
         self.was_silent_lately() || self.line.stands_still(STILL)
     }
@@ -87,7 +86,7 @@ impl Link {
         at != 0 && self.made.elapsed() < Duration::from_millis(at) + SUFFERING
     }
 
-    /// Sends one command, once.
+    /// Sends one command, without retries.
     pub(super) async fn send(&self, command: &Cmd, deadline: Instant) -> Result<Answer, Trouble> {
         let _permit = self.permit(deadline).await?;
         let line = &self.line;
@@ -102,7 +101,7 @@ impl Link {
         Ok(self.heed(line, &connection, answer))
     }
 
-    /// Sends several commands at once, once. The answers are in their order.
+    /// Sends several commands in one pipeline, without retries. The replies are in their order.
     pub(super) async fn send_all(
         &self,
         commands: &[&Cmd],
@@ -114,13 +113,13 @@ impl Link {
         self.ask(&self.line, &connection, due, commands, deadline).await
     }
 
-    /// Lets go of the connection; commands that are under way get their answers first.
+    /// Closes the connections once the commands in progress have their replies.
     pub(super) fn close(&self) {
         self.line.close();
         self.durable_line.close();
     }
 
-    /// Sends commands of one write, once, and answers the last of them when as many replicas have it as the settings say.
+    /// Sends the commands of one write, without retries; returns the reply to the last one when `wait_replicas` replicas have it.
     pub(super) async fn send_durably(
         self: &Arc<Self>,
         commands: Vec<Cmd>,
@@ -130,7 +129,7 @@ impl Link {
         let (sender, answer) = oneshot::channel();
         if self.durable.add(Write { commands, deadline, sender }) {
             let this = Arc::clone(self);
-            // Nobody's own: whoever waits may go away, and the others wait for the same.
+            // In a task of its own: its caller may be cancelled, and others wait for the same group.
             tokio::spawn(async move {
                 loop {
                     let writes = this.durable.next();
@@ -147,7 +146,7 @@ impl Link {
         }
     }
 
-    /// Sends writes, and `WAIT` behind them.
+    /// Sends a group of writes, followed by `WAIT`.
     async fn write_durably(&self, writes: Vec<Write>) {
         let wait = durable::wait(self.settings.wait_replicas);
         let commands: Vec<&Cmd> = writes.iter().flat_map(|write| &write.commands).chain([&wait]).collect();
@@ -168,7 +167,7 @@ impl Link {
                 Ok(answers) => {
                     let answer = answers.by_ref().take(write.commands.len()).last();
                     match (answer, &count) {
-                        // What was refused was not done, whatever replicas have.
+                        // A rejected write was not made, whatever replicas have.
                         (Some(Err(refusal)), _) => Ok(Err(refusal)),
                         (Some(Ok(value)), Some(Ok(count))) if *count >= i64::from(wanted) => Ok(Ok(value)),
                         (Some(Ok(_)), Some(Ok(count))) => {
@@ -184,7 +183,7 @@ impl Link {
     }
 
     async fn permit(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, Trouble> {
-        // Only what has to wait needs a timer.
+        // Only a call that has to wait needs a timer.
         if let Ok(permit) = self.calls.try_acquire() {
             return Ok(permit);
         }
@@ -192,7 +191,7 @@ impl Link {
         permit.ok().and_then(Result::ok).ok_or_else(|| self.trouble(Lost::Late))
     }
 
-    /// Sends commands, and before them the questions that are due.
+    /// Sends commands, with the checks that are due before them.
     async fn ask(
         &self,
         line: &Line,
@@ -221,8 +220,7 @@ impl Link {
         Ok(answers.map(|answer| self.heed(line, connection, answer)).collect())
     }
 
-    /// Gives up a connection to a replica, or to a server that shuts down: behind the same name there may be another
-    /// one by now.
+    /// Drops a connection to a replica, or to a server that shuts down: the same address may now lead to another server.
     fn heed(&self, line: &Line, connection: &Arc<Connection>, answer: Answer) -> Answer {
         self.heard();
         answer.map_err(|refusal| {
@@ -234,7 +232,7 @@ impl Link {
         })
     }
 
-    /// Gives up a connection that gave no answer: should its server be gone without a word, no later call waits for it.
+    /// Drops a connection without a reply: its server may be gone, and no later call should wait for it.
     fn lost(&self, line: &Line, connection: &Arc<Connection>, lost: Lost) -> Trouble {
         line.forget(connection);
         if lost == Lost::Late {
@@ -244,7 +242,7 @@ impl Link {
     }
 
     fn heard(&self) {
-        // Read alone, where nothing is wrong: it is one place for all threads.
+        // Only read in the normal case, as all threads share the cache line.
         if self.silent_at.load(Ordering::Relaxed) != 0 {
             self.silent_at.store(0, Ordering::Relaxed);
         }

@@ -1,4 +1,4 @@
-//! Pages of sessions, and what is counted over all of them.
+//! Pages of sessions, and counts over all of them.
 
 use std::sync::Arc;
 
@@ -13,21 +13,21 @@ use crate::record::{Life, Record, Summary};
 use crate::store::{Counts, Listing, PAGE_BYTES, Page, Result};
 use crate::time::Timestamp;
 
-/// Handles that are asked for in one go.
+/// Handles read from the index per batch.
 const SLICE: usize = 250;
 
-/// Heads of records that are read in one go.
+/// Heads of records read per batch.
 const HEADS: usize = 1_000;
 
-/// Handles that a page looks at for each record that it may have, and before that: where most sessions have ended a page
-/// is cut short rather than late.
+/// The most handles that a page examines, as a multiple of the records that it may have. If most sessions have ended, a page
+/// is short rather than slow.
 const LOOKS: usize = 10;
 const FIRST_LOOKS: usize = 2_000;
 
-/// What a page is of.
+/// An item of a page.
 pub(super) trait Item: Part {
     fn expires_at(&self) -> Timestamp;
-    /// How much memory it takes.
+    /// Its memory in bytes.
     fn bytes(&self) -> usize;
 }
 
@@ -51,7 +51,7 @@ impl Item for Arc<Record> {
     }
 }
 
-/// A page that is being filled.
+/// A page under construction.
 struct Filling<T> {
     page: Page<T>,
     limit: usize,
@@ -65,7 +65,7 @@ impl<T: Item> Filling<T> {
         Self { page: Page::default(), limit, now, bytes: 0, last: None }
     }
 
-    /// Puts in what is stored under a handle behind those before; whether the page is full, and this one is for the next.
+    /// Adds what is stored under the next handle; returns whether the page was full, so that this one belongs to the next page.
     fn put(&mut self, handle: Handle, stored: Stored<T>) -> bool {
         match stored {
             Stored::Found(item) if self.now < item.expires_at() => {
@@ -85,13 +85,13 @@ impl<T: Item> Filling<T> {
 
     fn end_at(&mut self, next: Option<Handle>) {
         self.page.next = next;
-        // The others are on the next page, too.
+        // The others are on the next page.
         self.page.unread.retain(|handle| Some(*handle) <= next);
     }
 }
 
 impl RedisStore {
-    /// A page of one user's.
+    /// A page of one user's sessions.
     pub(super) async fn list_of(
         &self,
         user_id: &str,
@@ -103,14 +103,14 @@ impl RedisStore {
         let names = users::names(&self.servers, &self.keys.names(user_id), turn.deadline).await?;
         let begin = names.partition_point(|name| Some(name.handle) <= after);
         let mut handles: Vec<Handle> = names[begin..].iter().map(|name| name.handle).collect();
-        // One that had several sessions, one after the other, has several names for a while.
+        // A handle used by several sessions in sequence has several names for a while.
         handles.dedup();
         let mut filling = Filling::new(limit, now);
-        // One more than fits tells whether there is a next page.
+        // One more than fits shows whether there is a next page.
         for slice in handles.chunks(limit.saturating_add(1).min(SLICE)) {
             let full = read_each(&self.servers, &self.keys, slice, turn.deadline, |handle, stored| {
-                // A name stays for a while with the user whose session it was before. Of what cannot be read there is
-                // nothing but the name to say whose it is.
+                // After a change of the user, the name stays for a while in the previous user's index. For an unreadable record,
+                // the name alone says whose it is.
                 match stored {
                     Stored::Found(found) if !is_of(&found, user_id) => false,
                     stored => filling.put(handle, stored),
@@ -123,7 +123,7 @@ impl RedisStore {
         Ok(filling.page)
     }
 
-    /// A page of all. It may be short although others follow.
+    /// A page of all sessions. It may be short although others follow.
     pub(super) async fn list_all<T: Item>(
         &self,
         after: Option<Handle>,
@@ -134,7 +134,7 @@ impl RedisStore {
         let mut filling = Filling::new(limit, now);
         let mut walk = Walk::new(&self.servers, &self.keys, after);
         let (mut looked_at, most) = (0, limit.saturating_mul(LOOKS).saturating_add(FIRST_LOOKS));
-        // One more than fits tells whether there is a next page; where sessions have ended, more are asked for each time.
+        // One more than fits shows whether there is a next page. If many sessions have ended, the batches grow.
         let mut asked = limit.saturating_add(1).min(SLICE);
         while let Some(handles) = walk.next(asked, turn.deadline).await? {
             asked = (2 * asked).min(SLICE);
@@ -183,7 +183,7 @@ impl RedisStore {
         Ok(counts)
     }
 
-    /// The times of each session; `None` where there is none, or none that can be read.
+    /// The times of each session; `None` if there is none, or it cannot be read.
     pub(super) async fn lives(&self, handles: &[Handle]) -> Result<Vec<Option<Life>>> {
         let heads = reading::beginnings(&self.servers, &self.keys, handles, HEAD_2, deadline()).await?;
         let life = |head: Stored<Vec<u8>>| match head {

@@ -1,4 +1,4 @@
-//! The places of users: see [`Claim`].
+//! The places of users; see [`Claim`].
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(super) async fn claim(
         };
         let (handles, damaged) = read(texts(places).ok_or_else(unexpected)?);
         if !damaged.is_empty() && !is_mended {
-            // They would count as sessions of the user's.
+            // Otherwise these unreadable entries would count as sessions of the user.
             report(user_id);
             servers.run(&RELEASE, &key, &damaged, deadline).await?;
             is_mended = true;
@@ -56,7 +56,7 @@ pub(super) async fn claim(
     }
 }
 
-/// Takes places away.
+/// Releases places.
 pub(super) async fn release(
     servers: &Arc<Servers>,
     keys: &Keys,
@@ -72,7 +72,7 @@ pub(super) async fn release(
     Ok(())
 }
 
-/// The handles that a user has.
+/// The handles in a user's places.
 pub(super) async fn of(
     servers: &Arc<Servers>,
     keys: &Keys,
@@ -128,7 +128,7 @@ pub(super) async fn page(
     Ok(PlacesPage { users, next: scan.position() })
 }
 
-/// Forgets everybody's, those that a version before wrote in a cluster included.
+/// Deletes the places of all users, including those of older versions in a cluster.
 pub(super) async fn forget(servers: &Arc<Servers>, keys: &Keys) -> Result<()> {
     let mut scan = Scan::resume(servers, keys.pattern(Kind::Places), None).await?;
     while let Some(found) = scan.next().await? {
@@ -157,7 +157,7 @@ fn all_of(key: &[u8]) -> (Vec<u8>, Cmd) {
     (key.to_vec(), command)
 }
 
-/// The handles, and what is none.
+/// The handles, and the entries that are not handles.
 fn read(places: Vec<Vec<u8>>) -> (Vec<Handle>, Vec<Vec<u8>>) {
     let (mut handles, mut damaged) = (Vec::with_capacity(places.len()), Vec::new());
     for place in places {

@@ -1,4 +1,4 @@
-//! How several records are read, whole or without their data: many together, and few of those that are large.
+//! Reads several records, whole or without their data: many per round trip, but only a few large ones.
 
 use std::sync::Arc;
 
@@ -14,31 +14,31 @@ use crate::id::Handle;
 use crate::record::{Outline, Record, Summary};
 use crate::store::{Result, StoreError};
 
-/// Records that are read in one go.
+/// Records read per batch.
 const SLICE: usize = 250;
 
-/// Bytes of each of them that come in one go: all before the data of most, and all of the small ones.
+/// Bytes of each record that the first read returns: everything before the data for most, and the whole of small ones.
 const FIRST: usize = 512;
 
-/// Records that are larger are read so many at a time.
+/// Larger records are read this many at a time.
 const LARGE: usize = 8;
 
 /// What is stored under a handle.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stored<T> {
     Found(T),
-    /// Something that this build cannot read.
+    /// A value that this build cannot read.
     Unreadable,
     Missing,
 }
 
-/// What can be read of a record.
+/// A part of a record that can be read.
 pub(super) trait Part: Sized + Send {
-    /// Whether the whole value is needed, and not only what is before the data.
+    /// Whether it needs the whole value, and not only what is before the data.
     const WITH_DATA: bool;
 
     /// # Errors
-    /// Those of [`layout::read`].
+    /// As for [`layout::read`].
     fn read(handle: Handle, bytes: &[u8]) -> Result<Self>;
 }
 
@@ -66,7 +66,8 @@ impl Part for Outline {
     }
 }
 
-/// Hands over what is stored under each of these handles, in their order, until `each` has enough; whether it has.
+/// Calls `each` with what is stored under each of these handles, in their order, until it returns that it has enough.
+/// Returns whether it did.
 pub(super) async fn read_each<T: Part>(
     servers: &Arc<Servers>,
     keys: &Keys,
@@ -93,7 +94,7 @@ pub(super) async fn read_each<T: Part>(
                 found[index] = whole;
             }
             for (handle, stored) in slice[from..to].iter().zip(&mut found[from..to]) {
-                // What was read is let go of before the next ones are.
+                // Each item's memory is freed before the next one is read.
                 let read = match std::mem::replace(stored, Stored::Missing) {
                     Stored::Found(bytes) => {
                         T::read(*handle, &bytes).map_or(Stored::Unreadable, Stored::Found)
@@ -130,7 +131,7 @@ pub(super) async fn beginnings(
     answers.into_iter().map(|answer| Ok(stored(of_ours(answer)?.map(bytes)))).collect()
 }
 
-/// Whether more is needed of a record than came in one go.
+/// Whether the first read of a record returned too little.
 fn is_short<T: Part>(found: &Stored<Vec<u8>>) -> bool {
     match found {
         Stored::Found(bytes) if bytes.len() == FIRST => {
@@ -140,7 +141,7 @@ fn is_short<T: Part>(found: &Stored<Vec<u8>>) -> bool {
     }
 }
 
-/// All that is needed of large records.
+/// Reads the needed rest of large records.
 async fn rest<T: Part>(
     servers: &Arc<Servers>,
     keys: &Keys,
@@ -173,7 +174,7 @@ async fn rest<T: Part>(
     answers.into_iter().map(stored).collect()
 }
 
-/// The outer `None` is of a key that holds something of another kind, the inner one of no key.
+/// The outer `None` means a key of another type, the inner one no key.
 fn stored(answer: Option<Option<Vec<u8>>>) -> Stored<Vec<u8>> {
     match answer {
         None => Stored::Unreadable,

@@ -1,22 +1,22 @@
-//! Records as the bytes that a server keeps, for the fuzz targets.
+//! The binary form of records, exposed to the fuzz targets.
 
 use super::layout;
 use crate::id::Handle;
 use crate::record::Record;
 use crate::store::StoreError;
 
-/// Bytes before the texts, at least.
+/// The least length of the head.
 pub const HEAD_BYTES: usize = layout::HEAD_1;
 
-/// The value that holds `record`.
+/// Encodes `record`.
 pub fn write(record: &Record) -> Vec<u8> {
     layout::write(record)
 }
 
-/// The record of `handle` that a value holds.
+/// Decodes the record of `handle`.
 ///
 /// # Errors
-/// [`StoreError::Unusable`] for what [`write()`] did not write.
+/// [`StoreError::Unusable`] for bytes that are not from [`write()`].
 pub fn read(handle: Handle, bytes: &[u8]) -> Result<Record, StoreError> {
     layout::read(handle, bytes)
 }

@@ -1,35 +1,35 @@
-//! Answers as a server sends them, for the fuzz targets.
+//! The parser of replies, exposed to the fuzz targets.
 
 use redis::Value;
 
 use super::reply::{self, Malformed, Replies};
 
-/// What a server answered; its errors by their code, and by the place that they name.
+/// A reply; an error as its code, and the server that it names.
 pub type Answer = Result<Value, (String, Option<String>)>;
 
-/// Lists within lists that are read.
+/// The deepest nesting of lists that is accepted.
 pub const DEPTH: usize = reply::DEPTH;
 
-/// Reads one answer after the other.
+/// Parses one reply after the other.
 #[derive(Default)]
 pub struct Reader(Replies);
 
 impl Reader {
-    /// The next answer that is there as a whole; it is taken from the beginning of `bytes`.
+    /// The next complete reply, removed from the beginning of `bytes`.
     ///
     /// # Errors
-    /// What no Redis sends.
+    /// The bytes are not the Redis protocol.
     pub fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Answer>, NotRedis> {
         let answer = self.0.next(bytes).map_err(|Malformed| NotRedis)?;
         Ok(answer.map(|answer| answer.map_err(|refusal| (refusal.code, refusal.place))))
     }
 
-    /// Values that there is room for in lists that have begun.
+    /// Capacity reserved in incomplete lists, in values.
     pub fn room(&self) -> usize {
         self.0.room()
     }
 }
 
-/// Nothing can be read any more.
+/// The bytes were not the Redis protocol; the parser cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotRedis;

@@ -1,44 +1,44 @@
-//! Answers as a server sends them: RESP, version 2.
+//! The parser of replies: RESP, version 2.
 
 use redis::Value;
 
 use super::failure::Refusal;
 
-/// Lists within lists; no answer to a command of ours has more.
+/// The deepest nesting of lists; no reply to our commands has more.
 pub(super) const DEPTH: usize = 8;
 
-/// Bytes of a line, beyond which none is waited for.
+/// The longest line in bytes; a longer one is an error.
 const LINE: usize = 16 * 1_024;
 
-/// What is reserved for a list before its items are there: it may be a lie.
+/// The most capacity reserved for a list in advance, as the announced length may be false.
 const RESERVED: usize = 1_024;
 
-/// What a server answered, errors included.
+/// A reply, including error replies.
 pub(super) type Answer = Result<Value, Refusal>;
 
-/// What no Redis sends.
+/// The bytes are not the Redis protocol.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// Reads one answer after the other out of bytes that come piece by piece.
+/// An incremental parser: bytes arrive piece by piece.
 #[derive(Default)]
 pub(super) struct Replies {
-    /// Lists that have begun: how long each will be, and what is there of it.
+    /// Incomplete lists, from the outside in: the length of each, and its items so far.
     lists: Vec<(usize, Vec<Value>)>,
 }
 
-/// A part of an answer.
+/// A token of a reply.
 enum Part {
     Whole(Answer),
-    /// The beginning of a list of so many.
+    /// The start of a list with this many items.
     List(usize),
 }
 
 impl Replies {
-    /// The next answer, of which all is there; what was read is taken from the beginning of `bytes`.
+    /// The next reply, once it is complete; parsed bytes are removed from the beginning of `bytes`.
     ///
     /// # Errors
-    /// [`Malformed`], after which nothing can be read any more.
+    /// [`Malformed`], after which the parser cannot continue.
     pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Answer>, Malformed> {
         while let Some((part, rest)) = part(bytes)? {
             *bytes = rest;
@@ -59,7 +59,7 @@ impl Replies {
                         return Ok(Some(Ok(answer)));
                     }
                 }
-                // No list of a command of ours has an error in it.
+                // No list in a reply to our commands contains an error.
                 Part::Whole(Err(_)) if !self.lists.is_empty() => return Err(Malformed),
                 Part::Whole(refused) => return Ok(Some(refused)),
             }
@@ -67,13 +67,13 @@ impl Replies {
         Ok(None)
     }
 
-    /// Values that there is room for in lists that have begun.
+    /// Capacity reserved in incomplete lists, in values.
     #[cfg(feature = "fuzzing")]
     pub(super) fn room(&self) -> usize {
         self.lists.iter().map(|(_, items)| items.capacity()).sum()
     }
 
-    /// Puts a value where it belongs: the answer, if it is complete with it.
+    /// Adds a value to the innermost list; returns the reply if this completes it.
     fn put(&mut self, mut value: Value) -> Option<Value> {
         while let Some((count, mut items)) = self.lists.pop() {
             items.push(value);
@@ -87,7 +87,7 @@ impl Replies {
     }
 }
 
-/// The first part of `bytes`, and what comes behind it; `None` if it is not all there.
+/// The first token of `bytes`, and the rest; `None` if it is incomplete.
 fn part(bytes: &[u8]) -> Result<Option<(Part, &[u8])>, Malformed> {
     let Some(end) = bytes.windows(2).take(LINE).position(|pair| pair == b"\r\n") else {
         return if bytes.len() > LINE { Err(Malformed) } else { Ok(None) };
@@ -95,7 +95,7 @@ fn part(bytes: &[u8]) -> Result<Option<(Part, &[u8])>, Malformed> {
     let (line, rest) = (&bytes[..end], &bytes[end + 2..]);
     let (kind, line) = line.split_first().ok_or(Malformed)?;
     if *kind == b'-' {
-        // It may repeat what it was sent, which may be anything.
+        // It may repeat bytes that were sent, which may not be UTF-8.
         return Ok(Some((Part::Whole(Err(Refusal::read(&String::from_utf8_lossy(line)))), rest)));
     }
     let line = std::str::from_utf8(line).map_err(|_| Malformed)?;

@@ -1,4 +1,4 @@
-//! What is done in one atomic step: scripts of one key each, the only kind that a cluster runs anywhere.
+//! The atomic steps: Lua scripts with one key each, the only kind that works everywhere in a cluster.
 
 use std::sync::LazyLock;
 
@@ -31,18 +31,18 @@ step!(RELEASE, include_str!("scripts/release.lua").into());
 step!(FORGET, include_str!("scripts/forget.lua").into());
 step!(LEAD, include_str!("scripts/lead.lua").into());
 
-/// A script about records: it knows their layout.
+/// A script about records, with the constants of their layout.
 fn of_records(script: &str) -> String {
     layout::constants() + script
 }
 
 impl Step {
-    /// Calls the script by its hash, which a server knows once it has seen the script.
+    /// `EVALSHA`: the server knows the hash once it has run the script.
     pub(super) fn by_hash<A: AsRef<[u8]>>(&self, key: &[u8], arguments: &[A]) -> Cmd {
         command("EVALSHA", self.script.get_hash(), key, arguments)
     }
 
-    /// Sends the script along.
+    /// `EVAL`: sends the whole script.
     pub(super) fn in_full<A: AsRef<[u8]>>(&self, key: &[u8], arguments: &[A]) -> Cmd {
         command("EVAL", &self.source, key, arguments)
     }

@@ -1,4 +1,4 @@
-//! What a `server_url` says, and which part of it is wrong, without showing it.
+//! Parses a `server_url`. Errors say which part is wrong, without showing it.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use settings::text::{strip_scheme, unseen};
 
 use crate::secret::Secret;
 
-/// Where a server listens.
+/// Host and port of a server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Address {
     pub(super) host: String,
@@ -37,18 +37,18 @@ pub(super) struct ServerUrl {
 const PORT: u16 = 6379;
 
 impl ServerUrl {
-    /// Whether a text is a URL that this module reads.
+    /// Whether a text has a URL scheme that this module parses.
     pub(super) fn has_scheme(text: &str) -> bool {
         Self::split_scheme(text).is_some()
     }
 
-    /// Whether it is for TLS, and what is behind the scheme. Valkey's own clients have names of their own for the same two.
+    /// Whether the scheme means TLS, and the text after it. Valkey has its own names for the two schemes.
     fn split_scheme(text: &str) -> Option<(bool, &str)> {
         let schemes = [("redis://", false), ("rediss://", true), ("valkey://", false), ("valkeys://", true)];
         schemes.into_iter().find_map(|(scheme, tls)| Some((tls, strip_scheme(text, scheme)?)))
     }
 
-    /// Takes `text` apart.
+    /// Parses `text`.
     ///
     /// # Errors
     /// What is wrong, without the text.
@@ -96,7 +96,7 @@ impl ServerUrl {
 const PERCENT_ENCODE: &str = "special characters of a user or password must be percent-encoded in a URL; \
                               in the keys username and password they stand as they are";
 
-/// Options that other clients have behind a `?`, and what to write instead.
+/// Options that other clients accept after a `?`, and what to write instead.
 const OPTIONS: [(&str, &str); 8] = [
     (
         "ssl_cert_reqs",
@@ -111,7 +111,7 @@ const OPTIONS: [(&str, &str); 8] = [
     ("timeout", "leave it out: a call ends by itself after two seconds"),
 ];
 
-/// Refuses options. Only the names of known ones are shown: anything else may be a piece of a password.
+/// Rejects options. Only the names of known ones are shown: anything else may be a part of a password.
 fn check_options(options: &str) -> Result<(), String> {
     let mut names = options.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
     let known = names.find_map(|name| OPTIONS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)));
@@ -120,7 +120,7 @@ fn check_options(options: &str) -> Result<(), String> {
     })
 }
 
-/// Reads the number of a database.
+/// Parses the number of a database.
 ///
 /// # Errors
 /// What is expected.
@@ -128,7 +128,7 @@ pub(super) fn read_database(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| "expected the number of a database, as in SELECT".into())
 }
 
-/// Reads `host:port`, or a host alone.
+/// Parses `host:port`, or a host alone.
 pub(super) fn read_address(text: &str) -> Option<Address> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -157,7 +157,7 @@ fn read_login(login: &str) -> Result<(Option<String>, Option<Secret>), String> {
             .map(|text| text.into_owned())
             .ok_or_else(|| format!("has a user or password that is not one: {PERCENT_ENCODE}"))
     };
-    // Without a colon it is the user's name, as in any URL.
+    // Without a colon it is the user name, as in any URL.
     let (username, password) = login.split_once(':').unwrap_or((login, ""));
     let (username, password) = (decode(username)?, decode(password)?);
     Ok(((!username.is_empty()).then_some(username), (!password.is_empty()).then(|| Secret::new(password))))

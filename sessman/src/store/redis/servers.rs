@@ -1,7 +1,7 @@
-//! The servers together: which of them has a key.
+//! All servers of the store: which of them has a key.
 //!
-//! One server has all keys. Members of a cluster have a part each, and each of them knows who has the rest: the first
-//! that answers is asked, and whoever does not have a key (any more) says who has.
+//! A single server has all keys. In a cluster, each member has a part of them and knows who has the rest. The first member
+//! that replies gives the slot map, and a member without a key redirects to the one that has it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,11 +18,10 @@ use super::settings::Settings;
 use super::slots::Slots;
 use crate::metrics::head;
 
-/// A call that has no answer by then has failed. Below the two seconds that the engine waits, so that a call ends with
-/// the reason.
+/// Deadline of a call. Shorter than the engine's two seconds, so that a call fails with its specific error.
 pub(super) const CALL_LIMIT: Duration = Duration::from_millis(1_800);
 
-/// Between two looks at the cluster.
+/// The least interval between two reads of the slot map.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Servers of one `server_url`.
@@ -30,15 +29,15 @@ pub(super) struct Servers {
     settings: Arc<Settings>,
     knowledge: Arc<Knowledge>,
     links: Mutex<HashMap<Address, Arc<Link>>>,
-    /// `None` until one of them has answered.
+    /// `None` until a server has replied.
     layout: RwLock<Option<Arc<Layout>>>,
-    /// Held by the one that asks first.
+    /// Held by the first call that needs the layout, while it asks.
     finding: tokio::sync::Mutex<()>,
     is_looking: AtomicBool,
     closed: AtomicBool,
 }
 
-/// Who has which keys.
+/// Which server has which keys.
 pub(super) enum Layout {
     Single(Arc<Link>),
     Cluster(Slots),
@@ -53,7 +52,7 @@ impl Layout {
     }
 }
 
-/// The moment at which a call that begins now has failed.
+/// The deadline of a call that begins now.
 pub(super) fn deadline() -> Instant {
     Instant::now() + CALL_LIMIT
 }
@@ -71,12 +70,12 @@ impl Servers {
         })
     }
 
-    /// What is known of them beside their answers.
+    /// Information about them that is gathered on the side.
     pub(super) fn knowledge(&self) -> &Knowledge {
         &self.knowledge
     }
 
-    /// Whether writes can wait for replicas.
+    /// Whether writes wait for replicas.
     pub(super) fn waits_for_replicas(&self) -> bool {
         self.settings.wait_replicas > 0
     }
@@ -86,12 +85,12 @@ impl Servers {
         Ok(matches!(&*self.layout(deadline).await?, Layout::Cluster(_)))
     }
 
-    /// The connection to each server that has keys, in an order that stays the same.
+    /// The link to each master, in a stable order.
     pub(super) async fn masters(self: &Arc<Self>, deadline: Instant) -> Result<Vec<Arc<Link>>, Trouble> {
         Ok(self.layout(deadline).await?.masters().iter().map(|address| self.link(address)).collect())
     }
 
-    /// Whether two keys are at one server, as far as that is known.
+    /// Whether two keys are on one server, as far as is known.
     pub(super) fn are_together(&self, one: &[u8], other: &[u8]) -> bool {
         match self.known_layout().as_deref() {
             Some(Layout::Cluster(slots)) => slots.master_of(one) == slots.master_of(other),
@@ -99,7 +98,7 @@ impl Servers {
         }
     }
 
-    /// Whether the server that has a key did not answer in the last seconds.
+    /// Whether the server that has a key is unhealthy.
     pub(super) fn is_suffering(&self, key: &[u8]) -> bool {
         let layout = self.known_layout();
         let address = match layout.as_deref() {
@@ -111,7 +110,7 @@ impl Servers {
         address.and_then(|address| links.get(address)).is_some_and(|link| link.is_suffering())
     }
 
-    /// Lets go of all connections and refuses what comes later.
+    /// Closes all connections, and rejects later calls.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         for (_, link) in self.links.lock().unwrap_or_else(PoisonError::into_inner).drain() {
@@ -133,7 +132,7 @@ impl Servers {
         }
     }
 
-    /// Where a refusal says that the key is.
+    /// The server that a redirection names.
     pub(super) fn place(&self, refusal: &Refusal, asked: &Address) -> Option<Arc<Link>> {
         let (host, port) = refusal.place.as_deref()?.rsplit_once(':')?;
         let host = if host.is_empty() { &asked.host } else { host };
@@ -149,7 +148,7 @@ impl Servers {
         Arc::clone(links.entry(address.clone()).or_insert(Arc::new(link)))
     }
 
-    /// Who has which keys, asked for where nobody has said it yet.
+    /// The layout; found now if no server has replied yet.
     pub(super) async fn layout(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Layout>, Trouble> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Trouble::Closed);
@@ -175,11 +174,11 @@ impl Servers {
         self.layout.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks one after the other who has which keys, until one says it.
+    /// Asks the servers one after the other for the layout, until one replies.
     async fn find(&self, servers: &[Address], deadline: Instant) -> Result<Arc<Layout>, Trouble> {
         let mut last = Trouble::NoMaster;
         for (index, address) in servers.iter().enumerate() {
-            // One that hangs leaves time for the others.
+            // Split the remaining time, so that a server that hangs leaves time for the others.
             let others = u32::try_from(servers.len() - index).unwrap_or(u32::MAX);
             let share = deadline.saturating_duration_since(Instant::now()) / others;
             match self.ask(address, Instant::now() + share).await {
@@ -195,7 +194,7 @@ impl Servers {
         Err(last)
     }
 
-    /// Lets go of connections to servers that are of the cluster no more.
+    /// Closes the connections to servers that have left the cluster.
     fn keep_only(&self, layout: &Layout) {
         let mut kept = layout.masters();
         self.knowledge.hazards.retain(&kept);
@@ -219,7 +218,7 @@ impl Servers {
                 let slots = Slots::read(&answer, address).ok_or(Trouble::NotRedis(address.to_string()))?;
                 if slots.masters().is_empty() { Err(Trouble::NoMaster) } else { Ok(Layout::Cluster(slots)) }
             }
-            // Taken for a single server, a member of a cluster would be all that is looked through.
+            // If a member of a cluster were taken for a single server, scans would miss the keys of the others.
             Err(refusal) if refusal.code == "NOPERM" => Err(Trouble::Permanent(format!(
                 "{address} may not say to this user whether it is of a cluster: allow the user CLUSTER SLOTS"
             ))),
@@ -233,7 +232,7 @@ impl Servers {
         }
     }
 
-    /// Asks again who has which keys, in a task of its own and not too often; the one that knows better is asked first.
+    /// Reads the layout again, in a background task and rate limited; `first`, which is better informed, is asked first.
     pub(super) fn look_again(self: &Arc<Self>, first: Option<Address>) {
         let is_single = matches!(self.known_layout().as_deref(), Some(Layout::Single(_)) | None);
         if (is_single && first.is_none()) || self.is_looking.swap(true, Ordering::AcqRel) {
@@ -244,7 +243,7 @@ impl Servers {
             let mut servers: Vec<Address> = first.into_iter().collect();
             servers.extend(this.known_layout().map(|layout| layout.masters()).unwrap_or_default());
             servers.extend(this.settings.servers.iter().cloned());
-            // Those that may not answer come last.
+            // Unhealthy servers come last.
             servers.sort_by_key(|address| this.link(address).is_suffering());
             if let Err(error) = this.find(&servers, deadline()).await {
                 tracing::debug!(%error, "no member of the Redis cluster says who has which keys");
@@ -255,7 +254,7 @@ impl Servers {
     }
 }
 
-/// What is known of them, in the text format of Prometheus.
+/// What is known of them, in the Prometheus text format.
 impl fmt::Display for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.knowledge.hazards, self.knowledge.clocks)?;

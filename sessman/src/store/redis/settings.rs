@@ -1,4 +1,4 @@
-//! Where the sessions are, and who logs in there.
+//! Configuration of the Redis store.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -8,34 +8,34 @@ use settings::Problem;
 use super::server_url::{Address, ServerUrl, read_database};
 use crate::secret::Secret;
 
-/// Longer ones only make every key longer.
+/// A limit, as a longer prefix makes every key longer.
 const MAX_PREFIX: usize = 64;
 
-/// Where the sessions are, and who logs in there. [`check`](Self::check) says whether it makes sense.
+/// Configuration of the Redis store. [`check`](Self::check) validates it.
 #[derive(Debug, Clone)]
 pub struct RedisConfig {
     /// `host:port[,host:port]`, or `redis://[user:password@]host:port[,host:port][/database]`, `rediss://` for TLS.
-    /// Several are members of one cluster, which names the others. It may contain a password, so it is a secret.
+    /// Several are members of one cluster, and the others are discovered. It may contain a password, so it is a secret.
     pub server_url: Secret,
-    /// Who logs in, as the name is, not percent-encoded; `None` for the user `default`.
+    /// The user name, not percent-encoded; `None` for the user `default`.
     pub username: Option<String>,
-    /// The password as it is, not percent-encoded; `None` or an empty one where none is asked for.
+    /// The password, not percent-encoded; `None` or empty for none.
     pub password: Option<Secret>,
     /// The number of the database; `None` for what the URL says, else 0. A cluster has only 0.
     pub database: Option<String>,
-    /// What the names of all keys begin with.
+    /// The prefix of all keys.
     pub prefix: String,
-    /// Certificates of those who vouch for the servers, as PEM; `None` for the public ones.
+    /// Certificate authorities that are trusted, as a PEM file; `None` for the public ones.
     pub tls_ca_file: Option<PathBuf>,
-    /// Our own certificate and those between it and one that the servers know, as PEM.
+    /// The client certificate and its intermediate certificates, as a PEM file.
     pub tls_certificate_file: Option<PathBuf>,
-    /// The key of that certificate, as PEM.
+    /// The private key of that certificate, as a PEM file.
     pub tls_key_file: Option<PathBuf>,
-    /// How many replicas must have it before the end of a session, or its new id, is answered; 0 for none.
+    /// How many replicas must have the end of a session, or its new id, before that is acknowledged; 0 for none.
     pub wait_replicas: u8,
 }
 
-/// A configuration that makes sense, taken apart.
+/// A validated configuration, parsed.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) servers: Vec<Address>,
@@ -47,21 +47,21 @@ pub(super) struct Settings {
     pub(super) wait_replicas: u8,
 }
 
-/// The files of a connection over TLS.
+/// The files for TLS.
 #[derive(Debug)]
 pub(super) struct Tls {
     pub(super) ca_file: Option<PathBuf>,
-    /// A certificate, and its key.
+    /// Client certificate and private key.
     pub(super) own_files: Option<(PathBuf, PathBuf)>,
 }
 
 impl RedisConfig {
-    /// Whether `server_url` is one of Redis by its scheme.
+    /// Whether `server_url` has a scheme of Redis.
     pub fn is_meant_by(server_url: &str) -> bool {
         ServerUrl::has_scheme(server_url)
     }
 
-    /// Gives the configuration back if it makes sense. Nothing is resolved, connected to or read.
+    /// Validates the configuration. Nothing is resolved, connected to or read.
     ///
     /// # Errors
     /// The first key that is wrong, without its value.
@@ -70,7 +70,7 @@ impl RedisConfig {
         Ok(self)
     }
 
-    /// Whether sessions and the password cross a network without TLS.
+    /// Whether sessions and the password cross a network unencrypted.
     pub fn is_readable_on_the_way(&self) -> bool {
         let is_here = |host: &str| {
             let address = host.trim_matches(['[', ']']).parse::<IpAddr>();

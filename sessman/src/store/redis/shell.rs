@@ -17,7 +17,7 @@ impl RedisConfig {
             arguments.extend([option.into(), value.into()]);
         }
         if settings.servers.len() > 1 {
-            // Goes to the member that has a key.
+            // Cluster mode: follows redirections.
             arguments.push("-c".into());
         } else {
             arguments.extend(["-n".into(), settings.database.to_string().into()]);

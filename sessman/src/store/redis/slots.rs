@@ -1,4 +1,4 @@
-//! Which member of a cluster has which keys: each key is in one of 16384 slots, and each slot has a master.
+//! The slot map of a cluster: each key is in one of 16384 slots, and each slot has a master.
 
 use redis::Value;
 
@@ -6,7 +6,7 @@ use super::server_url::Address;
 
 const SLOTS: u16 = 16_384;
 
-/// The masters of a cluster.
+/// The slot map.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Slots {
     /// First and last slot of each range, and its master, in the order of slots.
@@ -14,7 +14,7 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// Reads the answer of `asked` to `CLUSTER SLOTS`; `None` if it is none.
+    /// Parses the reply of `asked` to `CLUSTER SLOTS`; `None` if it is malformed.
     pub(super) fn read(answer: &Value, asked: &Address) -> Option<Self> {
         let Value::Array(rows) = answer else { return None };
         let mut ranges = Vec::new();
@@ -27,7 +27,7 @@ impl Slots {
             let host = match host {
                 Value::BulkString(host) if !host.is_empty() => String::from_utf8(host.clone()).ok()?,
                 Value::SimpleString(host) if !host.is_empty() => host.clone(),
-                // It does not know its own name: it is the one that it was asked by.
+                // The member does not know its own name: use the one that we connected to.
                 _ => asked.host.clone(),
             };
             let address = Address { host, port: u16::try_from(*port).ok()? };
@@ -37,13 +37,13 @@ impl Slots {
         Some(Self { ranges })
     }
 
-    /// These, first and last slot and master.
+    /// These ranges: first slot, last slot and master.
     #[cfg(test)]
     pub(super) fn of(ranges: Vec<(u16, u16, Address)>) -> Self {
         Self { ranges }
     }
 
-    /// The master of a key; `None` for a slot that nobody has.
+    /// The master of a key; `None` if its slot has none.
     pub(super) fn master_of(&self, key: &[u8]) -> Option<&Address> {
         let slot = slot_of(key);
         let after = self.ranges.partition_point(|(first, _, _)| *first <= slot);
@@ -51,17 +51,17 @@ impl Slots {
         (slot <= *last).then_some(master)
     }
 
-    /// How many slots nobody has.
+    /// The number of slots without a master.
     pub(super) fn without_master(&self) -> u16 {
         let has = self.ranges.iter().map(|(first, last, _)| last.saturating_sub(*first).saturating_add(1));
         SLOTS.saturating_sub(has.fold(0, u16::saturating_add))
     }
 
-    /// A key that begins with `prefix` for each master.
+    /// For each master a key that begins with `prefix` and is in one of its slots.
     pub(super) fn a_key_of_each(&self, prefix: &[u8]) -> Vec<Vec<u8>> {
         let mut masters = self.masters();
         let mut keys = Vec::with_capacity(masters.len());
-        // Each number is in a slot as good as random: one that has a single slot is found, too.
+        // The slots of these keys are as good as random, and enough to hit a master with a single slot.
         for number in 0..32 * u32::from(SLOTS) {
             if masters.is_empty() {
                 break;
@@ -86,7 +86,7 @@ impl Slots {
     }
 }
 
-/// The slot that a key is in: what is between the first braces decides, if there is anything.
+/// The slot of a key: that of its hash tag, the text in the first braces, if there is any.
 pub(super) fn slot_of(key: &[u8]) -> u16 {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let rest = &key[open + 1..];
@@ -96,7 +96,7 @@ pub(super) fn slot_of(key: &[u8]) -> u16 {
     crc16(tag.unwrap_or(key)) % SLOTS
 }
 
-/// CRC-16/XMODEM, as the cluster specification has it.
+/// CRC-16/XMODEM, as in the cluster specification.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
         (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| match crc & 0x8000 {

@@ -1,4 +1,4 @@
-//! What an open store has.
+//! The fields of an open store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,39 +15,39 @@ use super::tidying::{Tidying, USERS_STEPS};
 use crate::store::{Result, StoreError};
 use crate::time::Timestamp;
 
-/// Calls under way at once, which `close` waits for: as many as there can be. What is bounded is how many wait for one server.
+/// Permits for calls in progress, which `close` waits for: as many as possible. The limit on calls is in `link`.
 pub(super) const MAX_CALLS: u32 = 1 << 28;
 
-/// Bytes of the name by which a process has the lease of the clean-up.
+/// Length of the random name under which a process holds the lease of the clean-up.
 const NAME_BYTES: usize = 16;
 
-/// Sessions in Redis. See [the module](super) for what is promised.
+/// Sessions in Redis. For its guarantees see [the module](super).
 pub struct RedisStore {
     pub(super) servers: Arc<Servers>,
     pub(super) keys: Keys,
     pub(super) leftovers: Leftovers,
     pub(super) calls: Semaphore,
-    /// The engine's time when it last said it, in milliseconds.
+    /// The last known time of the engine, in milliseconds.
     latest: AtomicI64,
-    /// Where the last slice of a purge ended.
+    /// The cursor after the last batch of a purge.
     pub(super) purged_to: Mutex<Option<String>>,
     pub(super) tidying: Tidying,
-    /// This process's, among those that do the clean-up.
+    /// The name of this process in the lease of the clean-up.
     pub(super) name: [u8; NAME_BYTES],
 }
 
-/// A call that is under way, and when it must have ended.
+/// A call in progress, and its deadline.
 pub(super) struct Turn<'a> {
     pub(super) deadline: Instant,
     pub(super) _permit: SemaphorePermit<'a>,
 }
 
 impl RedisStore {
-    /// Opens the store and returns at once, whether a server is there or not: calls fail with
-    /// [`StoreError::Unavailable`] until one is.
+    /// Opens the store and returns immediately, whether a server is reachable or not: until one is, calls fail with
+    /// [`StoreError::Unavailable`].
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] for a configuration that [`RedisConfig::check`] refuses.
+    /// [`StoreError::Unusable`] for a configuration that [`RedisConfig::check`] rejects.
     pub fn open(config: &RedisConfig) -> Result<Self> {
         let settings = config.settings().map_err(|problem| StoreError::Unusable(problem.to_string()))?;
         let keys = Keys::new(&settings.prefix);
@@ -71,12 +71,12 @@ impl RedisStore {
         Ok(Turn { deadline: deadline(), _permit: permit })
     }
 
-    /// To be told the engine's time with each call.
+    /// Must be called with the engine's time in each call that has it.
     pub(super) fn saw(&self, now: Timestamp) {
         self.latest.fetch_max(now.as_millis(), Ordering::Relaxed);
     }
 
-    /// The engine's time when it last said it.
+    /// The last known time of the engine.
     pub(super) fn latest(&self) -> Timestamp {
         Timestamp::from_millis(self.latest.load(Ordering::Relaxed))
     }

@@ -1,4 +1,4 @@
-//! The store itself: each call of the contract as one command or script, and names beside what it begins or ends.
+//! The store itself: each method as one command or script, with the index entries of what it creates or ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ use crate::store::{
 use crate::time::Timestamp;
 
 impl RedisStore {
-    /// The record of `handle`, live or not. Reading may be done twice: a connection that broke is not the end of it.
+    /// The record of `handle`, live or not. Reads are idempotent, so one retry follows a broken connection.
     async fn read(&self, handle: Handle, deadline: Instant) -> Result<Option<Record>> {
         let key = self.keys.session(handle);
         let mut command = redis::cmd("GET");
@@ -47,7 +47,7 @@ impl RedisStore {
         }
     }
 
-    /// The commands that write down the names of a session: among all, and among those of its user.
+    /// The commands that add the names of a session: to the index of all, and to that of its user.
     fn add_names(&self, name: &Name, record: &Record) -> impl Iterator<Item = (Vec<u8>, Cmd)> {
         let among_all = users::add_name(self.keys.index(name.handle.as_bytes()[0]), name, index::SCORE);
         let among_users = record
@@ -57,7 +57,7 @@ impl RedisStore {
         [among_all].into_iter().chain(among_users)
     }
 
-    /// Writes a record where there is none, its names before it, and says whether it did.
+    /// Writes a record if the handle is free, after its names; returns whether it was written.
     async fn write_new(
         &self,
         record: &Record,
@@ -73,7 +73,7 @@ impl RedisStore {
         let written = if answers.len() == commands.len() { answers.pop() } else { None };
         if let Some(Err(refusal)) = answers.into_iter().find(|answer| answer.is_err()) {
             if let Some(Ok(Value::Okay)) = written {
-                // Without its names it would be in no list.
+                // Without its names the session would be in no list, so it is rolled back.
                 let this = Target::incarnation(record.handle, record.mark);
                 self.delete_records(&[this], None, deadline).await.done?;
             }
@@ -90,7 +90,7 @@ impl RedisStore {
         Ok(Scan::resume(&self.servers, self.keys.pattern(kind), position).await?)
     }
 
-    /// Deletes at most `limit` of what a walk from `position` finds past its time: how many, and where it was then.
+    /// Deletes at most `limit` expired records that a scan from `position` finds; returns how many, and the new position.
     async fn purge_from(
         &self,
         position: Option<&str>,
@@ -106,7 +106,7 @@ impl RedisStore {
             let expired = expired.filter(|(_, life)| life.is_some_and(|life| life.expires_at <= now));
             let mut targets: Vec<Target> = expired.map(|(handle, _)| Target::whatever(*handle)).collect();
             targets.truncate(limit - purged.len());
-            // The condition again, in one step with the deletion: one that was extended since stays.
+            // Expiry is checked again in the atomic deletion: a session extended meanwhile stays.
             let Deletion { deleted, done, .. } = self.delete_records(&targets, Some(now), deadline()).await;
             self.take_names(&deleted).await;
             done?;
@@ -136,7 +136,7 @@ impl Store for RedisStore {
         match self.servers.run(&CREATE, &key, &arguments, deadline).await? {
             Value::Int(1) => Ok(Created::Yes),
             Value::BulkString(mark) => {
-                // Where it is this very session, as after a call that was made twice, the name is its own.
+                // If it is this very session, as after a retried call, the name is in use.
                 if mark != record.mark.as_bytes() {
                     self.take_name_later(&Name::of(&record), record.user_id.as_deref()).await;
                 }
@@ -191,7 +191,7 @@ impl Store for RedisStore {
         ];
         let key = self.keys.session(read.handle);
         let updated = match secret_hash {
-            // The old id must not come back with a failover.
+            // A failover must not bring the old id back.
             Some(_) => self.servers.run_durably(&UPDATE, &key, &arguments, deadline).await?,
             None => self.servers.run(&UPDATE, &key, &arguments, deadline).await?,
         };
@@ -283,11 +283,11 @@ impl Store for RedisStore {
         places::forget(&self.servers, &self.keys).await
     }
 
-    /// By a lease that outlives two periods: whoever has it asks within one, and if it does not, another one takes it.
     fn is_shared(&self) -> bool {
         true
     }
 
+    /// By a lease of two periods: the leader renews it within one; if it does not, another process takes over.
     async fn leads_cleanup(&self, period: Duration) -> Result<bool> {
         let turn = self.turn().await?;
         let lease = (2 * period).max(Duration::from_secs(1)).as_millis().to_string();
@@ -305,8 +305,7 @@ impl Store for RedisStore {
 
     async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Purged>> {
         self.saw(now);
-        // Goes on where the last slice ended, and then over all of it, so that a long purge is not a walk over all keys
-        // for each slice.
+        // Continues after the last batch, and then wraps around, so that a long purge does not scan all keys for each batch.
         let mut purged_to = self.purged_to.lock().await;
         let mut purged = Vec::new();
         if let Some(position) = purged_to.take() {
@@ -325,7 +324,7 @@ impl Store for RedisStore {
         let mut scan = self.scan(Kind::Session, None).await?;
         while let Some(found) = scan.next().await? {
             let handles = found.iter().filter_map(|key| self.keys.session_of(key));
-            // What is of another kind is under one of our names, but not ours to delete.
+            // A value of another type has one of our names, but is not ours to delete.
             let targets: Vec<Target> = handles.map(Target::whatever).collect();
             let Deletion { deleted, done, .. } = self.delete_records(&targets, None, deadline()).await;
             self.take_names(&deleted).await;
@@ -351,7 +350,7 @@ impl Store for RedisStore {
     }
 
     async fn close(&self) {
-        // Nothing that still hangs after this long will be done.
+        // A call that hangs for longer than this will not complete.
         let _ = timeout(CALL_LIMIT, self.calls.acquire_many(MAX_CALLS)).await;
         self.leftovers.finish().await;
         self.calls.close();

@@ -1,4 +1,4 @@
-//! The bytes below a connection: TCP, and TLS over it.
+//! The byte stream of a connection: TCP, or TLS over TCP.
 
 use std::io;
 use std::path::Path;
@@ -18,12 +18,12 @@ use super::failure::Trouble;
 use super::server_url::Address;
 use super::settings::Tls;
 
-/// When a connection that nobody uses is tried, and how often without an answer until it has ended.
+/// TCP keepalive: after how long an idle connection is probed, and how often without a reply until it is closed.
 const KEPT_ALIVE_AFTER: Duration = Duration::from_secs(60);
 const KEPT_ALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEPT_ALIVE_TIMES: u32 = 3;
 
-/// What a connection is made on.
+/// The byte stream of a connection.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
@@ -35,15 +35,15 @@ pub(super) async fn connect(address: &Address, tls: Option<&Tls>) -> Result<Box<
     let Some(tls) = tls else { return Ok(Box::new(stream)) };
     let name = ServerName::try_from(address.host.clone());
     let name = name.map_err(|_| Trouble::Permanent("the server's name cannot be in a certificate".into()))?;
-    // Read anew for each connection: a renewed certificate needs no restart.
+    // Read for each connection, so that a renewed certificate needs no restart.
     let connector = TlsConnector::from(Arc::new(client_config(tls)?));
     Ok(Box::new(connector.connect(name, stream).await.map_err(failed)?))
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
-    // Commands are small, and each is waited for.
+    // Commands are small, and latency matters.
     stream.set_nodelay(true)?;
-    // What is between may forget a connection that nobody uses, and a server may be gone without a word.
+    // A firewall may drop an idle connection, and a server may vanish silently.
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEPT_ALIVE_AFTER)?;
     sockopt::set_tcp_keepintvl(stream, KEPT_ALIVE_EVERY)?;

@@ -1,4 +1,4 @@
-//! What looks at every key: never on the way of a request for one session.
+//! Scans of all keys: never part of a request for one session.
 
 use std::sync::Arc;
 
@@ -9,21 +9,21 @@ use super::link::Link;
 use super::servers::{Servers, deadline};
 use super::values::bytes;
 
-/// Keys that a server looks at in one go: a few hundred microseconds of its only thread.
+/// Keys that a server examines per `SCAN`: a few hundred microseconds of its only thread.
 const STEP: u32 = 1_000;
 
-/// A walk over the keys of all servers that fit a pattern. A key that is there from the beginning to the end is found,
-/// and may be found twice.
+/// A `SCAN` over the keys of all servers that match a pattern. A key that exists from the beginning to the end is found at
+/// least once.
 pub(super) struct Scan {
     masters: Vec<Arc<Link>>,
     pattern: Vec<u8>,
-    /// Which of the servers it is at.
+    /// The index of the current server.
     at: usize,
     cursor: u64,
 }
 
 impl Scan {
-    /// Begins where [`position`](Self::position) was taken, or at the beginning.
+    /// Continues at a [`position`](Self::position), or starts at the beginning.
     pub(super) async fn resume(
         servers: &Arc<Servers>,
         pattern: Vec<u8>,
@@ -34,17 +34,17 @@ impl Scan {
         Ok(Self { masters, pattern, at, cursor })
     }
 
-    /// Where it is; `None` at the end.
+    /// The cursor; `None` at the end.
     pub(super) fn position(&self) -> Option<String> {
         (self.at < self.masters.len()).then(|| format!("{}:{}", self.at, self.cursor))
     }
 
-    /// Goes on with the server behind the one that it is at.
+    /// Skips the rest of the current server.
     pub(super) fn pass_over(&mut self) {
         (self.at, self.cursor) = (self.at + 1, 0);
     }
 
-    /// Some keys, maybe none; `None` at the end.
+    /// The next keys, maybe none; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, Trouble> {
         let Some(link) = self.masters.get(self.at) else { return Ok(None) };
         let mut command = redis::cmd("SCAN");

@@ -1,8 +1,7 @@
-//! What is put in order from time to time: names of sessions that are not there, and sessions without names.
+//! Periodic maintenance of the indexes: removes names without sessions, and restores missing names of sessions.
 //!
-//! Each time a bounded share of everything is looked at, and the next time what comes behind it: with many millions of keys
-//! one look at all of them would keep a server busy for minutes. What waits for its turn meanwhile are a few bytes of
-//! sessions that ended by their time; whoever reads them passes over them.
+//! Each run examines a bounded share, and the next run continues after it: with many millions of keys, a full pass would
+//! keep a server busy for minutes. Until its turn, an expired session leaves a few bytes in the indexes, which readers skip.
 
 use std::sync::Arc;
 
@@ -18,27 +17,27 @@ use crate::id::Handle;
 use crate::store::Result;
 use crate::time::Timestamp;
 
-/// Steps of a walk over the keys of all users, of [some keys](super::sweep) each, in one go.
+/// Steps per run of the [scan](super::sweep) over the keys of all users.
 pub(super) const USERS_STEPS: usize = 250;
 
-/// Steps of a walk over all sessions, in one go, to look for their names.
+/// Steps per run of the scan over all sessions, to check their names.
 const SESSIONS_STEPS: usize = 32;
 
-/// Parts of the index of all sessions that are gone over at one time, and slices of them at most.
+/// Sets of the index of all sessions that are examined per run, and the most batches of them.
 pub(super) const PARTS: usize = 16;
 const SLICES: usize = 200;
 
-/// Where the next time begins.
+/// Where the next run continues.
 pub(super) struct Tidying {
     users: Mutex<Option<String>>,
     sessions: Mutex<Option<String>>,
-    /// In which part of the index, and behind which member of it.
+    /// The current set of the index, and the last member examined.
     index: Mutex<(u8, Vec<u8>)>,
     users_steps: usize,
 }
 
 impl Tidying {
-    /// Begins with a part of the index; several processes that begin with different ones are round sooner together.
+    /// Starts with a set of the index. Several processes that start with different ones finish a pass sooner together.
     pub(super) fn new(part: u8, users_steps: usize) -> Self {
         Self {
             users: Mutex::default(),
@@ -48,7 +47,7 @@ impl Tidying {
         }
     }
 
-    /// See [`Store::tidy`](crate::store::Store::tidy). A server that does not answer holds up its own keys alone.
+    /// See [`Store::tidy`](crate::store::Store::tidy). An unreachable server delays only its own keys.
     pub(super) async fn tidy(&self, servers: &Arc<Servers>, keys: &Keys, now: Timestamp) -> Result<()> {
         let users = self.tidy_users(servers, keys, now).await;
         let index = self.tidy_index(servers, keys, now).await;
@@ -67,7 +66,7 @@ impl Tidying {
                     found.into_iter().partition(|key| keys.is_of_places(key));
                 users::tidy(servers, keys, &names, now).await?;
                 if in_cluster {
-                    // Those of a version before, which nobody reads any more.
+                    // Keys of an older version, which no version reads any more.
                     let left = places.into_iter().filter(|key| keys.user_of_places(key, true).is_none());
                     places::delete(servers, left.collect()).await?;
                 }

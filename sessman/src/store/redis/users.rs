@@ -1,7 +1,7 @@
-//! The names of a user's sessions.
+//! The index of a user's sessions: a sorted set of their names.
 //!
-//! A name has a time from which on it is worth a look: a minute after the session ends unless it is extended. Until then
-//! the name stays whatever is there, for its session may be about to be written.
+//! The score of a name is the time when it is due for a check: a minute after the session ends unless it is extended. Until
+//! then the name stays even without a session, which may be about to be written.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ use crate::record::Outline;
 use crate::store::Result;
 use crate::time::Timestamp;
 
-/// Names that are looked at for a user in one go.
+/// Names of a user examined per batch.
 const SLICE: usize = 500;
 
-/// A name, and its time as the server wrote it.
+/// A name, and its score as the server wrote it.
 type Dated = (Name, Vec<u8>);
 
-/// The command that writes down the name of a session that is about to be written, or to be the user's.
+/// The command that adds the name of a session, before the session is written or becomes the user's.
 pub(super) fn add_name(key: Vec<u8>, name: &Name, score: i64) -> (Vec<u8>, Cmd) {
     let mut command = redis::cmd("ZADD");
     command.arg(&key).arg(score).arg(name.to_bytes());
@@ -44,8 +44,8 @@ pub(super) async fn names(servers: &Arc<Servers>, key: &[u8], deadline: Instant)
     Ok(names)
 }
 
-/// Takes away the names whose time has come and whose sessions are not there, of the users whose names these keys have;
-/// those of sessions that were extended get a later time.
+/// For the users of these index keys: removes the names that are due and have no session; names of extended sessions get a
+/// later score.
 pub(super) async fn tidy(
     servers: &Arc<Servers>,
     keys: &Keys,
@@ -62,7 +62,7 @@ pub(super) async fn tidy(
     for (key, answer) in found.iter().zip(servers.call_each(&commands, deadline()).await?) {
         let Some(user_id) = keys.user_of_names(key) else { continue };
         let mut names = dated(&of_ours(answer)?.and_then(texts).unwrap_or_default());
-        // Those that were looked at have no due time any more: a long list shortens with each round.
+        // Names that were examined are no longer due, so a long list shrinks with each round.
         while !names.is_empty() {
             let is_slice = names.len() == SLICE;
             tidy_names(servers, keys, key, user_id, &names, now).await?;
@@ -96,7 +96,7 @@ async fn tidy_names(
                 && outline.mark == name.mark
                 && outline.user_id.as_deref() == Some(user_id))
             .then(|| removal(outline.life.expires_at)),
-            // Whoever ends all of a user's sessions has to find it, and its name alone says whose it is.
+            // Ending all of a user's sessions must find it, and its name alone says whose it is.
             Stored::Unreadable => Some(removal(now)),
             Stored::Missing => None,
         };
@@ -119,8 +119,8 @@ async fn tidy_names(
     Ok(())
 }
 
-/// Writes the names of these sessions that are not written down: a server may have lost them with its last writes, and has
-/// other sessions than the one that lost them.
+/// Adds missing names of these sessions: a failover may have lost the last writes of one server, and the sessions may be on
+/// another one.
 pub(super) async fn mend_names(servers: &Arc<Servers>, keys: &Keys, handles: &[Handle]) -> Result<()> {
     let mut commands = Vec::new();
     read_each(servers, keys, handles, deadline(), |handle, stored: Stored<Outline>| {

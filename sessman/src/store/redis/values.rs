@@ -1,4 +1,4 @@
-//! What is in answers: texts, lists of them, moments, and errors about keys of others.
+//! Values in replies: strings, lists of them, timestamps, and errors about foreign keys.
 
 use redis::Value;
 
@@ -6,10 +6,10 @@ use super::failure::Trouble;
 use super::reply::Answer;
 use crate::time::Timestamp;
 
-/// The errors about a key that holds something else than it should.
+/// Errors about a key that holds a value of another type or layout.
 pub(super) const NOT_OURS: [&str; 2] = ["WRONGTYPE", "SESSMAN_LAYOUT"];
 
-/// The bytes of a text.
+/// The bytes of a string.
 pub(super) fn bytes(value: Value) -> Option<Vec<u8>> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
@@ -18,13 +18,13 @@ pub(super) fn bytes(value: Value) -> Option<Vec<u8>> {
     }
 }
 
-/// The texts of a list.
+/// The strings of a list.
 pub(super) fn texts(value: Value) -> Option<Vec<Vec<u8>>> {
     let Value::Array(items) = value else { return None };
     items.into_iter().map(bytes).collect()
 }
 
-/// An answer about a key that a walk found; `None` if something of another kind is there, which is not ours.
+/// The reply about a key that a scan found; `None` for a value of another type, which is not ours.
 pub(super) fn of_ours(answer: Answer) -> Result<Option<Value>, Trouble> {
     match answer {
         Ok(value) => Ok(Some(value)),
@@ -33,7 +33,7 @@ pub(super) fn of_ours(answer: Answer) -> Result<Option<Value>, Trouble> {
     }
 }
 
-/// Reads the answer to `TIME`: seconds and microseconds.
+/// Parses the reply to `TIME`: seconds and microseconds.
 pub(super) fn moment(answer: Value) -> Option<Timestamp> {
     let parts = texts(answer)?;
     let mut parts = parts.iter().map(|part| std::str::from_utf8(part).ok()?.parse::<i64>().ok());

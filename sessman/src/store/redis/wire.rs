@@ -1,13 +1,13 @@
-//! One connection for all calls: commands leave together, and answers come in the order of the commands.
+//! One connection for all calls: commands are pipelined, and replies come in the order of the commands.
 //!
-//! A system call and a change of thread cost more than a command. So a call puts its command into a queue, and the first
-//! one there leads: it lets the other tasks of its thread have their turns, whose commands then wait, too, and sends all
-//! of them at once. A task of the connection reads the answers, and wakes the first of the calls that have one; that one
-//! wakes the others, on the thread that it runs on. So a hundred calls change threads as often as one.
+//! A system call or a thread switch costs more than a command, so commands are batched. A call adds its command to a queue.
+//! The first one there leads: it yields to the other tasks of its thread, so that they can queue commands too, and then
+//! sends all of them at once. A task of the connection reads the replies and wakes the first call that has one. That call
+//! wakes the others, on its own thread. So a hundred calls need as many thread switches as one.
 //!
-//! Neither has to stay: a leader that is dropped sends first, and who is dropped with an answer wakes the others. Nor has
-//! either to go on: what it did not do after some [patience](PATIENCE), the task does. What the connection does not take at
-//! once, the task sends, too.
+//! Both roles are safe against cancellation: a leader that is dropped sends first, and a call that is dropped with a reply
+//! wakes the others. Neither may stall: after [`PATIENCE`] the task takes over. It also sends what the connection does not
+//! accept at once.
 
 mod queue;
 #[cfg(test)]
@@ -33,16 +33,16 @@ use super::stream::Stream;
 pub(super) use queue::Lost;
 use queue::{Outcome, Queue, Sending, Waiting};
 
-/// Room for what comes and for what goes; more is made for what is long, and let go of after it.
+/// Size of the read and write buffers. They grow for a long message, and shrink after it.
 const ROOM: usize = 64 * 1_024;
 
-/// How long a call that is to send for others, or to wake them, may stand still.
+/// How long a call that has to send for others, or to wake them, may stall before the task takes over.
 const PATIENCE: Duration = Duration::from_millis(5);
 
 /// A connection that has been made.
 pub(super) struct Wire {
     shared: Arc<Shared>,
-    /// It ends when the connection breaks, and with the last that uses it.
+    /// Ends when the connection breaks, or when the last user drops it.
     task: JoinHandle<()>,
 }
 
@@ -55,13 +55,13 @@ impl Drop for Wire {
 struct Shared {
     queue: Mutex<Queue>,
     sending: Mutex<Sending>,
-    /// Who has an answer and was not woken yet.
+    /// Calls that have a reply and are not woken yet.
     answered: Mutex<VecDeque<(oneshot::Sender<Outcome>, Outcome)>>,
     task: AtomicWaker,
 }
 
 impl Wire {
-    /// Speaks with the server at the other end of `stream`, in a task of its own.
+    /// Starts the protocol on `stream`, with a task of its own.
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
         let (reading, half) = tokio::io::split(stream);
         let shared = Arc::new(Shared {
@@ -85,12 +85,12 @@ impl Wire {
         Self { shared, task }
     }
 
-    /// Whether it is not known to have ended.
+    /// Whether it is open, as far as is known.
     pub(super) fn is_open(&self) -> bool {
         lock(&self.shared.queue).end.is_none()
     }
 
-    /// Whether calls wait and no answer came for so long.
+    /// Whether calls are waiting without any reply for this long.
     pub(super) fn stands_still(&self, long: Duration) -> bool {
         let queue = lock(&self.shared.queue);
         !queue.waiting.is_empty() && queue.went_on.is_some_and(|went_on| went_on.elapsed() > long)
@@ -104,7 +104,7 @@ impl Wire {
         receiver.await.unwrap_or(Err(Lost::Broken))
     }
 
-    /// Sends several commands, together. The answers are in their order.
+    /// Sends several commands in one pipeline. The replies are in their order.
     pub(super) async fn send_all(&self, commands: &[&Cmd], deadline: Instant) -> Result<Vec<Answer>, Lost> {
         let others = PassOn(&self.shared);
         let (senders, receivers): (Vec<_>, Vec<_>) = commands.iter().map(|_| oneshot::channel()).unzip();
@@ -112,13 +112,13 @@ impl Wire {
         let mut answers = Vec::with_capacity(receivers.len());
         for receiver in receivers {
             answers.push(receiver.await.unwrap_or(Err(Lost::Broken))?);
-            // The next answer may be among them.
+            // The next reply may be among them.
             others.pass_on();
         }
         Ok(answers)
     }
 
-    /// Has commands sent, with those of others.
+    /// Queues commands, and leads if no other call does.
     async fn put<'c>(
         &self,
         commands: impl IntoIterator<Item = (&'c Cmd, oneshot::Sender<Outcome>)>,
@@ -152,12 +152,12 @@ impl Wire {
     }
 }
 
-/// Sends what is unsent when it is dropped, be that because its time has come or because its call ends before.
+/// Sends the queue when it is dropped: in turn, or because its call is cancelled.
 struct Lead<'a>(&'a Shared);
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        // Whoever is dropped has no waker that will be heard, and the task may have to go on anyway.
+        // A dropped call has no waker that would be heard; if sending is not complete, the task takes over.
         if !matches!(self.0.poll_send(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(()))) {
             lock(&self.0.queue).is_left = true;
             self.0.task.wake();
@@ -165,7 +165,7 @@ impl Drop for Lead<'_> {
     }
 }
 
-/// Wakes all who have an answer: at the latest when it is dropped, which is after its call can get one.
+/// Wakes all calls that have a reply: at the latest when it is dropped, which is after its own call could get one.
 struct PassOn<'a>(&'a Shared);
 
 impl PassOn<'_> {
@@ -184,7 +184,7 @@ impl Drop for PassOn<'_> {
 }
 
 impl Shared {
-    /// Sends what is unsent, and resigns when nothing is.
+    /// Sends the queue; gives up the lead when it is empty.
     fn poll_send(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut sending = lock(&self.sending);
         let Sending { half, bytes, sent } = &mut *sending;
@@ -211,12 +211,12 @@ impl Shared {
         }
     }
 
-    /// Gives answers to those whose turn it is.
+    /// Assigns replies to the calls, in order.
     fn answer(&self, answers: Vec<Answer>) -> Result<(), Lost> {
         {
             let (mut queue, mut answered) = (lock(&self.queue), lock(&self.answered));
             for answer in answers {
-                // One that nobody asked for must not be taken for that of the next command.
+                // An unexpected reply must not be taken for that of the next command.
                 let waiting = queue.waiting.pop_front().ok_or(Lost::Broken)?;
                 answered.extend(waiting.sender.map(|sender| (sender, Ok(answer))));
             }
@@ -226,7 +226,7 @@ impl Shared {
         }
         loop {
             let Some((sender, outcome)) = lock(&self.answered).pop_front() else { return Ok(()) };
-            // The others are for this call to wake, unless it went away.
+            // That call wakes the others. If it was cancelled, go on with the next.
             if sender.send(outcome).is_ok() {
                 break;
             }
@@ -237,7 +237,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Does what calls did not do, and gives up those that are late.
+    /// Takes over from calls that stalled, and fails those past their deadline.
     fn look(&self, now: Instant) {
         PassOn(self).pass_on();
         self.give_up(now);
@@ -245,7 +245,7 @@ impl Shared {
         queue.is_left |= queue.is_led && !queue.unsent.is_empty();
     }
 
-    /// Gives up the calls whose deadline has come, and the connection for those to come, though nobody may wait any more.
+    /// Fails calls past their deadline, and closes the connection for new ones, even if no call is left.
     fn give_up(&self, now: Instant) {
         let mut late = Vec::new();
         {
@@ -279,18 +279,18 @@ impl Shared {
     }
 }
 
-/// What reads the answers, and does what has to wait for the connection.
+/// The task: reads replies, and sends what has to wait for the connection.
 struct Task {
     shared: Arc<Shared>,
     reading: ReadHalf<Box<dyn Stream>>,
-    /// What was read and is not a whole answer yet.
+    /// Bytes read that are not a complete reply yet.
     room: Vec<u8>,
     filled: usize,
     replies: Replies,
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
-/// It ends with its runtime, too.
+/// Also ends with its runtime.
 impl Drop for Task {
     fn drop(&mut self) {
         self.shared.end(Lost::Broken);
@@ -300,7 +300,7 @@ impl Drop for Task {
 impl Task {
     /// Ready when the connection has ended.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Lost> {
-        // Before it looks at what it could be woken for.
+        // Register before checking, so that no wake-up is missed.
         self.shared.task.register(context.waker());
         if let Poll::Ready(end) = self.poll_read(context) {
             return Poll::Ready(end);
@@ -344,7 +344,7 @@ impl Task {
         }
     }
 
-    /// Hands out the answers that are there as a whole.
+    /// Hands out the complete replies.
     fn hand_out(&mut self) -> Result<(), Lost> {
         let mut bytes = &self.room[..self.filled];
         let mut answers = Vec::new();

@@ -1,4 +1,4 @@
-//! The keys of a sealed store: what they encrypt, and what they make MACs of.
+//! The keys of a sealed store, for encryption and for MACs.
 
 use std::sync::Arc;
 
@@ -17,41 +17,41 @@ use crate::record::{Change, Mac, Record};
 use crate::store::{Loaded, Result};
 
 const NONCE_BYTES: usize = 24;
-/// Sealed metadata is an object too; this is how its text begins.
+/// The beginning of encrypted metadata, which must be an object too.
 const SEALED_METADATA: &str = "{\"$sealed\":\"";
-/// And sealed data is a text.
+/// The beginning of encrypted data, which is a string.
 const SEALED_DATA: &str = "\"$sealed:";
 
-/// What becomes of records without the right MAC.
+/// What to do with records without a valid MAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordMacs {
-    /// They are refused.
+    /// They are rejected.
     Required,
-    /// They are read, and get one at their next write.
+    /// They are accepted, and get one at their next write.
     Optional,
-    /// They are read, and none is made, but for records that have one: a version that knows no MACs reads the others.
+    /// They are accepted, and get none; only records that have one get a new one. A version that knows no MACs reads the others.
     Off,
 }
 
-/// The keys that open sealed texts.
+/// The keys that decrypt.
 #[derive(Clone)]
 pub struct Keys {
-    /// The first one seals.
+    /// The first one encrypts.
     keys: Vec<Key>,
-    /// Whether what was written before there was a key is read.
+    /// Whether records from before there was a key are accepted.
     accept_unencrypted: bool,
     record_macs: RecordMacs,
 }
 
 #[derive(Clone)]
 struct Key {
-    /// Derived from the key and stored beside what it sealed.
+    /// Derived from the key, and stored with what it encrypted.
     name: Name,
     cipher: XChaCha20Poly1305,
     macs: MacKeys,
 }
 
-/// What a sealed text is part of.
+/// The field that a text belongs to.
 #[derive(Clone, Copy)]
 pub(super) enum Field {
     Data,
@@ -59,14 +59,14 @@ pub(super) enum Field {
 }
 
 impl Keys {
-    /// The first of `keys` seals, all of them open; `None` if there is none. With `accept_unencrypted`, records that are
-    /// not sealed are read as they are. MACs are required.
+    /// The first of `keys` encrypts, all of them decrypt; `None` if there is none. With `accept_unencrypted`, unencrypted
+    /// records are accepted. MACs are required.
     pub fn new(keys: &[[u8; KEY_BYTES]], accept_unencrypted: bool) -> Option<Self> {
         let keys: Vec<Key> = keys.iter().map(Key::new).collect();
         (!keys.is_empty()).then_some(Self { keys, accept_unencrypted, record_macs: RecordMacs::Required })
     }
 
-    /// The same keys, with that said of records without the right MAC.
+    /// The same keys with another rule for records without a valid MAC.
     #[must_use]
     pub fn with_record_macs(self, record_macs: RecordMacs) -> Self {
         Self { record_macs, ..self }
@@ -120,13 +120,13 @@ impl Keys {
         }
     }
 
-    /// Opens a record as a store has it.
+    /// Decrypts a stored record and checks its MAC.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`](crate::store::StoreError::Unusable): why it does not open with these keys, or that
-    /// somebody changed it who has none of them.
+    /// [`StoreError::Unusable`](crate::store::StoreError::Unusable): it cannot be decrypted with these keys, or it was changed
+    /// without one of them.
     pub fn open_record(&self, record: &Record) -> Result<Arc<Record>> {
-        // Before its MAC: where the key is missing, nothing else can be said.
+        // Before the MAC: if the key is missing, that is the only useful error.
         let data = self.open(record.handle, Field::Data, &record.data)?;
         let metadata = self.open(record.handle, Field::Metadata, &record.metadata)?;
         self.check_mac(record)?;
@@ -136,18 +136,18 @@ impl Keys {
     pub(super) fn open_loaded(&self, loaded: Loaded) -> Result<Loaded> {
         Ok(match loaded {
             Loaded::Live(record) => Loaded::Live(self.open_record(&record)?),
-            // Its key may be gone, as its time is over.
+            // An expired record may be from a key that was removed.
             other => other,
         })
     }
 
     fn check_mac(&self, stored: &Record) -> Result<()> {
-        // Whoever could change a record could take its MAC away, too: where it may have none, a wrong one is no worse.
+        // Who can change a record can also remove its MAC: where it may be missing, a wrong one is no worse.
         if self.record_macs != RecordMacs::Required || self.has_right_mac(stored) {
             return Ok(());
         }
         match stored.mac {
-            // It is from before there were keys. One that is encrypted in part was written by somebody with the key.
+            // From before there were keys. A partly encrypted record was written with a key, and needs a MAC.
             None if self.accept_unencrypted && looks_sealed(stored) == [false, false] => Ok(()),
             None => Err(unusable(
                 stored.handle,
@@ -160,14 +160,14 @@ impl Keys {
         }
     }
 
-    /// Any of the keys may have made it.
+    /// Whether any of the keys made its MAC.
     fn has_right_mac(&self, record: &Record) -> bool {
         let Some(mac) = record.mac else { return false };
         let protected = protected(record);
         self.keys.iter().any(|key| key.macs.is_of_record(mac, &protected))
     }
 
-    /// The MAC that the record which was `read` gets with `change`; `None` where it keeps the one that it has.
+    /// The new MAC of the record that was `read` after `change`; `None` if the old one stays valid.
     pub(super) fn mac_after(&self, read: &Record, change: &Change) -> Option<Mac> {
         let Change { secret_hash, user_id, data: _, metadata: _, mac: _, now: _, times: _ } = change;
         let is_over_it = secret_hash.is_some() || user_id.is_some();
@@ -179,20 +179,20 @@ impl Keys {
         is_due.then(|| self.keys[0].macs.of_record(&change.applied_to(read)))
     }
 
-    /// A record as a store has it, for which somebody vouches although it has no MAC: it gets one.
+    /// A stored record without a MAC that the caller vouches for: adds its MAC.
     pub fn vouch_for(&self, stored: &Record) -> Record {
         let is_wanted = stored.mac.is_none() && self.record_macs != RecordMacs::Off;
         let made = is_wanted.then(|| self.keys[0].macs.of_record(stored));
         Record { mac: stored.mac.or(made), ..stored.clone() }
     }
 
-    /// The code of a backup that is being written.
+    /// The MAC of a backup that is being written.
     pub fn backup_mac(&self) -> BackupMac {
         let key = &self.keys[0];
         key.macs.backup(key.name)
     }
 
-    /// The code of a backup, by the key of that name; `None` if it is none of these.
+    /// The MAC of a backup, by the key with that name; `None` if it is none of these.
     pub fn backup_mac_of(&self, name: Name) -> Option<BackupMac> {
         self.keys.iter().find(|key| key.name == name).map(|key| key.macs.backup(name))
     }
@@ -216,7 +216,7 @@ impl Key {
 }
 
 impl Field {
-    /// What is around a sealed text, so that it is JSON of the kind that the field holds.
+    /// Prefix and suffix of an encrypted text, which make it JSON of the type that the field holds.
     fn frame(self) -> (&'static str, &'static str) {
         match self {
             Self::Data => (SEALED_DATA, "\""),
@@ -235,7 +235,7 @@ fn bound_to(handle: Handle, field: Field) -> [u8; 13] {
     bytes
 }
 
-/// Whether its data, and its metadata, look as if they were sealed.
+/// Whether its data, and whether its metadata, look encrypted.
 pub(super) fn looks_sealed(stored: &Record) -> [bool; 2] {
     [stored.data.as_str().starts_with(SEALED_DATA), stored.metadata.as_str().starts_with(SEALED_METADATA)]
 }

@@ -1,7 +1,7 @@
-//! Message authentication codes (HMAC-SHA-256, RFC 2104): of a record, and of the file of a backup.
+//! Message authentication codes (HMAC-SHA-256, RFC 2104): of a record, and of a backup file.
 //!
-//! Their keys are derived from an encryption key by the HMAC of a label, one for each use, so that a code of one use is
-//! worth nothing in another.
+//! Their keys are derived from an encryption key by the HMAC of a label, a different one for each use, so that a code of one
+//! use is never valid for another.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -15,7 +15,7 @@ type HmacSha256 = Hmac<Sha256>;
 const OF_RECORDS: &[u8] = b"sessman: key of the MACs of records, 1";
 const OF_BACKUPS: &[u8] = b"sessman: key of the MACs of backups, 1";
 
-/// Makes and checks the codes of one encryption key.
+/// Makes and verifies the codes of one encryption key.
 #[derive(Clone)]
 pub(super) struct MacKeys {
     records: HmacSha256,
@@ -32,8 +32,7 @@ impl MacKeys {
         Mac(self.records.clone().chain_update(protected(record)).finalize().into_bytes().into())
     }
 
-    /// Whether this key made `mac` for `record`; `protected` is what [`protected`] makes of it. It takes as long whatever is
-    /// wrong.
+    /// Whether this key made `mac` for `record`; `protected` is the result of [`protected`]. Compared in constant time.
     pub(super) fn is_of_record(&self, mac: Mac, protected: &[u8]) -> bool {
         self.records.clone().chain_update(protected).verify_slice(&mac.0).is_ok()
     }
@@ -47,10 +46,10 @@ fn keyed(key: &[u8]) -> HmacSha256 {
     HmacSha256::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 
-/// What a record's code is over: whose session it is, who opens it, and what bounds its end. Not what a touch or a write of
-/// data changes; data and metadata are bound to their session by their encryption.
+/// The bytes that a record's MAC covers: its user, its secret, and the limits of its lifetime. Not covered is what a touch or
+/// a change of data writes; data and metadata are bound to their session by their encryption.
 ///
-/// Everything but the user has a length of its own, and the user stands last, so that no two records have the same bytes.
+/// Every field but the user has a fixed length, and the user comes last, so that the encoding is unambiguous.
 pub(super) fn protected(record: &Record) -> Vec<u8> {
     let Record {
         handle,
@@ -93,7 +92,7 @@ fn moment(at: Timestamp) -> [u8; 8] {
     at.as_millis().to_be_bytes()
 }
 
-/// The code of a file, over all that is given to it.
+/// The MAC of a file, over everything passed to it.
 #[derive(Clone)]
 pub struct BackupMac {
     name: Name,
@@ -101,25 +100,25 @@ pub struct BackupMac {
 }
 
 impl BackupMac {
-    /// Bytes of a code.
+    /// Length of a code in bytes.
     pub const BYTES: usize = 32;
 
-    /// Tells its key from others. It says nothing of the key.
+    /// Identifies its key, without revealing it.
     pub fn key_name(&self) -> Name {
         self.name
     }
 
-    /// More of the file.
+    /// Adds bytes of the file.
     pub fn update(&mut self, bytes: &[u8]) {
         self.state.update(bytes);
     }
 
-    /// The code.
+    /// Returns the code.
     pub fn finish(self) -> [u8; Self::BYTES] {
         self.state.finalize().into_bytes().into()
     }
 
-    /// Whether `code` is the code. It takes as long whatever is wrong.
+    /// Verifies `code`, in constant time.
     pub fn is(self, code: &[u8; Self::BYTES]) -> bool {
         self.state.verify_slice(code).is_ok()
     }

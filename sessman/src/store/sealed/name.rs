@@ -1,10 +1,10 @@
-//! The size of a key, and what tells keys apart.
+//! The length of a key, and the name that identifies it.
 
-/// Bytes of a key.
+/// Length of a key in bytes.
 pub const KEY_BYTES: usize = 32;
 
-/// Characters that tell keys apart.
+/// Length of a key's name in characters.
 pub(super) const KEY_NAME_LENGTH: usize = 8;
 
-/// Tells keys apart: 8 characters of base64.
+/// The name of a key: 8 characters of base64.
 pub type Name = [u8; KEY_NAME_LENGTH];

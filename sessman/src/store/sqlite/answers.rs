@@ -1,4 +1,4 @@
-//! Answers of the writer on their way to its callers.
+//! Replies of the writer to its callers.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -6,11 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::job::Job;
 
-/// What is committed and not yet answered.
+/// Replies that are committed and not delivered yet.
 ///
-/// The writer answers one caller, and that one carries the other answers: callers most often share a thread, where
-/// waking another costs no system call. And on a core that it shares with them, the first one that it wakes takes its
-/// place.
+/// The writer wakes one caller, which delivers the replies to all others. Callers mostly run on one thread, where waking
+/// another task costs no system call. And on a core that the writer shares with them, the first caller that it wakes
+/// preempts it.
 #[derive(Default)]
 pub(super) struct Answers(Mutex<VecDeque<Box<dyn Job>>>);
 
@@ -19,7 +19,7 @@ impl Answers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers the first caller that is still there, after the answers that it has to carry are at hand.
+    /// Wakes the first caller that still waits, once the other replies are ready for it to deliver.
     pub(super) fn give(&self, batch: &mut Vec<Box<dyn Job>>, path: &Path) {
         self.jobs().extend(batch.drain(..));
         loop {
@@ -30,7 +30,7 @@ impl Answers {
         }
     }
 
-    /// Answers everybody.
+    /// Delivers all replies.
     pub(super) fn carry(&self, path: &Path) {
         let jobs = std::mem::take(&mut *self.jobs());
         for job in jobs {

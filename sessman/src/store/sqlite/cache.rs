@@ -1,9 +1,8 @@
-//! Records in memory, in front of the file: a session in use is read without asking a thread or SQLite.
+//! A cache of records in front of the file: a session in use is read without a thread or SQLite.
 //!
-//! It never answers with anything but what the file says at that moment. What a transaction changes is withheld from
-//! before its commit until after it: meanwhile readers ask the file, so nobody sees the old record once somebody has
-//! seen the new one, by whatever way. And what a reader brings from the file is kept only if nothing was written to
-//! that session since it set out.
+//! It is always consistent with the file. The records that a transaction changes are removed from the cache before its
+//! commit and put back after it. Meanwhile readers go to the file: once anyone has seen the new record, nobody sees the old
+//! one. A record that a reader loaded from the file is cached only if its session was not written to since the load began.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,59 +15,59 @@ use crate::budget::{Budget, Drawn, Kind};
 use crate::id::Handle;
 use crate::record::Record;
 
-/// By handles, which are random or hashes: a hash that is seeded for each map, and no stronger, will do.
+/// By handles, which are random or hashes, so a fast hash with a seed for each map is enough.
 type ByHandle<T> = HashMap<Handle, T, RandomState>;
 
-/// Handles are random or hashes, so their first byte spreads them evenly and two requests seldom meet in a shard.
+/// Handles are random or hashes: their first byte spreads them evenly, and requests rarely contend for a shard.
 const SHARDS: usize = 64;
 
-/// Counters of writes in a shard. Sessions that share one cost each other a fill now and then, nothing else.
+/// Write counters of a shard. Sessions that share a counter only lose a chance to be cached now and then.
 const STAMPS: usize = 64;
 
-/// Memory of an entry beside its record: the slot, its place in the index, the allocator's share.
+/// Memory of an entry in bytes without its record: the slot, its index entry, the allocator's overhead.
 const OVERHEAD: usize = 128;
 
-/// Memory is drawn in steps of so many bytes.
+/// Memory is taken from the budget in steps of this many bytes.
 const STEP: usize = 16 * 1024;
 
-/// What a transaction did to the records.
+/// What a transaction did to a record.
 #[derive(Debug)]
 pub(super) enum Written {
-    /// The record is this now.
+    /// The new record.
     Put(Row),
-    /// There is none with that handle any more.
+    /// The record with this handle was deleted.
     Gone(Handle),
-    /// There is none at all any more.
+    /// All records were deleted.
     AllGone,
 }
 
-/// The moment at which a reader set out for a record that the cache does not have.
+/// The state of the write counter when a reader began to load a record that is not cached.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ticket(u64);
 
-/// What a closed cache held: to drop a million records takes its time.
+/// The content of a closed cache, to be dropped elsewhere: freeing a million records takes time.
 pub(super) struct Forgotten {
     _shards: Vec<Shard>,
 }
 
-/// Records that were committed, bounded by their bytes.
+/// Committed records, bounded by bytes.
 pub(super) struct Cache {
     shards: [RwLock<Shard>; SHARDS],
 }
 
 impl Cache {
-    /// An empty cache for so many bytes of records, if there is as much memory.
+    /// An empty cache for this many bytes, as far as the budget has them.
     pub(super) fn new(bytes: usize, budget: &Arc<dyn Budget>) -> Self {
         let shard = |_| RwLock::new(Shard::new(bytes / SHARDS, Drawn::new(budget, Kind::Kept)));
         Self { shards: std::array::from_fn(shard) }
     }
 
-    /// The record as it is in the file, live or not; or what to bring along when it is [filled in](Self::fill).
+    /// The cached record, live or not; else a ticket for [`fill`](Self::fill).
     pub(super) fn get(&self, handle: Handle) -> Result<Arc<Record>, Ticket> {
         let shard = self.read(handle);
         match shard.get(handle) {
             Some(slot) => {
-                // Most often it is set already, and then other cores keep their copy of the line.
+                // Usually already set; not writing again leaves the cache line shared between cores.
                 if !slot.used.load(Ordering::Relaxed) {
                     slot.used.store(true, Ordering::Relaxed);
                 }
@@ -78,7 +77,8 @@ impl Cache {
         }
     }
 
-    /// Keeps what a reader found in the file, unless it may be old by now, or soon: whether it is kept, if there is room.
+    /// Caches a record loaded from the file, unless it is stale or may soon be. Returns whether it is current, even if there
+    /// was no memory to cache it.
     pub(super) fn fill(&self, ticket: Ticket, row: &Row) -> bool {
         let handle = row.record.handle;
         let mut shard = self.write(handle);
@@ -90,12 +90,12 @@ impl Cache {
         is_current
     }
 
-    /// For one transaction: what it changes is withheld until its commit. To be called by one thread.
+    /// For one transaction: its changes are withheld from readers until the commit. Must be called by one thread.
     pub(super) fn withhold(&self) -> Withheld<'_> {
         Withheld { cache: self, rows: ByHandle::default(), step: Vec::new(), all: false }
     }
 
-    /// Forgets everything and keeps nothing from now on.
+    /// Drops everything, and caches nothing from now on.
     pub(super) fn close(&self) -> Forgotten {
         let empty = |shard| {
             let mut shard = lock(shard);
@@ -110,7 +110,7 @@ impl Cache {
     }
 
     fn read(&self, handle: Handle) -> RwLockReadGuard<'_, Shard> {
-        // No step of a shard can panic half way, so a poisoned one is whole all the same.
+        // No operation on a shard can panic half way, so the data behind a poisoned lock is consistent.
         self.shard(handle).read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -127,12 +127,12 @@ fn stamp_of(handle: Handle) -> usize {
     usize::from(handle.as_bytes()[1]) % STAMPS
 }
 
-/// What a transaction changed so far, until it is committed and [published](Withheld::publish). Dropped without that,
-/// it leaves readers to find out in the file.
+/// The changes of a transaction until it is committed and they are [published](Withheld::publish). Dropped without that,
+/// they stay uncached, and readers go to the file.
 #[must_use]
 pub(super) struct Withheld<'a> {
     cache: &'a Cache,
-    /// Of several changes of one record in a transaction, only the last is ever there to see.
+    /// If a transaction changes a record several times, only the last change becomes visible.
     rows: ByHandle<Option<Row>>,
     /// Changed since the last [`begin_step`](Self::begin_step).
     step: Vec<Handle>,
@@ -140,7 +140,7 @@ pub(super) struct Withheld<'a> {
 }
 
 impl Withheld<'_> {
-    /// Takes out what was changed. To be called before the commit.
+    /// Removes the changed record from the cache. Must be called before the commit.
     pub(super) fn add(&mut self, written: Written) {
         match written {
             Written::Put(row) => self.replace(row.record.handle, Some(row)),
@@ -158,12 +158,12 @@ impl Withheld<'_> {
         self.step.push(handle);
     }
 
-    /// From here on changes may be [undone](Self::undo_step), without the rest of the transaction.
+    /// Savepoint: the changes after it can be [undone](Self::undo_step) without the rest of the transaction.
     pub(super) fn begin_step(&mut self) {
         self.step.clear();
     }
 
-    /// What was changed in this step is as it was before: readers find out in the file.
+    /// Rolls back to the savepoint; readers go to the file for these records.
     pub(super) fn undo_step(&mut self) {
         for handle in std::mem::take(&mut self.step) {
             self.replace(handle, None);
@@ -180,13 +180,13 @@ impl Withheld<'_> {
         self.all = true;
     }
 
-    /// The row as it is within the transaction, where that is known without asking the file: nobody else writes, and
-    /// what the transaction itself changed is not in the cache.
+    /// The row as the transaction sees it, if known without a query: there is one writer, and what the transaction changed is
+    /// not in the cache.
     pub(super) fn row(&self, handle: Handle) -> Option<Row> {
         self.cache.read(handle).get(handle).map(|slot| slot.row.clone())
     }
 
-    /// Lets everybody see it.
+    /// Makes the changes visible to readers.
     pub(super) fn publish(mut self) {
         self.release(true);
     }
@@ -216,8 +216,8 @@ impl Drop for Withheld<'_> {
     }
 }
 
-/// A part of the records. The one that makes room is found by a hand that goes round: whoever was read since it came by
-/// last stays for another round.
+/// A shard of the cache. Eviction uses the clock algorithm: an entry that was read since the hand last passed it stays for
+/// another round.
 struct Shard {
     index: ByHandle<usize>,
     slots: Vec<Option<Slot>>,
@@ -225,11 +225,11 @@ struct Shard {
     hand: usize,
     bytes: usize,
     room: usize,
-    /// Memory for the bytes: as many, or a few more.
+    /// Memory taken from the budget: as many bytes as in use, or a few more.
     drawn: Drawn,
     withheld: HashSet<Handle, RandomState>,
     all_withheld: bool,
-    /// Grows when what is withheld of its sessions is, and again when it is no longer.
+    /// Incremented when a session is withheld, and again when it is published.
     stamps: [u64; STAMPS],
 }
 
@@ -284,7 +284,7 @@ impl Shard {
         self.slots[place] = Some(Slot { row, used: AtomicBool::new(false) });
     }
 
-    /// Draws memory for so many bytes more. Where there is none, others make room: what was read last is worth more.
+    /// Takes memory for this many more bytes. If the budget is exhausted, other entries are evicted: the latest read counts most.
     fn draw(&mut self, size: usize) -> bool {
         loop {
             let missing = (self.bytes + size).saturating_sub(self.drawn.bytes());
@@ -315,7 +315,7 @@ impl Shard {
         }
     }
 
-    /// Drops one record; there is one, because bytes are used.
+    /// Evicts one record; there is one, as bytes are in use.
     fn evict(&mut self) {
         loop {
             self.hand = (self.hand + 1) % self.slots.len();
@@ -328,11 +328,11 @@ impl Shard {
         }
     }
 
-    /// Holds nothing afterwards; what it held is the result.
+    /// Empties the shard and returns its content.
     fn clear(&mut self) -> Self {
         let stamps = self.stamps.map(|stamp| stamp + 1);
         let withheld = std::mem::take(&mut self.withheld);
-        // What it held is given back when it is dropped.
+        // Its memory is returned to the budget when the content is dropped.
         let drawn = self.drawn.another();
         let empty = Self { withheld, all_withheld: self.all_withheld, stamps, ..Self::new(self.room, drawn) };
         std::mem::replace(self, empty)

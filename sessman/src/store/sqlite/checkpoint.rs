@@ -1,13 +1,13 @@
-//! Putting the log into the file, beside the writer: to copy thousands of pages, and to wait until the disk has them,
-//! would hold up every write meanwhile.
+//! Checkpoints: copying the WAL into the file, on a thread of its own. Copying thousands of pages and waiting for the disk
+//! to sync them would block every write meanwhile.
 //!
-//! A log starts anew only if all of it is in the file when a write begins, which another thread never sees while writes
-//! go on. So that thread does the greater part, as often as it takes, and the writer the rest.
+//! The WAL restarts only if all of it is in the file when a write begins. Another thread cannot reach that state while
+//! writes continue. So the thread copies most pages, in as many passes as needed, and the writer copies the rest.
 //!
-//! SQLite syncs a copy only if it is of the whole log, and takes pages for copied before a sync of ours. Until that sync
-//! the log must not start anew, and nothing may be written that was read from those pages in the file: meanwhile the
-//! writer keeps a read of before open, with which it goes on reading the log, and which keeps the log from starting anew.
-//! When the sync fails, see `health`.
+//! SQLite syncs the file only after a copy of the whole WAL, and counts pages as copied before our sync of them. Until that
+//! sync, the WAL must not restart, and nothing may be written that was read from those pages in the file. So the writer
+//! keeps a read transaction open from before the copy: it keeps reading the WAL, and the WAL cannot restart. For a sync
+//! that fails, see `health`.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,39 +25,39 @@ use super::room::Room;
 use super::schema::SchemaError;
 use crate::store::StoreError;
 
-/// Pages in the log at which it is put into the file. A checkpoint writes each changed page once however often it
-/// changed; the log is also what a start after a crash has to read.
+/// Pages in the WAL that start a checkpoint. A checkpoint writes each changed page once however often it changed; the WAL
+/// also has to be read at a start after a crash.
 const LONG: u32 = 4_000;
 
-/// Pages in the log at which the writer waits until they are in the file: the disk is slower than the writes are, or a
-/// reader that was at it for long held them back.
+/// Pages in the WAL from which the writer blocks until the checkpoint is done: the disk is slower than the writes, or a
+/// long reader blocked it.
 const TOO_LONG: u32 = 16_000;
 
-/// Pages that the writer puts into the file itself: a few milliseconds of work.
+/// The most pages that the writer copies itself: a few milliseconds of work.
 const FEW: u32 = 1_000;
 
-/// How long the writer waits for readers to let go of the log when the disk is full. Those of this process take less.
+/// How long the writer waits for readers to release the WAL when the disk is full. Readers of this process are faster.
 const SHORT: Duration = Duration::from_millis(50);
 
-/// What the writer has to do about the log between two transactions.
+/// What the writer does about the WAL between two transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Care {
     /// Nothing.
     None,
-    /// [Begin a copy](Checkpoints::begin) beside its work.
+    /// [Start a copy](Checkpoints::begin) on the thread while it keeps writing.
     Beside,
 }
 
-/// What the thread is doing.
+/// The state of the thread.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Turn {
     #[default]
     Idle,
-    /// It was asked, or is at it.
+    /// A copy was requested or is in progress.
     Copying,
 }
 
-/// What writer and thread have in common.
+/// The state shared by the writer and the thread.
 pub(super) struct Checkpoints {
     asked: Queue<()>,
     turn: Mutex<Turn>,
@@ -66,7 +66,7 @@ pub(super) struct Checkpoints {
     health: Arc<Health>,
 }
 
-/// However a copy ends, nobody waits for it any longer.
+/// However a copy ends, waiters are released.
 struct End<'a>(&'a Checkpoints);
 
 impl Drop for End<'_> {
@@ -88,25 +88,25 @@ impl Checkpoints {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a log that another process may have left: all of it goes into the file, and is synced, before anything is
-    /// added. It may end in writes whose sync had failed, behind which nothing would survive a loss of power.
+    /// Recovers a WAL that another process may have left: all of it is copied into the file and synced before anything is
+    /// appended. It may end in writes whose sync failed; what is appended after those would not survive power loss.
     ///
     /// # Errors
-    /// SQLite's, if the disk failed to keep it. Where there is no room for it, or a reader holds it back, it stays.
+    /// SQLite's, if the disk failed to store it. If the disk is full, or a reader blocks it, the WAL stays as it is.
     pub(super) fn adopt(&self, connection: &Connection) -> rusqlite::Result<()> {
         match self.checked(Log::restart, connection, Beside::Nobody) {
             Err(error) if is_failed_sync(&error) => Err(error),
-            // It has said so.
+            // Already logged.
             Err(_) | Ok(_) => Ok(()),
         }
     }
 
-    /// Looks after the log, on the writer's thread, between two transactions and while nothing is copied beside.
+    /// Checkpoints on the writer's thread, between two transactions and while no copy is in progress.
     pub(super) fn tend(&self, writer: &Connection, look: &Connection, room: &Room) -> rusqlite::Result<Care> {
         let log = Log::look(look)?;
         self.health.overdue.saw(log, self.file.path(), Instant::now());
         let (is_full, is_untrusted) = (self.health.is_full(), self.health.is_untrusted());
-        // The room that it has must do while there is no more.
+        // On a full disk the WAL must stay within its reserved space.
         let long = if is_full { room.short_log().min(LONG) } else { LONG };
         if log.pages < long || is_untrusted {
             return Ok(Care::None);
@@ -119,8 +119,8 @@ impl Checkpoints {
         Ok(Care::None)
     }
 
-    /// Makes room: has the next write start the log anew, and gives back what it has beyond what it keeps. Says whether
-    /// readers let it. To be called by the writer, between two transactions and while nothing is copied beside.
+    /// Frees disk space: makes the next write restart the WAL, and truncates the WAL to its reserved size. Returns whether
+    /// readers allowed it. Must be called by the writer, between two transactions and while no copy is in progress.
     pub(super) fn make_room(&self, writer: &Connection, room: &Room) -> rusqlite::Result<bool> {
         if self.health.is_untrusted() {
             return Ok(false);
@@ -139,12 +139,12 @@ impl Checkpoints {
         log.map(|log| !log.is_busy && !self.health.is_untrusted())
     }
 
-    /// Whether the log is so long that the writer waits for the copy that is being made.
+    /// Whether the WAL is so long that the writer must wait for the copy in progress.
     pub(super) fn is_too_long(look: &Connection) -> bool {
         Log::look(look).map_or(true, |log| log.pages >= TOO_LONG)
     }
 
-    /// Has the thread copy the log. To be called by the writer while it has a read open.
+    /// Starts a copy on the thread. Must be called by the writer while it has a read transaction open.
     pub(super) fn begin(&self) {
         *self.turn() = Turn::Copying;
         if self.asked.push(()).is_err() {
@@ -152,12 +152,12 @@ impl Checkpoints {
         }
     }
 
-    /// Whether a copy was begun and has not ended.
+    /// Whether a copy is in progress.
     pub(super) fn is_copying(&self) -> bool {
         *self.turn() == Turn::Copying
     }
 
-    /// Waits until no copy is being made.
+    /// Waits until no copy is in progress.
     pub(super) fn wait(&self) {
         let mut turn = self.turn();
         while *turn == Turn::Copying {
@@ -165,7 +165,7 @@ impl Checkpoints {
         }
     }
 
-    /// Copies when it is asked, until it is closed.
+    /// The thread: copies on request until it is closed.
     pub(super) fn run(&self, connection: &Connection) {
         let _abandon = Abandon(&self.asked);
         let mut asked = Vec::new();
@@ -183,8 +183,8 @@ impl Checkpoints {
         self.asked.close();
     }
 
-    /// At the end of a store: puts everything into the file, and lets SQLite remove the log when `writer`, the last
-    /// connection, is closed. By itself it would do so after a sync that failed, too.
+    /// The last checkpoint when a store closes: copies everything into the file, and allows SQLite to delete the WAL when
+    /// `writer`, the last connection, is closed. By default SQLite would delete it after a failed sync, too.
     pub(super) fn end(&self, writer: &Connection) {
         if self.health.is_untrusted() {
             return;
@@ -201,8 +201,7 @@ impl Checkpoints {
         }
     }
 
-    /// A step that copies, and what makes it safe: what SQLite itself did not sync is synced, and no failed sync is
-    /// tried again.
+    /// Runs a copy safely: syncs what SQLite itself did not sync, and never retries a failed sync.
     fn checked(
         &self,
         step: impl FnOnce(&Connection) -> rusqlite::Result<Log>,
@@ -214,9 +213,9 @@ impl Checkpoints {
         self.health.overdue.copied(&copied, self.file.path(), Instant::now());
         match &copied {
             Err(error) if is_failed_sync(error) => self.health.distrust(&self.file, error),
-            // Nothing is taken for copied.
+            // No page counts as copied.
             Err(_) => {}
-            // SQLite has synced it: the log did not grow meanwhile.
+            // SQLite has synced it: the WAL did not grow meanwhile.
             Ok(log) if log.left() == 0 && beside == Beside::Nobody => {}
             Ok(_) => {
                 if let Err(error) = self.file.sync() {
@@ -224,33 +223,34 @@ impl Checkpoints {
                 }
             }
         }
-        // If it failed, nothing is kept in memory from now on, either.
+        // If the sync failed, no record is cached from now on either.
         self.health.set_unsynced(false);
         copied
     }
 }
 
-/// Who may add to the log while it is copied.
+/// Who may append to the WAL during the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Beside {
     Nobody,
     Writer,
 }
 
-/// Opens the connections of the thread that copies, and of whoever looks at the log.
+/// Opens the connection of the checkpoint thread, and one that reads the size of the WAL.
 pub(super) fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<(Connection, Connection)> {
     let connect = || -> rusqlite::Result<Connection> {
         let connection = to_write(path, synchronous)?;
         keep_log(&connection, true)?;
-        // Only a connection that has read the file knows that there is a log.
+        // Only a connection that has read the file knows that there is a WAL.
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         Ok(connection)
     };
     Ok((connect()?, connect()?))
 }
 
-/// The owner before this one could not sync the file. What SQLite took for copied then is forgotten with its last
-/// connection, and the whole log is copied again; but another process that reads the file keeps it remembered.
+/// Rejects a file that the previous owner could not sync. SQLite forgets which pages it counted as copied when the last
+/// connection closes, and then the whole WAL is copied again. But another process that reads the file keeps that state
+/// alive.
 pub(super) fn refuse_lost_pages(connection: &Connection, file: &OwnedFile) -> Result<(), SchemaError> {
     if !file.was_unsynced() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Which sessions each user has, in the order of their arrival: a row for each, and none of a user without any.
+//! The places of users: a row for each session, in the order of arrival.
 
 use rusqlite::{Connection, Row};
 
@@ -18,7 +18,7 @@ pub(super) const RELEASE: &str = "
 pub(super) const MOVE_LAST: &str =
     "UPDATE claims SET id = (SELECT max(id) + 1 FROM claims) WHERE user_id = ?1 AND handle = ?2";
 
-/// Handles after which a page of users ends, with the user who has them.
+/// Handles after which a page of users ends; the last user is complete.
 const MANY: usize = 10_000;
 
 /// [`Store::claim`](crate::store::Store::claim).
@@ -111,7 +111,7 @@ pub(super) fn all_places(
     limit: usize,
 ) -> rusqlite::Result<PlacesPage> {
     let mut statement = connection.prepare_cached(ALL_PLACES)?;
-    // No user's id is empty.
+    // No user id is empty, so this is before all of them.
     let mut rows = statement.query([after.unwrap_or_default()])?;
     let (mut users, mut count): (Vec<Places>, _) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
@@ -134,7 +134,7 @@ pub(super) fn all_places(
     Ok(PlacesPage { users, next: None })
 }
 
-/// The handle in a column; one that cannot be read stands in nobody's way.
+/// The handle in a column; an unreadable one is logged and skipped.
 fn handle(row: &Row<'_>, index: usize, user_id: &str) -> Option<Handle> {
     match row.get::<_, [u8; 12]>(index) {
         Ok(handle) => Some(Handle::from(handle)),
@@ -145,7 +145,7 @@ fn handle(row: &Row<'_>, index: usize, user_id: &str) -> Option<Handle> {
     }
 }
 
-/// Puts `handles` behind those that the user has, in one statement: all of them or none.
+/// Appends `handles` to the user's places in one statement: all of them or none.
 fn insert(connection: &Connection, user_id: &str, handles: &[Handle]) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -155,7 +155,7 @@ fn insert(connection: &Connection, user_id: &str, handles: &[Handle]) -> rusqlit
     Ok(())
 }
 
-/// Puts a handle that the user has behind the others, in one statement: it never is without its place.
+/// Moves a handle of the user to the last place in one statement, so that it is never without a place.
 fn move_last(connection: &Connection, user_id: &str, handle: Handle) -> rusqlite::Result<()> {
     connection.prepare_cached(MOVE_LAST)?.execute((user_id, handle.as_bytes()))?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The keys of sessions in a SQLite file.
+//! The configuration keys of the SQLite store.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,21 +18,21 @@ use crate::store::shell::Shell;
 use crate::store::{Result, Store};
 use crate::time::Clock;
 
-/// As they are written.
+/// The keys as written.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(in crate::store) struct SqliteKeys {
-    /// SQLite: the file; a relative path begins in the state folder.
+    /// SQLite: the file; a relative path is relative to the state folder.
     ///
     /// Default: `<instance>.db`.
     #[serde(deserialize_with = "settings::loose::option")]
     path: Option<String>,
-    /// SQLite: with `full` an answered write survives power loss, with `normal` the end of the process.
+    /// SQLite: with `full` an acknowledged write survives power loss, with `normal` only the end of the process.
     ///
     /// Default: `full`.
     #[serde(deserialize_with = "settings::loose::option")]
     durability: Option<String>,
-    /// SQLite: memory for sessions in front of the file, about 700 bytes a session; 0 for none.
+    /// SQLite: memory to cache sessions, about 700 bytes a session; 0 for no cache.
     ///
     /// Default: 67108864.
     #[serde(deserialize_with = "settings::loose::option")]
@@ -92,7 +92,7 @@ impl Backend for SqliteConfig {
         self.path.parent().map_or(Ok(()), std::fs::create_dir_all)
     }
 
-    /// To read with: its owner alone writes, and may have to know what was written.
+    /// Read-only: the owner alone may write, and its cache would not notice other writes.
     fn shell(&self) -> std::result::Result<Option<Shell>, Problem> {
         Ok(Some(Shell {
             program: "sqlite3",

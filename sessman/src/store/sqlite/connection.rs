@@ -1,4 +1,4 @@
-//! Connections of SQLite to the file.
+//! SQLite connections to the file.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-/// How long a connection waits for others to let go of the file or its log.
+/// How long a connection waits for locks of other connections on the file or its WAL.
 pub(super) const BUSY: Duration = Duration::from_secs(1);
 
-/// The log is cut back to this size, in bytes, once a long reader had made it grow.
+/// The WAL is truncated to this size, in bytes, after a long reader made it grow.
 const MAX_LOG_BYTES: u32 = 64 << 20;
 
-/// Opens one that reads.
+/// Opens a connection that reads.
 pub(super) fn to_read(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -21,9 +21,9 @@ pub(super) fn to_read(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Opens one that writes, to the log or from there to the file.
+/// Opens a connection that writes, to the WAL or by checkpoints to the file.
 pub(super) fn to_write(path: &Path, synchronous: &str) -> rusqlite::Result<Connection> {
-    // Without CREATE: the file was made before, with the right mode.
+    // Without CREATE: the file already exists, with the right mode.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     tune(&connection)?;
@@ -33,17 +33,17 @@ pub(super) fn to_write(path: &Path, synchronous: &str) -> rusqlite::Result<Conne
     Ok(connection)
 }
 
-/// What reading and writing connections have in common.
+/// Settings of all connections.
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
-    // Only somebody else's program at the file can keep it busy.
+    // Only another program that uses the file can keep it locked.
     connection.busy_timeout(BUSY)?;
     // Every statement of this store stays prepared.
     connection.set_prepared_statement_cache_capacity(48);
-    // In KiB, as SQLite has it: up to 32 MiB of pages, of a file that large.
+    // Negative means KiB: up to 32 MiB of pages, if the file is that large.
     connection.pragma_update(None, "cache_size", -32_768)
 }
 
-/// Whether SQLite leaves the log where it is, and copies nothing, when this connection is closed as the last one.
+/// Whether SQLite keeps the WAL, without a checkpoint, when this connection is the last to close.
 pub(super) fn keep_log(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
 }

@@ -1,13 +1,13 @@
-//! How much was written.
+//! Write counters.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How much was written since the store was opened.
+/// Write counters since the store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WriteCounts {
-    /// Calls that were answered by the writer.
+    /// Calls that the writer replied to.
     pub writes: u64,
-    /// Transactions that changed the file: each is one wait for the disk.
+    /// Transactions that changed the file: each waits for one sync of the disk.
     pub commits: u64,
 }
 

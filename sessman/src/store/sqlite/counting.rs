@@ -1,4 +1,4 @@
-//! Counting what is stored.
+//! Counts of stored records.
 
 use rusqlite::Connection;
 
@@ -6,12 +6,12 @@ use super::row::{bucket, unsigned};
 use crate::store::Counts;
 use crate::time::Timestamp;
 
-/// No row that has expired is in a later bucket than `now`: only those have to be looked at.
+/// An expired row is never in a later bucket than `now`, so only earlier buckets are examined.
 pub(super) const COUNT: &str = "
     SELECT (SELECT count(*) FROM sessions),
            (SELECT count(*) FROM sessions WHERE expiry_bucket <= ?1 AND expires_at <= ?2)";
 
-/// [`Store::counts`](crate::store::Store::counts): one pass through the file for all moments, and only if there are any.
+/// [`Store::counts`](crate::store::Store::counts): one scan of the file for all moments, and only if there are any.
 pub(super) fn counts(
     connection: &Connection,
     now: Timestamp,

@@ -1,4 +1,4 @@
-//! Deleting the records that are what their targets say.
+//! Deletes the records that match their targets.
 
 use rusqlite::{OptionalExtension as _, Row};
 
@@ -35,7 +35,7 @@ impl Operation for Delete {
     }
 }
 
-/// Whether a record is what `target` says; `true` if it says nothing but a handle, which then need not be stored.
+/// Whether the stored record matches `target`; `true` if the target names only a handle, even if none is stored.
 fn is_stored(transaction: &Transaction<'_>, target: &Target) -> rusqlite::Result<bool> {
     let Target { handle, mark, secret_hash, last_activity } = *target;
     if (mark, secret_hash, last_activity) == (None, None, None) {
@@ -53,14 +53,14 @@ fn is_stored(transaction: &Transaction<'_>, target: &Target) -> rusqlite::Result
         .optional();
     match found {
         Ok(is_met) => Ok(is_met == Some(true)),
-        // What cannot be read is not known to be what the target says.
+        // A record that cannot be read is not known to match.
         Err(error) if is_unreadable(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// As [`Target::is`], of a row of which only what is asked for has to be readable. Compared here and not in SQL, where the
-/// time it takes would tell how much of a secret's hash is right.
+/// Like [`Target::is`], for a row of which only the compared columns must be readable. Compared here and not in SQL: the
+/// time of a comparison in SQL would reveal how much of a secret's hash is right.
 fn is_met(target: &Target, row: &Row<'_>) -> rusqlite::Result<bool> {
     let moment = |index| row.get(index).map(Timestamp::from_millis);
     if let Some(expected) = target.mark

@@ -1,4 +1,4 @@
-//! From SQLite's errors to the contract's.
+//! Maps SQLite's errors to the store's.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use rusqlite::{ErrorCode, ffi};
 use super::row::is_unreadable;
 use crate::store::StoreError;
 
-/// What a caller hears when SQLite reports `error`. Several may hear of the same one: all those whose writes were in
-/// one transaction.
+/// The error for callers when SQLite reports `error`. Several callers may get the same one: all whose writes were in one
+/// transaction.
 pub(super) fn store_error(path: &Path, error: &Arc<rusqlite::Error>) -> StoreError {
     let damaged =
         matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase));
@@ -25,19 +25,19 @@ pub(super) fn store_error(path: &Path, error: &Arc<rusqlite::Error>) -> StoreErr
     if is_no_room(error) { StoreError::Full } else { StoreError::Unavailable(Box::new(error.clone())) }
 }
 
-/// Whether there was no room for it on the disk.
+/// Whether the disk was full.
 pub(super) fn is_no_room(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         || error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
 }
 
-/// Whether the disk said no when it was asked to keep what had been written.
+/// Whether a sync of the disk failed.
 pub(super) fn is_failed_sync(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error().map(|error| error.extended_code);
     matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
 }
 
-/// A file that could not be opened for a reason that may pass, such as a full disk.
+/// The file could not be opened for a reason that may be temporary, such as a full disk.
 #[derive(Debug, thiserror::Error)]
 #[error("{} could not be opened", path.display())]
 struct NotOpened {
@@ -45,12 +45,12 @@ struct NotOpened {
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-/// As [`store_error`], while the file is being opened: SQLite does not say which file it is about, and whoever starts
-/// the service has to know.
+/// Like [`store_error`], while the file is being opened. SQLite does not name the file, and the administrator who starts the
+/// service needs to know it.
 pub(super) fn opening_error(path: &Path, error: rusqlite::Error) -> StoreError {
     use ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
     if let Some(CannotOpen | PermissionDenied | ReadOnly) = error.sqlite_error_code() {
-        // The file itself was opened before; what is left are those that SQLite keeps beside it.
+        // The file itself could be opened before; what is left are SQLite's files beside it.
         return StoreError::Unusable(format!(
             "{} or a file beside it cannot be opened ({error}); let this user read and write it and its folder, or set \
              another `path`",
@@ -66,7 +66,7 @@ pub(super) fn opening_error(path: &Path, error: rusqlite::Error) -> StoreError {
     }
 }
 
-/// What to say of a file whose content is broken.
+/// The message about a corrupt file.
 pub(super) fn damage(path: &Path, detail: impl std::fmt::Display) -> String {
     format!(
         "{} is damaged ({detail}); put a backup in its place, or move it and its -wal file away to start empty",

@@ -1,4 +1,4 @@
-//! The file on disk: made, recognised, and owned by one process at a time.
+//! The file on disk: created, recognised, and owned by one process at a time.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
@@ -9,39 +9,39 @@ use std::sync::{Mutex, PoisonError};
 use super::failure::damage;
 use crate::store::{Result, StoreError};
 
-/// Whoever may read the file may read every session's data.
+/// Owner only: who can read the file can read every session's data.
 const MODE: u32 = 0o600;
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
-/// SQLite's header is as long as this; no file of its own is shorter, unless it is empty.
+/// The length of SQLite's header; no SQLite file is shorter, unless it is empty.
 const HEADER_BYTES: u64 = 100;
 
-/// A file that no other process uses while this lives.
+/// The file, locked against other processes while this exists.
 #[derive(Debug)]
 pub(super) struct OwnedFile {
     path: PathBuf,
-    /// Closed after all of SQLite's: the first that is closed ends the locks of them all.
+    /// Must close after SQLite's handles: closing any handle of a process releases all of its POSIX locks on the file.
     file: File,
-    /// As long as that is open, this process makes no other handle to it.
+    /// While this exists, the process opens no other handle to the file.
     owned: Owned,
-    /// Holds the lock; it ends with the process, however that ends.
+    /// Holds the lock, which ends with the process, however it ends.
     lock: File,
-    /// The owner before this one could not sync the file.
+    /// The previous owner could not sync the file.
     was_unsynced: bool,
 }
 
-/// In the lock file, behind the owner's number.
+/// Written to the lock file after the owner's process id.
 const UNSYNCED: &str = " unsynced";
 
 impl OwnedFile {
-    /// Makes the file if it is missing, and takes possession of it.
+    /// Creates the file if it is missing, and locks it.
     ///
     /// # Errors
     /// [`StoreError::Unusable`], or [`StoreError::InUse`], which names the path and what to do.
     pub(super) fn acquire(path: &Path) -> Result<Self> {
         create_if_missing(path)?;
-        // By its real name, so that two links to one file have one lock, beside the file itself.
+        // By its canonical path, so that two links to one file share one lock file, next to the real file.
         let path = path.canonicalize().map_err(|error| refusal(path, &error))?;
         let (lock, was_unsynced) = lock(&path)?;
         let owned = Owned::register(&path)?;
@@ -50,30 +50,30 @@ impl OwnedFile {
         Ok(Self { path, file, owned, lock, was_unsynced })
     }
 
-    /// The real name of the file.
+    /// The canonical path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// It itself. Nobody may close it, nor another handle to it: that would end the locks that SQLite has on it.
+    /// The open file. Nobody may close it, or another handle to it: that would release SQLite's locks on it.
     pub(super) fn handle(&self) -> &File {
         &self.file
     }
 
-    /// Waits until the disk has what was written to it.
+    /// Syncs the file to disk.
     pub(super) fn sync(&self) -> std::io::Result<()> {
         self.file.sync_data()
     }
 
-    /// Waits until the disk has the names of the file and of its log, and those of the folders that they are in: a log
-    /// whose name is lost is lost with all that is in it. SQLite asks the disk as well, and does not look at the answer.
+    /// Syncs the folders, so that the names of the file and of its WAL are on disk: a WAL whose name is lost is lost with its
+    /// content. SQLite does this as well, but ignores its errors.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub(super) fn sync_folders(&self) -> Result<()> {
         let mut device = None;
         for folder in self.path.ancestors().skip(1) {
-            // Those above may be closed to us; a folder in them that was made for the file was made by us.
+            // Parent folders may be inaccessible; any folder that was created for the file is our own.
             let Ok(opened) = File::open(folder) else { break };
             let is_here =
                 opened.metadata().is_ok_and(|found| *device.get_or_insert(found.dev()) == found.dev());
@@ -82,7 +82,7 @@ impl OwnedFile {
             }
             match opened.sync_all() {
                 Ok(()) => {}
-                // The file system keeps names in a way of its own.
+                // This file system does not sync folders.
                 Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {}
                 Err(source) => {
                     let folder = folder.to_owned();
@@ -96,37 +96,37 @@ impl OwnedFile {
     /// A file that the disk never keeps.
     #[cfg(test)]
     pub(super) fn that_cannot_be_synced(path: &Path) -> Self {
-        // A device has nothing to sync, and says so.
+        // A device has nothing to sync and reports an error.
         Self { file: File::open("/dev/null").unwrap(), ..Self::acquire(path).unwrap() }
     }
 
-    /// Leaves word for the next owner that the file may not have what SQLite takes for copied into it.
+    /// Records for the next owner that pages which SQLite counts as copied into the file may be lost.
     pub(super) fn mark_unsynced(&self) {
-        // The disk may be failing: it is read again by this machine, if at all, before it is started anew.
+        // Best effort, as the disk may be failing. The page cache still has the note unless the machine reboots.
         let _ = self.note(UNSYNCED);
     }
 
-    /// Whether the owner before this one [left word](Self::mark_unsynced).
+    /// Whether the previous owner [recorded that](Self::mark_unsynced).
     pub(super) fn was_unsynced(&self) -> bool {
         self.was_unsynced
     }
 
-    /// Forgets what the owner before this one left word of.
+    /// Clears that record.
     pub(super) fn settle(&self) {
         let _ = self.note("");
     }
 
-    /// Writes who owns the file, for the message of whoever comes too late.
+    /// Writes the owner's process id, for the error message of a process that comes second.
     fn note(&self, more: &str) -> std::io::Result<()> {
         write_note(&self.lock, more)
     }
 
-    /// Whether the path still leads to this file: what is written to one that was deleted is lost.
+    /// Checks that the path still leads to this file: writes to a deleted file are lost.
     ///
     /// # Errors
     /// [`StoreError::Unusable`] if it does not.
     pub(super) fn check_in_place(&self) -> Result<()> {
-        // Not opened: closing any handle of ours to it would end the locks that SQLite has on it.
+        // Not opened: closing any of our handles to the file would release SQLite's locks on it.
         match std::fs::metadata(&self.path) {
             Ok(metadata) if identity(&metadata) == self.owned.0 => Ok(()),
             Ok(_) => Err(self.displaced("another file is in its place")),
@@ -142,7 +142,7 @@ impl OwnedFile {
     }
 }
 
-/// The folder that a file's name is in could not be synced.
+/// The folder that contains the file could not be synced.
 #[derive(Debug, thiserror::Error)]
 #[error("the disk failed to keep the names of the files in {}", folder.display())]
 struct FolderNotSynced {
@@ -170,10 +170,10 @@ fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
 
-/// The files that this process owns. To open one again, and close it, would end the locks that SQLite has on it.
+/// The files that this process owns. Opening and closing one again would release SQLite's locks on it.
 static OWNED: Mutex<Vec<Identity>> = Mutex::new(Vec::new());
 
-/// A place among [`OWNED`].
+/// An entry in [`OWNED`].
 #[derive(Debug)]
 struct Owned(Identity);
 
@@ -203,19 +203,19 @@ fn in_use(path: &Path, owner: &str) -> StoreError {
     ))
 }
 
-/// The lock file may be deleted, and another one made; this lock goes with the file itself. SQLite's own are of another
-/// kind, which this one does not touch.
+/// Locks the file itself: the lock file may be deleted and created again. SQLite's own locks are of another kind, which this
+/// one does not affect.
 fn lock_itself(file: &File, path: &Path) -> Result<()> {
     match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(in_use(path, "another process")),
-        // The file system knows no such locks.
+        // The file system does not support such locks.
         Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(()),
         Err(TryLockError::Error(error)) => Err(refusal(path, &error)),
     }
 }
 
-/// What root makes in the folder of another user is that user's: for whom else would it be there?
+/// When root creates a file in another user's folder, it changes its owner to that user, who is to run the service.
 fn give_to_owner(made: &File, of: &Path) {
     let given = std::fs::metadata(of).and_then(|of| {
         let is_made_by_root = made.metadata()?.uid() == 0 && of.uid() != 0;
@@ -261,12 +261,12 @@ fn create_if_missing(path: &Path) -> Result<()> {
     }
 }
 
-/// The lock file, locked, and whether its last owner left word that it could not sync the file.
+/// Opens and locks the lock file; also returns whether the last owner recorded a failed sync.
 fn lock(path: &Path) -> Result<(File, bool)> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
     let lock_path = PathBuf::from(lock_path);
-    // The lock file stays when its owner goes: deleting it would let two processes each lock one of that name.
+    // The lock file is never deleted: otherwise two processes could each lock a file of that name.
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -297,7 +297,7 @@ fn lock(path: &Path) -> Result<(File, bool)> {
     }
 }
 
-/// Looks at the beginning of the file, before SQLite is let near it.
+/// Checks the header of the file before SQLite opens it.
 fn recognise(path: &Path) -> Result<File> {
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| refusal(path, &error))?;
     let metadata = file.metadata().map_err(|error| refusal(path, &error))?;

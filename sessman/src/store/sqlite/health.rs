@@ -1,8 +1,8 @@
-//! Whether the disk can be trusted with the file.
+//! Whether the disk can still be trusted with the file.
 //!
-//! A sync that failed cannot be tried again: Linux drops what it could not write and takes it for written, so that the
-//! next sync succeeds and the pages are lost. What was not synced is still in the log, as long as nobody starts the log
-//! anew. So a store whose file could not be synced writes nothing more; whoever opens it next copies the whole log.
+//! A failed sync (fsync) cannot be retried: Linux drops the pages that it could not write and marks them clean, so that the
+//! next sync succeeds although they are lost. What was not synced is still in the WAL, until the WAL restarts. So after a
+//! failed sync the store writes nothing more; the process that opens it next copies the whole WAL again.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,29 +11,29 @@ use super::file::OwnedFile;
 use super::overdue::Overdue;
 use crate::store::StoreError;
 
-/// What a caller hears after a sync of the file failed.
+/// The error for callers after a sync of the file failed.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the disk failed to keep the SQLite file, so nothing is written to it any more; mend the disk, then restart pserve"
 )]
 struct Untrusted;
 
-/// What this process knows of the disk.
+/// The state of the disk, as far as this process knows.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     untrusted: AtomicBool,
-    /// Pages are in the file, and taken for written there, that may not be on disk.
+    /// Pages were copied into the file that may not be on disk yet.
     unsynced: AtomicBool,
-    /// There is no room for new sessions.
+    /// The disk is full: new sessions are rejected.
     full: AtomicBool,
-    /// What is known of a log that is not put away.
+    /// The state of a WAL that is not checkpointed.
     pub(super) overdue: Overdue,
-    /// Said once; later ones follow from the first.
+    /// Whether the failure is logged; only the first one is, as later ones follow from it.
     said: Mutex<bool>,
 }
 
 impl Health {
-    /// From now on nothing is written, and nothing read from the file. What is in memory goes on being right.
+    /// From now on nothing is written, and nothing read from the file. Cached records stay valid.
     pub(super) fn distrust(&self, file: &OwnedFile, error: &dyn std::fmt::Display) {
         self.untrusted.store(true, Ordering::SeqCst);
         let mut said = self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -60,23 +60,22 @@ impl Health {
         if self.is_untrusted() { Err(StoreError::Unavailable(Box::new(Untrusted))) } else { Ok(()) }
     }
 
-    /// Whether there is no room for new sessions.
+    /// Whether the disk is too full for new sessions.
     pub(super) fn is_full(&self) -> bool {
         self.full.load(Ordering::SeqCst)
     }
 
-    /// Says so; the result is what it was before.
+    /// Sets that; returns the previous value.
     pub(super) fn set_full(&self, full: bool) -> bool {
         self.full.swap(full, Ordering::SeqCst)
     }
 
-    /// To be told before pages are copied whose sync comes later, and after that sync.
+    /// Must be called before pages are copied that are synced later, and after that sync.
     pub(super) fn set_unsynced(&self, unsynced: bool) {
         self.unsynced.store(unsynced, Ordering::SeqCst);
     }
 
-    /// Whether what was just read from the file can be kept in memory: if the pages that it is in turn out to be lost,
-    /// it was old.
+    /// Whether a record just read from the file may be cached. If its pages turn out to be lost, it was stale.
     pub(super) fn is_settled(&self) -> bool {
         !self.unsynced.load(Ordering::SeqCst) && !self.is_untrusted()
     }

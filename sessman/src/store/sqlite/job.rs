@@ -1,4 +1,4 @@
-//! An operation that waits for the writer, and its caller.
+//! A queued write and its caller.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use super::operation::{Failure, Operation, Transaction};
 use super::waiting::Share;
 use crate::store::{Result, StoreError};
 
-/// A write that waits for its turn, its commit and its answer.
+/// A write that waits for its turn, its commit and its reply.
 pub(super) trait Job: Send {
-    /// Makes the write and keeps what came of it.
+    /// Makes the write and keeps its result.
     fn execute(&mut self, transaction: &mut Transaction<'_>);
-    /// Tells the caller what came of it: it is committed, or was not made. Says whether there still was a caller.
+    /// Sends the result to the caller, after the commit. Returns whether the caller still waits.
     fn answer(self: Box<Self>, path: &Path) -> bool;
-    /// Tells the caller that it was undone.
+    /// Tells the caller that the write was rolled back.
     fn undone(self: Box<Self>, error: StoreError);
-    /// Whether nobody waits for it any more: it is not begun then.
+    /// Whether the caller is gone; then the write is skipped.
     fn is_abandoned(&self) -> bool;
-    /// Whether it brings along what has to be kept.
+    /// Whether it needs more disk space.
     fn is_growing(&self) -> bool;
-    /// Its part of a transaction was undone: there is no room for it.
+    /// The write was rolled back because the disk is full.
     fn refuse(&mut self);
 }
 
@@ -32,12 +32,12 @@ pub(super) struct Call<O: Operation> {
     operation: O,
     result: Option<std::result::Result<O::Output, Failure>>,
     caller: oneshot::Sender<Result<O::Output>>,
-    /// Of the memory that waiting writes may take; kept until it is answered.
+    /// Its part of the memory quota of queued writes; held until the reply.
     share: Option<Share>,
 }
 
 impl<O: Operation> Call<O> {
-    /// A job of it, and where its answer comes.
+    /// A job for it, and the channel of its reply.
     pub(super) fn boxed(
         operation: O,
         share: Option<Share>,
@@ -50,13 +50,13 @@ impl<O: Operation> Call<O> {
 impl<O: Operation> Job for Call<O> {
     fn execute(&mut self, transaction: &mut Transaction<'_>) {
         if self.is_abandoned() {
-            // It may have been made before, in a transaction that was undone.
+            // It may have run before, in a transaction that was rolled back.
             self.result = None;
             return;
         }
         let result = self.operation.execute(transaction);
         if let Err(Failure::Sqlite(_)) = &result {
-            // SQLite may keep a part of what fails on a damaged file: nothing of before is certain.
+            // SQLite may keep a part of a statement that fails on a corrupt file, so no cached record is certain.
             transaction.withheld.add(Written::AllGone);
         }
         self.result = Some(result);
@@ -64,11 +64,11 @@ impl<O: Operation> Job for Call<O> {
 
     fn answer(self: Box<Self>, path: &Path) -> bool {
         let Self { operation, result, caller, share } = *self;
-        // Free by the time that the caller goes on.
+        // Free the memory before the caller continues.
         drop((operation, share));
-        // A call without a result was never begun; its caller hears from the closed channel.
+        // A call without a result never ran; its caller sees the closed channel.
         let Some(result) = result else { return false };
-        // A caller that went away meanwhile has its write made all the same.
+        // If the caller is gone, its write stays committed.
         let answer = caller.send(result.map_err(|failure| match failure {
             Failure::Sqlite(error) => store_error(path, &Arc::new(error)),
             Failure::Store(error) => error,

@@ -1,4 +1,4 @@
-//! Reading many sessions, by pages: a row that cannot be read is told by its handle, and fails no page.
+//! Pages of sessions. A row that cannot be read is reported by its handle, and does not fail the page.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::record::{Record, Summary};
 use crate::store::{Listing, Outlined, PAGE_BYTES, Page};
 use crate::time::Timestamp;
 
-/// Rows that a page looks at at most: some milliseconds of work, of which a page of expired sessions shows nothing.
+/// The most rows that a page examines: some milliseconds of work. Expired sessions are examined and not shown.
 pub(super) const MAX_LOOKED_AT: usize = 10_000;
 
 pub(super) const SUMMARIES: &str =
@@ -32,7 +32,7 @@ pub(super) const OUTLINES: &str = concat!(
     " FROM sessions WHERE handle IN (SELECT unhex(value) FROM json_each(?1))"
 );
 
-/// What [`Store::list`](crate::store::Store::list) asks for, with the user's name owned by the question.
+/// The arguments of [`Store::list`](crate::store::Store::list), with an owned user id.
 pub(super) struct List {
     user_id: Option<String>,
     after: Option<Handle>,
@@ -76,13 +76,13 @@ pub(super) fn records(
     page(rows, limit, now, read, |record: &Arc<Record>| (record.handle, record.bytes()))
 }
 
-/// Every handle is greater than the empty blob.
+/// The handle to start after; the empty blob is before all handles.
 fn beginning(after: Option<&Handle>) -> &[u8] {
     after.map_or(&[], |after| after.as_bytes())
 }
 
-/// A page of `rows`, which begin with [`outline_columns`] and are in the order of handles. `told` says the handle of
-/// what was read, and its bytes of memory.
+/// A page of `rows`, which begin with [`outline_columns`] and are ordered by handle. `told` returns an item's handle and its
+/// memory in bytes.
 fn page<T>(
     mut rows: Rows<'_>,
     limit: usize,
@@ -114,7 +114,7 @@ fn page<T>(
                 last = Some(handle);
                 page.unread.push(handle);
             }
-            // What has no handle is no session that anybody could ask for.
+            // A row without a readable handle is no session that a client could request.
             Err(None) => {}
         }
     }

@@ -1,19 +1,19 @@
-//! The log beside the file: how much is in it, and how it gets into the file.
+//! The WAL: its size, and its checkpoints.
 
 use rusqlite::Connection;
 
-/// A page of the log, with what goes before it.
+/// A page in the WAL with its frame header, in bytes.
 pub(super) const LOG_PAGE: u64 = PAGE + 24;
-/// A page of the file.
+/// A page of the file, in bytes.
 pub(super) const PAGE: u64 = 4_096;
 
-/// How much is in the log, in pages.
+/// The size of the WAL, in pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Log {
     pub(super) pages: u32,
-    /// Of them, those that are in the file, too.
+    /// The pages of these that are already copied into the file.
     pub(super) copied: u32,
-    /// Readers kept it from doing what was asked.
+    /// Readers blocked the checkpoint.
     pub(super) is_busy: bool,
 }
 
@@ -24,28 +24,27 @@ impl Log {
             .query_row([], |row| Ok(Self { is_busy: row.get(0)?, pages: row.get(1)?, copied: row.get(2)? }))
     }
 
-    /// What is in it now. The connection must be within no transaction.
+    /// Its current size. The connection must not be in a transaction.
     pub(super) fn look(connection: &Connection) -> rusqlite::Result<Self> {
         Self::checkpoint(connection, "PRAGMA wal_checkpoint(NOOP)")
     }
 
-    /// Copies what no reader holds back, waiting for nobody.
+    /// Passive checkpoint: copies what no reader blocks, without waiting.
     pub(super) fn copy(connection: &Connection) -> rusqlite::Result<Self> {
         Self::checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)")
     }
 
-    /// Copies all, and has the next write start the log anew, if readers let go of it within the time for which a
-    /// connection waits.
+    /// Copies everything, and lets the next write restart the WAL, if readers release it within the connection's busy timeout.
     pub(super) fn restart(connection: &Connection) -> rusqlite::Result<Self> {
         Self::checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)")
     }
 
-    /// As [`restart`](Self::restart), and leaves an empty log.
+    /// Like [`restart`](Self::restart), and truncates the WAL to zero.
     pub(super) fn truncate(connection: &Connection) -> rusqlite::Result<Self> {
         Self::checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
     }
 
-    /// Pages that are not in the file yet.
+    /// Pages that are not copied yet.
     pub(super) fn left(self) -> u32 {
         self.pages.saturating_sub(self.copied)
     }

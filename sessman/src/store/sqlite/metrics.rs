@@ -1,4 +1,4 @@
-//! What is counted of the file and its disk, in the text format of Prometheus.
+//! Metrics of the file and its disk, in the Prometheus text format.
 
 use std::fmt;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use super::counters::WriteCounts;
 use super::health::Health;
 use crate::metrics::head;
 
-/// A number that has no labels.
+/// A metric without labels.
 struct Sample {
     name: &'static str,
     kind: &'static str,
@@ -15,11 +15,11 @@ struct Sample {
     value: u64,
 }
 
-/// What a store shows.
+/// The values of a store's metrics.
 pub(super) struct Page<'a> {
     pub(super) health: &'a Health,
     pub(super) counts: WriteCounts,
-    /// Writes that wait for the writer, and the bytes of those and of the ones that are being made.
+    /// Queued writes; the bytes also include those in progress.
     pub(super) waiting_writes: usize,
     pub(super) waiting_bytes: usize,
 }

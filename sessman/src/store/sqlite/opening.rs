@@ -1,4 +1,4 @@
-//! How a store begins: its file is taken, and its threads are started.
+//! Opens a store: locks its file and starts its threads.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -26,20 +26,20 @@ use crate::budget::Budget;
 use crate::store::{Result, StoreError};
 use crate::time::Clock;
 
-/// Threads that read: while one has to wait for the disk, another answers.
+/// Threads that read: while one waits for the disk, another can reply.
 pub(super) const READERS: usize = 2;
 
-/// Calls that may wait for the writer, and as many for the readers; more than they do within a request's deadline.
+/// The most queued calls for the writer, and as many for the readers: more than they can finish within a request's deadline.
 const MAX_WAITING: usize = 4_096;
 
 impl SqliteStore {
-    /// Opens the file, and makes it if it is missing. It blocks while it does. By `clock`, which is that of the engine, a
-    /// session lives or not when it is written to. Its cache and the writes that wait draw on `budget`.
+    /// Opens the file, and creates it if it is missing. Blocks meanwhile. Expiry is checked by `clock`, the engine's clock, at
+    /// the time of a write. Cache and queued writes are charged to `budget`.
     ///
     /// # Errors
     /// [`StoreError::InUse`] if another process owns the file. [`StoreError::Unusable`] with the path and the remedy: the
-    /// folder is missing, it is not a SQLite file, is damaged, is another application's or of a newer version.
-    /// [`StoreError::Unavailable`] when SQLite fails otherwise, on a full disk for one.
+    /// folder is missing, or the file is not a SQLite file, is corrupt, belongs to another application or to a newer version.
+    /// [`StoreError::Unavailable`] when SQLite fails otherwise, for example on a full disk.
     pub fn open(config: SqliteConfig, clock: Arc<dyn Clock>, budget: &Arc<dyn Budget>) -> Result<Self> {
         let file = Arc::new(OwnedFile::acquire(&config.path)?);
         let path = file.path().to_owned();
@@ -88,7 +88,7 @@ impl SqliteStore {
                 let checkpoints = checkpoints.clone();
                 move || {
                     checkpoints.run(&log);
-                    // Before the lock may be given back.
+                    // Must close before the file's lock may be released.
                     drop(log);
                 }
             })?);
@@ -116,7 +116,7 @@ impl SqliteStore {
             };
             spawn("sqlite-write", move || writer.run())
         });
-        // Those that were started already end when one of the others cannot be.
+        // If one thread cannot be started, those already started must end.
         let writer = threads.inspect_err(|_| {
             queries.close();
             scans.close();
@@ -137,7 +137,7 @@ impl SqliteStore {
     }
 }
 
-/// Starts a reading thread on each of the connections.
+/// Starts a reader thread for each of the connections.
 fn start(connections: Vec<Connection>, queries: &Arc<Queue<Query>>) -> Result<Vec<JoinHandle<()>>> {
     connections
         .into_iter()

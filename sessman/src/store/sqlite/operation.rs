@@ -1,7 +1,7 @@
-//! The writes that a store makes, each of which is one step within the writer's transaction.
+//! The writes of the store, each a step within the writer's transaction.
 //!
-//! Each changes the file in one statement, or in several of which any number may stay: SQLite undoes a failed
-//! statement by itself, so one write that fails leaves nothing behind and the others of its transaction untouched.
+//! Each is one statement, or several of which any prefix is valid. SQLite rolls back a failed statement by itself. So a
+//! failed write leaves nothing behind, and the others in its transaction are unaffected.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(super) enum Failure {
     Store(#[from] StoreError),
 }
 
-/// Several writes that are committed together.
+/// Several writes that are committed together (group commit).
 pub(super) struct Transaction<'a> {
     pub(super) connection: &'a Connection,
     pub(super) file: &'a OwnedFile,
@@ -35,29 +35,29 @@ pub(super) struct Transaction<'a> {
 }
 
 impl Transaction<'_> {
-    /// The row with that handle, live or not.
+    /// The row with this handle, live or not.
     fn row(&self, handle: Handle) -> Result<Option<Row>, Failure> {
         if let Some(row) = self.withheld.row(handle) {
             return Ok(Some(row));
         }
         load(self.connection, handle).map_err(|error| match is_unreadable(&error) {
-            // Nothing is wrong with the file, and nothing was written to it.
+            // The file is intact, and nothing was written to it.
             true => Failure::Store(store_error(self.file.path(), &Arc::new(error))),
             false => Failure::Sqlite(error),
         })
     }
 }
 
-/// What the writing thread does for one caller.
+/// A write, run on the writer thread for one caller.
 pub(super) trait Operation: Send + 'static {
-    /// What the caller hears once it is committed.
+    /// The caller's result, sent after the commit.
     type Output: Send + 'static;
 
-    /// Makes the write, and adds each record that it changed to those that are withheld; one that is not among them may
-    /// be answered with as it was before. It may be called again after its transaction was rolled back.
+    /// Makes the write, and adds each record that it changed to the withheld ones: readers could get the old state of a record
+    /// that is not added. It may run again after its transaction was rolled back.
     fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Self::Output, Failure>;
 
-    /// How many bytes of memory it keeps while it waits, beside its own.
+    /// Memory in bytes that it holds while it is queued, without its own size.
     fn bytes(&self) -> usize {
         0
     }
@@ -88,7 +88,7 @@ impl Operation for Create {
     }
 }
 
-/// What is stored under a handle, after everything that was asked before.
+/// Reads the record under a handle, after all writes queued before.
 pub(super) struct Look {
     pub(super) handle: Handle,
 }
@@ -103,7 +103,7 @@ impl Operation for Look {
 
 /// [`Store::update`](crate::store::Store::update).
 pub(super) struct Update {
-    /// What of the record was read that `unless` can name; its texts do not matter.
+    /// The fields of the read record that `unless` compares; its texts do not matter.
     read: Record,
     unless: Unless,
     change: Change,
@@ -120,9 +120,9 @@ impl Operation for Update {
     type Output = Updated;
 
     fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Updated, Failure> {
-        // What of it reaches the row is what `overwrite` writes of the record that comes of it.
+        // `overwrite` writes the whole changed record, so every field of the change is covered.
         let Change { now, secret_hash: _, user_id: _, data: _, metadata: _, mac: _, times: _ } = &self.change;
-        // Nobody else writes: what is read here is still so when it is written.
+        // There is one writer: what is read here cannot change before the write.
         let Some(old) = transaction.row(self.read.handle)? else { return Ok(Updated::Missing) };
         match self.unless.is_met(&self.read, &old.record).filter(|_| old.record.is_live(*now)) {
             None => return Ok(Updated::Missing),
@@ -130,15 +130,15 @@ impl Operation for Update {
             Some(true) => {}
         }
         let record = Arc::new(self.change.applied_to(&old.record));
-        // A bucket may be too early, never too late; the row's is that of its record, or earlier.
+        // A bucket may be too early, never too late; the row's bucket is that of its record, or earlier.
         let is_due_earlier = bucket(record.expires_at) < bucket(old.record.expires_at);
         let renewed = Renewed {
             index: is_due_earlier || record.user_id != old.record.user_id,
             tail: !old.has_tail || record.mac != old.record.mac,
         };
         transaction.withheld.add(Written::Put(Row { id: old.id, has_tail: true, record: record.clone() }));
-        // It may have waited for long, and somebody may have been told meanwhile that the session has ended. Whoever asks
-        // from here on hears what comes of it: see `load`.
+        // The write may have been queued for long, and a reader may have seen the session as expired meanwhile. Later readers
+        // wait for this write: see `load`.
         if !old.record.is_live(transaction.clock.now()) {
             transaction.withheld.add(Written::Put(old));
             return Ok(Updated::Missing);
@@ -153,8 +153,8 @@ impl Operation for Update {
     }
 }
 
-/// A slice of [`Store::purge_expired`](crate::store::Store::purge_expired): deletes those of the rows that have
-/// expired, and puts the others into the bucket in which they will.
+/// A batch of [`Store::purge_expired`](crate::store::Store::purge_expired): deletes the rows that have expired, and moves
+/// the others to the bucket in which they will.
 pub(super) struct Sweep {
     pub(super) rows: Vec<Due>,
     pub(super) now: Timestamp,
@@ -165,7 +165,7 @@ impl Operation for Sweep {
 
     fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Vec<Purged>, Failure> {
         let Transaction { connection, withheld, .. } = transaction;
-        // A row may have been extended, deleted or replaced since it was found: each statement looks again.
+        // A row may have been extended, deleted or replaced since it was found, so each statement checks again.
         let mut delete = connection.prepare_cached(
             "DELETE FROM sessions WHERE id = ?1 AND expires_at <= ?2 RETURNING handle, user_id",
         )?;
@@ -175,7 +175,7 @@ impl Operation for Sweep {
         for row in &self.rows {
             if row.expires_at <= self.now {
                 let purged = delete.query_row((row.id, self.now.as_millis()), |row| {
-                    // It is removed whether it can be read or not, and told of if there is something to tell.
+                    // Deleted whether it can be read or not, and reported if it can.
                     let handle = row.get::<_, [u8; 12]>(0).map(Handle::from).ok();
                     Ok(handle.map(|handle| Purged { handle, user_id: row.get(1).unwrap_or_default() }))
                 });
@@ -203,7 +203,7 @@ impl Operation for Clear {
     }
 }
 
-/// A part of [`Clear`]: so many records, whichever; their number.
+/// A part of [`Clear`]: deletes this many records, in any order; returns their number.
 pub(super) struct ClearSome {
     pub(super) most: usize,
 }
@@ -223,7 +223,7 @@ impl Operation for ClearSome {
     }
 }
 
-/// [`Store::ping`](crate::store::Store::ping): the writer has its write transaction, and the file is where it was.
+/// [`Store::ping`](crate::store::Store::ping): the writer has a write transaction, and the file is still in place.
 pub(super) struct Ping;
 
 impl Operation for Ping {
@@ -234,9 +234,9 @@ impl Operation for Ping {
     }
 }
 
-/// Cuts unused pages off the end of the file, moving others into their place.
+/// Incremental vacuum: returns unused pages at the end of the file to the file system, after moving others into their place.
 pub(super) struct GiveBack {
-    /// How many, at most.
+    /// The most pages.
     pub(super) pages: u64,
 }
 
@@ -244,7 +244,7 @@ impl Operation for GiveBack {
     type Output = ();
 
     fn execute(&self, transaction: &mut Transaction<'_>) -> Result<(), Failure> {
-        // A step of it frees one page.
+        // Each step of the statement frees one page.
         let mut statement =
             transaction.connection.prepare(&format!("PRAGMA incremental_vacuum({})", self.pages))?;
         let mut rows = statement.query([])?;

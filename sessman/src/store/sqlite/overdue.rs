@@ -1,4 +1,4 @@
-//! A log that grows beyond its measure: it cannot be put into the file, or somebody keeps reading what was before it.
+//! Warnings about a WAL that grows too long: the checkpoint fails, or a long read transaction blocks it.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use super::log::{LOG_PAGE, Log};
 
-/// Pages in a log that is longer than it ever gets while it is put away: from here on it is overdue.
+/// Pages of a WAL that is overdue: longer than it ever gets while checkpoints work.
 const OVERDUE: u32 = 8_000;
 
-/// How long it may be overdue before it is said: a long question to the file holds it for some seconds.
+/// How long it may be overdue before that is logged: a long query blocks checkpoints for some seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// It is said again after this time.
+/// Interval at which the warning is repeated.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// What is known of a log that is not put away.
+/// The state of a WAL that is not checkpointed.
 #[derive(Debug, Default)]
 pub(super) struct Overdue(Mutex<State>);
 
@@ -23,14 +23,14 @@ pub(super) struct Overdue(Mutex<State>);
 struct State {
     pages: u32,
     since: Option<Instant>,
-    /// Why it could not be copied the last time that it was tried.
+    /// The error of the last copy, if it failed.
     error: Option<String>,
     failures: u64,
     said: Option<Instant>,
 }
 
 impl State {
-    /// Whether it is time to say it.
+    /// Whether the warning is due.
     fn is_due(&mut self, now: Instant) -> bool {
         let is_due = self.said.is_none_or(|said| now.duration_since(said) >= AGAIN);
         if is_due {
@@ -45,7 +45,7 @@ impl Overdue {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To be told how long the log is, after each transaction.
+    /// Must be called with the length of the WAL after each transaction.
     pub(super) fn saw(&self, log: Log, path: &Path, now: Instant) {
         let mut state = self.state();
         state.pages = log.pages;
@@ -66,7 +66,7 @@ impl Overdue {
         );
     }
 
-    /// To be told what came of a copy.
+    /// Must be called with the result of each copy.
     pub(super) fn copied(&self, result: &rusqlite::Result<Log>, path: &Path, now: Instant) {
         let mut state = self.state();
         match result {
@@ -85,7 +85,7 @@ impl Overdue {
         }
     }
 
-    /// Bytes in the log, the time for which it has been overdue, and how often it could not be copied.
+    /// Bytes in the WAL, how long it has been overdue, and the number of failed copies.
     pub(super) fn read(&self, now: Instant) -> (u64, Duration, u64) {
         let state = self.state();
         let since = state.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));

@@ -1,5 +1,5 @@
-//! What is asked of the file by whoever owns it, and by whoever reads beside: each question with all that it needs, to be
-//! answered on another thread.
+//! The queries on the file, for its owner and for read-only processes: each a closure that owns its arguments, to run on
+//! another thread.
 
 use std::sync::Arc;
 

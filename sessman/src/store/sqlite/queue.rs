@@ -1,9 +1,9 @@
-//! A bounded queue between callers, which never wait, and threads, which do.
+//! A bounded queue between callers, which never block, and threads, which do.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Jobs in the order of their arrival.
+/// Jobs, first in, first out.
 pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
     filled: Condvar,
@@ -12,27 +12,27 @@ pub(super) struct Queue<T> {
 
 struct State<T> {
     jobs: VecDeque<T>,
-    /// Threads that wait for a job and were not woken: only then is there somebody to wake, which costs a system call.
+    /// Threads that wait for a job and were not woken yet. Only if there are any is a wake-up needed, which is a system call.
     waiting: usize,
     closed: bool,
 }
 
-/// Why a job was not taken.
+/// Why a job was rejected.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// More jobs wait already than can be done in good time.
+    /// More jobs are queued than can be done in time.
     #[error("{0} calls wait for the SQLite file already")]
     Full(usize),
-    /// Those that wait take as much memory as they may.
+    /// Queued jobs have reached their memory quota.
     #[error("calls with {0} bytes wait for the SQLite file already")]
     Large(usize),
-    /// The store was closed, or its thread has ended.
+    /// The store is closed, or the thread has ended.
     #[error("the SQLite store is closed")]
     Closed,
 }
 
 impl<T> Queue<T> {
-    /// A queue in which at most `limit` jobs wait.
+    /// A queue of at most `limit` jobs.
     pub(super) fn new(limit: usize) -> Self {
         let state = State { jobs: VecDeque::new(), waiting: 0, closed: false };
         Self { state: Mutex::new(state), filled: Condvar::new(), limit }
@@ -42,7 +42,7 @@ impl<T> Queue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job.
+    /// Adds a job, and wakes a thread.
     pub(super) fn push(&self, job: T) -> Result<(), Refused> {
         let mut state = self.state();
         if state.closed {
@@ -52,7 +52,7 @@ impl<T> Queue<T> {
             return Err(Refused::Full(state.jobs.len()));
         }
         state.jobs.push_back(job);
-        // Counted off here: until the one that is woken runs, others would wake it again.
+        // Decremented here: until the woken thread runs, other callers would wake it again.
         let somebody_waits = state.waiting > 0;
         state.waiting -= usize::from(somebody_waits);
         drop(state);
@@ -62,17 +62,17 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Drops jobs that wait and are not worth it any more.
+    /// Drops queued jobs that are no longer wanted.
     pub(super) fn retain(&self, is_wanted: impl FnMut(&T) -> bool) {
         self.state().jobs.retain(is_wanted);
     }
 
-    /// How many jobs wait.
+    /// The number of queued jobs.
     pub(super) fn len(&self) -> usize {
         self.state().jobs.len()
     }
 
-    /// Waits for jobs. Says `false` when the queue is closed and everything that was in it has been handed out.
+    /// Waits for jobs. `false` when the queue is closed and empty.
     pub(super) fn wait(&self) -> bool {
         let mut state = self.state();
         while state.jobs.is_empty() && !state.closed {
@@ -82,27 +82,27 @@ impl<T> Queue<T> {
         !state.jobs.is_empty()
     }
 
-    /// Moves up to `limit` jobs into `jobs`: none, if another thread was faster.
+    /// Moves up to `limit` jobs into `jobs`; none, if another thread was faster.
     pub(super) fn take(&self, limit: usize, jobs: &mut Vec<T>) {
         let mut state = self.state();
         let count = limit.min(state.jobs.len());
         jobs.extend(state.jobs.drain(..count));
     }
 
-    /// Takes no more jobs; those that wait are still handed out.
+    /// Accepts no more jobs; queued ones are still handed out.
     pub(super) fn close(&self) {
         self.state().closed = true;
         self.filled.notify_all();
     }
 }
 
-/// The thread that would have answered has ended.
+/// The thread that should have replied has ended.
 #[derive(Debug, thiserror::Error)]
 #[error("the SQLite store has stopped")]
 pub(super) struct Stopped;
 
-/// Closes a queue and drops what is in it when its thread ends, however it ends. After a panic the callers then
-/// hear at once that nobody will answer.
+/// Closes a queue and drops its jobs when its thread ends, however it ends. So after a panic the callers fail immediately
+/// and do not wait for their deadline.
 pub(super) struct Abandon<'a, T>(pub(super) &'a Queue<T>);
 
 impl<T> Drop for Abandon<'_, T> {

@@ -1,4 +1,4 @@
-//! Reading: threads with connections of their own, which in WAL mode never wait for the writer.
+//! Reader threads, each with its own connection, which in WAL mode never waits for the writer.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use crate::id::Handle;
 use crate::record::Record;
 use crate::time::Timestamp;
 
-/// One question to the file, which knows how to answer.
+/// A query with its reply channel.
 pub(super) type Query = Box<dyn FnOnce(&Connection) + Send>;
 
-/// Answers questions until the queue is closed.
+/// Runs queries until the queue is closed.
 pub(super) fn run(connection: &Connection, queue: &Queue<Query>) {
     let _abandon = Abandon(queue);
     let mut queries = Vec::with_capacity(1);
-    // One at a time, so that a long question holds up none that another thread could answer.
+    // One at a time, so that a long query does not delay others that another thread could run.
     while queue.wait() {
         queue.take(1, &mut queries);
         for query in queries.drain(..) {
@@ -26,18 +26,18 @@ pub(super) fn run(connection: &Connection, queue: &Queue<Query>) {
     }
 }
 
-/// A record, and where the file has it.
+/// A record and its row id in the file.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) id: i64,
-    /// One of an older file has none until it is written.
+    /// A row from an older file has no tail until it is written.
     pub(super) has_tail: bool,
     pub(super) record: Arc<Record>,
 }
 
 pub(super) const LOAD: &str = concat!("SELECT ", record_columns!(), ", id FROM sessions WHERE handle = ?1");
 
-/// The row with that handle, live or not.
+/// The row with this handle, live or not.
 pub(super) fn load(connection: &Connection, handle: Handle) -> rusqlite::Result<Option<Row>> {
     connection
         .prepare_cached(LOAD)?
@@ -48,7 +48,7 @@ pub(super) fn load(connection: &Connection, handle: Handle) -> rusqlite::Result<
         .optional()
 }
 
-/// A row whose bucket is due.
+/// A row whose bucket is due for the clean-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) expiry_bucket: i64,
@@ -61,7 +61,7 @@ pub(super) const DUE: &str = "
     WHERE expiry_bucket <= ?1 AND (expiry_bucket, id) > (?2, ?3)
     ORDER BY expiry_bucket, id LIMIT ?4";
 
-/// At most `limit` rows whose bucket is not later than `now`, after the row `after`, in the order of bucket and id.
+/// At most `limit` rows whose bucket is not later than `now`, after the row `after`, ordered by bucket and id.
 pub(super) fn due(
     connection: &Connection,
     now: Timestamp,

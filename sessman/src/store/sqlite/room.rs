@@ -1,8 +1,8 @@
-//! Room on the volume, taken before it is needed: a disk that is full must not keep sessions from ending.
+//! Disk space reserved in advance, so that sessions can still be ended on a full disk.
 //!
-//! The file covers every page before the commit that adds it, so that the log can always be put into it. And the log has
-//! room of its own, which it uses over and over: that is what ends, and whatever else does not grow, is written to. Only
-//! what needs more pages than there are is refused.
+//! Before a commit that adds pages, space for them is allocated in the file, so that a checkpoint never lacks space. And the
+//! WAL keeps an allocation of its own, which it reuses: ending a session, and other writes that add no pages, fit into it.
+//! Only writes that need more pages than there are get rejected.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -18,26 +18,26 @@ use super::file::OwnedFile;
 use super::health::Health;
 use super::log::{LOG_PAGE, PAGE};
 
-/// Of a small volume, one part in so many is kept for the log.
+/// On a small volume, this fraction (one part in so many) is reserved for the WAL.
 const PART: u64 = 16;
 
-/// Room that is kept for the log, in bytes: clean-up changes some 600 pages at a time.
+/// The most space reserved for the WAL, in bytes: a batch of the clean-up changes some 600 pages.
 const MAX_KEPT: u64 = 4 << 20;
 const MIN_KEPT: u64 = 128 << 10;
 
-/// What the file and its log have of the volume.
+/// The disk space allocated to the file and its WAL.
 pub(super) struct Room {
     file: Arc<OwnedFile>,
     health: Arc<Health>,
     log: File,
-    /// Bytes that the log keeps.
+    /// Bytes reserved for the WAL.
     kept: u64,
-    /// Pages in the file when it was last seen to cover them all; 0 if that is to be looked at again.
+    /// Pages for which the file has space, when last checked; 0 to check again.
     covered: Cell<u64>,
 }
 
 impl Room {
-    /// For a file that SQLite has opened, and whose log is there therefore.
+    /// For a file that SQLite has opened, so that its WAL exists.
     pub(super) fn new(file: Arc<OwnedFile>, health: Arc<Health>) -> io::Result<Self> {
         let log = File::options().read(true).write(true).open(log_of(file.path()))?;
         let volume = fstatvfs(&log)?;
@@ -45,7 +45,7 @@ impl Room {
         Ok(Self { file, health, log, kept, covered: Cell::new(0) })
     }
 
-    /// Takes the log's room. What is in it stays as it is; behind it SQLite finds nothing.
+    /// Allocates the space of the WAL. Its content stays as it is; the space after it is zeros, which SQLite ignores.
     pub(super) fn keep(&self) {
         if let Err(error) = extend(&self.log, self.kept, self.kept) {
             tracing::warn!(
@@ -56,27 +56,27 @@ impl Room {
         }
     }
 
-    /// Pages of the log from which on it is put away while the disk is full: it must not leave the room that it has.
+    /// Pages in the WAL that start a checkpoint while the disk is full: the WAL must not outgrow its reserved space.
     pub(super) fn short_log(&self) -> u32 {
         u32::try_from(self.kept / LOG_PAGE / 2).unwrap_or(u32::MAX)
     }
 
-    /// Whether the log has more room than it keeps, which the file could do with.
+    /// Whether the WAL has more space than its reserve, which the file could use.
     pub(super) fn is_log_large(&self) -> bool {
         self.log.metadata().is_ok_and(|found| found.len() > 2 * self.kept)
     }
 
-    /// Has the file cover so many pages: whether there is room for them.
+    /// Allocates space for this many pages in the file; returns whether there is enough.
     pub(super) fn cover(&self, pages: u64) -> bool {
         if pages == self.covered.get() {
             return true;
         }
         let bytes = pages * PAGE;
-        // As far ahead as the volume bears, so that it is seldom asked for; a copy of the whole log cuts it off again.
+        // Allocates as far ahead as the volume permits, to do this seldom. A copy of the whole WAL truncates the file again.
         match extend(self.file.handle(), bytes, bytes + self.ahead()) {
             Ok(()) => self.covered.set(pages),
             Err(error) if is_no_room(&error) => return false,
-            // Whatever is wrong with the disk will show itself where it is written to.
+            // Any other problem of the disk will show up in the write itself.
             Err(error) => {
                 tracing::debug!(%error, "the SQLite file could not be made longer ahead of its use")
             }
@@ -88,18 +88,18 @@ impl Room {
         self.kept / 4
     }
 
-    /// To be told when the log was copied into the file, which may have cut it.
+    /// Must be called after a copy of the WAL into the file, which may have truncated it.
     pub(super) fn look_again(&self) {
         self.covered.set(0);
     }
 
-    /// Whether the file may grow by more than a few pages, when it did not before.
+    /// After a full disk: whether the file can grow again by more than a few pages.
     pub(super) fn is_there_again(&self, pages: u64) -> bool {
         self.look_again();
         self.cover(pages + self.ahead() / PAGE)
     }
 
-    /// Says whether sessions are refused because there is no room.
+    /// Sets whether sessions are rejected because the disk is full, and logs a change.
     pub(super) fn set_full(&self, full: bool) {
         if self.health.set_full(full) == full {
             return;
@@ -114,7 +114,7 @@ impl Room {
     }
 }
 
-/// Makes a file at least `least` bytes long, and `most` if that goes, on disk: no later write to them lacks room.
+/// Allocates space for a file of at least `least` bytes, and of `most` bytes if possible: later writes to it find space.
 fn extend(file: &File, least: u64, most: u64) -> io::Result<()> {
     let now = file.metadata()?.len();
     if now >= least {
@@ -133,7 +133,7 @@ fn extend(file: &File, least: u64, most: u64) -> io::Result<()> {
     }
 }
 
-/// As `fallocate`, where the file system has no such thing.
+/// Replaces `fallocate` on file systems without it: writes zeros.
 fn fill(file: &File, mut from: u64, end: u64) -> io::Result<()> {
     let zeros = [0; 64 << 10];
     while from < end {
@@ -144,7 +144,7 @@ fn fill(file: &File, mut from: u64, end: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether it fails for want of room, and not because something is broken.
+/// Whether the disk is full, in contrast to broken.
 fn is_no_room(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }

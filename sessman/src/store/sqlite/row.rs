@@ -64,7 +64,7 @@ struct NewerRecord {
     found: u32,
 }
 
-/// Whether `error` is of one row, which this build cannot read, and not of the file.
+/// Whether `error` concerns one row, which this build cannot read, and not the file.
 pub(super) fn is_unreadable(error: &rusqlite::Error) -> bool {
     use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
     matches!(
@@ -73,7 +73,7 @@ pub(super) fn is_unreadable(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// What `read` makes of a row, or the row's handle where it cannot be read; neither where that cannot be read either.
+/// The row as parsed by `read`; if that fails, its handle; `None` if that cannot be read either.
 pub(super) fn read_or_handle<T>(
     row: &Row<'_>,
     read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
@@ -85,12 +85,12 @@ pub(super) fn read_or_handle<T>(
     }
 }
 
-/// The handle of a row of [`outline_columns`].
+/// The handle in a row of [`outline_columns`].
 pub(super) fn handle(row: &Row<'_>) -> rusqlite::Result<Handle> {
     row.get::<_, [u8; 12]>(0).map(Handle::from)
 }
 
-/// Until when the session of a row of [`outline_columns`] lives.
+/// The expiry in a row of [`outline_columns`].
 pub(super) fn expires_at(row: &Row<'_>) -> rusqlite::Result<Timestamp> {
     moment(row, EXPIRES_AT)
 }
@@ -99,7 +99,7 @@ fn moment(row: &Row<'_>, index: usize) -> rusqlite::Result<Timestamp> {
     row.get(index).map(Timestamp::from_millis)
 }
 
-/// The tail that is in a column, beside the mark of a row without one; `None` where the column is empty.
+/// The tail in a column, which may lack a mark; `None` if the column is empty.
 pub(super) fn tail(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Tail>> {
     let Some(bytes) = row.get_ref(index)?.as_blob_or_null().map_err(|error| conversion(index, error))? else {
         return Ok(None);
@@ -111,7 +111,7 @@ fn conversion(index: usize, error: impl std::error::Error + Send + Sync + 'stati
     rusqlite::Error::FromSqlConversionFailure(index, Type::Blob, Box::new(error))
 }
 
-/// Whether a row of [`outline_columns`] has a tail; one of an older file has none until it is written.
+/// Whether a row of [`outline_columns`] has a tail; a row from an older file has none until it is written.
 pub(super) fn has_tail(row: &Row<'_>) -> rusqlite::Result<bool> {
     Ok(row.get_ref(TAIL)? != ValueRef::Null)
 }
@@ -121,7 +121,7 @@ pub(super) fn mark(tail: Option<Tail>, created_at: Timestamp) -> Mark {
     tail.and_then(|tail| tail.mark).unwrap_or_else(|| Mark::of_layout_1(created_at))
 }
 
-/// Reads a row of [`outline_columns`].
+/// Parses a row of [`outline_columns`].
 pub(super) fn outline(row: &Row<'_>) -> rusqlite::Result<(Handle, Outline)> {
     head(row).map(|(handle, outline, _)| (handle, outline))
 }
@@ -145,7 +145,7 @@ fn head(row: &Row<'_>) -> rusqlite::Result<(Handle, Outline, Option<Mac>)> {
     Ok((handle(row)?, outline, mac))
 }
 
-/// Reads a row of [`summary_columns`].
+/// Parses a row of [`summary_columns`].
 pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
     whole(row).map(|(summary, _)| summary)
 }
@@ -165,7 +165,7 @@ fn whole(row: &Row<'_>) -> rusqlite::Result<(Summary, Option<Mac>)> {
     Ok((summary, mac))
 }
 
-/// Reads a row of [`record_columns`].
+/// Parses a row of [`record_columns`].
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let (summary, mac) = whole(row)?;
     let Summary { handle, mark, user_id, auth_time, metadata, updated_at, version, life } = summary;
@@ -190,7 +190,7 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     })
 }
 
-/// A number that has no sign, from a column that would have one.
+/// An unsigned number from a signed column.
 pub(super) fn unsigned(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
     let number: i64 = row.get(index)?;
     u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(index, number))
@@ -203,17 +203,17 @@ fn text(row: &Row<'_>, index: usize) -> rusqlite::Result<Data> {
     Ok(Data::from_store(Arc::from(text)))
 }
 
-/// SQLite's integers have a sign; no version and no ttl is near its limit.
+/// SQLite's integers are signed; no version and no ttl comes near the limit.
 fn signed(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-/// The tail of a record as its column has it.
+/// The tail of a record for its column.
 fn tail_of(mark: Mark, ttl_source: TtlSource, mac: Option<Mac>) -> Vec<u8> {
     Tail { mark: Some(mark), ttl_source, mac }.to_bytes()
 }
 
-/// Inserts `record`, unless there is one with its handle: the id of its row.
+/// Inserts `record` unless a record has its handle; returns the row id.
 pub(super) fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<Option<i64>> {
     let Record {
         handle,
@@ -261,7 +261,7 @@ pub(super) fn insert(connection: &Connection, record: &Record) -> rusqlite::Resu
     Ok((inserted > 0).then(|| connection.last_insert_rowid()))
 }
 
-/// Makes room for a new record in the place of one that has expired: whether there was one.
+/// Deletes an expired record with the handle of a new one; returns whether there was one.
 pub(super) fn remove_expired(
     connection: &Connection,
     handle: Handle,
@@ -285,16 +285,16 @@ macro_rules! overwrite {
     };
 }
 
-/// Which columns an update writes only if they change.
+/// Columns that an update names only if they change.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Renewed {
-    /// The user and the bucket: SQLite looks after the index of every column that an UPDATE names.
+    /// The user and the bucket: SQLite updates the index of every column that an UPDATE names.
     pub(super) index: bool,
     /// The tail.
     pub(super) tail: bool,
 }
 
-/// Writes what an update can change into row `id`.
+/// Writes the changeable fields into row `id`.
 pub(super) fn overwrite(
     connection: &Connection,
     id: i64,
@@ -309,7 +309,7 @@ pub(super) fn overwrite(
         auth_time,
         data,
         metadata,
-        // What no change changes stays as it is in the row.
+        // Never changed, so left as they are in the row.
         created_at: _,
         ttl: _,
         updated_at,
@@ -336,7 +336,7 @@ pub(super) fn overwrite(
         &data.as_str(),
         &Record::SCHEMA,
         &auth_time.map(Timestamp::as_millis),
-        // A row that somebody else's program removed leaves its number to another one.
+        // If another program deleted the row, its id may belong to another row, so the handle is compared too.
         handle.as_bytes(),
         &renewed.tail.then(|| tail_of(*mark, *ttl_source, *mac)),
         user_id,
@@ -344,7 +344,7 @@ pub(super) fn overwrite(
     ];
     match connection.prepare_cached(sql)?.execute(&values[..count])? {
         1 => Ok(()),
-        // Somebody else's program was at the file.
+        // Another program changed the file.
         rows => Err(rusqlite::Error::StatementChangedRows(rows)),
     }
 }

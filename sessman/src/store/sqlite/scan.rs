@@ -1,7 +1,7 @@
-//! Scans: questions for which a great part of the file is read, such as how many sessions there are.
+//! Scans: queries that read a great part of the file, such as the counts.
 //!
-//! They have one thread and one connection, so that no reader is busy with one when a session is asked for. One that
-//! nobody waits for any more is not begun, and given up if it was.
+//! They have a thread and a connection of their own, so that they never block a reader. A scan whose caller is gone is
+//! cancelled, or not started.
 
 use std::ffi::c_int;
 use std::path::Path;
@@ -13,26 +13,26 @@ use super::connection;
 use super::queue::{Abandon, Queue};
 use super::reader::Query;
 
-/// Steps of SQLite's machine after which it looks whether somebody waits still: some hundred microseconds.
+/// Steps of SQLite's virtual machine between two checks for cancellation: some hundred microseconds.
 const STEPS: c_int = 10_000;
 
-/// In KiB, as SQLite has it: a scan reads each page once.
+/// Negative means KiB: a scan reads each page once, so a small cache is enough.
 const CACHE_KIB: i32 = -2_048;
 
-/// A question, and what lives for as long as its caller waits.
+/// A query, and a guard that lives as long as its caller waits.
 pub(super) struct Scan {
     pub(super) caller: Weak<()>,
     pub(super) query: Query,
 }
 
-/// Opens the connection of the thread.
+/// Opens the thread's connection.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connection::to_read(path)?;
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;
     Ok(connection)
 }
 
-/// Answers one after the other until the queue is closed.
+/// Runs one scan after the other until the queue is closed.
 pub(super) fn run(mut connection: Connection, queue: &Queue<Scan>) {
     let _abandon = Abandon(queue);
     let mut scans = Vec::with_capacity(1);

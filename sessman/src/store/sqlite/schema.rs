@@ -8,19 +8,18 @@ use super::failure::damage;
 use super::row::record_columns;
 use crate::store::{Checkup, StoreError};
 
-/// "sess": the application_id in the header of every file of ours.
+/// "sess": the application_id in the header of our files.
 const APPLICATION_ID: i32 = 0x7365_7373;
 
-/// The layout that this build writes, kept as user_version.
+/// The layout that this build writes, stored as user_version.
 pub(super) const VERSION: i32 = 3;
 
-/// Up to this size, in bytes, the whole file is checked when it is opened: some tens of milliseconds. A larger one
-/// would delay the start for as long as reading it takes, and gets the checks that SQLite makes of the header and of
-/// each page as it is used.
+/// Up to this size, in bytes, the whole file is checked when it is opened: some tens of milliseconds. For a larger file that
+/// would delay the start; it gets only SQLite's checks of the header, and of each page when it is used.
 const MAX_CHECKED_SIZE: i64 = 16 << 20;
 
-/// `data` comes last, and `metadata` before it: SQLite stores a row's columns in this order, and puts the end of a long row into pages of its
-/// own, which then hold nothing that a search has to read.
+/// `data` comes last, and `metadata` before it: SQLite stores a row's columns in this order, and moves the end of a long row
+/// to overflow pages, which searches then need not read.
 const CREATE: &str = "
     CREATE TABLE sessions (
         id            INTEGER PRIMARY KEY,
@@ -46,7 +45,7 @@ const CREATE: &str = "
     CREATE INDEX sessions_user ON sessions (user_id, handle) WHERE user_id IS NOT NULL;
 ";
 
-/// The order of arrival is that of `id`, in which an index has the rows of a user.
+/// The order of arrival is that of `id`, by which the index orders a user's rows.
 const CREATE_CLAIMS: &str = "
     CREATE TABLE claims (
         id      INTEGER PRIMARY KEY,
@@ -56,13 +55,13 @@ const CREATE_CLAIMS: &str = "
     CREATE INDEX claims_user ON claims (user_id);
 ";
 
-/// From layout 1, which knew no claims and no time of a login. A column that is added comes after `data`.
+/// From layout 1, without places and login times. A column that is added comes after `data`.
 const FROM_1: &[&str] = &["ALTER TABLE sessions ADD COLUMN auth_time INTEGER;", CREATE_CLAIMS];
 
-/// From layout 2, whose sessions had no tail.
+/// From layout 2, without tails.
 const FROM_2: &[&str] = &["ALTER TABLE sessions ADD COLUMN tail BLOB;"];
 
-/// Why a file is not taken.
+/// Why a file is rejected.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SchemaError {
     #[error(transparent)]
@@ -71,7 +70,7 @@ pub(super) enum SchemaError {
     Store(#[from] StoreError),
 }
 
-/// Whose file it is.
+/// The application and version that a file belongs to.
 enum Identity {
     Empty,
     Ours(i32),
@@ -95,15 +94,15 @@ fn identity(connection: &Connection) -> rusqlite::Result<Identity> {
     })
 }
 
-/// Makes the layout in an empty file, or checks that the file's is this build's. A file of somebody else is not
-/// written to.
+/// Creates the layout in an empty file, migrates an older one, or checks that it is this build's. A file of another
+/// application is not written to.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), SchemaError> {
     match identity(connection)? {
         Identity::Empty => {
-            // It has to be chosen before the first table; without it, room is given back only by rewriting the file.
+            // Must be set before the first table; without it, unused pages are only returned by a full VACUUM.
             connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
             use_wal(connection, path)?;
-            // In one transaction: a crash leaves an empty file or a whole one.
+            // One transaction: after a crash the file is empty or complete.
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute_batch(CREATE)?;
             transaction.execute_batch(CREATE_CLAIMS)?;
@@ -131,7 +130,7 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Sc
     }
 }
 
-/// Checks that the file has this build's layout, and writes nothing.
+/// Checks that the file has this build's layout, without writing.
 pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<(), SchemaError> {
     let shown = path.display();
     match identity(connection)? {
@@ -145,7 +144,7 @@ pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<(), Sche
     }
 }
 
-/// Why a file of this kind is never taken.
+/// Why a file of this kind is rejected.
 fn refusal(identity: &Identity, path: &Path) -> SchemaError {
     let shown = path.display();
     unusable(match identity {
@@ -178,7 +177,7 @@ fn use_wal(connection: &Connection, path: &Path) -> Result<(), SchemaError> {
     )))
 }
 
-/// SQLite's plain error means that it understands the file, but a table or a column is missing in it.
+/// SQLite's generic error means that the file is readable, but a table or a column is missing.
 fn missing_or(path: &Path, error: rusqlite::Error) -> SchemaError {
     match error.sqlite_error_code() {
         Some(ErrorCode::Unknown) => unusable(damage(path, error)),
@@ -200,12 +199,12 @@ fn check(connection: &Connection, path: &Path) -> Result<(), SchemaError> {
     if found == "ok" { Ok(()) } else { Err(unusable(damage(path, found))) }
 }
 
-/// Unused pages that are worth giving back. An eighth of the file may stay unused, for the sessions that come next, and so
-/// may a mebibyte.
+/// Unused pages that are worth returning to the file system. An eighth of the file, or a mebibyte, may stay unused for new
+/// sessions.
 pub(super) fn spare_pages(connection: &Connection) -> rusqlite::Result<u64> {
     const SMALL: i64 = 256;
     let (unused, all) = (integer(connection, "freelist_count")?, integer(connection, "page_count")?);
-    // Without it, which no version of ours has written, the file keeps its size.
+    // Without auto_vacuum, which no version of ours has created, the file cannot shrink.
     let is_possible = integer(connection, "auto_vacuum")? != 0;
     let spare = unused - (all / 8).max(SMALL);
     Ok(if is_possible { u64::try_from(spare).unwrap_or(0) } else { 0 })

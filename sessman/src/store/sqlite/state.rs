@@ -1,4 +1,4 @@
-//! What an open store has, and how its threads are asked.
+//! The parts of an open store, and how it sends work to its threads.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,13 +43,13 @@ fn refused(refused: Refused) -> StoreError {
 }
 
 impl SqliteStore {
-    /// How much was written since it was opened.
+    /// Write counters since it was opened.
     pub fn write_counts(&self) -> WriteCounts {
         self.counters.read()
     }
 
-    /// Has the writer do `operation`; the answer comes after its commit. It is not begun for a caller that went away, and
-    /// not stopped for one that goes away later.
+    /// Runs `operation` on the writer; returns after its commit. If the caller is dropped before it starts, it is skipped; if
+    /// later, it is completed.
     pub(super) async fn write<O: Operation>(&self, operation: O) -> Result<O::Output> {
         let _carrier = Carrier(self);
         let share = self.share(operation.bytes())?;
@@ -61,7 +61,7 @@ impl SqliteStore {
         answer.await.map_err(stopped)?
     }
 
-    /// Of the memory that waiting writes may take.
+    /// Takes a share of the memory quota of queued writes.
     fn share(&self, bytes: usize) -> Result<Share> {
         let share = self.waiting.take(bytes).or_else(|| {
             self.forget_abandoned();
@@ -70,19 +70,19 @@ impl SqliteStore {
         share.ok_or_else(|| refused(Refused::Large(self.waiting.taken())))
     }
 
-    /// What waits for a disk that stands still has been given up by its callers after a while.
+    /// While the disk hangs, callers give up after their deadline: their queued writes are dropped.
     fn forget_abandoned(&self) {
         self.jobs.retain(|job| !job.is_abandoned());
     }
 
-    /// Has a reader answer `query` from what is committed.
+    /// Runs `query` on a reader, over the committed state.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let (caller, answer) = oneshot::channel();
         let query: Query = Box::new(move |connection| {
-            // Reading for somebody who went away would only keep others waiting.
+            // Skipped if the caller is gone, so that others wait less.
             if !caller.is_closed() {
                 let _ = caller.send(query(connection));
             }
@@ -90,13 +90,12 @@ impl SqliteStore {
         self.health.check()?;
         self.queries.push(query).map_err(refused)?;
         let answer = answer.await.map_err(stopped)?;
-        // Pages that were lost meanwhile may have been among those that were read.
+        // After a failed sync the query may have read pages that are lost.
         self.health.check()?;
         answer.map_err(|error| store_error(&self.path, &Arc::new(error)))
     }
 
-    /// As [`read`](Self::read), for what goes through a great part of the file: one such question at a time is answered,
-    /// and given up when its caller goes away.
+    /// Like [`read`](Self::read), for scans of a great part of the file: one at a time, and cancelled when its caller is dropped.
     pub(super) async fn scan<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -115,7 +114,7 @@ impl SqliteStore {
     }
 }
 
-/// A caller of the writer. However its call ends, the answers that it was woken to carry are on their way.
+/// A caller of the writer. However its call ends, it delivers the replies that it was woken to deliver.
 struct Carrier<'a>(&'a SqliteStore);
 
 impl Drop for Carrier<'_> {
@@ -125,8 +124,8 @@ impl Drop for Carrier<'_> {
 }
 
 impl Drop for SqliteStore {
-    /// What was asked before is still done, by threads that then end by themselves. Use
-    /// [`close`](crate::store::Store::close) to know when.
+    /// Queued work is still done by the threads, which then end by themselves. Use
+    /// [`close`](crate::store::Store::close) to wait for that.
     fn drop(&mut self) {
         self.jobs.close();
     }

@@ -1,4 +1,4 @@
-//! The store itself: each call of the contract as a job of the writer or a question to a reader.
+//! The store itself: each method as a job for the writer or a query for a reader.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,21 +18,20 @@ use crate::store::{
 };
 use crate::time::Timestamp;
 
-/// Handles that a reader looks up at a time: whoever asks for a session meanwhile waits some milliseconds.
+/// Handles per query: it delays other reads by some milliseconds.
 const LOOKED_UP: usize = 500;
 
-/// Rows that clean-up looks at, and changes, at a time: the writes that wait meanwhile are held up a few
-/// milliseconds.
+/// Rows per batch of the clean-up: it delays queued writes by a few milliseconds.
 const SLICE: usize = 250;
 
-/// How long clean-up leaves the writer to others between two slices of one call.
+/// Pause between two batches of one clean-up, during which the writer serves others.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Unused pages that are cut off the file in one go; each costs a page that is moved.
+/// Unused pages returned to the file system at a time; each costs moving a page.
 const PAGES: u64 = 64;
 
 impl SqliteStore {
-    /// What makes room must not fail for want of it: where the log of a full disk has no room for all, it is done in
+    /// Deletions free space and must not fail on a full disk: if the WAL has no space for all of them at once, they are made in
     /// parts.
     async fn write_in_parts<T: Clone, O: Operation<Output = Vec<R>>, R>(
         &self,
@@ -52,7 +51,7 @@ impl SqliteStore {
         Ok(done)
     }
 
-    /// Makes the file smaller, slice by slice, where clean-up left much of it unused.
+    /// Shrinks the file in steps, if the clean-up left much of it unused.
     async fn give_back(&self) -> Result<()> {
         loop {
             match self.scan(schema::spare_pages).await? {
@@ -85,7 +84,7 @@ impl Store for SqliteStore {
             })
             .await?;
         let record = row.map(|row| row.record);
-        // Nobody is told that a session has ended while a change is on its way to the disk that prolongs it.
+        // The file says expired, but a queued write may extend the session. So ask the writer, after that write.
         if !is_current && record.as_ref().is_some_and(|record| !record.is_live(now)) {
             return Ok(Loaded::of(self.write(Look { handle }).await?, now));
         }
@@ -157,8 +156,8 @@ impl Store for SqliteStore {
         self.write(ForgetPlaces).await
     }
 
-    /// Readers find what is due; the writer only has to change it. One pass goes through all rows whose bucket is
-    /// due, however many of them were extended: those get a later bucket on the way, so that it happens once.
+    /// Readers find the rows that are due, and the writer only changes them. One pass visits each row whose bucket is due once:
+    /// a row that was extended gets a later bucket.
     async fn purge_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Purged>> {
         let (mut purged, mut after) = (Vec::new(), None);
         loop {
@@ -179,7 +178,7 @@ impl Store for SqliteStore {
                 purged.extend(self.write_in_parts(rows, |rows| Sweep { rows, now }).await?);
             }
             if is_last && let Err(error) = self.give_back().await {
-                // Who was removed has to be said all the same.
+                // Shrinking is retried later; the deleted sessions must be reported all the same.
                 tracing::debug!(%error, "the file is made smaller another time");
             }
             if is_last || purged.len() >= limit {
@@ -197,7 +196,7 @@ impl Store for SqliteStore {
                 Err(StoreError::Full) => {}
                 Err(error) => return Err(error),
             }
-            // As much as the log of a full disk has room for, which makes more.
+            // As many as fit into the WAL on a full disk; deleting them frees space for more.
             match self.write(ClearSome { most: SLICE / 10 }).await? {
                 0 => return Err(StoreError::Full),
                 some => records += some,
@@ -225,14 +224,14 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.jobs.close();
-        // Somebody else may own the file after this.
+        // After this another process may own the file, so cached records could be stale.
         let forgotten = self.cache.close();
-        // Held while it waits: a second caller waits too.
+        // Locked while it waits, so that a concurrent call of close waits too.
         let mut writer = self.writer.lock().await;
         if let Some(thread) = writer.take() {
             let end = move || {
                 drop(forgotten);
-                // A writer that panicked has reported so itself, and has let go of the file.
+                // A writer that panicked was reported by the panic hook, and has released the file.
                 thread.join()
             };
             let _ = tokio::task::spawn_blocking(end).await;

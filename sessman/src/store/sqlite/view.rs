@@ -1,4 +1,4 @@
-//! A SQLite file that another process may own, to read from: without its lock, and without a write.
+//! Read-only access to a SQLite file that another process may own, without its lock.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,25 +21,25 @@ use crate::store::{
 };
 use crate::time::Timestamp;
 
-/// How long one state is read at most. As long as it is, the log of whoever owns the file grows.
+/// The longest time of a snapshot. Meanwhile the owner cannot restart its WAL, which grows.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
 
-/// Sessions in a SQLite file, to read from. Whatever would write is refused.
+/// Sessions in a SQLite file, read-only. Writes are rejected.
 pub struct SqliteView {
     path: PathBuf,
     connection: Arc<Mutex<Connection>>,
-    /// Of a snapshot: ends the thread that would end it.
+    /// For a snapshot: the guard of the thread that ends it.
     term: Option<Term>,
 }
 
-/// The time of a snapshot.
+/// The time limit of a snapshot.
 struct Term {
     is_over: Arc<AtomicBool>,
     _unless_dropped: mpsc::Sender<()>,
 }
 
 impl Term {
-    /// After `longest` the connection lets go of what it reads.
+    /// After `longest` the connection ends its read transaction.
     fn begin(connection: &Arc<Mutex<Connection>>, longest: Duration) -> std::io::Result<Self> {
         let (unless_dropped, dropped) = mpsc::channel::<()>();
         let is_over = Arc::new(AtomicBool::new(false));
@@ -61,11 +61,11 @@ impl Term {
 }
 
 impl SqliteView {
-    /// Opens the file beside whoever owns it. It blocks while it does.
+    /// Opens the file beside its owner. Blocks meanwhile.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] with the path and the remedy: there is no such file, it may not be read, it is not one of
-    /// this build's layout.
+    /// [`StoreError::Unusable`] with the path and the remedy: there is no such file, it may not be read, or its layout is not
+    /// this build's.
     pub fn open(config: &SqliteConfig, view: View) -> Result<Self> {
         Self::open_for(LONGEST, config, view)
     }
@@ -84,7 +84,7 @@ impl SqliteView {
             SchemaError::Store(error) => error,
         })?;
         if view == View::Snapshot {
-            // The state is chosen by the first read of the transaction. As long as it is held, the owner's log grows.
+            // The first read of the transaction fixes the snapshot. While it is open, the owner's WAL grows.
             connection
                 .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;")
                 .map_err(|error| opening_error(&path, error))?;
@@ -96,7 +96,7 @@ impl SqliteView {
     }
 
     /// # Errors
-    /// [`StoreError::Unusable`] once the time of a snapshot is over: what is read from now on would be of another one.
+    /// [`StoreError::Unusable`] once the snapshot has ended: further reads would see another state.
     fn check_term(&self) -> Result<()> {
         match &self.term {
             Some(term) if term.is_over.load(Ordering::SeqCst) => Err(StoreError::Unusable(format!(
@@ -195,7 +195,7 @@ impl Store for SqliteView {
         self.refuse()
     }
 
-    /// That it can be read; who owns it knows whether it can be written to.
+    /// Checks that the file can be read; only its owner knows whether it can be written to.
     async fn ping(&self) -> Result<()> {
         self.read(|connection| connection.query_row("SELECT 1", [], |_| Ok(()))).await
     }
@@ -204,7 +204,7 @@ impl Store for SqliteView {
         self.read(schema::checkup).await
     }
 
-    /// The connection goes with the store.
+    /// The connection is closed when the store is dropped.
     async fn close(&self) {}
 }
 

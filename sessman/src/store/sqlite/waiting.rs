@@ -1,41 +1,41 @@
-//! How much memory the writes that wait may take.
+//! Memory quota of queued writes.
 
 use std::sync::Arc;
 
 use crate::budget::{Budget, Drawn, Kind, Pool};
 
-/// Bytes of what waits for the writer or its disk, at most: some seconds of writes for a disk, and little for a machine.
+/// The most bytes of writes that wait for the writer or its disk: some seconds of work for a disk.
 pub(super) const MAX_WAITING_BYTES: usize = 32 << 20;
 
-/// Memory is drawn in steps of so many bytes.
+/// Memory is taken from the budget in steps of this many bytes.
 const STEP: usize = 64 * 1024;
 
-/// What a write takes beside what it brings along.
+/// Memory of a queued write in bytes, without its content.
 const OVERHEAD: usize = 512;
 
-/// Bytes that are taken, of so many.
+/// The quota, and the bytes in use.
 pub(super) struct Waiting(Pool);
 
-/// Given back when it is dropped.
+/// A part of the quota, returned when this is dropped.
 pub(super) struct Share {
     waiting: Arc<Waiting>,
     bytes: usize,
 }
 
 impl Waiting {
-    /// Of `limit` bytes, which draw on `budget`.
+    /// A quota of `limit` bytes, charged to `budget`.
     pub(super) fn new(limit: usize, budget: &Arc<dyn Budget>) -> Arc<Self> {
         Arc::new(Self(Pool::new(limit, STEP, Drawn::new(budget, Kind::Waiting))))
     }
 
-    /// A share for a write that brings so many bytes along, if it is to be had. One by itself always fits: how large it
-    /// may be is for others to say, and whether there is memory for it.
+    /// Takes the share of a write with this many bytes, if the quota allows it. A single write always fits the quota: its size is
+    /// limited elsewhere, and by the budget.
     pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Option<Share> {
         let bytes = bytes + OVERHEAD;
         self.0.take_one_at_least(bytes).then(|| Share { waiting: Arc::clone(self), bytes })
     }
 
-    /// Bytes that are taken now.
+    /// Bytes in use.
     pub(super) fn taken(&self) -> usize {
         self.0.used()
     }

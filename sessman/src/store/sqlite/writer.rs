@@ -1,5 +1,5 @@
-//! Writing: one thread, which puts all writes that wait into one transaction. The disk is asked to keep them once
-//! for all, and only then does each caller get its answer.
+//! The writer: one thread, which makes all queued writes in one transaction (group commit). One sync of the disk covers all
+//! of them, and only then do their callers get their replies.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -25,24 +25,24 @@ use super::scan::Scan;
 use super::schema;
 use crate::time::Clock;
 
-/// Writes in one transaction at most: a few milliseconds of work, so that nobody waits long for the others.
+/// The most writes per transaction: a few milliseconds of work, so that no caller waits long for the others.
 const MAX_BATCH: usize = 512;
 
-/// What came of one transaction.
+/// The result of one transaction.
 enum Outcome {
     Committed,
-    /// There is no room for all of it on the disk.
+    /// The disk is full.
     NoRoom,
-    /// A write failed in such a way that SQLite gave up the whole transaction (a full disk, for one).
+    /// SQLite rolled back the whole transaction because of one write (for example on a full disk).
     GivenUp,
-    /// It could not be begun or committed.
+    /// The transaction could not begin, or the commit failed.
     Failed(rusqlite::Error),
 }
 
-/// The thread that writes, and all it owns.
+/// The writer thread and everything it owns.
 pub(super) struct Writer {
     pub(super) connection: Connection,
-    /// Looks at the log while the other one is within a read.
+    /// Reads the size of the WAL while the other connection is in a read transaction.
     pub(super) look: Connection,
     pub(super) file: Arc<OwnedFile>,
     pub(super) health: Arc<Health>,
@@ -51,11 +51,11 @@ pub(super) struct Writer {
     pub(super) answers: Arc<Answers>,
     pub(super) counters: Arc<Counters>,
     pub(super) cache: Arc<Cache>,
-    /// The last transaction failed: the next one writes in any case, so that a `ping` finds out whether it can.
+    /// The last transaction failed: the next one must write something, so that a `ping` tests whether the disk works.
     pub(super) suspect: Cell<bool>,
-    /// A write was refused for want of room.
+    /// A write was rejected because the disk is full.
     pub(super) refused: Cell<bool>,
-    /// The other threads end before the writer does, so that nobody uses the file when its lock is given back.
+    /// The other threads must end before the writer does, so that nobody uses the file once its lock is released.
     pub(super) queries: Arc<Queue<Query>>,
     pub(super) scans: Arc<Queue<Scan>>,
     pub(super) helpers: Vec<JoinHandle<()>>,
@@ -63,7 +63,7 @@ pub(super) struct Writer {
     pub(super) clock: Arc<dyn Clock>,
 }
 
-/// However the writer ends, nobody is answered any more by the time its lock is given back.
+/// However the writer ends, no caller gets a reply after its lock is released.
 struct Silence {
     cache: Arc<Cache>,
     queries: Arc<Queue<Query>>,
@@ -81,7 +81,7 @@ impl Drop for Silence {
 }
 
 impl Writer {
-    /// Writes until the queue is closed, then puts everything into the one file and lets go of it.
+    /// Writes until the queue is closed, then checkpoints everything into the file and releases it.
     pub(super) fn run(mut self) {
         let jobs = self.jobs.clone();
         let _silence = Silence {
@@ -109,29 +109,29 @@ impl Writer {
         self.scans.close();
         self.checkpoints.close();
         for helper in self.helpers.drain(..) {
-            // One that panicked has reported so itself.
+            // A panic was reported by the panic hook.
             let _ = helper.join();
         }
-        // SQLite removes the log with its last connection, if that one may.
+        // SQLite deletes the WAL with its last connection, if that one is allowed to.
         drop(self.look);
         self.checkpoints.end(&self.connection);
     }
 
-    /// Does what waits, and answers. What is left over needs [more room](Self::write_with_little_room).
+    /// Makes the queued writes and replies. What is left over needs [more disk space](Self::write_with_little_room).
     fn work(&self, batch: &mut Vec<Box<dyn Job>>) {
-        // On a core that is shared with the callers, others of them now ask who would wait for the next commit.
+        // On a core shared with the callers, more of them get to queue their writes now instead of waiting for the next commit.
         std::thread::yield_now();
         self.jobs.take(MAX_BATCH, batch);
         self.write(batch);
-        // Whoever was to carry the answers has had the time to; nobody waits for one that is stopped.
+        // The caller that delivers the replies has had time to run; if it is stalled, the others do not wait for it.
         std::thread::yield_now();
         self.answers.carry(self.file.path());
     }
 
-    /// Goes on writing while the log is copied: with a read open, so that until the copy is synced everything is read as
-    /// if it were not there.
+    /// Writes while the WAL is being copied. A read transaction stays open, so that until the copy is synced all reads use the
+    /// WAL as if nothing were copied.
     fn write_beside_a_copy(&self, batch: &mut Vec<Box<dyn Job>>) -> rusqlite::Result<()> {
-        // It has several rows: the statement goes on after the first.
+        // The query has several rows, so it stays open after the first.
         let mut read = self.connection.prepare_cached("SELECT name FROM sqlite_schema")?;
         let mut rows = read.query([])?;
         rows.next()?;
@@ -141,12 +141,12 @@ impl Writer {
                 break;
             }
             self.work(batch);
-            // Somebody else's program that wrote can be followed with a new read alone.
+            // If another program wrote to the file, only a new read transaction can continue.
             if self.suspect.get() || !batch.is_empty() || Checkpoints::is_too_long(&self.look) {
                 break;
             }
         }
-        // Before the read ends.
+        // Must come before the read transaction ends.
         self.checkpoints.wait();
         self.room.look_again();
         Ok(())
@@ -164,14 +164,14 @@ impl Writer {
         }
         match self.attempt(batch, Steps::Together) {
             Outcome::Committed => self.answer(batch),
-            // Nothing of it was kept, so it can be done again.
+            // Rolled back, so it can be retried.
             Outcome::NoRoom | Outcome::GivenUp => {}
             Outcome::Failed(error) => self.fail(batch, error),
         }
     }
 
-    /// Writes what could not be written together, so that only what cannot be written fails: on a full disk, others still
-    /// fit. Between two transactions, and while nothing is copied beside.
+    /// After a failed group: makes its writes one by one, so that only those fail that do not fit on the full disk. Runs between
+    /// two transactions, and while no copy is in progress.
     fn write_with_little_room(&self, batch: &mut Vec<Box<dyn Job>>) {
         if batch.is_empty() {
             return;
@@ -192,7 +192,7 @@ impl Writer {
 
     fn write_parts(&self, batch: &mut Vec<Box<dyn Job>>) {
         let mut outcome = self.attempt(batch, Steps::One);
-        // It may have been the log that had no more room.
+        // The WAL may have been what had no space.
         if matches!(outcome, Outcome::NoRoom | Outcome::GivenUp) && self.make_room() {
             outcome = self.attempt(batch, Steps::One);
         }
@@ -204,7 +204,7 @@ impl Writer {
                 self.write_parts(batch);
                 self.write_parts(&mut rest);
             }
-            // It knows itself what is wrong.
+            // The write's own error says what is wrong.
             Outcome::GivenUp => self.answer(batch),
             Outcome::NoRoom => {
                 self.refused.set(true);
@@ -221,7 +221,7 @@ impl Writer {
         })
     }
 
-    /// Pages of the file, within the transaction those that it would have.
+    /// Pages of the file; in a transaction, including its uncommitted ones.
     fn pages(&self) -> rusqlite::Result<u64> {
         self.connection.prepare_cached("PRAGMA page_count")?.query_row([], |row| unsigned(row, 0))
     }
@@ -288,7 +288,7 @@ impl Writer {
         if let Err(error) = self.statement("COMMIT") {
             return Outcome::of(error);
         }
-        // Before anybody is answered: whoever reads after an answer finds what it says.
+        // Before any reply: a caller that reads after its reply must find its write.
         transaction.withheld.publish();
         if self.connection.total_changes() != changes {
             self.counters.commits.fetch_add(1, Ordering::Relaxed);
@@ -296,12 +296,12 @@ impl Writer {
         Outcome::Committed
     }
 
-    /// Makes one write of a transaction, and undoes it if there is no room for it.
+    /// Makes one write of a transaction, and rolls it back if the disk is full.
     fn step(&self, job: &mut dyn Job, transaction: &mut Transaction<'_>) -> rusqlite::Result<()> {
         self.statement("SAVEPOINT step")?;
         transaction.withheld.begin_step();
         job.execute(transaction);
-        // If it gave up the whole transaction, there is no step any more.
+        // If SQLite rolled back the whole transaction, the savepoint is gone.
         if self.connection.is_autocommit() {
             return Ok(());
         }
@@ -325,11 +325,11 @@ impl Outcome {
     }
 }
 
-/// How the writes of a transaction are made.
+/// How the writes of a transaction can be rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Steps {
-    /// All or none of them.
+    /// All or none.
     Together,
-    /// Each may be undone by itself.
+    /// Each on its own, by a savepoint.
     One,
 }

@@ -1,27 +1,27 @@
-//! What an index is like, and whether it is the one that is wanted.
+//! The definition of an index, and its comparison with a needed one.
 
 use std::fmt;
 
 use mongodb::bson::{Bson, Document, RawDocument};
 
-/// An index that sessions need.
+/// An index that the store needs.
 #[derive(Debug)]
 pub(in super::super) struct Wanted {
     pub(in super::super) name: &'static str,
-    /// Fields, and 1 or -1.
+    /// Fields, and 1 or -1 for the direction.
     pub(super) keys: &'static [(&'static str, i32)],
-    /// For an index by which the server removes documents.
+    /// For a TTL index.
     pub(super) expire_after_seconds: Option<u64>,
 }
 
-/// The server removes a session 60 s late at the earliest, so that its clock, ahead of ours, ends none early.
+/// The server deletes a session 60 s after its expiry at the earliest, so that a fast clock of its own expires none early.
 pub(in super::super) const WANTED: [Wanted; 3] = [
     Wanted { name: "session_ttl", keys: &[("expires_at", 1)], expire_after_seconds: Some(60) },
     Wanted { name: "user_sessions", keys: &[("user_id", 1), ("created_at", -1)], expire_after_seconds: None },
     USER_HANDLES,
 ];
 
-/// Gives a user's sessions in the order of lists.
+/// Orders a user's sessions as lists need them.
 pub(in super::super) const USER_HANDLES: Wanted =
     Wanted { name: "user_handles", keys: &[("user_id", 1), ("_id", 1)], expire_after_seconds: None };
 
@@ -30,32 +30,32 @@ pub(in super::super) const USER_HANDLES: Wanted =
 pub(super) struct Existing {
     name: String,
     keys: Document,
-    /// All the rest that makes a difference.
+    /// All other options that make a difference.
     options: Document,
 }
 
-/// How the indexes that there are suit one that is wanted.
+/// How the existing indexes match a needed one.
 #[derive(Debug, PartialEq)]
 pub(super) enum Fitness<'a> {
-    /// One is as it should be, whatever its name.
+    /// There is a matching one, whatever its name.
     There,
-    /// None is, and none is in the way.
+    /// There is none, and no conflict.
     Missing,
-    /// This one has the name, or the keys, and is another.
+    /// This one has the same name or keys, but differs.
     InTheWay(&'a Existing),
 }
 
 impl Existing {
-    /// Reads the server's description; `None` for one without name or keys.
+    /// Parses the server's description; `None` for one without name or keys.
     pub(super) fn read(description: &RawDocument) -> Option<Self> {
         let mut options = Document::try_from(description).ok()?;
         let Some(Bson::String(name)) = options.remove("name") else { return None };
         let Some(Bson::Document(keys)) = options.remove("key") else { return None };
-        // The format's version, the collection's name and an option of old that is ignored.
+        // The index version, the collection's name, and an obsolete option that is ignored.
         for field in ["v", "ns", "background"] {
             options.remove(field);
         }
-        // Off is the same as not there.
+        // `false` is the default.
         let options = options.into_iter().filter(|(_, value)| *value != Bson::Boolean(false)).collect();
         Some(Self { name, keys, options })
     }
@@ -64,7 +64,7 @@ impl Existing {
         self.options.get("expireAfterSeconds").and_then(number)
     }
 
-    /// Whether nothing but the time of expiry sets it apart from a plain index.
+    /// Whether it has no options except its expiry.
     fn is_plain(&self) -> bool {
         self.options.keys().all(|option| option == "expireAfterSeconds")
     }
@@ -78,18 +78,18 @@ impl fmt::Display for Existing {
 }
 
 impl Wanted {
-    /// The keys as the server takes them.
+    /// The keys in the form of the server's command.
     pub(in super::super) fn key_document(&self) -> Document {
         self.keys.iter().map(|(field, direction)| ((*field).to_owned(), Bson::Int32(*direction))).collect()
     }
 
-    /// Looks for it among `indexes`.
+    /// Searches for it among `indexes`.
     pub(super) fn among<'a>(&self, indexes: &'a [Existing]) -> Fitness<'a> {
         if indexes.iter().any(|index| self.has_the_keys_of(index) && self.has_the_options_of(index)) {
             return Fitness::There;
         }
-        // First one with the same keys: that one the server refuses whatever ours is called, and mending it may leave
-        // nothing else in the way.
+        // One with the same keys first: the server rejects ours because of it whatever the name, and fixing it may fix the
+        // rest.
         let by_keys = indexes.iter().find(|index| self.has_the_keys_of(index) && index.collides());
         by_keys
             .or_else(|| indexes.iter().find(|index| index.name == self.name))
@@ -106,13 +106,12 @@ impl Wanted {
     }
 
     fn has_the_options_of(&self, index: &Existing) -> bool {
-        // Seconds are far below where an f64 rounds.
+        // Seconds are far below the precision limit of an f64.
         index.is_plain()
             && index.expire_after_seconds() == self.expire_after_seconds.map(|seconds| seconds as f64)
     }
 
-    /// The command for mongosh that puts the wanted index in the place of `found`, in the collection of `names`
-    /// (database, collection).
+    /// The mongosh command that replaces `found` by the needed index, in the collection of `names` (database, collection).
     pub(super) fn mend(&self, found: &Existing, names: (&str, &str)) -> String {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let database = format!("db.getSiblingDB({})", quoted(names.0));
@@ -123,7 +122,7 @@ impl Wanted {
             self.expire_after_seconds,
             found.expire_after_seconds(),
         ) {
-            // In place, without building anything.
+            // Changed in place, without a rebuild.
             return format!(
                 "{database}.runCommand({{collMod: {collection}, index: {{keyPattern: {keys}, \
                  expireAfterSeconds: {seconds}}}}})"
@@ -148,9 +147,9 @@ impl Wanted {
 }
 
 impl Existing {
-    /// Whether the server refuses a second index with these keys beside it: since MongoDB 5.0 those with another
-    /// filter, collation or `sparse` and `unique` are different indexes, before they are not. A plain one, and one
-    /// that merely hides or expires, always is.
+    /// Whether the server rejects a second index with these keys beside it. Since MongoDB 5.0, indexes with another filter,
+    /// collation, `sparse` or `unique` are different indexes; before, they are not. A plain one, or one that is only hidden or
+    /// expires, always conflicts.
     fn collides(&self) -> bool {
         !self.options.contains_key("partialFilterExpression") && !self.options.contains_key("collation")
     }

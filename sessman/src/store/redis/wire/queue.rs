@@ -1,4 +1,4 @@
-//! What waits to be sent, and who waits for an answer.
+//! The queue of a connection: unsent commands, and calls that wait for a reply.
 
 use std::collections::VecDeque;
 
@@ -9,41 +9,41 @@ use tokio::time::Instant;
 use crate::store::redis::reply::Answer;
 use crate::store::redis::stream::Stream;
 
-/// Why there is no answer.
+/// Why there is no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store::redis) enum Lost {
-    /// None came in time.
+    /// It missed the deadline.
     Late,
     /// The connection ended.
     Broken,
-    /// What came is no answer.
+    /// The bytes are not the Redis protocol.
     Malformed,
 }
 
-/// What comes of a command.
+/// The result of a command.
 pub(super) type Outcome = Result<Answer, Lost>;
 
-/// What calls and the task say to each other.
+/// State shared by the calls and the task.
 #[derive(Default)]
 pub(super) struct Queue {
-    /// Commands that nobody has begun to send.
+    /// Commands that are not being sent yet.
     pub(super) unsent: Vec<u8>,
-    /// For each command that has no answer yet, in their order.
+    /// For each command without a reply, in order.
     pub(super) waiting: VecDeque<Waiting>,
-    /// Whether somebody will send what is unsent: a call, or the task.
+    /// Whether a leader, a call or the task, will send what is queued.
     pub(super) is_led: bool,
-    /// Whether it is the task, which goes on where a call could not.
+    /// Whether that is the task, which took over from a call.
     pub(super) is_left: bool,
-    /// When the task looks for calls that are late, or that others wait for; no deadline is before it.
+    /// When the task checks for late or stalled calls; no deadline is earlier.
     pub(super) look_at: Option<Instant>,
-    /// While calls wait: when the first of them began to, or the last answer came.
+    /// While calls wait: when the first of them began, or the last reply came.
     pub(super) went_on: Option<Instant>,
-    /// Set when it takes no more commands.
+    /// Set when it accepts no more commands.
     pub(super) end: Option<Lost>,
 }
 
 impl Queue {
-    /// Has the task look at `moment` at the latest; says whether it meant to do so later.
+    /// Schedules the task's check at `moment` at the latest; returns whether it was later before.
     pub(super) fn look_by(&mut self, moment: Instant) -> bool {
         let is_sooner = self.look_at.is_none_or(|look_at| moment < look_at);
         if is_sooner {
@@ -54,7 +54,7 @@ impl Queue {
 }
 
 pub(super) struct Waiting {
-    /// `None` once it is late: its answer is nobody's, and still has its place.
+    /// `None` once it is late: its reply is discarded, but still keeps its place in the order.
     pub(super) sender: Option<oneshot::Sender<Outcome>>,
     pub(super) deadline: Instant,
 }
