@@ -179,6 +179,8 @@ fn a_block_that_is_not_run_says_why_and_is_counted() {
             let place = format!("{}:{}", page.path, block.line);
             let is_known =
                 matches!(block.language, "sh" | "ini" | "json" | "yaml" | "rust" | "python" | "js" | "text");
+            // That page is made by a test.
+            let is_known = is_known || (block.language == "http" && page.path == "docs/answers.md");
             assert!(is_known, "{place}: nothing runs `{}`", block.language);
             // What is shown as text is run by nothing either.
             assert!(block.language != "text" || block.not_run.is_some(), "{place}: say why it is not run");

@@ -124,7 +124,7 @@ impl Writer {
     fn write(&mut self, route: &str, method: &str, header: &str, body: &str, answer: &Answer) {
         let page = &mut self.page;
         let _ =
-            writeln!(page, "\n## {method} {route}: {}\n\n```text\n{method} /sessman/{route}", answer.status);
+            writeln!(page, "\n## {method} {route}: {}\n\n```http\n{method} /sessman/{route}", answer.status);
         for line in [header, body].into_iter().filter(|line| !line.is_empty()) {
             let _ = writeln!(page, "{line}");
         }
@@ -157,7 +157,7 @@ impl Writer {
         let data: Value = serde_json::from_str(data.trim_start_matches("data: ")).expect("JSON");
         let _ = writeln!(
             self.page,
-            "\n## GET events: 200\n\n```text\nGET /sessman/events\n\n200\ncontent-type: text/event-stream\n{event}\ndata: {}\n```",
+            "\n## GET events: 200\n\n```http\nGET /sessman/events\n\n200\ncontent-type: text/event-stream\n{event}\ndata: {}\n```",
             shown(&data)
         );
     }
