@@ -205,7 +205,7 @@ async fn a_session_that_ends_again_and_again_is_not_taken_for_another_unique_ind
     for _ in 0..24 {
         let store = Arc::clone(&store);
         tasks.spawn(async move {
-            for _ in 0..30 {
+            for _ in 0..120 {
                 let record = Arc::new(record(start));
                 let target = Target::whatever(record.handle);
                 if store.create(record, start).await? == Created::Yes {
