@@ -73,6 +73,9 @@ fn filled(
         metadata: Data::empty(),
         address: None,
         ttl: None,
+        idle: None,
+        persistent: false,
+        labels: sessman::labels::Labels::none(),
         id: None,
     };
     let created = runtime.block_on(join_all((0..SESSIONS).map(|number| sessions.create(new(number)))));

@@ -1,5 +1,6 @@
 //! Records as MongoDB documents, and documents of any kind as records.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mongodb::bson::spec::BinarySubtype;
@@ -8,6 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sessman::data::Data;
 use sessman::id::{Handle, SecretHash};
+use sessman::labels::{Label, Labels};
 use sessman::mark::Mark;
 use sessman::record::{Mac, Record, TtlSource};
 use sessman::store::mongodb::documents;
@@ -32,6 +34,9 @@ const NAMES: &[&str] = &[
     "last_activity",
     "ttl",
     "ttl_source",
+    "idle",
+    "persistent",
+    "labels",
     "expires_at",
     "version",
     "schema",
@@ -63,10 +68,15 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
     let times = any::<[i64; 5]>();
     let numbers = (0..=i64::MAX as u64, 0..=i64::MAX as u64);
     let sources = vec![TtlSource::Unknown, TtlSource::Configured, TtlSource::Caller];
-    let later = (any::<[u8; 8]>(), prop::sample::select(sources), optional(any::<[u8; 32]>()));
+    let own = (
+        optional(0..=i64::MAX as u64),
+        any::<bool>(),
+        vec(("[a-z][a-z0-9_]{0,3}", "[a-zé:.$%0-9]{1,4}"), 0..4),
+    );
+    let later = (any::<[u8; 8]>(), prop::sample::select(sources), optional(any::<[u8; 32]>()), own);
     (ids, data(), object(), times, numbers, later).prop_map(
         |((handle, secret_hash, user_id), data, metadata, times, (ttl, version), later)| {
-            let (mark, ttl_source, mac) = later;
+            let (mark, ttl_source, mac, (idle, persistent, labels)) = later;
             let [created_at, updated_at, reset_at, last_activity, expires_at] =
                 times.map(Timestamp::from_millis);
             let (handle, secret_hash) = (Handle::from(handle), SecretHash::from(secret_hash));
@@ -85,12 +95,22 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
                 last_activity,
                 ttl,
                 ttl_source,
+                idle: idle.map(Duration::from_millis),
+                persistent,
+                labels: labels_of(labels),
                 expires_at,
                 version,
                 mac: mac.map(Mac),
             }
         },
     )
+}
+
+/// Each name once.
+fn labels_of(pairs: Vec<(String, String)>) -> Labels {
+    let pairs: BTreeMap<String, String> = pairs.into_iter().collect();
+    let labels = pairs.iter().filter_map(|(name, value)| Label::new(name, value).ok());
+    Labels::from_list(labels.collect()).unwrap_or_default()
 }
 
 /// A record comes back from its document, whatever it holds.

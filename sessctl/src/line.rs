@@ -1,5 +1,6 @@
 //! A record as a line of JSON in a backup: every field as it is stored, encrypted data included.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -10,12 +11,14 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sessman::data::Data;
 use sessman::id::{Handle, SecretHash};
+use sessman::labels::{Label, Labels};
 use sessman::mark::Mark;
 use sessman::record::{Mac, Record, TtlSource};
 use sessman::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-/// Times are milliseconds since 1970-01-01 UTC. A line of layout 1 has no `mark`, `ttl_source` and `mac`.
+/// Times are milliseconds since 1970-01-01 UTC. A line of layout 1 has no `mark`, `ttl_source` and `mac`;
+/// `idle`, `persistent` and `labels` are there only if they are set.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line<'a> {
@@ -30,6 +33,11 @@ struct Line<'a> {
     last_activity: i64,
     ttl: u64,
     ttl_source: Option<&'a str>,
+    idle: Option<u64>,
+    #[serde(default)]
+    persistent: bool,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
     expires_at: i64,
     version: u64,
     mac: Option<&'a str>,
@@ -55,12 +63,13 @@ pub(crate) fn write(record: &Record, line: &mut String) {
         TtlSource::Unknown => Value::Null,
     };
     let mac = record.mac.map_or(Value::Null, |Mac(mac)| URL_SAFE_NO_PAD.encode(mac).into());
+    let own = own(record);
     // Writing to a String does not fail.
     let _ = writeln!(
         line,
         "{{\"handle\":\"{}\",\"mark\":\"{}\",\"secret_hash\":\"{}\",\"user_id\":{user_id},\"auth_time\":{auth_time},\
          \"created_at\":{},\"updated_at\":{},\"reset_at\":{},\"last_activity\":{},\"ttl\":{},\
-         \"ttl_source\":{ttl_source},\"expires_at\":{},\"version\":{},\"mac\":{mac},\"metadata\":{},\"data\":{}}}",
+         \"ttl_source\":{ttl_source}{own},\"expires_at\":{},\"version\":{},\"mac\":{mac},\"metadata\":{},\"data\":{}}}",
         record.handle,
         record.mark,
         URL_SAFE_NO_PAD.encode(record.secret_hash.as_bytes()),
@@ -74,6 +83,24 @@ pub(crate) fn write(record: &Record, line: &mut String) {
         record.metadata.as_str(),
         record.data.as_str(),
     );
+}
+
+/// The members that only some records have, each after a comma.
+fn own(record: &Record) -> String {
+    let mut own = String::new();
+    // Writing to a String does not fail.
+    if let Some(idle) = record.idle {
+        let _ = write!(own, ",\"idle\":{}", idle.as_millis());
+    }
+    if record.persistent {
+        own.push_str(",\"persistent\":true");
+    }
+    if !record.labels.is_empty() {
+        let labels: BTreeMap<&str, &str> =
+            record.labels.iter().map(|label| (label.name(), label.value())).collect();
+        let _ = write!(own, ",\"labels\":{}", serde_json::json!(labels));
+    }
+    own
 }
 
 /// Parses a line.
@@ -110,10 +137,18 @@ pub(crate) fn read(line: &str) -> Result<Record, NoRecord> {
             Some(_) => return Err(NoRecord("ttl_source")),
             None => TtlSource::Unknown,
         },
+        idle: line.idle.map(Duration::from_millis),
+        persistent: line.persistent,
+        labels: labels(&line.labels).ok_or(NoRecord("labels"))?,
         expires_at: Timestamp::from_millis(line.expires_at),
         version: line.version,
         mac: line.mac.map(|mac| bytes(mac).map(Mac).ok_or(NoRecord("mac"))).transpose()?,
     })
+}
+
+fn labels(named: &BTreeMap<String, String>) -> Option<Labels> {
+    let labels = named.iter().map(|(name, value)| Label::new(name, value).ok());
+    Labels::from_list(labels.collect::<Option<_>>()?).ok()
 }
 
 /// The text must be canonical JSON, which every store can hold.
@@ -168,6 +203,14 @@ pub(crate) mod tests {
             last_activity: at(4),
             ttl: Duration::from_millis(5),
             ttl_source: [TtlSource::Configured, TtlSource::Caller, TtlSource::Unknown][usize::from(n % 3)],
+            idle: n.is_multiple_of(5).then(|| Duration::from_millis(n.into())),
+            persistent: n % 3 == 1,
+            labels: labels(&if n.is_multiple_of(2) {
+                BTreeMap::from([("tenant".into(), format!("{n} \""))])
+            } else {
+                BTreeMap::new()
+            })
+            .unwrap(),
             expires_at: at(4_000_000_000_000),
             version: u64::from(n) + 1,
             mac: (!n.is_multiple_of(2)).then_some(Mac([n; 32])),

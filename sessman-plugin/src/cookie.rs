@@ -7,12 +7,23 @@ use std::net::IpAddr;
 use plugin_api::{Caller, Request};
 use sessman::config::{CookieConfig, SameSite};
 use sessman::id::SessionId;
+use sessman::record::Record;
 
-/// The `Set-Cookie` that sets an id. It is a session cookie without an expiry of its own; the session expires on the
-/// server.
-pub(crate) fn set(config: &CookieConfig, id: &SessionId, request: &Request<'_>) -> String {
+/// The `Set-Cookie` that sets an id. That of a persistent session lasts as long as the session; another one ends with the
+/// browser.
+pub(crate) fn set(config: &CookieConfig, id: &SessionId, record: &Record, request: &Request<'_>) -> String {
     let mut text = [0; SessionId::TEXT_LENGTH];
-    format!("{}={}{}", config.name, id.expose(&mut text), attributes(config, request))
+    let max_age = match is_persistent(config, record) {
+        // The answer belongs to the write that set both times.
+        true => format!("; Max-Age={}", record.expires_at.since(record.last_activity).as_secs()),
+        false => String::new(),
+    };
+    format!("{}={}{max_age}{}", config.name, id.expose(&mut text), attributes(config, request))
+}
+
+/// Whether the session's cookie outlives the browser.
+pub(crate) fn is_persistent(config: &CookieConfig, record: &Record) -> bool {
+    config.persistent || record.persistent
 }
 
 /// The `Set-Cookie` that deletes the cookie.
@@ -34,6 +45,9 @@ fn attributes(config: &CookieConfig, request: &Request<'_>) -> String {
     });
     if is_secure(config, request) {
         attributes.push_str("; Secure");
+    }
+    if config.partitioned {
+        attributes.push_str("; Partitioned");
     }
     attributes
 }

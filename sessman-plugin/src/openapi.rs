@@ -209,7 +209,11 @@ mod tests {
     use crate::routes::ROUTES;
 
     fn instance(cookie: Option<&str>) -> Instance<'_> {
-        Instance { cookie, bounds: Bounds { max_ttl: Duration::from_secs(60) }, mount: "/sessman" }
+        Instance {
+            cookie,
+            bounds: Bounds { max_ttl: Duration::from_secs(60), max_idle: None, cuts_ttl: false },
+            mount: "/sessman",
+        }
     }
 
     #[test]

@@ -60,9 +60,10 @@ impl Parameters {
 }
 
 /// The parameters among `names` that a request with this method accepts. The body of a PATCH is the change itself
-/// (RFC 7396), so that no other parameter can be in it.
+/// (RFC 7396), so that no other parameter can be in it, and none that is JSON beside it.
 pub(crate) fn accepted(names: &'static [Name], method: &str) -> Cow<'static, [Name]> {
-    let beside_a_patch = |name: &Name| !matches!(name, Name::Data | Name::Mode);
+    let beside_a_patch =
+        |name: &Name| !matches!(name, Name::Data | Name::Mode | Name::Metadata | Name::Labels);
     match method {
         "PATCH" => names.iter().copied().filter(beside_a_patch).collect(),
         _ => names.into(),

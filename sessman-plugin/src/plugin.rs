@@ -102,8 +102,7 @@ impl Plugin for Sessman {
 
     async fn openapi(&self) -> Option<String> {
         let cookie = self.config.cookie.as_ref().map(|cookie| cookie.name.as_str());
-        let instance =
-            openapi::Instance { cookie, bounds: Bounds { max_ttl: self.config.rules.max_ttl }, mount: "" };
+        let instance = openapi::Instance { cookie, bounds: Bounds::of(&self.config.rules), mount: "" };
         Some(openapi::document(&routes::ROUTES, &instance).to_string())
     }
 

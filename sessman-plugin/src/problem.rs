@@ -86,7 +86,6 @@ impl From<Error> for Problem {
             Error::LimitReached { .. } => Self::new(ProblemType::LimitReached, detail),
             Error::OtherUser => Self::new(ProblemType::OtherUser, detail),
             Error::Exists => Self::new(ProblemType::ExternalIdTaken, detail),
-            Error::External => Self::new(ProblemType::ExternalIdFixed, detail),
             Error::Contended => Self::new(ProblemType::Contended, detail),
             Error::Data(DataError::Malformed(_)) | Error::Invalid(_) => Self::malformed(detail),
             Error::Data(DataError::NotStorable { .. }) => Self::new(ProblemType::NotStorable, detail),

@@ -4,8 +4,10 @@
 //! request together with the service. [`admission`] authorizes the caller, and [`session_ref`] identifies the session.
 
 mod admission;
+mod amendment;
 mod cleanup;
 mod clear;
+mod cookie;
 mod end;
 mod end_sessions;
 mod end_user;

@@ -29,9 +29,6 @@ pub enum Error {
     /// A live session has this external id.
     #[error("a live session has that external_id already")]
     Exists,
-    /// The session has an external id.
-    #[error("an external_id cannot be rotated; end the session and create one")]
-    External,
     /// Rate limit: too many new sessions in a minute.
     #[error("too many new sessions (new_rate); try again in {retry_after} s")]
     TooMany {

@@ -133,6 +133,14 @@ impl SessionId {
         }
     }
 
+    /// A generated id with this handle and a new secret, also in place of an external id.
+    ///
+    /// # Panics
+    /// As for [`generate`](Self::generate).
+    pub fn generated_for(handle: Handle) -> Self {
+        Self { handle, form: Form::Native(random()) }
+    }
+
     /// Parses a generated id; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; HANDLE_BYTES + SECRET_BYTES];

@@ -23,6 +23,7 @@ pub mod data;
 pub mod error;
 pub mod events;
 pub mod id;
+pub mod labels;
 pub mod mark;
 pub mod metrics;
 mod outage;

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
+use crate::labels::Labels;
 use crate::mark::Mark;
 use crate::time::Timestamp;
 
@@ -34,7 +35,7 @@ pub struct Record {
     pub metadata: Data,
     /// When it was created.
     pub created_at: Timestamp,
-    /// When `data`, `user_id` or `metadata` changed last.
+    /// When `data`, `user_id`, `metadata` or `labels` changed last.
     pub updated_at: Timestamp,
     /// When the time to live last restarted.
     pub reset_at: Timestamp,
@@ -44,9 +45,15 @@ pub struct Record {
     pub ttl: Duration,
     /// Where `ttl` comes from.
     pub ttl_source: TtlSource,
+    /// Its own idle timeout in whole milliseconds, zero for none; `None` for the configured one.
+    pub idle: Option<Duration>,
+    /// Whether its cookie outlives the browser ("remember me").
+    pub persistent: bool,
+    /// By which it is found beside its user.
+    pub labels: Labels,
     /// Expiry, exclusive: from this time on the session does not exist.
     pub expires_at: Timestamp,
-    /// 1 at creation; incremented by every change of `data`, `user_id` or `metadata`.
+    /// 1 at creation; incremented by every change of `data`, `user_id`, `metadata` or `labels`.
     pub version: u64,
     /// Proves that the record was written with the encryption key; `None` without a key.
     pub mac: Option<Mac>,
@@ -61,6 +68,19 @@ pub enum TtlSource {
     Caller,
     /// Not stored in a record of layout 1. Treated like `Caller`.
     Unknown,
+}
+
+/// How long a session lasts by its own wish, within the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// See [`Record::ttl`].
+    pub ttl: Duration,
+    /// See [`Record::ttl_source`].
+    pub ttl_source: TtlSource,
+    /// See [`Record::idle`].
+    pub idle: Option<Duration>,
+    /// See [`Record::persistent`].
+    pub persistent: bool,
 }
 
 /// An HMAC-SHA-256 (RFC 2104) over what someone who can write to the database must not be able to forge: see
@@ -87,11 +107,19 @@ pub struct Life {
     pub ttl: Duration,
     /// See [`Record::ttl_source`].
     pub ttl_source: TtlSource,
+    /// See [`Record::idle`].
+    pub idle: Option<Duration>,
     /// See [`Record::expires_at`].
     pub expires_at: Timestamp,
 }
 
 impl Life {
+    /// The same times of a session with these terms.
+    pub(crate) fn with(self, terms: &Terms) -> Self {
+        let Terms { ttl, ttl_source, idle, persistent: _ } = *terms;
+        Self { ttl, ttl_source, idle, ..self }
+    }
+
     /// Whether the session was never used since it was created or became a user's. Meaningful only where the rules
     /// [record that](crate::rules::Rules::renewed).
     pub fn was_never_used(&self) -> bool {
@@ -138,6 +166,10 @@ pub struct Summary {
     pub updated_at: Timestamp,
     /// See [`Record::version`].
     pub version: u64,
+    /// See [`Record::persistent`].
+    pub persistent: bool,
+    /// See [`Record::labels`].
+    pub labels: Labels,
     /// Its times.
     pub life: Life,
 }
@@ -145,7 +177,8 @@ pub struct Summary {
 impl Summary {
     /// Approximate memory in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.user_id.as_ref().map_or(0, String::len) + self.metadata.as_str().len()
+        let texts = self.labels.bytes() + self.metadata.as_str().len();
+        size_of::<Self>() + self.user_id.as_ref().map_or(0, String::len) + texts
     }
 
     /// Writes the members of its JSON object, without braces.
@@ -156,6 +189,8 @@ impl Summary {
             data: None,
             auth_time: self.auth_time,
             metadata: &self.metadata,
+            persistent: self.persistent,
+            labels: &self.labels,
             created_at: self.life.created_at,
             updated_at: self.updated_at,
             last_activity: self.life.last_activity,
@@ -172,7 +207,7 @@ impl Record {
 
     /// Approximate memory in bytes, without indexes.
     pub(crate) fn bytes(&self) -> usize {
-        let texts = self.data.as_str().len() + self.metadata.as_str().len();
+        let texts = self.data.as_str().len() + self.metadata.as_str().len() + self.labels.bytes();
         size_of::<Self>() + self.user_id.as_ref().map_or(0, String::len) + texts
     }
 
@@ -189,6 +224,7 @@ impl Record {
             last_activity: self.last_activity,
             ttl: self.ttl,
             ttl_source: self.ttl_source,
+            idle: self.idle,
             expires_at: self.expires_at,
         }
     }
@@ -203,8 +239,15 @@ impl Record {
             metadata: self.metadata.clone(),
             updated_at: self.updated_at,
             version: self.version,
+            persistent: self.persistent,
+            labels: self.labels.clone(),
             life: self.life(),
         }
+    }
+
+    /// Its terms.
+    pub fn terms(&self) -> Terms {
+        Terms { ttl: self.ttl, ttl_source: self.ttl_source, idle: self.idle, persistent: self.persistent }
     }
 
     /// The part of it that counting needs.
@@ -220,6 +263,8 @@ impl Record {
             data: Some(&self.data),
             auth_time: self.auth_time,
             metadata: &self.metadata,
+            persistent: self.persistent,
+            labels: &self.labels,
             created_at: self.created_at,
             updated_at: self.updated_at,
             last_activity: self.last_activity,
@@ -237,6 +282,8 @@ struct SessionJson<'a> {
     data: Option<&'a Data>,
     auth_time: Option<Timestamp>,
     metadata: &'a Data,
+    persistent: bool,
+    labels: &'a Labels,
     created_at: Timestamp,
     updated_at: Timestamp,
     last_activity: Timestamp,
@@ -259,6 +306,13 @@ impl SessionJson<'_> {
         write_moment(out, b",\"auth_time\":", self.auth_time);
         out.extend_from_slice(b",\"metadata\":");
         out.extend_from_slice(self.metadata.as_str().as_bytes());
+        out.extend_from_slice(b",\"labels\":");
+        self.labels.write_json(out);
+        out.extend_from_slice(if self.persistent {
+            b",\"persistent\":true"
+        } else {
+            b",\"persistent\":false"
+        });
         write_moment(out, b",\"created_at\":", Some(self.created_at));
         write_moment(out, b",\"updated_at\":", Some(self.updated_at));
         write_moment(out, b",\"last_activity\":", Some(self.last_activity));
@@ -298,6 +352,9 @@ pub struct Times {
 
 /// One conditional write to an existing record: fields that are `None` stay unchanged.
 ///
+/// A change of terms, labels or MAC is made from what was read, and needs the precondition
+/// [`Unless::Changed`](crate::store::Unless::Changed).
+///
 /// Touch, update and rotation are all a `Change`; a store needs no other way to write to an existing record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
@@ -309,6 +366,10 @@ pub struct Change {
     pub data: Option<Data>,
     /// Replaces the metadata.
     pub metadata: Option<Data>,
+    /// Replaces the terms.
+    pub terms: Option<Terms>,
+    /// Replaces the labels.
+    pub labels: Option<Labels>,
     /// The record's new MAC, if a field that it covers changes.
     pub mac: Option<Mac>,
     /// The time of the change; becomes [`Record::updated_at`] if the change [counts](Self::counts).
@@ -320,17 +381,33 @@ pub struct Change {
 impl Change {
     /// A change of the times only.
     pub fn touch(now: Timestamp, times: Times) -> Self {
-        Self { secret_hash: None, user_id: None, data: None, metadata: None, mac: None, now, times }
+        Self {
+            secret_hash: None,
+            user_id: None,
+            data: None,
+            metadata: None,
+            terms: None,
+            labels: None,
+            mac: None,
+            now,
+            times,
+        }
     }
 
     /// Whether the change increments `version` and sets `updated_at`.
     pub fn counts(&self) -> bool {
-        self.user_id.is_some() || self.data.is_some() || self.metadata.is_some()
+        self.user_id.is_some() || self.data.is_some() || self.metadata.is_some() || self.labels.is_some()
+    }
+
+    /// Whether it is made from what was read of the record beside its times, so that it needs the precondition
+    /// [`Unless::Changed`](crate::store::Unless::Changed).
+    pub fn depends_on_read(&self) -> bool {
+        self.terms.is_some() || self.labels.is_some() || self.mac.is_some()
     }
 
     /// The record after this change.
     pub fn applied_to(&self, record: &Record) -> Record {
-        let Self { secret_hash, user_id, data, metadata, mac, now, times } = self;
+        let Self { secret_hash, user_id, data, metadata, terms, labels, mac, now, times } = self;
         let mut changed = record.clone();
         if let Some(secret_hash) = *secret_hash {
             changed.secret_hash = secret_hash;
@@ -344,6 +421,12 @@ impl Change {
         }
         if let Some(metadata) = metadata {
             changed.metadata = metadata.clone();
+        }
+        if let Some(Terms { ttl, ttl_source, idle, persistent }) = *terms {
+            changed = Record { ttl, ttl_source, idle, persistent, ..changed };
+        }
+        if let Some(labels) = labels {
+            changed.labels = labels.clone();
         }
         if mac.is_some() {
             changed.mac = *mac;

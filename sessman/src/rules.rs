@@ -23,6 +23,15 @@ pub enum Sliding {
     Access,
 }
 
+/// What happens when a caller asks for a longer time to live than allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnMaxTtl {
+    /// The request is rejected.
+    Refuse,
+    /// The session gets the longest one.
+    Cut,
+}
+
 /// What happens when a user is over the limit of sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnLimit {
@@ -39,10 +48,15 @@ pub struct Rules {
     pub session_ttl: Duration,
     /// The longest time to live that can be requested.
     pub max_ttl: Duration,
-    /// What counts as activity.
-    pub sliding: Sliding,
+    /// What a caller gets who asks for more than that.
+    pub on_max_ttl: OnMaxTtl,
+    /// What counts as activity; `None` for reads too where the session has an idle timeout, as a client that reads is not
+    /// idle.
+    pub sliding: Option<Sliding>,
     /// Idle timeout: a session expires after this long without activity.
     pub idle_timeout: Option<Duration>,
+    /// The longest idle timeout that a session can have of its own; `None` for any, and for none at all.
+    pub max_idle: Option<Duration>,
     /// Absolute timeout: a session expires this long after its creation, whatever its activity.
     pub absolute_ttl: Option<Duration>,
     /// The least time between two writes of activity caused by reads; `None` for a twentieth of the shorter of time to live
@@ -69,8 +83,10 @@ impl Default for Rules {
         Self {
             session_ttl: Duration::from_secs(86_400),
             max_ttl: Duration::from_secs(30 * 86_400),
-            sliding: Sliding::Update,
+            on_max_ttl: OnMaxTtl::Refuse,
+            sliding: None,
             idle_timeout: None,
+            max_idle: None,
             absolute_ttl: None,
             touch_interval: None,
             max_sessions_per_user: None,
@@ -93,7 +109,7 @@ impl Rules {
         };
         let ends = [
             own_ttl.map(|ttl| life.reset_at.after(ttl)),
-            self.idle_timeout.map(|idle_timeout| life.last_activity.after(idle_timeout)),
+            self.idle(life).map(|idle| life.last_activity.after(idle)),
             self.absolute_ttl.map(|absolute_ttl| life.created_at.after(absolute_ttl)),
         ];
         ends.into_iter().flatten().fold(life.expires_at, Timestamp::min)
@@ -106,7 +122,7 @@ impl Rules {
 
     /// The times of a session that is active at `now` and whose time to live restarts.
     pub fn reset(&self, life: &Life, now: Timestamp) -> Times {
-        self.times(life.created_at, self.ttl(life), now, now)
+        self.times(life, now, now)
     }
 
     /// Like [`reset`](Self::reset), for a session that is in use. Where the rules need to know whether a session was ever used,
@@ -119,7 +135,7 @@ impl Rules {
         let is_told = self.tells_use();
         let before = now.before(Duration::from_millis(1));
         let reset_at = if is_told { reset_at.min(before) } else { reset_at };
-        self.times(life.created_at, self.ttl(life), reset_at, now)
+        self.times(life, reset_at, now)
     }
 
     /// The times after a read at `now`; `None` if reading is no activity, or if recent activity is already recorded.
@@ -129,14 +145,15 @@ impl Rules {
             return Some(Times { reset_at, last_activity: now, expires_at });
         }
         let life = record.life();
-        let ttl = self.ttl(&life);
-        let is_due =
-            now > record.last_activity && now.since(record.last_activity) >= self.activity_interval(ttl);
-        if self.sliding == Sliding::Update || !is_due {
+        let idle = self.idle(&life);
+        let unless_said = if idle.is_some() { Sliding::Access } else { Sliding::Update };
+        let is_due = now > record.last_activity
+            && now.since(record.last_activity) >= self.activity_interval(self.ttl(&life), idle);
+        if self.sliding.unwrap_or(unless_said) == Sliding::Update || !is_due {
             return None;
         }
         // With an idle timeout, activity extends the idle timeout and not the time to live.
-        let reset_at = if self.idle_timeout.is_some() { record.reset_at } else { now };
+        let reset_at = if idle.is_some() { record.reset_at } else { now };
         Some(self.used(&life, reset_at, now))
     }
 
@@ -163,23 +180,31 @@ impl Rules {
         self.max_ttl.max(self.session_ttl)
     }
 
+    /// The idle timeout of a session.
+    fn idle(&self, life: &Life) -> Option<Duration> {
+        match life.idle {
+            None => self.idle_timeout,
+            Some(Duration::ZERO) => self.longest_idle(),
+            Some(own) => Some(self.longest_idle().map_or(own, |longest| own.min(longest))),
+        }
+    }
+
+    /// The longest idle timeout that a session can have of its own; `None` for any, and for none at all.
+    pub fn longest_idle(&self) -> Option<Duration> {
+        self.max_idle.map(|max_idle| self.idle_timeout.map_or(max_idle, |idle| idle.max(max_idle)))
+    }
+
     /// At most half of the session's time, so that a session read once in every interval does not expire.
-    fn activity_interval(&self, ttl: Duration) -> Duration {
-        let shorter = self.idle_timeout.map_or(ttl, |idle_timeout| idle_timeout.min(ttl));
+    fn activity_interval(&self, ttl: Duration, idle: Option<Duration>) -> Duration {
+        let shorter = idle.map_or(ttl, |idle| idle.min(ttl));
         self.touch_interval.map_or(shorter / 20, |interval| interval.min(shorter / 2))
     }
 
-    fn times(
-        &self,
-        created_at: Timestamp,
-        ttl: Duration,
-        reset_at: Timestamp,
-        last_activity: Timestamp,
-    ) -> Times {
+    fn times(&self, life: &Life, reset_at: Timestamp, last_activity: Timestamp) -> Times {
         let ends = [
-            Some(reset_at.after(ttl)),
-            self.idle_timeout.map(|idle_timeout| last_activity.after(idle_timeout)),
-            self.absolute_ttl.map(|absolute_ttl| created_at.after(absolute_ttl)),
+            Some(reset_at.after(self.ttl(life))),
+            self.idle(life).map(|idle| last_activity.after(idle)),
+            self.absolute_ttl.map(|absolute_ttl| life.created_at.after(absolute_ttl)),
         ];
         let expires_at = ends.into_iter().flatten().min().unwrap_or(reset_at);
         Times { reset_at, last_activity, expires_at }

@@ -1,12 +1,13 @@
 //! The engine: the operations on sessions.
 //!
 //! - here: [`Credentials`], reads, and calls to the store with a deadline
-//! - `creation`: create a session; `change`: update, touch, rotate, log in, end
+//! - `creation`: create a session; `change`: update, touch, rotate, log in, end; `amendment`: terms, metadata, labels
 //! - `limits`: the most sessions of a user; `rates`: rate limit of new sessions
 //! - `listing`: list and revoke sessions, of a user or of all; `stats`: counts; `maintenance`: periodic clean-up
 //! - `turns`: a lock for each session; `completion`: writes that finish although the caller is cancelled; `checks`:
 //!   validation of input
 
+mod amendment;
 mod change;
 mod checks;
 mod completion;
@@ -26,7 +27,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use change::{Precondition, Update};
+pub use amendment::Amendment;
+pub use change::{Precondition, Rotation, Update};
 pub use checks::{MAX_USER_ID, check_user_id, client_ip};
 pub use creation::NewSession;
 pub use listing::Ending;
@@ -81,6 +83,7 @@ pub struct Credentials<'a> {
 /// use std::sync::Arc;
 ///
 /// use sessman::data::Data;
+/// use sessman::labels::Labels;
 /// use sessman::rules::Rules;
 /// use sessman::sessions::{Credentials, NewSession, Precondition, Sessions, Update};
 /// use sessman::store::memory::{MemoryConfig, MemoryStore};
@@ -97,6 +100,9 @@ pub struct Credentials<'a> {
 ///     data: Data::parse(r#"{"cart":[]}"#)?,
 ///     metadata: Data::empty(),
 ///     ttl: None,
+///     idle: None,
+///     persistent: false,
+///     labels: Labels::none(),
 ///     id: None,
 ///     address: None,
 /// };

@@ -77,6 +77,7 @@ pub struct Checkup {
 ///
 /// use sessman::data::Data;
 /// use sessman::id::SessionId;
+/// use sessman::labels::Labels;
 /// use sessman::mark::Mark;
 /// use sessman::record::{Change, Record, Times, TtlSource};
 /// use sessman::store::memory::{MemoryConfig, MemoryStore};
@@ -101,6 +102,9 @@ pub struct Checkup {
 ///     last_activity: now,
 ///     ttl,
 ///     ttl_source: TtlSource::Configured,
+///     idle: None,
+///     persistent: false,
+///     labels: Labels::none(),
 ///     expires_at: now.after(ttl),
 ///     version: 1,
 ///     mac: None,

@@ -29,7 +29,7 @@ pub(super) async fn run(site: &Site, options: &List, output: Output) -> Result<(
         let (sessions, unread, next) = match &actor {
             Actor::Server(server) => of_answer(&server.list(user_id, after, limit)?)?,
             Actor::Engine(engine) => {
-                let listing = Listing { user_id, after, limit };
+                let listing = Listing { user_id, after, limit, label: None };
                 let page = engine.sessions.list(listing).await?;
                 let unread = page.unread.iter().map(ToString::to_string).collect();
                 (page.items.iter().map(members).collect::<Result<Vec<_>>>()?, unread, page.next)

@@ -25,6 +25,8 @@ pub(super) fn schemas(bounds: Bounds) -> Value {
         "user_id": { "type": ["string", "null"] },
         "auth_time": nullable(time()),
         "metadata": { "type": "object" },
+        "labels": { "type": "object", "additionalProperties": { "type": "string" } },
+        "persistent": { "type": "boolean", "description": "Whether its cookie outlives the browser." },
         "created_at": time(),
         "updated_at": time(),
         "last_activity": time(),

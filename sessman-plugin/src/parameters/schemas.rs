@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sessman::id::SessionId;
+use sessman::labels::{MAX_LABELS, MAX_VALUE};
+use sessman::rules::{OnMaxTtl, Rules};
 use sessman::sessions::MAX_USER_ID;
 
 use super::values::MAX_PAGE;
 
 /// Pattern of a handle.
 pub(crate) const HANDLE: &str = "^[A-Za-z0-9_-]{16}$";
+/// Pattern of a label's value.
+const LABEL: &str = "^[^\\s\\u0000-\\u001f\\u007f-\\u009f]([^\\u0000-\\u001f\\u007f-\\u009f]*[^\\s\\u0000-\\u001f\\u007f-\\u009f])?$";
 /// Default number of sessions on a page.
 pub(crate) const PAGE: usize = 100;
 
@@ -17,6 +21,20 @@ pub(crate) const PAGE: usize = 100;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) max_ttl: Duration,
+    /// `None` for any.
+    pub(crate) max_idle: Option<Duration>,
+    /// Whether a `ttl_seconds` beyond `max_ttl` is cut, and not refused.
+    pub(crate) cuts_ttl: bool,
+}
+
+impl Bounds {
+    pub(crate) fn of(rules: &Rules) -> Self {
+        Self {
+            max_ttl: rules.max_ttl,
+            max_idle: rules.longest_idle(),
+            cuts_ttl: rules.on_max_ttl == OnMaxTtl::Cut,
+        }
+    }
 }
 
 pub(super) fn session_id(_: Bounds) -> Value {
@@ -43,7 +61,39 @@ pub(super) fn metadata(_: Bounds) -> Value {
 }
 
 pub(super) fn ttl_seconds(bounds: Bounds) -> Value {
-    json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": bounds.max_ttl.as_secs() })
+    let mut schema = json!({ "type": "integer", "format": "int64", "minimum": 1 });
+    if !bounds.cuts_ttl {
+        schema["maximum"] = json!(bounds.max_ttl.as_secs());
+    }
+    schema
+}
+
+pub(super) fn idle_seconds(bounds: Bounds) -> Value {
+    let mut schema = json!({
+        "type": "integer",
+        "format": "int64",
+        "minimum": 0,
+        "description": "Its own idle timeout; 0 for none, where there is no `max_idle`.",
+    });
+    if let Some(max_idle) = bounds.max_idle {
+        schema["minimum"] = json!(1);
+        schema["maximum"] = json!(max_idle.as_secs());
+    }
+    schema
+}
+
+pub(super) fn persistent(_: Bounds) -> Value {
+    json!({ "type": "boolean", "description": "Whether its cookie outlives the browser (remember me)." })
+}
+
+pub(super) fn labels(_: Bounds) -> Value {
+    json!({
+        "type": "object",
+        "maxProperties": 2 * MAX_LABELS,
+        "propertyNames": { "pattern": "^[a-z][a-z0-9_]{0,31}$" },
+        "additionalProperties": { "type": ["string", "null"], "minLength": 1, "maxLength": MAX_VALUE, "pattern": LABEL },
+        "description": "By which it is found beside its user, at most 8; null removes one. They are not encrypted.",
+    })
 }
 
 pub(super) fn mode(_: Bounds) -> Value {

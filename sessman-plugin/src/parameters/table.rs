@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sessman::data::Data;
 use sessman::id::{Handle, SessionId};
+use sessman::labels::LabelPatch;
 use sessman::rules::UpdateMode;
 
 use super::input::Input;
@@ -59,6 +60,9 @@ parameters! {
     Data as data: Data, ["data"], values::data, schemas::data;
     Metadata as metadata: Data, ["metadata"], values::object, schemas::metadata;
     TtlSeconds as ttl: Duration, ["ttl_seconds"], values::seconds, schemas::ttl_seconds;
+    IdleSeconds as idle: Duration, ["idle_seconds"], values::seconds, schemas::idle_seconds;
+    Persistent as persistent: bool, ["persistent"], values::yes, schemas::persistent;
+    Labels as labels: LabelPatch, ["labels"], values::labels, schemas::labels;
     Mode as mode: UpdateMode, ["mode"], values::mode, schemas::mode;
     ExternalId as external_id: SessionId, ["external_id"], values::external_id, schemas::external_id;
     Handle as handle: Option<Handle>, ["handle"], values::handle, schemas::handle;

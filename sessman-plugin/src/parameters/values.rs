@@ -1,9 +1,11 @@
 //! The types of parameters, each with its parser.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sessman::data::Data;
 use sessman::id::{Handle, SessionId};
+use sessman::labels::LabelPatch;
 use sessman::rules::UpdateMode;
 use sessman::sessions::check_user_id;
 
@@ -53,6 +55,17 @@ pub(super) fn object(input: Input<'_>, name: &str) -> Result<Data, Problem> {
         return Err(expected(name, "a JSON object"));
     }
     data(Input::Json(json), name)
+}
+
+/// An object with a text for each name, or null for a label to remove.
+pub(super) fn labels(input: Input<'_>, name: &str) -> Result<LabelPatch, Problem> {
+    let members: BTreeMap<String, Option<String>> = serde_json::from_str(input.json(name)?)
+        .map_err(|_| expected(name, "a JSON object with a text for each name"))?;
+    let mut patch = LabelPatch::default();
+    for (label, value) in &members {
+        patch.put(label, value.as_deref()).map_err(|error| Problem::malformed(format!("{name}: {error}")))?;
+    }
+    Ok(patch)
 }
 
 pub(super) fn external_id(input: Input<'_>, name: &str) -> Result<SessionId, Problem> {

@@ -2,7 +2,7 @@
 
 use plugin_api::{Class, Response, Secret};
 use serde_json::json;
-use sessman::config::ClientAccess;
+use sessman::config::{ClientAccess, CookieConfig};
 use sessman::error::Error;
 use sessman::id::{Handle, SessionId};
 
@@ -41,9 +41,7 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let response = answered(id.handle());
     Ok(match &exchange.service.cookie {
         // Keep the cookie of another session: a page may end a session by its id while its visitor has a second one.
-        Some(cookie) if exchange.cookie_may_be(&id, &cookie.name) => {
-            response.with_header("set-cookie", cookie::clear(cookie, &exchange.request))
-        }
+        Some(cookie) if exchange.cookie_may_be(&id, &cookie.name) => cleared(&exchange, cookie, response),
         _ => response,
     })
 }
@@ -75,9 +73,18 @@ async fn end_cookies(
         }
     };
     Ok(match &exchange.service.cookie {
-        Some(cookie) => response.with_header("set-cookie", cookie::clear(cookie, &exchange.request)),
+        Some(cookie) => cleared(exchange, cookie, response),
         None => response,
     })
+}
+
+/// Deletes the browser's cookie, and where that is configured all that it keeps of the site.
+fn cleared(exchange: &Exchange<'_, '_>, cookie: &CookieConfig, response: Response) -> Response {
+    let response = response.with_header("set-cookie", cookie::clear(cookie, &exchange.request));
+    match cookie.clear_site_data {
+        true => response.with_header("clear-site-data", "\"cache\", \"cookies\", \"storage\""),
+        false => response,
+    }
 }
 
 async fn end(exchange: &Exchange<'_, '_>, id: &SessionId, user_id: Option<&str>) -> Result<(), Error> {

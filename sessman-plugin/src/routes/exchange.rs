@@ -143,6 +143,14 @@ impl Exchange<'_, '_> {
         Ok(())
     }
 
+    /// Whether one of the request's cookies is this id.
+    pub(super) fn cookie_is(&self, id: &SessionId, name: &str) -> bool {
+        match IdInRequest::in_cookie(&self.request, Some(name)) {
+            IdInRequest::Cookie(cookies) => cookies.ids().contains(id),
+            IdInRequest::Explicit(_) | IdInRequest::Absent => false,
+        }
+    }
+
     /// Whether the request's cookies name this session, or no session at all.
     pub(super) fn cookie_may_be(&self, id: &SessionId, name: &str) -> bool {
         let IdInRequest::Cookie(cookies) = IdInRequest::in_cookie(&self.request, Some(name)) else {

@@ -18,8 +18,12 @@ pub(super) const ROUTE: Spec =
 async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let parameters = exchange.parameters()?;
     let user_id = parameters.values.user_id.as_deref();
-    let listing =
-        Listing { user_id, after: parameters.values.cursor, limit: parameters.values.limit.unwrap_or(PAGE) };
+    let listing = Listing {
+        user_id,
+        after: parameters.values.cursor,
+        limit: parameters.values.limit.unwrap_or(PAGE),
+        label: None,
+    };
     let page = exchange.service.sessions.list(listing).await.map_err(sessman::error::Error::from)?;
     exchange.audit(&match user_id {
         Some(user_id) => format!("listed {} sessions of {user_id:?}", page.items.len()),

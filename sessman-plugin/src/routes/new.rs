@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use plugin_api::{Caller, Class, Response};
 use sessman::data::Data;
+use sessman::labels::{LabelPatch, Labels};
 use sessman::sessions::{NewSession, client_ip};
 
 use super::exchange::Exchange;
@@ -19,7 +20,16 @@ const MAX_USER_AGENT: usize = 512;
 pub(super) const ROUTE: Spec =
     Spec::new("new", &["POST"], Class::Service, Returns::NewSession, |exchange| Box::pin(answer(exchange)))
         .described("Begins a session", &["createSession"])
-        .accepts(&[Name::UserId, Name::Data, Name::Metadata, Name::TtlSeconds, Name::ExternalId])
+        .accepts(&[
+            Name::UserId,
+            Name::Data,
+            Name::Metadata,
+            Name::TtlSeconds,
+            Name::IdleSeconds,
+            Name::Persistent,
+            Name::Labels,
+            Name::ExternalId,
+        ])
         .refuses(&[403, 409, 413, 422, 429]);
 
 /// An alias.
@@ -35,7 +45,7 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     Ok(match &exchange.service.cookie {
         // An id that the caller chose is passed to the client by the caller.
         Some(cookie) if !id.is_external() => {
-            response.with_header("set-cookie", cookie::set(cookie, &id, &exchange.request))
+            response.with_header("set-cookie", cookie::set(cookie, &id, &record, &exchange.request))
         }
         _ => response,
     })
@@ -55,8 +65,17 @@ fn asked(exchange: &Exchange<'_, '_>) -> Result<NewSession, Problem> {
         address: address(exchange, given.as_ref()),
         metadata: metadata(exchange, given),
         ttl: parameters.values.ttl,
+        idle: parameters.values.idle,
+        persistent: parameters.values.persistent.unwrap_or(false),
+        labels: labels(parameters.values.labels)?,
         id: parameters.values.external_id,
     })
+}
+
+/// The labels of a new session.
+fn labels(given: Option<LabelPatch>) -> Result<Labels, Problem> {
+    let labels = Labels::none().patched(&given.unwrap_or_default());
+    labels.map_err(|error| Problem::malformed(format!("labels: {error}")))
 }
 
 /// The client's metadata: values from the caller, and otherwise those of the request.

@@ -21,7 +21,7 @@ pub(super) async fn answer(exchange: Exchange<'_, '_>, routes: &[Spec]) -> Resul
     let document = service.description.get_or_init(|| {
         let instance = Instance {
             cookie: service.cookie_name(),
-            bounds: Bounds { max_ttl: service.sessions.rules().max_ttl },
+            bounds: Bounds::of(service.sessions.rules()),
             mount: exchange.request.path().strip_suffix("/openapi.json").unwrap_or_default(),
         };
         openapi::document(routes, &instance).to_string()

@@ -2,7 +2,9 @@
 
 use plugin_api::{Caller, Class, Response};
 use sessman::config::ClientAccess;
+use sessman::sessions::Rotation;
 
+use super::amendment;
 use super::exchange::Exchange;
 use super::spec::{Returns, Spec};
 use crate::parameters::Name;
@@ -15,15 +17,24 @@ pub(super) const ROUTE: Spec =
     Spec::new("rotate", &["POST"], Class::Session, Returns::Session, |exchange| Box::pin(answer(exchange)))
         .described("Gives the session a new id; with user_id that user logs in", &["rotateSession"])
         .opened_by(ClientAccess::Read)
-        .accepts(&[Name::SessionId, Name::UserId])
-        .refuses(&[401, 403, 404, 409]);
+        .accepts(&[
+            Name::SessionId,
+            Name::UserId,
+            Name::TtlSeconds,
+            Name::IdleSeconds,
+            Name::Persistent,
+            Name::Metadata,
+            Name::Labels,
+        ])
+        .refuses(&[401, 403, 404, 409, 413, 422]);
 
 async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let cookie = exchange.service.cookie.as_ref();
     if cookie.is_some() {
         exchange.refuse_cross_site()?;
     }
-    let parameters = exchange.parameters()?;
+    let mut parameters = exchange.parameters()?;
+    let amendment = amendment::of(&exchange, &mut parameters.values)?;
     if parameters.values.user_id.is_some() && exchange.request.caller() == Caller::Unkeyed {
         return Err(Problem::unauthorized(
             ProblemType::KeyRequired,
@@ -31,19 +42,24 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
         ));
     }
     let session = exchange.session_for_write(parameters.session).await?;
-    let (rotated, record) = exchange
-        .service
-        .sessions
-        .rotate(exchange.credentials(&session.id, None), parameters.values.user_id.clone())
-        .await
-        .map_err(|error| {
-            exchange.audit_refusal(&error, parameters.values.user_id.as_deref());
-            exchange.missed(session.source, error)
-        })?;
+    if session.id.is_external() && exchange.request.caller() == Caller::Unkeyed {
+        return Err(Problem::new(
+            ProblemType::ExternalIdFixed,
+            "an external_id is rotated with the API key alone; send it as Authorization: Bearer",
+        ));
+    }
+    let rotation = Rotation { login: parameters.values.user_id.clone(), amendment };
+    let (rotated, record) =
+        exchange.service.sessions.rotate(exchange.credentials(&session.id, None), rotation).await.map_err(
+            |error| {
+                exchange.audit_refusal(&error, parameters.values.user_id.as_deref());
+                exchange.missed(session.source, error)
+            },
+        )?;
     let response = render::session(200, &record, session.shown(&rotated));
     Ok(match cookie {
         Some(cookie) if exchange.cookie_may_be(&session.id, &cookie.name) => {
-            response.with_header("set-cookie", cookie::set(cookie, &rotated, &exchange.request))
+            response.with_header("set-cookie", cookie::set(cookie, &rotated, &record, &exchange.request))
         }
         _ => response,
     })

@@ -2,7 +2,10 @@
 
 use plugin_api::{Class, Response};
 use sessman::config::ClientAccess;
+use sessman::sessions::Precondition;
 
+use super::amendment;
+use super::cookie;
 use super::exchange::Exchange;
 use super::spec::{Returns, Spec};
 use crate::parameters::Name;
@@ -12,19 +15,30 @@ use crate::render;
 /// `touch`
 pub(super) const ROUTE: Spec =
     Spec::new("touch", &["POST"], Class::Session, Returns::Session, |exchange| Box::pin(answer(exchange)))
-        .described("Restarts the session's time to live", &["touchSession"])
+        .described("Restarts the session's time to live, and may change its terms", &["touchSession"])
         .opened_by(ClientAccess::Read)
-        .accepts(&[Name::SessionId, Name::UserId])
-        .refuses(&[401, 403, 404]);
+        .accepts(&[
+            Name::SessionId,
+            Name::UserId,
+            Name::TtlSeconds,
+            Name::IdleSeconds,
+            Name::Persistent,
+            Name::Metadata,
+            Name::Labels,
+        ])
+        .refuses(&[401, 403, 404, 413, 422]);
 
 async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
-    let parameters = exchange.parameters()?;
+    let mut parameters = exchange.parameters()?;
+    let amendment = amendment::of(&exchange, &mut parameters.values)?;
     let session = exchange.session_for_write(parameters.session).await?;
-    let record = exchange
-        .service
-        .sessions
-        .touch(exchange.credentials(&session.id, parameters.values.user_id.as_deref()))
-        .await
-        .map_err(|error| exchange.missed(session.source, error))?;
-    Ok(render::session(200, &record, session.shown(&session.id)))
+    let credentials = exchange.credentials(&session.id, parameters.values.user_id.as_deref());
+    let sessions = &exchange.service.sessions;
+    let touched = match amendment.is_empty() {
+        true => sessions.touch(credentials).await,
+        false => sessions.amend(credentials, None, &amendment, &Precondition::None).await,
+    };
+    let record = touched.map_err(|error| exchange.missed(session.source, error))?;
+    let response = render::session(200, &record, session.shown(&session.id));
+    Ok(cookie::prolonged(&exchange, &session.id, &record, response))
 }

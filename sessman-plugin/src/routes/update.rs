@@ -3,8 +3,10 @@
 use plugin_api::{Caller, Class, Response};
 use sessman::config::ClientAccess;
 use sessman::rules::UpdateMode;
-use sessman::sessions::{Precondition, Update};
+use sessman::sessions::{Amendment, Precondition, Update};
 
+use super::amendment;
+use super::cookie;
 use super::exchange::Exchange;
 use super::session_ref::SessionRef;
 use super::spec::{Condition, Returns, Spec};
@@ -19,10 +21,19 @@ pub(super) const ROUTE: Spec =
     Spec::new("update", &["POST", "PATCH"], Class::Session, Returns::Session, |exchange| {
         Box::pin(answer(exchange))
     })
-    .described("Changes the session's data", &["updateSession", "patchSession"])
+    .described("Changes the session's data, terms, metadata and labels", &["updateSession", "patchSession"])
     .opened_by(ClientAccess::Write)
-    .accepts(&[Name::SessionId, Name::UserId, Name::Data, Name::Mode])
-    .requires(&[Name::Data])
+    .accepts(&[
+        Name::SessionId,
+        Name::UserId,
+        Name::Data,
+        Name::Mode,
+        Name::TtlSeconds,
+        Name::IdleSeconds,
+        Name::Persistent,
+        Name::Metadata,
+        Name::Labels,
+    ])
     .on_condition(Condition::IfMatch)
     .refuses(&[401, 403, 404, 409, 412, 413, 422, 428]);
 
@@ -34,16 +45,27 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
         None => Box::pin(Change::read_chosen(&exchange, values, session)).await?,
     };
     let credentials = exchange.credentials(&change.session.id, change.user_id.as_deref());
-    let updated = exchange.service.sessions.update(credentials, &change.update, &change.precondition).await;
+    let sessions = &exchange.service.sessions;
+    let Change { update, amendment, precondition, .. } = &change;
+    let updated = match (update, amendment) {
+        (Some(update), None) => sessions.update(credentials, update, precondition).await,
+        (update, amendment) => {
+            let amendment = amendment.as_deref().cloned().unwrap_or_default();
+            sessions.amend(credentials, update.as_ref(), &amendment, precondition).await
+        }
+    };
     let record = updated.map_err(|error| exchange.missed(change.session.source, error))?;
-    Ok(render::session(200, &record, change.session.shown(&change.session.id)))
+    let response = render::session(200, &record, change.session.shown(&change.session.id));
+    Ok(cookie::prolonged(&exchange, &change.session.id, &record, response))
 }
 
 /// The session to change, and the change.
 struct Change {
     session: SessionRef,
     user_id: Option<String>,
-    update: Update,
+    update: Option<Update>,
+    /// Boxed, as most updates have none.
+    amendment: Option<Box<Amendment>>,
     precondition: Precondition,
 }
 
@@ -57,7 +79,7 @@ impl Change {
         Self::read(exchange, values, session)
     }
 
-    fn read(exchange: &Exchange<'_, '_>, values: Values, session: SessionRef) -> Result<Self, Problem> {
+    fn read(exchange: &Exchange<'_, '_>, mut values: Values, session: SessionRef) -> Result<Self, Problem> {
         // Frameworks store the visitor's identity there.
         if session.id.is_external() && exchange.request.caller() == Caller::Unkeyed {
             return Err(Problem::new(
@@ -65,14 +87,21 @@ impl Change {
                 "the data of a session with an external_id is changed with the API key alone; send it as Authorization: Bearer",
             ));
         }
-        let data = values
-            .data
-            .ok_or_else(|| Problem::malformed("no data given; send the JSON body {\"data\": ...}"))?;
+        let amendment = amendment::of(exchange, &mut values)?;
+        if values.data.is_none() && amendment.is_empty() {
+            return Err(Problem::malformed("nothing to change given; send the JSON body {\"data\": ...}"));
+        }
         let mode = match exchange.request.method() {
             "PATCH" => UpdateMode::Merge,
             _ => values.mode.unwrap_or(exchange.service.sessions.rules().update_mode),
         };
         let precondition = etag::precondition(exchange.list("if-match")?.as_deref())?;
-        Ok(Self { session, user_id: values.user_id, update: Update::new(mode, data), precondition })
+        Ok(Self {
+            session,
+            user_id: values.user_id,
+            update: values.data.map(|data| Update::new(mode, data)),
+            amendment: (!amendment.is_empty()).then(|| Box::new(amendment)),
+            precondition,
+        })
     }
 }

@@ -20,6 +20,12 @@ pub struct CookieConfig {
     pub same_site: SameSite,
     /// Its `Secure`. If not set, it is `Secure`, except without a key and with the browser on this machine.
     pub secure: Option<bool>,
+    /// Whether it outlives the browser, whatever the session says ("remember me" for all).
+    pub persistent: bool,
+    /// Its `Partitioned` (CHIPS): a page in a frame of another site has a cookie of its own for each of these sites.
+    pub partitioned: bool,
+    /// Whether the answer to `end` asks the browser to clear what it keeps of the site (`Clear-Site-Data`).
+    pub clear_site_data: bool,
 }
 
 /// When a browser sends a cookie with cross-site requests.
@@ -40,7 +46,10 @@ const MAX_ATTRIBUTE: usize = 1_024;
 impl CookieConfig {
     /// Whether browsers accept it only with `Secure`, whatever its origin.
     pub fn wants_secure(&self) -> bool {
-        self.same_site == SameSite::None || self.has_prefix("__Secure-") || self.has_prefix("__Host-")
+        self.same_site == SameSite::None
+            || self.partitioned
+            || self.has_prefix("__Secure-")
+            || self.has_prefix("__Host-")
     }
 
     /// Whether the name has this prefix; browsers ignore its case.
@@ -61,7 +70,7 @@ impl CookieConfig {
             }
         }
         if self.secure == Some(false) && self.wants_secure() {
-            let why = "browsers take it only with Secure: its name begins with __Host- or __Secure-, or same_site is None";
+            let why = "browsers take it only with Secure: its name begins with __Host- or __Secure-, same_site is None, or it is partitioned";
             problems.push(problem("cookie.secure", why));
         }
         if self.has_prefix("__Host-") && (self.path != "/" || self.domain.is_some()) {
@@ -83,6 +92,12 @@ struct RawCookie {
     same_site: Option<String>,
     #[serde(deserialize_with = "settings::loose::option")]
     secure: Option<bool>,
+    #[serde(deserialize_with = "settings::loose::option")]
+    persistent: Option<bool>,
+    #[serde(deserialize_with = "settings::loose::option")]
+    partitioned: Option<bool>,
+    #[serde(deserialize_with = "settings::loose::option")]
+    clear_site_data: Option<bool>,
 }
 
 /// Reads the key `cookie`.
@@ -105,15 +120,25 @@ pub(super) fn read(
         Some(_) => {
             problems.push(problem(
                 "cookie",
-                "expected false, or an object with name, path, domain, same_site, secure",
+                "expected false, or an object with name, path, domain, same_site, secure, persistent, partitioned, clear_site_data",
             ));
             return None;
         }
     };
-    let name = raw.name.unwrap_or_else(|| match instance {
+    let plain = match instance {
         "sessman" => "PS_SESSID".to_owned(),
         other => format!("{other}_sid"),
-    });
+    };
+    let can_be_host = raw.domain.is_none()
+        && raw.path.as_deref().is_none_or(|path| path == "/")
+        && raw.secure != Some(false);
+    let name = match raw.name.as_deref() {
+        None => plain,
+        Some("auto") if can_be_host => format!("__Host-{plain}"),
+        Some("auto") if raw.secure != Some(false) => format!("__Secure-{plain}"),
+        Some("auto") => plain,
+        Some(name) => name.to_owned(),
+    };
     if name.is_empty() || !name.bytes().all(is_token) {
         problems.push(problem("cookie.name", "expected letters, digits and !#$%&'*+-.^_`|~"));
     }
@@ -135,7 +160,16 @@ pub(super) fn read(
             SameSite::Lax
         }
     };
-    let cookie = CookieConfig { name, path, domain: raw.domain, same_site, secure: raw.secure };
+    let cookie = CookieConfig {
+        name,
+        path,
+        domain: raw.domain,
+        same_site,
+        secure: raw.secure,
+        persistent: raw.persistent.unwrap_or(false),
+        partitioned: raw.partitioned.unwrap_or(false),
+        clear_site_data: raw.clear_site_data.unwrap_or(false),
+    };
     cookie.check(problems);
     Some(cookie)
 }

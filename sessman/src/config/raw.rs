@@ -39,10 +39,16 @@ pub(super) struct RawConfig {
     /// Default: 2592000.
     #[serde(deserialize_with = "settings::loose::option")]
     pub(super) max_ttl: Option<u64>,
+    /// What a session gets that asks for a `ttl_seconds` beyond `max_ttl`: with `refuse` the answer is 422, with `cut` it gets
+    /// `max_ttl`.
+    ///
+    /// Default: `refuse`.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub(super) on_max_ttl: Option<String>,
     /// With `update`, new, update, touch and rotate are activity; with `access` reading is, too. Without an
     /// `idle_timeout`, activity restarts the time to live.
     ///
-    /// Default: `update`; `access` once there is an `idle_timeout`.
+    /// Default: `update`; `access` for a session with an idle timeout.
     #[serde(deserialize_with = "settings::loose::option")]
     pub(super) sliding: Option<String>,
     /// Seconds without activity after which a session expires, whatever the value was when it began.
@@ -50,6 +56,11 @@ pub(super) struct RawConfig {
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     pub(super) idle_timeout: Option<u64>,
+    /// The largest `idle_seconds` that a session may request, 0 for any, and for `idle_seconds` 0, which means no idle timeout.
+    ///
+    /// Default: the `idle_timeout`; without one, any.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub(super) max_idle: Option<u64>,
     /// Seconds after its creation at which a session expires, whatever its activity, and whatever the value was when it began.
     ///
     /// Default: none.
@@ -153,7 +164,10 @@ pub(super) struct RawConfig {
     #[serde(deserialize_with = "settings::loose::option")]
     pub(super) audit: Option<bool>,
     /// `false` for none, or an object with `name` (`PS_SESSID`; of another instance `<instance>_sid`), `path` (`/`),
-    /// `domain`, `same_site` (`Lax`), `secure` (true; where there is no key, not for `http://localhost`).
+    /// `domain`, `same_site` (`Lax`), `secure` (true; where there is no key, not for `http://localhost`), `persistent` (false;
+    /// true for cookies that outlive the browser, whatever a session says), `partitioned` (false; true for frames of other
+    /// sites), `clear_site_data` (false; true asks the browser at `end` to clear what it keeps of the site). The name `auto` is
+    /// `__Host-` and the default name, or `__Secure-` where there is a `domain` or another `path`.
     ///
     /// Default: `{}`.
     pub(super) cookie: Option<Value>,

@@ -6,7 +6,7 @@ use settings::Problem;
 
 use super::raw::RawConfig;
 use super::values::{MAX_SECONDS, choice, number, seconds};
-use crate::rules::{OnLimit, Rules, Sliding, UpdateMode};
+use crate::rules::{OnLimit, OnMaxTtl, Rules, Sliding, UpdateMode};
 
 /// Bounded, as every session of a user is checked when another one begins.
 const MAX_SESSIONS_PER_USER: u64 = 1_000;
@@ -22,8 +22,7 @@ impl RawConfig {
         let default = Rules::default();
         let idle_timeout = seconds("idle_timeout", self.idle_timeout, problems);
         let sliding = [("update", Sliding::Update), ("access", Sliding::Access)];
-        // With an idle timeout, a client that reads is not idle.
-        let unless_said = if idle_timeout.is_some() { Sliding::Access } else { Sliding::Update };
+        let max_idle = number("max_idle", self.max_idle, 0..=MAX_SECONDS, "seconds", problems);
         let limit = number(
             "max_sessions_per_user",
             self.max_sessions_per_user,
@@ -38,11 +37,19 @@ impl RawConfig {
         Rules {
             session_ttl: seconds("session_ttl", self.session_ttl, problems).unwrap_or(default.session_ttl),
             max_ttl: seconds("max_ttl", self.max_ttl, problems).unwrap_or(default.max_ttl),
-            sliding: match &self.sliding {
-                Some(text) => choice("sliding", Some(text), &sliding, problems),
-                None => unless_said,
-            },
+            on_max_ttl: choice(
+                "on_max_ttl",
+                self.on_max_ttl.as_deref(),
+                &[("refuse", OnMaxTtl::Refuse), ("cut", OnMaxTtl::Cut)],
+                problems,
+            ),
+            sliding: self.sliding.as_ref().map(|text| choice("sliding", Some(text), &sliding, problems)),
             idle_timeout,
+            max_idle: match max_idle {
+                Some(0) => None,
+                Some(longest) => Some(Duration::from_secs(longest)),
+                None => idle_timeout,
+            },
             absolute_ttl: seconds("absolute_ttl", self.absolute_ttl, problems),
             touch_interval: number(
                 "touch_interval",

@@ -176,15 +176,12 @@ fn parameters_of_an_ini_line_are_all_text() {
 fn rules_are_read_and_reading_is_activity_once_there_is_an_idle_timeout() {
     let rules = |members: Value| read(members).map(|config| config.rules);
     let plain = rules(json!({})).unwrap();
-    assert_eq!(
-        (plain.sliding, plain.idle_timeout, plain.max_sessions_per_user),
-        (Sliding::Update, None, None)
-    );
+    assert_eq!((plain.sliding, plain.idle_timeout, plain.max_sessions_per_user), (None, None, None));
     let idle = rules(json!({ "idle_timeout": "3600", "touch_interval": 0 })).unwrap();
-    assert_eq!((idle.sliding, idle.idle_timeout), (Sliding::Access, Some(Duration::from_secs(3_600))));
+    assert_eq!((idle.sliding, idle.idle_timeout), (None, Some(Duration::from_secs(3_600))));
     assert_eq!(idle.touch_interval, Some(Duration::ZERO));
     let said = rules(json!({ "idle_timeout": 60, "sliding": "update" })).unwrap();
-    assert_eq!(said.sliding, Sliding::Update);
+    assert_eq!(said.sliding, Some(Sliding::Update));
     let limited = rules(json!({ "max_sessions_per_user": 1, "on_limit": "reject", "new_rate": 5 })).unwrap();
     assert_eq!((limited.max_sessions_per_user, limited.on_limit), (Some(1), OnLimit::Reject));
     assert_eq!(limited.new_rate, Some(5));

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::amendment::Amendment;
 use super::completion::{to_the_end, to_the_end_until};
 use super::{Credentials, NoAnswer, RETRIES, STORE_DEADLINE, Sessions, check_user_id};
 use crate::data::Data;
 use crate::error::Error;
 use crate::events::Kind;
-use crate::id::{Handle, SessionId};
+use crate::id::{Handle, SecretHash, SessionId};
 use crate::mark::Mark;
 use crate::record::{Change, Record};
 use crate::rules::UpdateMode;
@@ -55,6 +56,34 @@ pub enum Precondition {
     Versions(Vec<(u64, Mark)>),
 }
 
+/// What a rotation does beside replacing the id.
+#[derive(Debug, Clone, Default)]
+pub struct Rotation {
+    /// The user who logs in.
+    pub login: Option<String>,
+    /// What else it sets.
+    pub amendment: Amendment,
+}
+
+impl Rotation {
+    /// A login of this user.
+    pub fn login(user_id: String) -> Self {
+        Self { login: Some(user_id), ..Self::default() }
+    }
+}
+
+/// What the one write of a rotation sets.
+struct Step {
+    secret_hash: SecretHash,
+    login: Option<String>,
+    amendment: Amendment,
+}
+
+/// Whether the change is made from what was read, so that it is written only if the record is unchanged.
+fn depends_on_read(change: &Change) -> bool {
+    change.depends_on_read() || change.metadata.is_some()
+}
+
 impl Sessions {
     /// Changes a session's data and restarts its time to live.
     ///
@@ -70,13 +99,32 @@ impl Sessions {
         if self.rules.require_match && *precondition == Precondition::None {
             return Err(Error::VersionRequired);
         }
-        self.in_time(self.update_in_turn(credentials, update, precondition)).await
+        self.in_time(self.amend_in_turn(credentials, Some(update), None, precondition)).await
     }
 
-    async fn update_in_turn(
+    /// Like [`update`](Self::update), and sets what `amendment` names in the same write; the data may stay as it is.
+    ///
+    /// # Errors
+    /// As for `update`, and [`Error::Invalid`].
+    pub async fn amend(
         &self,
         credentials: Credentials<'_>,
-        update: &Update,
+        update: Option<&Update>,
+        amendment: &Amendment,
+        precondition: &Precondition,
+    ) -> Result<Arc<Record>, Error> {
+        if self.rules.require_match && update.is_some() && *precondition == Precondition::None {
+            return Err(Error::VersionRequired);
+        }
+        // Boxed, so that the future of an update alone stays small.
+        Box::pin(self.in_time(self.amend_in_turn(credentials, update, Some(amendment), precondition))).await
+    }
+
+    async fn amend_in_turn(
+        &self,
+        credentials: Credentials<'_>,
+        update: Option<&Update>,
+        amendment: Option<&Amendment>,
         precondition: &Precondition,
     ) -> Result<Arc<Record>, Error> {
         let id = credentials.id;
@@ -92,17 +140,26 @@ impl Sessions {
                 return Err(Error::Changed { version: record.version });
             }
             let data = match update {
-                Update::Replace(data) => data.clone(),
-                Update::Merge(patch) => {
+                None => None,
+                Some(Update::Replace(data)) => Some(data.clone()),
+                Some(Update::Merge(patch)) => {
                     self.check_size("the patch", patch)?;
-                    record.data.merged_apart(patch).await?
+                    Some(record.data.merged_apart(patch).await?)
                 }
             };
-            self.check_size("data", &data)?;
+            if let Some(data) = &data {
+                self.check_size("data", data)?;
+            }
+            let change = match amendment {
+                // Boxed, so that the future of an update alone stays small.
+                Some(amendment) => Box::pin(self.amended(&record, amendment)).await?,
+                None => self.reset(&record),
+            };
+            let change = Change { data, ..change };
             // A change that depends on what was read is written only if the record is unchanged.
-            let depends = matches!(update, Update::Merge(_)) || versions.is_some();
+            let depends =
+                matches!(update, Some(Update::Merge(_))) || versions.is_some() || depends_on_read(&change);
             let unless = if depends { Unless::Changed } else { Unless::Gone };
-            let change = Change { data: Some(data), ..self.reset(&record) };
             match self.write(&record, unless, &change).await? {
                 Updated::Done { record, .. } => {
                     self.tell(Kind::Updated, record.handle, record.user_id.as_deref());
@@ -129,23 +186,27 @@ impl Sessions {
     }
 
     /// Replaces a session's id (against session fixation) and restarts its time to live. The old id is revoked immediately.
-    /// With `login`, an anonymous session becomes that user's, or its user authenticates again.
+    /// With a login, an anonymous session becomes that user's, or its user authenticates again. A session with an external id
+    /// gets a generated one; the external id stays taken as long as the session lives.
     ///
     /// Once the old id is revoked, the caller gets the new one: if the store fails in the later steps of a login, they are
     /// finished in the background. After an error the old id is still valid, unless the store did not acknowledge the one
     /// write that replaces it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::External`], [`Error::OtherUser`], and for a login what
+    /// [`Error::NotFound`], [`Error::Invalid`], [`Error::OtherUser`], and for a login what
     /// [`create`](Self::create) has for a user.
     pub async fn rotate(
         self: &Arc<Self>,
         credentials: Credentials<'_>,
-        login: Option<String>,
+        rotation: Rotation,
     ) -> Result<(SessionId, Arc<Record>), Error> {
         let until = Instant::now() + STORE_DEADLINE;
+        let Rotation { login, amendment } = rotation;
         let record = self.find(credentials).await?;
-        let rotated = credentials.id.rotated().ok_or(Error::External)?;
+        let rotated = SessionId::generated_for(record.handle);
+        // Before anything is written.
+        self.amended(&record, &amendment).await?;
         if let Some(user_id) = &login {
             check_user_id(user_id)?;
             if record.user_id.as_ref().is_some_and(|own| own != user_id) {
@@ -154,15 +215,10 @@ impl Sessions {
         }
         let (this, secret_hash) = (Arc::clone(self), rotated.secret_hash());
         let steps = async move {
-            let mut change =
-                Change { secret_hash: Some(secret_hash), user_id: login.clone(), ..this.reset(&record) };
-            match login.filter(|_| record.user_id.is_none()) {
-                Some(user_id) => {
-                    // The session counts as never used since it became this user's.
-                    change.times = this.rules.reset(&record.life(), change.now);
-                    this.log_in(&record, &change, &user_id, until).await
-                }
-                None => this.change(&record, &change).await,
+            let step = Step { secret_hash, login, amendment };
+            match step.login.clone().filter(|_| record.user_id.is_none()) {
+                Some(user_id) => this.log_in(record, &step, &user_id, until).await,
+                None => this.take_step(record, &step).await,
             }
         };
         // Boxed, so that the future of a plain rotation stays small.
@@ -178,23 +234,24 @@ impl Sessions {
     /// write, as the last place: every later claim sees it.
     async fn log_in(
         self: &Arc<Self>,
-        record: &Record,
-        change: &Change,
+        record: Arc<Record>,
+        step: &Step,
         user_id: &str,
         until: Instant,
     ) -> Result<Arc<Record>, Error> {
-        self.reserve(user_id, record.handle, false).await?;
+        let handle = record.handle;
+        self.reserve(user_id, handle, false).await?;
         if Instant::now() >= until {
             // The caller got an error and still holds the old id.
-            self.release(user_id, &[record.handle]).await;
+            self.release(user_id, &[handle]).await;
             return Err(StoreError::Unavailable(Box::new(NoAnswer)).into());
         }
-        let changed = match self.change(record, change).await {
+        let changed = match self.take_step(record, step).await {
             Ok(changed) => changed,
             Err(error) => {
                 // If the outcome is unknown, the record may already be the user's, and then keeps its place.
                 if matches!(error, Error::NotFound) {
-                    self.release(user_id, &[record.handle]).await;
+                    self.release(user_id, &[handle]).await;
                 }
                 return Err(error);
             }
@@ -206,6 +263,35 @@ impl Sessions {
             _ => self.take_last_place_behind(Arc::clone(&changed), user_id.to_owned()),
         }
         Ok(changed)
+    }
+
+    /// The one write of a rotation: made anew as long as others write in between.
+    async fn take_step(&self, mut record: Arc<Record>, step: &Step) -> Result<Arc<Record>, Error> {
+        for _ in 0..MERGE_ATTEMPTS {
+            let mut change = self.amended(&record, &step.amendment).await?;
+            change.secret_hash = Some(step.secret_hash);
+            change.user_id.clone_from(&step.login);
+            if step.login.is_some() && record.user_id.is_none() {
+                // The session counts as never used since it became this user's.
+                let terms = change.terms.unwrap_or_else(|| record.terms());
+                change.times = self.rules.reset(&record.life().with(&terms), change.now);
+            }
+            let unless = if depends_on_read(&change) { Unless::Changed } else { Unless::Gone };
+            match self.write(&record, unless, &change).await? {
+                Updated::Done { record, .. } => return Ok(record),
+                Updated::Missing => return Err(Error::NotFound),
+                Updated::Conflict(_) => {
+                    let found = self.load(record.handle).await?.ok_or(Error::NotFound)?;
+                    if (found.mark, found.secret_hash) != (record.mark, record.secret_hash)
+                        || found.user_id != record.user_id
+                    {
+                        return Err(Error::NotFound);
+                    }
+                    record = found;
+                }
+            }
+        }
+        Err(Error::Contended)
     }
 
     fn take_last_place_behind(self: &Arc<Self>, record: Arc<Record>, user_id: String) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+use super::amendment::{check_idle, time_to_live};
 use super::completion::to_the_end_until;
 use super::limits::NotEvicted;
 use super::{NoAnswer, RETRIES, STORE_DEADLINE, Sessions, check_user_id, client_ip};
@@ -14,6 +15,7 @@ use crate::data::Data;
 use crate::error::Error;
 use crate::events::Kind;
 use crate::id::{Handle, SessionId};
+use crate::labels::Labels;
 use crate::mark::Mark;
 use crate::metrics::Operation;
 use crate::record::{Change, Life, Record, Times, TtlSource};
@@ -42,6 +44,12 @@ pub struct NewSession {
     pub metadata: Data,
     /// Its own time to live instead of `session_ttl`: at least one second, at most `max_ttl`.
     pub ttl: Option<Duration>,
+    /// Its own idle timeout instead of `idle_timeout`, zero for none; at most `max_idle`.
+    pub idle: Option<Duration>,
+    /// Whether its cookie outlives the browser ("remember me").
+    pub persistent: bool,
+    /// By which it is found beside its user.
+    pub labels: Labels,
     /// An external id, chosen by the caller; `None` to generate one.
     pub id: Option<SessionId>,
     /// The address whose `new_rate` quota is charged; `None` if it is unknown.
@@ -115,25 +123,14 @@ impl Sessions {
         if self.rules.bind_ip && client_ip(&new.metadata).is_err() {
             return Err(Error::Invalid("metadata.client_ip: expected an IP address (bind_ip)".into()));
         }
-        let ttl = self.time_to_live(new.ttl)?;
+        let ttl = time_to_live(&self.rules, new.ttl)?;
+        check_idle(&self.rules, new.idle)?;
         if let Some(rates) = &self.rates {
             rates
                 .take(new.address, new.user_id.as_deref(), self.clock.now())
                 .map_err(|retry_after| Error::TooMany { retry_after })?;
         }
         Ok(ttl)
-    }
-
-    fn time_to_live(&self, own: Option<Duration>) -> Result<(Duration, TtlSource), Error> {
-        let max = self.rules.max_ttl;
-        match own {
-            None => Ok((self.rules.session_ttl, TtlSource::Configured)),
-            Some(ttl) if ttl >= Duration::from_secs(1) && ttl <= max => Ok((ttl, TtlSource::Caller)),
-            Some(_) => Err(Error::Invalid(format!(
-                "ttl_seconds: expected a whole number from 1 to {} (max_ttl)",
-                max.as_secs()
-            ))),
-        }
     }
 
     /// Writes the record of a new session. A pending one expires soon, unless it gets its place and is activated.
@@ -161,6 +158,9 @@ impl Sessions {
                 last_activity: now,
                 ttl,
                 ttl_source,
+                idle: new.idle,
+                persistent: new.persistent,
+                labels: new.labels.clone(),
                 expires_at: now,
                 version: 1,
                 mac: None,

@@ -122,7 +122,7 @@ impl Sessions {
     async fn sessions_of(&self, user_id: &str, except: Handle) -> Result<Vec<Handle>, StoreError> {
         let (mut found, mut unread, mut after) = (Vec::new(), Vec::new(), None);
         loop {
-            let listing = Listing { user_id: Some(user_id), after, limit: PAGE };
+            let listing = Listing { user_id: Some(user_id), after, limit: PAGE, label: None };
             let page = self.ask(Operation::List, self.store.list(listing, self.clock.now())).await?;
             found.extend(page.items.iter().map(|summary| (summary.life.created_at, summary.handle)));
             unread.extend(page.unread);

@@ -64,7 +64,7 @@ impl Sessions {
     ) -> Result<(Arc<Record>, Page<Summary>), Error> {
         let own = self.get(credentials).await?;
         let page = match own.user_id.as_deref() {
-            Some(user_id) => self.list(Listing { user_id: Some(user_id), after, limit }).await?,
+            Some(user_id) => self.list(Listing { user_id: Some(user_id), after, limit, label: None }).await?,
             None => Page { items: vec![own.summary()], ..Page::default() },
         };
         Ok((own, page))
@@ -134,7 +134,7 @@ impl Sessions {
             let (mut ended, mut after) = (Vec::new(), None);
             loop {
                 // Not `list`: a session that is expired only by the rules in force now is deleted too, so it cannot come back.
-                let listing = Listing { user_id: Some(&user_id), after, limit: PAGE };
+                let listing = Listing { user_id: Some(&user_id), after, limit: PAGE, label: None };
                 let page = this.ask(Operation::List, this.store.list(listing, this.clock.now())).await?;
                 let known =
                     page.items.iter().map(|summary| Target::incarnation(summary.handle, summary.mark));

@@ -18,6 +18,7 @@ mod unsure;
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::labels::Labels;
 use crate::rules::{OnLimit, Sliding};
 use crate::store::Listing;
 use crate::store::memory::{MemoryConfig, MemoryStore};
@@ -55,6 +56,9 @@ fn new(user_id: Option<&str>) -> NewSession {
         data: Data::empty(),
         metadata: Data::empty(),
         ttl: None,
+        idle: None,
+        persistent: false,
+        labels: Labels::none(),
         id: None,
         address: None,
     }
@@ -78,7 +82,7 @@ impl Engine {
     }
 
     async fn live_of(&self, user_id: &str) -> BTreeSet<Handle> {
-        let listing = Listing { user_id: Some(user_id), after: None, limit: 1_000 };
+        let listing = Listing { user_id: Some(user_id), after: None, limit: 1_000, label: None };
         let page = self.sessions.list(listing).await.unwrap();
         page.items.iter().map(|summary| summary.handle).collect()
     }
@@ -111,7 +115,7 @@ async fn a_session_ends_at_the_earliest_of_its_ends_to_the_millisecond() {
 async fn activity_puts_the_end_off_but_never_beyond_absolute_ttl() {
     let engine = engine(Rules {
         session_ttl: secs(1_000),
-        sliding: Sliding::Access,
+        sliding: Some(Sliding::Access),
         idle_timeout: Some(secs(100)),
         absolute_ttl: Some(secs(450)),
         ..Rules::default()
@@ -136,7 +140,7 @@ async fn activity_puts_the_end_off_but_never_beyond_absolute_ttl() {
 
 #[tokio::test]
 async fn reading_is_written_down_once_in_an_interval() {
-    let rules = Rules { sliding: Sliding::Access, idle_timeout: Some(secs(100)), ..Rules::default() };
+    let rules = Rules { sliding: Some(Sliding::Access), idle_timeout: Some(secs(100)), ..Rules::default() };
     let engine = engine(rules);
     let id = engine.begin(None).await;
     // A twentieth of the shorter one.
@@ -153,7 +157,7 @@ async fn reading_is_written_down_once_in_an_interval() {
 async fn whoever_reads_in_time_stays_and_ends_early_by_the_interval_at_most() {
     for touch_interval in [Some(secs(0)), Some(secs(20)), Some(secs(10_000)), None] {
         let rules = Rules {
-            sliding: Sliding::Access,
+            sliding: Some(Sliding::Access),
             idle_timeout: Some(secs(60)),
             session_ttl: secs(1_000_000),
             touch_interval,
@@ -177,7 +181,7 @@ async fn whoever_reads_in_time_stays_and_ends_early_by_the_interval_at_most() {
 #[tokio::test]
 async fn what_slides_without_an_idle_timeout_is_the_time_to_live() {
     for (sliding, lives) in [(Sliding::Update, false), (Sliding::Access, true)] {
-        let engine = engine(Rules { session_ttl: secs(100), sliding, ..Rules::default() });
+        let engine = engine(Rules { session_ttl: secs(100), sliding: Some(sliding), ..Rules::default() });
         let id = engine.begin(None).await;
         for _ in 0..2 {
             engine.clock.advance(secs(60));
@@ -191,11 +195,11 @@ async fn what_slides_without_an_idle_timeout_is_the_time_to_live() {
 async fn a_new_id_replaces_the_old_one() {
     let engine = engine(Rules::default());
     let old = engine.begin(None).await;
-    let (id, record) = engine.sessions.rotate(holder(&old), None).await.unwrap();
+    let (id, record) = engine.sessions.rotate(holder(&old), Rotation::default()).await.unwrap();
     assert_eq!((id.handle(), record.user_id.as_deref(), record.version), (old.handle(), None, 1));
     assert!(!engine.lives(&old).await && engine.lives(&id).await);
     for result in [
-        engine.sessions.rotate(holder(&old), None).await.map(drop),
+        engine.sessions.rotate(holder(&old), Rotation::default()).await.map(drop),
         engine.sessions.touch(holder(&old)).await.map(drop),
         engine.sessions.end(holder(&old)).await,
     ] {
@@ -210,7 +214,7 @@ async fn a_visitor_logs_in_once_and_stays_who_they_are() {
     engine.clock.advance(secs(60));
     let login = |id: SessionId, user_id: &str| {
         let (sessions, user_id) = (engine.sessions.clone(), user_id.to_owned());
-        async move { sessions.rotate(holder(&id), Some(user_id)).await }
+        async move { sessions.rotate(holder(&id), Rotation::login(user_id)).await }
     };
     let (id, record) = login(visitor.clone(), "ada").await.unwrap();
     assert_eq!((record.user_id.as_deref(), record.auth_time), (Some("ada"), Some(START.after(secs(60)))));
@@ -231,13 +235,14 @@ async fn a_login_of_a_visitor_counts_for_the_limit() {
     for on_limit in [OnLimit::EvictOldest, OnLimit::Reject] {
         let engine = engine(Rules { max_sessions_per_user: Some(1), on_limit, ..Rules::default() });
         let (first, visitor) = (engine.begin(Some("ada")).await, engine.begin(None).await);
-        let login = engine.sessions.rotate(holder(&visitor), Some("ada".into())).await;
+        let login = engine.sessions.rotate(holder(&visitor), Rotation::login("ada".into())).await;
         match on_limit {
             OnLimit::EvictOldest => {
                 let (id, _) = login.unwrap();
                 assert!(engine.lives(&id).await && !engine.lives(&first).await);
                 // Once more is not one more.
-                let (id, _) = engine.sessions.rotate(holder(&id), Some("ada".into())).await.unwrap();
+                let (id, _) =
+                    engine.sessions.rotate(holder(&id), Rotation::login("ada".into())).await.unwrap();
                 assert!(engine.lives(&id).await);
             }
             OnLimit::Reject => {
@@ -257,8 +262,12 @@ async fn an_id_that_the_caller_chose_opens_one_session() {
     let (given, _) = engine.sessions.create(chosen.clone()).await.unwrap();
     assert!(given == id && engine.lives(&id).await);
     assert!(matches!(engine.sessions.create(chosen.clone()).await, Err(Error::Exists)));
-    assert!(matches!(engine.sessions.rotate(holder(&id), None).await, Err(Error::External)));
-    engine.sessions.end(holder(&id)).await.unwrap();
+    // Rotated to a generated id, it has the same handle, and the one that was chosen opens nothing.
+    let (generated, record) = engine.sessions.rotate(holder(&id), Rotation::default()).await.unwrap();
+    assert!(!generated.is_external() && record.handle == id.handle());
+    assert!(engine.lives(&generated).await && !engine.lives(&id).await);
+    assert!(matches!(engine.sessions.create(chosen.clone()).await, Err(Error::Exists)));
+    engine.sessions.end(holder(&generated)).await.unwrap();
     engine.sessions.create(chosen).await.unwrap();
 }
 

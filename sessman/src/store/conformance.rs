@@ -27,8 +27,9 @@ use super::{
 };
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
+use crate::labels::{Label, Labels};
 use crate::mark::Mark;
-use crate::record::{Change, Mac, Record, Summary, Times, TtlSource};
+use crate::record::{Change, Mac, Record, Summary, Terms, Times, TtlSource};
 use crate::time::Timestamp;
 
 /// A fresh, empty store, and what has to live as long as it does (a temporary folder, a server).
@@ -112,6 +113,9 @@ macro_rules! conformance_tests {
                 an_update_says_how_long_it_would_have_lived,
                 a_login_sets_its_time,
                 what_was_written_to_meanwhile_is_a_conflict,
+                terms_change_and_count_not,
+                labels_change_and_count,
+                terms_that_changed_meanwhile_are_a_conflict,
             }
             claims {
                 a_user_is_unknown_until_told,
@@ -156,6 +160,9 @@ macro_rules! conformance_tests {
                 only_live_records_are_listed,
                 a_user_has_their_own_list,
                 a_record_follows_its_new_user,
+                a_label_has_its_own_list,
+                a_record_follows_its_new_labels,
+                labels_that_look_alike_have_lists_of_their_own,
                 an_empty_store_has_one_empty_page,
                 paging_while_writing_gives_each_record_once,
                 pages_end_early_where_sessions_are_large,
@@ -220,6 +227,11 @@ fn data(text: &str) -> Data {
     Data::parse(text).unwrap()
 }
 
+/// Labels of these names, all of one value.
+fn labels(names: &[&str], value: &str) -> Labels {
+    Labels::from_list(names.iter().map(|name| Label::new(name, value).unwrap()).collect()).unwrap()
+}
+
 /// Record `n`, created at `at(0)`, which opens with secret `n` and lives until `at(TTL)`.
 pub(crate) fn record(n: u32) -> Record {
     Record {
@@ -236,6 +248,9 @@ pub(crate) fn record(n: u32) -> Record {
         last_activity: at(0),
         ttl: Duration::from_millis(TTL as u64),
         ttl_source: TtlSource::Configured,
+        idle: None,
+        persistent: false,
+        labels: Labels::none(),
         expires_at: at(TTL),
         version: 1,
         mac: None,
@@ -328,7 +343,7 @@ async fn counted(store: &dyn Store, millis: i64) -> (u64, u64) {
 async fn list_all(store: &dyn Store, user_id: Option<&str>, limit: usize, millis: i64) -> Vec<Summary> {
     let (mut summaries, mut after) = (Vec::new(), None);
     loop {
-        let page = store.list(Listing { user_id, after, limit }, at(millis)).await.unwrap();
+        let page = store.list(Listing { user_id, after, limit, label: None }, at(millis)).await.unwrap();
         assert!(page.items.len() <= limit, "{} sessions on a page of {limit}", page.items.len());
         assert!(page.next.is_none() || page.items.len() == limit, "a page with a next one is full");
         assert_eq!(page.unread, []);

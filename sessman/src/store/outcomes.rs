@@ -52,7 +52,7 @@ impl Loaded {
 pub enum Unless {
     /// Nothing more: other writes are accepted.
     Gone,
-    /// Its version has changed.
+    /// Its version or its terms have changed.
     Changed,
     /// Its last activity has changed: there was any write at all.
     Written,
@@ -63,7 +63,7 @@ impl Unless {
     pub fn is_met(self, read: &Record, stored: &Record) -> Option<bool> {
         (stored.mark == read.mark && stored.secret_hash == read.secret_hash).then(|| match self {
             Self::Gone => true,
-            Self::Changed => stored.version == read.version,
+            Self::Changed => stored.version == read.version && stored.terms() == read.terms(),
             Self::Written => stored.last_activity == read.last_activity,
         })
     }

@@ -1,6 +1,7 @@
 //! Arguments and results of operations on many records.
 
 use crate::id::Handle;
+use crate::labels::Label;
 use crate::record::Outline;
 
 /// Some records or summaries, and the cursor of the next page.
@@ -23,11 +24,13 @@ impl<T> Default for Page<T> {
 /// A page ends early once its items take this many bytes of memory. It has at least one item.
 pub const PAGE_BYTES: usize = 4 << 20;
 
-/// Which sessions [`Store::list`](super::Store::list) returns.
+/// Which sessions [`Store::list`](super::Store::list) returns: those that match all that is given.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Listing<'a> {
     /// Only this user's.
     pub user_id: Option<&'a str>,
+    /// Only those with this label.
+    pub label: Option<&'a Label>,
     /// Only handles greater than this.
     pub after: Option<Handle>,
     /// The most items of the page; at least 1.

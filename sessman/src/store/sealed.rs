@@ -81,7 +81,7 @@ impl Store for SealedStore {
     }
 
     async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
-        let Change { secret_hash, user_id, data, metadata, mac: _, now, times } = change;
+        let Change { secret_hash, user_id, data, metadata, terms, labels, mac: _, now, times } = change;
         let seal = |field, plain: &Option<Data>| {
             plain.as_ref().map(|plain| self.keys.seal(read.handle, field, plain))
         };
@@ -90,6 +90,9 @@ impl Store for SealedStore {
             user_id: user_id.clone(),
             data: seal(Field::Data, data),
             metadata: seal(Field::Metadata, metadata),
+            // Not encrypted: sessions are found by them.
+            labels: labels.clone(),
+            terms: *terms,
             mac: None,
             now: *now,
             times: *times,

@@ -3,26 +3,42 @@
 //! A sequence of entries: a number of one byte, a length of two bytes (big endian), then the content. Each number occurs at
 //! most once; a missing entry has its default. A build that meets an unknown number rejects the record.
 
+use std::time::Duration;
+
+use crate::labels::Labels;
 use crate::mark::Mark;
-use crate::record::{Mac, TtlSource};
+use crate::record::{Mac, Record, TtlSource};
 
 const MARK: u8 = 1;
 const TTL_SOURCE: u8 = 2;
 const MAC: u8 = 3;
+const IDLE: u8 = 4;
+const PERSISTENT: u8 = 5;
+const LABELS: u8 = 6;
 
 /// The tail of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tail {
     /// `None` if the store keeps it elsewhere, or for a record of layout 1.
     pub(super) mark: Option<Mark>,
     /// `Unknown` also if the store keeps it elsewhere.
     pub(super) ttl_source: TtlSource,
     pub(super) mac: Option<Mac>,
+    pub(super) idle: Option<Duration>,
+    pub(super) persistent: bool,
+    pub(super) labels: Labels,
 }
 
 impl Default for Tail {
     fn default() -> Self {
-        Self { mark: None, ttl_source: TtlSource::Unknown, mac: None }
+        Self {
+            mark: None,
+            ttl_source: TtlSource::Unknown,
+            mac: None,
+            idle: None,
+            persistent: false,
+            labels: Labels::none(),
+        }
     }
 }
 
@@ -36,9 +52,25 @@ pub(super) enum Unreadable {
 }
 
 impl Tail {
+    /// The tail of `record`.
+    pub(super) fn of(record: &Record) -> Self {
+        Self { mark: Some(record.mark), ttl_source: record.ttl_source, ..Self::without_head(record) }
+    }
+
+    /// The same, for a store that keeps mark and source of the ttl elsewhere.
+    pub(super) fn without_head(record: &Record) -> Self {
+        Self {
+            mac: record.mac,
+            idle: record.idle,
+            persistent: record.persistent,
+            labels: record.labels.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Empty if everything is at its default.
-    pub(super) fn to_bytes(self) -> Vec<u8> {
-        let Self { mark, ttl_source, mac } = self;
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let Self { mark, ttl_source, mac, idle, persistent, labels } = self;
         let mut bytes = Vec::new();
         let mut put = |number: u8, content: &[u8]| {
             bytes.push(number);
@@ -55,7 +87,16 @@ impl Tail {
             TtlSource::Unknown => {}
         }
         if let Some(Mac(mac)) = mac {
-            put(MAC, &mac);
+            put(MAC, mac);
+        }
+        if let Some(idle) = idle {
+            put(IDLE, &u64::try_from(idle.as_millis()).unwrap_or(u64::MAX).to_be_bytes());
+        }
+        if *persistent {
+            put(PERSISTENT, &[1]);
+        }
+        if !labels.is_empty() {
+            put(LABELS, &labels.to_bytes());
         }
         bytes
     }
@@ -74,6 +115,14 @@ impl Tail {
                     }
                 }
                 MAC => tail.mac = Some(Mac(exactly(content)?)),
+                IDLE => tail.idle = Some(Duration::from_millis(u64::from_be_bytes(exactly(content)?))),
+                PERSISTENT => {
+                    tail.persistent = match exactly(content)? {
+                        [1] => true,
+                        [_] => return Err(Unreadable::Damaged),
+                    }
+                }
+                LABELS => tail.labels = Labels::from_bytes(content).ok_or(Unreadable::Damaged)?,
                 unknown => return Err(Unreadable::Unknown(unknown)),
             }
         }
@@ -100,9 +149,17 @@ fn next<'a>(bytes: &mut &'a [u8]) -> Result<Option<(u8, &'a [u8])>, Unreadable> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::labels::Label;
 
     fn full() -> Tail {
-        Tail { mark: Some(Mark::from([7; 8])), ttl_source: TtlSource::Caller, mac: Some(Mac([9; 32])) }
+        Tail {
+            mark: Some(Mark::from([7; 8])),
+            ttl_source: TtlSource::Caller,
+            mac: Some(Mac([9; 32])),
+            idle: Some(Duration::from_millis(60_001)),
+            persistent: true,
+            labels: Labels::from_list(vec![Label::new("tenant", "acme").unwrap()]).unwrap(),
+        }
     }
 
     #[test]
@@ -113,6 +170,8 @@ mod tests {
             Tail { ttl_source: TtlSource::Configured, ..full() },
             Tail { mac: None, ..full() },
             Tail { mark: None, ..full() },
+            Tail { idle: Some(Duration::ZERO), ..Tail::default() },
+            Tail { persistent: false, labels: Labels::none(), ..full() },
         ] {
             assert_eq!(Tail::read(&tail.to_bytes()), Ok(tail));
         }
@@ -122,11 +181,15 @@ mod tests {
     #[test]
     fn what_is_cut_short_or_unknown_is_refused() {
         let bytes = full().to_bytes();
-        let whole_entries = [0, 11, 15];
+        let whole_entries = [0, 11, 15, 50, 61, 65];
         for length in (0..bytes.len()).filter(|length| !whole_entries.contains(length)) {
             assert_eq!(Tail::read(&bytes[..length]), Err(Unreadable::Damaged), "{length}");
         }
-        assert_eq!(Tail::read(&[&bytes[..], &[4, 0, 0]].concat()), Err(Unreadable::Unknown(4)));
-        assert_eq!(Tail::read(&[TTL_SOURCE, 0, 1, 2]), Err(Unreadable::Damaged));
+        assert_eq!(Tail::read(&[&bytes[..], &[7, 0, 0]].concat()), Err(Unreadable::Unknown(7)));
+        for damaged in
+            [&[TTL_SOURCE, 0, 1, 2][..], &[PERSISTENT, 0, 1, 0], &[IDLE, 0, 1, 0], &[LABELS, 0, 1, 1]]
+        {
+            assert_eq!(Tail::read(damaged), Err(Unreadable::Damaged));
+        }
     }
 }

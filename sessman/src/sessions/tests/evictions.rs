@@ -75,7 +75,7 @@ async fn a_login_by_rotate_whose_eviction_fails_has_its_new_id() {
         let stand = Stand::new().await;
         let visitor = stand.engine.begin(None).await;
         stand.fail(silent, failing);
-        let login = stand.engine.sessions.rotate(holder(&visitor), Some("ada".into())).await;
+        let login = stand.engine.sessions.rotate(holder(&visitor), Rotation::login("ada".into())).await;
         let (id, _) = login.expect("the old id is dead");
         assert!(stand.engine.lives(&id).await && !stand.engine.lives(&visitor).await);
         assert_eq!(stand.lives_alone().await, id.handle());
@@ -87,11 +87,12 @@ async fn a_login_by_rotate_that_is_too_late_leaves_the_old_id_alive() {
     let stand = Stand::new().await;
     let visitor = stand.engine.begin(None).await;
     stand.store.delay.store(1_100, Ordering::SeqCst);
-    let failed = stand.engine.sessions.rotate(holder(&visitor), Some("ada".into())).await;
+    let failed = stand.engine.sessions.rotate(holder(&visitor), Rotation::login("ada".into())).await;
     assert!(matches!(failed, Err(Error::Store(StoreError::Unavailable(_)))), "{failed:?}");
     stand.store.delay.store(0, Ordering::SeqCst);
     assert_eq!(stand.lives_alone().await, stand.first.handle());
-    let (id, _) = stand.engine.sessions.rotate(holder(&visitor), Some("ada".into())).await.unwrap();
+    let (id, _) =
+        stand.engine.sessions.rotate(holder(&visitor), Rotation::login("ada".into())).await.unwrap();
     assert_eq!(stand.lives_alone().await, id.handle());
 }
 
@@ -102,7 +103,8 @@ async fn a_login_by_rotate_that_has_its_new_id_is_answered_in_time() {
     // Finding it, a place, the new id; and then the last place.
     stand.store.delay.store(600, Ordering::SeqCst);
     let begun = Instant::now();
-    let (id, _) = stand.engine.sessions.rotate(holder(&visitor), Some("ada".into())).await.unwrap();
+    let (id, _) =
+        stand.engine.sessions.rotate(holder(&visitor), Rotation::login("ada".into())).await.unwrap();
     assert!(begun.elapsed() < STORE_DEADLINE, "{:?}", begun.elapsed());
     stand.store.delay.store(0, Ordering::SeqCst);
     assert_eq!(stand.lives_alone().await, id.handle());

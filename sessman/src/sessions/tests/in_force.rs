@@ -17,7 +17,7 @@ async fn a_stricter_rule_ends_what_is_over_by_it_at_once() {
     let begun = || Rules { session_ttl: secs(100), ..Rules::default() };
     let stricter = [
         Rules { absolute_ttl: Some(secs(2)), ..begun() },
-        Rules { idle_timeout: Some(secs(2)), sliding: Sliding::Access, ..begun() },
+        Rules { idle_timeout: Some(secs(2)), sliding: Some(Sliding::Access), ..begun() },
         Rules { session_ttl: secs(2), max_ttl: secs(2), ..begun() },
     ];
     for rules in stricter {
@@ -30,7 +30,10 @@ async fn a_stricter_rule_ends_what_is_over_by_it_at_once() {
         let sessions = &engines[1].sessions;
         assert!(matches!(sessions.get(holder(&id)).await, Err(Error::NotFound)), "{rules:?}");
         assert!(matches!(sessions.touch(holder(&id)).await, Err(Error::NotFound)), "{rules:?}");
-        assert!(matches!(sessions.rotate(holder(&id), None).await, Err(Error::NotFound)), "{rules:?}");
+        assert!(
+            matches!(sessions.rotate(holder(&id), Rotation::default()).await, Err(Error::NotFound)),
+            "{rules:?}"
+        );
         assert!(engines[1].live_of("ada").await.is_empty(), "{rules:?}");
         assert!(engines[0].lives(&id).await, "nothing was written");
     }

@@ -31,7 +31,7 @@ async fn a_session_that_ended_is_not_brought_back_by_a_write_that_was_late() {
         let answer = match operation {
             "update" => sessions.update(holder(&id), &update, &Precondition::None).await.map(drop),
             "touch" => sessions.touch(holder(&id)).await.map(drop),
-            _ => sessions.rotate(holder(&id), None).await.map(drop),
+            _ => sessions.rotate(holder(&id), Rotation::default()).await.map(drop),
         };
         assert!(matches!(answer, Err(Error::NotFound)), "{operation}: {answer:?}");
         let page = sessions.list(Listing { limit: 9, ..Listing::default() }).await.unwrap();
@@ -64,7 +64,7 @@ async fn what_a_store_of_this_process_wrote_in_time_stays_however_late_the_answe
         match operation {
             "update" => drop(sessions.update(holder(&id), &update, &Precondition::None).await.unwrap()),
             "touch" => drop(sessions.touch(holder(&id)).await.unwrap()),
-            _ => id = sessions.rotate(holder(&id), None).await.unwrap().0,
+            _ => id = sessions.rotate(holder(&id), Rotation::default()).await.unwrap().0,
         }
         sessions.find(holder(&id)).await.unwrap();
     }

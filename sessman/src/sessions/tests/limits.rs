@@ -239,7 +239,8 @@ async fn a_place_of_somebody_elses_session_keeps_nobody_out_and_ends_nobodys() {
         let visitor = engine.begin(None).await;
         engine.sessions.end(holder(&first)).await.unwrap();
         engine.sessions.reserve("ada", visitor.handle(), false).await.unwrap();
-        let (mallory, _) = engine.sessions.rotate(holder(&visitor), Some("mallory".into())).await.unwrap();
+        let (mallory, _) =
+            engine.sessions.rotate(holder(&visitor), Rotation::login("mallory".into())).await.unwrap();
         let next = engine.begin(Some("ada")).await;
         assert!(engine.lives(&mallory).await && engine.lives(&next).await, "{on_limit:?}");
     }

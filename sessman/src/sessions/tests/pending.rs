@@ -38,7 +38,7 @@ async fn a_session_that_is_about_to_begin_is_there_for_nobody_whatever_their_clo
         ] {
             assert!(matches!(answer, Err(Error::NotFound)), "{answer:?}");
         }
-        let listing = Listing { user_id: Some("ada"), after: None, limit: 9 };
+        let listing = Listing { user_id: Some("ada"), after: None, limit: 9, label: None };
         assert!(sessions.list(listing).await.unwrap().items.is_empty());
     }
 }
@@ -50,7 +50,7 @@ async fn a_session_that_has_begun_is_told_from_one_that_is_about_to() {
         for behind in [0, 1, 15_000] {
             let store = memory();
             let rules =
-                Rules { on_limit, sliding: Sliding::Access, touch_interval: Some(secs(0)), ..rules() };
+                Rules { on_limit, sliding: Some(Sliding::Access), touch_interval: Some(secs(0)), ..rules() };
             let engines = [on(store.clone(), rules.clone()), on(store, rules)];
             engines[0].clock.advance(Duration::from_millis(behind));
             let id = engines[0].begin(Some("ada")).await;

@@ -83,7 +83,7 @@ async fn a_login_is_answered_in_time_however_many_calls_it_makes() {
         assert!(matches!(login, Err(Error::Store(StoreError::Unavailable(_)))), "{login:?}");
         assert!(begun.elapsed() <= STORE_DEADLINE + Duration::from_millis(10), "{:?}", begun.elapsed());
         let begun = Moment::now();
-        let login = sessions.rotate(holder(&visitor), Some("eve".into())).await;
+        let login = sessions.rotate(holder(&visitor), Rotation::login("eve".into())).await;
         assert!(matches!(login, Err(Error::Store(StoreError::Unavailable(_)))), "{login:?}");
         assert!(begun.elapsed() <= STORE_DEADLINE + Duration::from_millis(10), "{:?}", begun.elapsed());
 

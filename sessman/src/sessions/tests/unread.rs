@@ -25,7 +25,7 @@ async fn three(keepers: &[Arc<Sessions>; 2]) -> Vec<SessionId> {
 }
 
 async fn count(sessions: &Sessions) -> usize {
-    let listing = Listing { user_id: Some("ada"), after: None, limit: 9 };
+    let listing = Listing { user_id: Some("ada"), after: None, limit: 9, label: None };
     sessions.list(listing).await.unwrap().items.len()
 }
 

@@ -21,7 +21,7 @@ pub(crate) async fn assert_unavailable(store: &dyn Store) {
     let (handle, now) = (record.handle, record.created_at);
     let times = Times { reset_at: now, last_activity: now, expires_at: record.expires_at };
     let change = Change::touch(now, times);
-    let listing = |user_id| Listing { user_id, after: None, limit: 10 };
+    let listing = |user_id| Listing { user_id, after: None, limit: 10, label: None };
     let (gone, moments) = ([handle], [now]);
     let claim = Claim { user_id: "ada", handle, room: None, moves_last: false, earlier: None };
     let target = [Target::whatever(handle)];

@@ -177,3 +177,85 @@ pub(crate) async fn an_update_says_how_long_it_would_have_lived(store: Arc<dyn S
         assert_eq!((record.expires_at, lived_until), (at(millis + TTL), at(before)));
     }
 }
+
+/// Terms of its own.
+fn own(ttl: u64, idle: Option<u64>, persistent: bool) -> Terms {
+    let idle = idle.map(Duration::from_millis);
+    Terms { ttl: Duration::from_millis(ttl), ttl_source: TtlSource::Caller, idle, persistent }
+}
+
+pub(crate) async fn terms_change_and_count_not(store: Arc<dyn Store>) {
+    let stored = Record { mac: Some(Mac([1; 32])), labels: labels(&["tenant"], "acme"), ..record(1) };
+    create(&*store, &stored).await;
+    let configured = Terms { ttl_source: TtlSource::Configured, ..own(TTL as u64, None, false) };
+    let mut expected = stored;
+    for (millis, terms) in
+        [own(5, Some(7), true), own(u32::MAX.into(), Some(0), false), own(1, None, true), configured]
+            .into_iter()
+            .enumerate()
+    {
+        let millis = millis as i64 + 1;
+        let change = Change { terms: Some(terms), ..touch(millis) };
+        let read = (expected.clone(), Unless::Changed);
+        expected = change.applied_to(&expected);
+        assert_eq!(update(&*store, 1, read, &change).await, expected);
+        assert_eq!((expected.terms(), expected.version, expected.updated_at), (terms, 1, at(0)));
+        assert_eq!(load(&*store, 1, millis).await, Some(expected.clone()));
+    }
+    // What names no terms leaves them.
+    let change = Change { terms: Some(own(5, Some(7), true)), ..touch(10) };
+    let changed = update(&*store, 1, (expected, Unless::Changed), &change).await;
+    let touched = update(&*store, 1, holder(1), &touch(11)).await;
+    assert_eq!(
+        (touched.terms(), &touched.labels, touched.mac),
+        (changed.terms(), &changed.labels, changed.mac)
+    );
+    let written = update(&*store, 1, holder(1), &write(12, "[1]")).await;
+    assert_eq!(
+        (written.terms(), &written.labels, written.mac),
+        (changed.terms(), &changed.labels, changed.mac)
+    );
+}
+
+pub(crate) async fn labels_change_and_count(store: Arc<dyn Store>) {
+    let stored = Record { persistent: true, idle: Some(Duration::from_millis(9)), ..record(1) };
+    create(&*store, &stored).await;
+    let mut expected = stored;
+    for (index, labels) in
+        [labels(&["a", "b"], "1"), labels(&["b"], "2"), Labels::none()].into_iter().enumerate()
+    {
+        let change = Change { labels: Some(labels), ..touch(index as i64 + 1) };
+        let read = (expected.clone(), Unless::Changed);
+        expected = change.applied_to(&expected);
+        assert_eq!(update(&*store, 1, read, &change).await, expected);
+        assert_eq!((expected.version, expected.updated_at), (index as u64 + 2, change.now));
+        assert_eq!(load(&*store, 1, 5).await, Some(expected.clone()));
+    }
+}
+
+pub(crate) async fn terms_that_changed_meanwhile_are_a_conflict(store: Arc<dyn Store>) {
+    create(&*store, &record(1)).await;
+    let read = record(1);
+    for (index, terms) in [
+        own(5, None, false),
+        Terms { ttl_source: TtlSource::Unknown, ..own(5, None, false) },
+        own(TTL as u64, None, false),
+        own(5, Some(0), false),
+        own(5, Some(9), false),
+        own(5, None, true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let now = load(&*store, 1, 0).await.unwrap();
+        let change = Change { terms: Some(terms), ..touch(1) };
+        let changed = update(&*store, 1, (now, Unless::Changed), &change).await;
+        // The version is the same, and what was read is not.
+        let late = Change { labels: Some(labels(&["a"], "1")), ..touch(2) };
+        let conflict = attempt(&*store, 1, (read.clone(), Unless::Changed), &late).await;
+        assert_eq!(conflict, Updated::Conflict(1), "{index}");
+        assert_eq!(load(&*store, 1, 1).await, Some(changed));
+    }
+    // Whoever wants any state does not mind.
+    update(&*store, 1, (read, Unless::Gone), &touch(3)).await;
+}

@@ -14,7 +14,10 @@ async fn comes_back(store: &dyn Store, stored: Record) {
     let loaded = loaded.live().expect("the record is there");
     assert_eq!(*loaded, stored, "{}", stored.data.as_str());
     let listed = store
-        .list(Listing { user_id: stored.user_id.as_deref(), after: None, limit: 100 }, stored.created_at)
+        .list(
+            Listing { user_id: stored.user_id.as_deref(), after: None, limit: 100, label: None },
+            stored.created_at,
+        )
         .await
         .unwrap();
     assert!(listed.items.contains(&stored.summary()), "{}", stored.metadata.as_str());
@@ -55,6 +58,9 @@ pub(crate) async fn every_field_comes_back(store: Arc<dyn Store>) {
         ttl: Duration::from_millis(2_592_000_001),
         expires_at: at(55_555),
         ttl_source: TtlSource::Caller,
+        idle: Some(Duration::from_millis(1_234_567)),
+        persistent: true,
+        labels: labels(&["device", "tenant"], "a:b.$ é"),
         version: 9_007_199_254_740_993,
         mac: Some(Mac(std::array::from_fn(|index| 255 - index as u8))),
     };
@@ -62,6 +68,14 @@ pub(crate) async fn every_field_comes_back(store: Arc<dyn Store>) {
     let extremes = Record { handle: Handle::from([0; 12]), ttl: Duration::from_millis(1), ..stored.clone() };
     comes_back(&*store, extremes).await;
     comes_back(&*store, Record { ttl_source: TtlSource::Unknown, mac: None, ..stored.clone() }).await;
+    for idle in [None, Some(Duration::ZERO)] {
+        comes_back(&*store, Record { idle, ..stored.clone() }).await;
+    }
+    let names: Vec<String> = (0..8).map(|index| format!("name_of_32_characters_it_has__{index}0")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    comes_back(&*store, Record { labels: labels(&names, &"é".repeat(128)), ..stored.clone() }).await;
+    let plain = Record { idle: None, persistent: false, labels: Labels::none(), ..stored.clone() };
+    comes_back(&*store, plain).await;
     // As a record of layout 1 is read where that had no mark.
     let mark = Mark::of_layout_1(stored.created_at);
     comes_back(&*store, Record { mark, ..stored }).await;
@@ -179,11 +193,18 @@ pub(crate) async fn an_update_brings_every_field_back(store: Arc<dyn Store>) {
         user_id: Some("😀 ada".into()),
         data: Some(data(text)),
         metadata: Some(data(r#"{"b":1,"a":{"$x":2.0}}"#)),
+        terms: Some(Terms {
+            ttl: Duration::from_millis(9),
+            ttl_source: TtlSource::Caller,
+            idle: Some(Duration::from_millis(8)),
+            persistent: true,
+        }),
+        labels: Some(labels(&["tenant"], "$set.é")),
         mac: Some(Mac([7; 32])),
         now: at(5),
         times: Times { reset_at: at(6), last_activity: at(7), expires_at: at(8_000) },
     };
-    let updated = update(&*store, 1, holder(1), &change).await;
+    let updated = update(&*store, 1, at_version(1, 1), &change).await;
     assert_eq!(updated, change.applied_to(&record(1)));
     assert_eq!(load(&*store, 1, 10).await, Some(updated));
 }

@@ -25,7 +25,7 @@ pub(crate) async fn pages_are_in_the_order_of_handles(store: Arc<dyn Store>) {
     let mut between = *expected[14].handle.as_bytes();
     between[11] ^= 0xFF;
     let after = Some(Handle::from(between));
-    let page = store.list(Listing { after, limit: 100, user_id: None }, at(0)).await.unwrap();
+    let page = store.list(Listing { after, limit: 100, user_id: None, label: None }, at(0)).await.unwrap();
     let rest: Vec<_> = expected.iter().filter(|record| Some(record.handle) > after).cloned().collect();
     assert_eq!(page.items, rest);
     assert_eq!(page.next, None);
@@ -85,9 +85,93 @@ pub(crate) async fn a_record_follows_its_new_user(store: Arc<dyn Store>) {
     assert_eq!(list_all(&*store, Some("bob"), 5, 2).await, []);
 }
 
+/// The sessions of a label, by pages of `limit`.
+async fn list_label(store: &dyn Store, label: &Label, user_id: Option<&str>, limit: usize) -> Vec<Summary> {
+    let (mut summaries, mut after) = (Vec::new(), None);
+    loop {
+        let listing = Listing { user_id, label: Some(label), after, limit };
+        let page = store.list(listing, at(0)).await.unwrap();
+        assert!(page.items.len() <= limit);
+        summaries.extend(page.items);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return summaries,
+        }
+    }
+}
+
+/// Record `n` with these labels, all of one value.
+fn labelled(n: u32, names: &[&str], value: &str) -> Record {
+    Record { labels: labels(names, value), ..record(n) }
+}
+
+pub(crate) async fn a_label_has_its_own_list(store: Arc<dyn Store>) {
+    for n in 0..40_u32 {
+        let user_id = n.is_multiple_of(2).then(|| "ada".to_owned());
+        let value = if n % 4 < 2 { "1" } else { "2" };
+        let record = match n % 5 {
+            0 => record(n),
+            1 => labelled(n, &["a"], value),
+            _ => labelled(n, &["a", "b"], value),
+        };
+        create(&*store, &Record { user_id, ..record }).await;
+    }
+    for (name, value) in [("a", "1"), ("a", "2"), ("b", "1"), ("b", "2"), ("c", "1"), ("a", "3")] {
+        let label = Label::new(name, value).unwrap();
+        for user_id in [None, Some("ada"), Some("bob")] {
+            let all = list_all(&*store, user_id, 100, 0).await;
+            let expected: Vec<_> = all.into_iter().filter(|summary| summary.labels.has(&label)).collect();
+            for limit in [1, 3, 50] {
+                assert_eq!(list_label(&*store, &label, user_id, limit).await, expected, "{label}, {limit}");
+            }
+            assert_eq!(expected.is_empty(), name == "c" || value == "3" || user_id == Some("bob"));
+        }
+    }
+}
+
+pub(crate) async fn a_record_follows_its_new_labels(store: Arc<dyn Store>) {
+    let [a, b] = ["a", "b"].map(|name| Label::new(name, "1").unwrap());
+    create(&*store, &labelled(1, &["a"], "1")).await;
+    create(&*store, &labelled(2, &["a"], "1")).await;
+    let handles = async |label| -> Vec<Handle> {
+        list_label(&*store, label, None, 5).await.iter().map(|summary| summary.handle).collect()
+    };
+    assert_eq!(handles(&a).await.len(), 2);
+    let change = Change { labels: Some(labels(&["b"], "1")), ..touch(0) };
+    let changed = update(&*store, 1, (labelled(1, &["a"], "1"), Unless::Changed), &change).await;
+    assert_eq!((handles(&a).await, handles(&b).await), (vec![handle(2)], vec![handle(1)]));
+    let back = Change { labels: Some(labels(&["a", "b"], "1")), ..touch(0) };
+    update(&*store, 1, (changed, Unless::Changed), &back).await;
+    assert_eq!((handles(&a).await.len(), handles(&b).await), (2, vec![handle(1)]));
+    assert!(delete(&*store, 1, None).await);
+    assert_eq!((handles(&a).await, handles(&b).await), (vec![handle(2)], vec![]));
+    // A record in place of an expired one has its own labels alone.
+    let now = at(TTL);
+    let replaced = Record { expires_at: at(2 * TTL), ..labelled(2, &["b"], "1") };
+    assert_eq!(store.create(Arc::new(replaced), now).await.unwrap(), Created::Yes);
+    assert_eq!((handles(&a).await, handles(&b).await), (vec![], vec![handle(2)]));
+    store.clear().await.unwrap();
+    assert_eq!(handles(&b).await, []);
+}
+
+pub(crate) async fn labels_that_look_alike_have_lists_of_their_own(store: Arc<dyn Store>) {
+    let values = ["1", "1 2", "01", "é", "e\u{301}", "É", "a:b", "a", "{a}", "*", "%", "$a", "a.b", "null"];
+    for (n, value) in values.iter().enumerate() {
+        create(&*store, &labelled(n as u32, &["a"], value)).await;
+        create(&*store, &labelled(n as u32 + 100, &["a_1"], value)).await;
+    }
+    for (n, value) in values.iter().enumerate() {
+        for (name, first) in [("a", 0), ("a_1", 100)] {
+            let found = list_label(&*store, &Label::new(name, value).unwrap(), None, 9).await;
+            let found: Vec<Handle> = found.iter().map(|summary| summary.handle).collect();
+            assert_eq!(found, [handle(n as u32 + first)], "{name}:{value}");
+        }
+    }
+}
+
 pub(crate) async fn an_empty_store_has_one_empty_page(store: Arc<dyn Store>) {
     for user_id in [None, Some("ada")] {
-        let page = store.list(Listing { user_id, after: None, limit: 3 }, at(0)).await.unwrap();
+        let page = store.list(Listing { user_id, after: None, limit: 3, label: None }, at(0)).await.unwrap();
         assert_eq!((page.items.len(), page.next), (0, None));
     }
 }
@@ -148,7 +232,7 @@ pub(crate) async fn pages_end_early_where_sessions_are_large(store: Arc<dyn Stor
     for user_id in [None, Some("ada")] {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
-            let page = store.list(Listing { user_id, after, limit: 100 }, at(0)).await.unwrap();
+            let page = store.list(Listing { user_id, after, limit: 100, label: None }, at(0)).await.unwrap();
             let bytes: usize = page.items.iter().map(|summary| summary.metadata.as_str().len()).sum();
             assert!(bytes < PAGE_BYTES + 2 * EACH, "{bytes} bytes on a page");
             found.extend(page.items.iter().map(|summary| summary.handle));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use crate::id::Handle;
+use crate::labels::Label;
 use crate::record::Record;
 use crate::time::Timestamp;
 
@@ -16,17 +17,18 @@ const OVERHEAD: usize = 192;
 
 /// Approximate memory of a record in bytes.
 pub(super) fn size_of_record(record: &Record) -> usize {
-    // The user's name is in the record and again in the index.
-    record.bytes() + record.user_id.as_ref().map_or(0, String::len) + OVERHEAD
+    // The user's name and the labels are in the record and again in the indexes.
+    record.bytes() + record.user_id.as_ref().map_or(0, String::len) + record.labels.bytes() + OVERHEAD
 }
 
-/// Records with indexes by handle and by user, which are exact, and by expiry, which may be too early.
+/// Records with indexes by handle, by user and by label, which are exact, and by expiry, which may be too early.
 #[derive(Default)]
 pub(super) struct Shard {
     /// Handles are random or hashes, so a fast hash with a seed for each map is enough.
     records: HashMap<Handle, Kept, RandomState>,
     by_expiry: BTreeSet<(Timestamp, Handle)>,
     by_user: BTreeMap<String, BTreeSet<Handle>>,
+    by_label: BTreeMap<Label, BTreeSet<Handle>>,
 }
 
 /// A record, and its place in the index by expiry.
@@ -68,13 +70,17 @@ impl Shard {
             }
         };
         if let Some(old) = old {
-            if old.user_id == record.user_id {
+            if old.user_id == record.user_id && old.labels == record.labels {
                 return;
             }
             self.forget_user(&old);
+            self.forget_labels(&old);
         }
         if let Some(user_id) = &record.user_id {
             self.by_user.entry(user_id.clone()).or_default().insert(handle);
+        }
+        for label in record.labels.iter() {
+            self.by_label.entry(label.clone()).or_default().insert(handle);
         }
     }
 
@@ -83,6 +89,7 @@ impl Shard {
         let Kept { record, due } = self.records.remove(&handle)?;
         self.by_expiry.remove(&(due, handle));
         self.forget_user(&record);
+        self.forget_labels(&record);
         Some(record)
     }
 
@@ -92,6 +99,17 @@ impl Shard {
             handles.remove(&record.handle);
             if handles.is_empty() {
                 self.by_user.remove(user_id);
+            }
+        }
+    }
+
+    fn forget_labels(&mut self, record: &Record) {
+        for label in record.labels.iter() {
+            if let Some(handles) = self.by_label.get_mut(label) {
+                handles.remove(&record.handle);
+                if handles.is_empty() {
+                    self.by_label.remove(label);
+                }
             }
         }
     }
@@ -160,19 +178,30 @@ impl Shard {
         into.extend(rest.into_iter().map(|(_, kept)| Arc::clone(&kept.record)));
     }
 
-    /// Like [`collect`](Self::collect), for one user's records.
-    pub(super) fn collect_of_user(
+    /// The handles of a user's records.
+    pub(super) fn of_user(&self, user_id: &str) -> Option<&BTreeSet<Handle>> {
+        self.by_user.get(user_id)
+    }
+
+    /// The handles of the records with this label.
+    pub(super) fn of_label(&self, label: &Label) -> Option<&BTreeSet<Handle>> {
+        self.by_label.get(label)
+    }
+
+    /// Like [`collect`](Self::collect), for the records under these handles that match.
+    pub(super) fn collect_some(
         &self,
-        user_id: &str,
+        handles: Option<&BTreeSet<Handle>>,
+        matches: impl Fn(&Record) -> bool,
         after: Option<Handle>,
         now: Timestamp,
         limit: usize,
         into: &mut Vec<Arc<Record>>,
     ) {
-        let Some(handles) = self.by_user.get(user_id) else { return };
+        let Some(handles) = handles else { return };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let rest = handles.range((from, Bound::Unbounded)).filter_map(|handle| self.get(*handle));
-        into.extend(rest.filter(|record| record.is_live(now)).take(limit).cloned());
+        into.extend(rest.filter(|record| record.is_live(now) && matches(record)).take(limit).cloned());
     }
 
     /// Removes everything; returns the number of records and their bytes.

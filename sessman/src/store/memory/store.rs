@@ -218,7 +218,17 @@ impl Store for MemoryStore {
 
     async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
         // `applied_to` builds the whole new record, so every field of the change is covered.
-        let Change { now, secret_hash: _, user_id: _, data: _, metadata: _, mac: _, times: _ } = change;
+        let Change {
+            now,
+            secret_hash: _,
+            user_id: _,
+            data: _,
+            metadata: _,
+            terms: _,
+            labels: _,
+            mac: _,
+            times: _,
+        } = change;
         self.with_room(*now, || {
             let mut shard = self.write(Self::index(read.handle));
             // Checked under the lock: a reader that saw the session as expired did so before.
@@ -261,10 +271,16 @@ impl Store for MemoryStore {
     }
 
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page<Summary>> {
-        let Listing { user_id, after, limit } = listing;
-        let collect = |shard: &Shard, missing, into: &mut Vec<Arc<Record>>| match user_id {
-            Some(user_id) => shard.collect_of_user(user_id, after, now, missing, into),
-            None => shard.collect(after, now, missing, into),
+        let Listing { user_id, label, after, limit } = listing;
+        let collect = |shard: &Shard, missing, into: &mut Vec<Arc<Record>>| match (user_id, label) {
+            (Some(user_id), label) => {
+                let has_label = |record: &Record| label.is_none_or(|label| record.labels.has(label));
+                shard.collect_some(shard.of_user(user_id), has_label, after, now, missing, into);
+            }
+            (None, Some(label)) => {
+                shard.collect_some(shard.of_label(label), |_| true, after, now, missing, into);
+            }
+            (None, None) => shard.collect(after, now, missing, into),
         };
         let summary = |record: &Arc<Record>| record.summary();
         Ok(self.page(after, limit, collect, summary, Summary::bytes))

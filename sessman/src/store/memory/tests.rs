@@ -8,6 +8,7 @@ use super::{MemoryConfig, MemoryStore};
 use crate::budget::{Budget, Purse};
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
+use crate::labels::Labels;
 use crate::mark::Mark;
 use crate::record::{Change, Record, Times, TtlSource};
 use crate::store::conformance::{Fixture, conformance_tests};
@@ -43,6 +44,9 @@ fn record(n: u8, data_bytes: usize, expires_at: i64) -> Arc<Record> {
         last_activity: at(0),
         ttl: Duration::from_secs(1),
         ttl_source: TtlSource::Configured,
+        idle: None,
+        persistent: false,
+        labels: Labels::none(),
         expires_at: at(expires_at),
         version: 1,
         mac: None,

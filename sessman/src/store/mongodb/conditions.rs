@@ -2,39 +2,52 @@
 
 use mongodb::bson::{Document, RawDocument, doc};
 
-use super::document::{LAYOUT, fields};
+use super::document::{LAYOUT, fields, having, terms};
 use super::fields::Unreadable;
 use super::scalars::{binary, date, hash, id, whole};
 use crate::id::{Handle, SecretHash};
 use crate::mark::Mark;
-use crate::record::Record;
+use crate::record::{Record, Terms};
 use crate::store::{StoreError, Target, Unless};
 use crate::time::Timestamp;
 
 /// The fields of a stored record that preconditions of a change compare.
 pub(super) struct State {
     pub(super) version: u64,
+    terms: Terms,
     last_activity: Timestamp,
 }
 
 impl State {
     /// The projection that [`of`](Self::of) needs.
     pub(super) fn projection() -> Document {
-        doc! { "schema": 1, "version": 1, "last_activity": 1 }
+        doc! {
+            "schema": 1,
+            "version": 1,
+            "ttl": 1,
+            "ttl_source": 1,
+            "idle": 1,
+            "persistent": 1,
+            "last_activity": 1,
+        }
     }
 
     /// # Errors
     /// As for [`to_record`](super::document::to_record).
     pub(super) fn of(document: &RawDocument) -> Result<Self, Unreadable> {
         let fields = fields(document)?;
-        Ok(Self { version: fields.count("version")?, last_activity: fields.date("last_activity")? })
+        Ok(Self {
+            version: fields.count("version")?,
+            terms: terms(&fields)?,
+            last_activity: fields.date("last_activity")?,
+        })
     }
 
     /// Whether the precondition `unless` still holds since `read`: the same check as that of [`Read::unchanged`] on the server.
     pub(super) fn is_unchanged(&self, read: &Read, unless: Unless) -> bool {
         match unless {
             Unless::Gone => true,
-            Unless::Changed => self.version == read.version,
+            Unless::Changed => self.version == read.version && self.terms == read.terms,
             Unless::Written => self.last_activity == read.last_activity,
         }
     }
@@ -47,13 +60,14 @@ pub(super) struct Read {
     mark: Mark,
     secret_hash: SecretHash,
     version: u64,
+    terms: Terms,
     last_activity: Timestamp,
 }
 
 impl Read {
     pub(super) fn of(record: &Record) -> Self {
         let Record { handle, mark, secret_hash, version, last_activity, .. } = *record;
-        Self { handle, mark, secret_hash, version, last_activity }
+        Self { handle, mark, secret_hash, version, terms: record.terms(), last_activity }
     }
 
     /// The filter for the record if it is live, of the same incarnation and with the same secret.
@@ -74,6 +88,7 @@ impl Read {
             Unless::Gone => {}
             Unless::Changed => {
                 filter.insert("version", whole(self.handle, "version", self.version)?);
+                filter.extend(having(self.handle, &self.terms)?);
             }
             Unless::Written => {
                 filter.insert("last_activity", date(self.last_activity));

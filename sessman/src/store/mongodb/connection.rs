@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::again::Again;
 use super::failure::{self, Trouble};
+use super::indexes::WANTED;
 use super::metrics::{Command, Metrics};
 use super::settings::MongoConfig;
 use crate::store::{Result, StoreError};
@@ -37,21 +38,22 @@ pub(super) struct Documents {
     deadline: Instant,
 }
 
-/// Whether commands may name (hint) the index for lists of a user: a hint at a missing index is an error.
+/// Whether commands may name (hint) an index of ours: a hint at a missing index is an error.
 #[derive(Default)]
 pub(super) struct Hints {
-    refused: AtomicBool,
+    /// For each of [`WANTED`].
+    refused: [AtomicBool; WANTED.len()],
 }
 
 impl Hints {
-    /// Whether to name it. Assumed until the server rejects it.
-    pub(super) fn are_taken(&self) -> bool {
-        !self.refused.load(Ordering::Relaxed)
+    /// Whether to name the index at this position in [`WANTED`]. Assumed until the server rejects it.
+    pub(super) fn are_taken(&self, place: usize) -> bool {
+        !self.refused[place].load(Ordering::Relaxed)
     }
 
     /// The server rejected it, or has the index now.
-    pub(super) fn set_taken(&self, are_taken: bool) {
-        self.refused.store(!are_taken, Ordering::Relaxed);
+    pub(super) fn set_taken(&self, place: usize, are_taken: bool) {
+        self.refused[place].store(!are_taken, Ordering::Relaxed);
     }
 }
 

@@ -1,9 +1,9 @@
 //! A record as a document, and a change as an update.
 //!
 //! # Layouts
-//! Documents are written as layout 1, with a field for each field of a record. Later additions are fields too: `mark`,
+//! Most documents are written as layout 1, with a field for each field of a record. Later additions are fields too: `mark`,
 //! `ttl_source` and `mac`, which older builds ignore and leave as they are. In a document of layout 2 no field is ignored: a
-//! build rejects it if it has an unknown field.
+//! build rejects it if it has an unknown field. So a record with `idle`, `persistent` or `labels` is written as layout 2.
 
 use std::time::Duration;
 
@@ -14,18 +14,19 @@ use super::json;
 use super::scalars::{binary, date, hash, id, whole};
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
+use crate::labels::{Label, Labels};
 use crate::mark::Mark;
-use crate::record::{Change, Life, Mac, Outline, Record, Summary, Times, TtlSource};
+use crate::record::{Change, Life, Mac, Outline, Record, Summary, Terms, Times, TtlSource};
 use crate::store::StoreError;
 
-/// The layout that is written; those up to [`Record::SCHEMA`] can be read.
+/// The oldest layout; those up to [`Record::SCHEMA`] can be read.
 pub(super) const LAYOUT: i64 = 1;
 
 const CONFIGURED: &str = "configured";
 const CALLER: &str = "caller";
 
 /// All fields of a record.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 20] = [
     "_id",
     "mark",
     "secret_hash",
@@ -39,6 +40,9 @@ const FIELDS: [&str; 17] = [
     "last_activity",
     "ttl",
     "ttl_source",
+    "idle",
+    "persistent",
+    "labels",
     "expires_at",
     "version",
     "schema",
@@ -64,6 +68,9 @@ pub(super) fn from_record(record: &Record) -> Result<Document, StoreError> {
         last_activity,
         ttl,
         ttl_source,
+        idle,
+        persistent,
+        labels,
         expires_at,
         version,
         mac,
@@ -82,18 +89,39 @@ pub(super) fn from_record(record: &Record) -> Result<Document, StoreError> {
         "last_activity": date(*last_activity),
         "ttl": whole(*handle, "ttl", ttl.as_millis())?,
     };
-    match ttl_source {
-        TtlSource::Configured => _ = document.insert("ttl_source", CONFIGURED),
-        TtlSource::Caller => _ = document.insert("ttl_source", CALLER),
-        TtlSource::Unknown => {}
+    if let Some(source) = source(*ttl_source) {
+        document.insert("ttl_source", source);
+    }
+    if let Some(idle) = idle {
+        document.insert("idle", whole(*handle, "idle", idle.as_millis())?);
+    }
+    if *persistent {
+        document.insert("persistent", true);
+    }
+    if !labels.is_empty() {
+        document.insert("labels", texts(labels));
     }
     document.insert("expires_at", date(*expires_at));
     document.insert("version", whole(*handle, "version", *version)?);
-    document.insert("schema", LAYOUT);
+    let is_layout_1 = idle.is_none() && !*persistent && labels.is_empty();
+    document.insert("schema", if is_layout_1 { LAYOUT } else { i64::from(Record::SCHEMA) });
     if let Some(Mac(mac)) = mac {
         document.insert("mac", binary(mac));
     }
     Ok(document)
+}
+
+fn source(ttl_source: TtlSource) -> Option<&'static str> {
+    match ttl_source {
+        TtlSource::Configured => Some(CONFIGURED),
+        TtlSource::Caller => Some(CALLER),
+        TtlSource::Unknown => None,
+    }
+}
+
+/// Labels as the field holds them: texts `name:value`, so that an index over the field finds each.
+fn texts(labels: &Labels) -> Vec<String> {
+    labels.iter().map(Label::to_string).collect()
 }
 
 /// The fields of a document of a known layout.
@@ -118,7 +146,7 @@ pub(super) fn fields(document: &RawDocument) -> Result<Fields<'_>, Unreadable> {
 /// The first field that is not as [`from_record`] writes it.
 pub(super) fn to_record(document: &RawDocument) -> Result<Record, Unreadable> {
     let fields = fields(document)?;
-    let Life { created_at, reset_at, last_activity, ttl, ttl_source, expires_at } = life(&fields)?;
+    let Life { created_at, reset_at, last_activity, ttl, ttl_source, idle, expires_at } = life(&fields)?;
     Ok(Record {
         handle: fields.handle()?,
         mark: mark(&fields)?,
@@ -133,6 +161,9 @@ pub(super) fn to_record(document: &RawDocument) -> Result<Record, Unreadable> {
         last_activity,
         ttl,
         ttl_source,
+        idle,
+        persistent: persistent(&fields)?,
+        labels: labels(&fields)?,
         expires_at,
         version: fields.count("version")?,
         mac: fields.optional_bytes("mac")?.map(Mac),
@@ -159,6 +190,8 @@ pub(super) fn to_summary(document: &RawDocument) -> Result<Summary, Unreadable> 
         metadata: fields.object("metadata")?,
         updated_at: fields.date("updated_at")?,
         version: fields.count("version")?,
+        persistent: persistent(&fields)?,
+        labels: labels(&fields)?,
         life: life(&fields)?,
     })
 }
@@ -178,10 +211,21 @@ pub(super) fn to_outline(document: &RawDocument) -> Result<Outline, Unreadable> 
 }
 
 fn life(fields: &Fields<'_>) -> Result<Life, Unreadable> {
+    let Terms { ttl, ttl_source, idle, persistent: _ } = terms(fields)?;
     Ok(Life {
         created_at: fields.date("created_at")?,
         reset_at: fields.date("reset_at")?,
         last_activity: fields.date("last_activity")?,
+        ttl,
+        ttl_source,
+        idle,
+        expires_at: fields.date("expires_at")?,
+    })
+}
+
+/// Decodes the terms.
+pub(super) fn terms(fields: &Fields<'_>) -> Result<Terms, Unreadable> {
+    Ok(Terms {
         ttl: Duration::from_millis(fields.count("ttl")?),
         ttl_source: match fields.optional_text("ttl_source")? {
             None => TtlSource::Unknown,
@@ -189,8 +233,19 @@ fn life(fields: &Fields<'_>) -> Result<Life, Unreadable> {
             Some(CALLER) => TtlSource::Caller,
             Some(_) => return Err(fields.unreadable("ttl_source", "this build does not know it")),
         },
-        expires_at: fields.date("expires_at")?,
+        idle: fields.optional_count("idle")?.map(Duration::from_millis),
+        persistent: persistent(fields)?,
     })
+}
+
+fn persistent(fields: &Fields<'_>) -> Result<bool, Unreadable> {
+    fields.optional_flag("persistent")
+}
+
+fn labels(fields: &Fields<'_>) -> Result<Labels, Unreadable> {
+    let labels = fields.texts("labels")?;
+    let labels: Result<Vec<Label>, _> = labels.into_iter().map(Label::parse).collect();
+    labels.and_then(Labels::from_list).map_err(|error| fields.unreadable("labels", error.to_string()))
 }
 
 fn mark(fields: &Fields<'_>) -> Result<Mark, Unreadable> {
@@ -198,6 +253,22 @@ fn mark(fields: &Fields<'_>) -> Result<Mark, Unreadable> {
         Some(bytes) => Ok(Mark::from(bytes)),
         None => fields.date("created_at").map(Mark::of_layout_1),
     }
+}
+
+/// The filter for a record with these terms.
+///
+/// # Errors
+/// As for [`from_record`].
+pub(super) fn having(handle: Handle, terms: &Terms) -> Result<Document, StoreError> {
+    let Terms { ttl, ttl_source, idle, persistent } = *terms;
+    // `null` matches a missing field, too.
+    let idle = idle.map(|idle| whole(handle, "idle", idle.as_millis())).transpose()?;
+    Ok(doc! {
+        "ttl": whole(handle, "ttl", ttl.as_millis())?,
+        "ttl_source": source(ttl_source),
+        "idle": idle,
+        "persistent": if persistent { Bson::Boolean(true) } else { Bson::Null },
+    })
 }
 
 /// The mark of a record, if it can be read.
@@ -210,7 +281,7 @@ pub(super) fn mark_of(document: &RawDocument) -> Option<Mark> {
 /// # Errors
 /// As for [`from_record`].
 pub(super) fn from_change(handle: Handle, change: &Change) -> Result<Document, StoreError> {
-    let Change { secret_hash, user_id, data, metadata, mac, now, times } = change;
+    let Change { secret_hash, user_id, data, metadata, terms, labels, mac, now, times } = change;
     let Times { reset_at, last_activity, expires_at } = *times;
     let mut set = doc! {
         "reset_at": date(reset_at),
@@ -231,14 +302,40 @@ pub(super) fn from_change(handle: Handle, change: &Change) -> Result<Document, S
     if let Some(metadata) = metadata {
         set.insert("metadata", value(handle, "metadata", metadata)?);
     }
+    let mut unset = Document::new();
+    let mut put = |field: &str, value: Option<Bson>| match value {
+        Some(value) => _ = set.insert(field, value),
+        None => _ = unset.insert(field, ""),
+    };
+    if let Some(Terms { ttl, ttl_source, idle, persistent }) = *terms {
+        put("ttl", Some(whole(handle, "ttl", ttl.as_millis())?.into()));
+        put("ttl_source", source(ttl_source).map(Bson::from));
+        let idle = idle.map(|idle| whole(handle, "idle", idle.as_millis())).transpose()?;
+        put("idle", idle.map(Bson::from));
+        put("persistent", persistent.then_some(Bson::Boolean(true)));
+    }
+    if let Some(labels) = labels {
+        put("labels", (!labels.is_empty()).then(|| texts(labels).into()));
+    }
     if let Some(Mac(mac)) = mac {
-        set.insert("mac", binary(mac));
+        put("mac", Some(binary(mac).into()));
     }
-    if !change.counts() {
-        return Ok(doc! { "$set": set });
+    if terms.is_some_and(|terms| terms.idle.is_some() || terms.persistent)
+        || labels.as_ref().is_some_and(|labels| !labels.is_empty())
+    {
+        put("schema", Some(i64::from(Record::SCHEMA).into()));
     }
-    set.insert("updated_at", date(*now));
-    Ok(doc! { "$set": set, "$inc": { "version": 1_i64 } })
+    if change.counts() {
+        put("updated_at", Some(date(*now).into()));
+    }
+    let mut update = doc! { "$set": set };
+    if !unset.is_empty() {
+        update.insert("$unset", unset);
+    }
+    if change.counts() {
+        update.insert("$inc", doc! { "version": 1_i64 });
+    }
+    Ok(update)
 }
 
 fn value(handle: Handle, field: &'static str, data: &Data) -> Result<Bson, StoreError> {

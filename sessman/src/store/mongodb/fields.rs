@@ -102,6 +102,34 @@ impl<'a> Fields<'a> {
         u64::try_from(self.whole(field)?).map_err(|_| self.unreadable(field, "expected no negative number"))
     }
 
+    pub(super) fn optional_count(&self, field: &str) -> Result<Option<u64>, Unreadable> {
+        self.get_some(field)?.map(|_| self.count(field)).transpose()
+    }
+
+    /// True, or false where it is missing.
+    pub(super) fn optional_flag(&self, field: &str) -> Result<bool, Unreadable> {
+        match self.get_some(field)? {
+            None => Ok(false),
+            Some(RawBsonRef::Boolean(flag)) => Ok(flag),
+            other => Err(self.expected(field, "true or false", other)),
+        }
+    }
+
+    /// A list of texts, empty where it is missing.
+    pub(super) fn texts(&self, field: &str) -> Result<Vec<&'a str>, Unreadable> {
+        let list = match self.get_some(field)? {
+            None => return Ok(Vec::new()),
+            Some(RawBsonRef::Array(list)) => list,
+            other => return Err(self.expected(field, "a list of texts", other)),
+        };
+        let text = |value| match value {
+            Ok(RawBsonRef::String(text)) => Ok(text),
+            Ok(other) => Err(self.expected(field, "a list of texts", Some(other))),
+            Err(_) => Err(self.unreadable(field, NotOurs::Malformed.to_string())),
+        };
+        list.into_iter().map(text).collect()
+    }
+
     pub(super) fn bytes<const N: usize>(&self, field: &str) -> Result<[u8; N], Unreadable> {
         match self.get(field)? {
             Some(RawBsonRef::Binary(binary)) => {

@@ -16,7 +16,7 @@ use super::failure;
 use super::metrics::Command;
 use crate::store::Result;
 use shape::{Existing, Fitness, Wanted};
-pub(super) use shape::{USER_HANDLES, WANTED};
+pub(super) use shape::{LABELS, USER_HANDLES, WANTED};
 
 /// Exponential back-off: each wait is twice the one before, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -79,8 +79,8 @@ pub(super) async fn try_to_make(connection: &Connection) -> Result<Vec<Obstacle>
         let made = make_one(&documents, wanted, names).await;
         let is_there = matches!(made, Ok(None));
         connection.metrics().indexed(place, is_there);
-        if is_there && wanted.name == USER_HANDLES.name {
-            connection.hints().set_taken(true);
+        if is_there {
+            connection.hints().set_taken(place, true);
         }
         match made {
             Ok(None) => {}

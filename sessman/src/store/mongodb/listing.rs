@@ -17,11 +17,12 @@ use super::connection::Documents;
 use super::document;
 use super::failure::{is_refused_hint, store_error};
 use super::fields::{self, Unreadable};
-use super::indexes::USER_HANDLES;
+use super::indexes::{LABELS, USER_HANDLES, WANTED};
 use super::metrics::Command;
 use super::scalars::{self, date};
 use super::settings::SERVER_LIMIT;
 use crate::id::Handle;
+use crate::labels::Label;
 use crate::record::{Record, Summary};
 use crate::store::{Outlined, PAGE_BYTES, Page, Result};
 use crate::time::Timestamp;
@@ -32,6 +33,7 @@ const MOST: usize = 1_000;
 /// The parameters of a page.
 pub(super) struct Wanted {
     pub(super) user_id: Option<String>,
+    pub(super) label: Option<Label>,
     pub(super) after: Option<Handle>,
     pub(super) limit: usize,
     pub(super) now: Timestamp,
@@ -44,15 +46,19 @@ impl Wanted {
         if let Some(user_id) = &self.user_id {
             filter.insert("user_id", user_id);
         }
+        if let Some(label) = &self.label {
+            filter.insert("labels", label.to_string());
+        }
         filter.insert("expires_at", doc! { "$not": { "$lte": date(self.now) } });
         filter
     }
 
-    fn index(&self) -> Document {
-        if self.user_id.is_some() {
-            USER_HANDLES.key_document()
-        } else {
-            doc! { "_id": 1 }
+    /// The position in [`WANTED`] of the index with its order; `None` for that of `_id`, which every collection has.
+    fn index(&self) -> Option<usize> {
+        match (&self.user_id, &self.label) {
+            (Some(_), _) => Some(USER_HANDLES),
+            (None, Some(_)) => Some(LABELS),
+            (None, None) => None,
         }
     }
 }
@@ -144,14 +150,15 @@ async fn find(
             None => find,
         }
     };
-    if documents.hints().are_taken() || wanted.user_id.is_none() {
-        let named = find().hint(Hint::Keys(wanted.index()));
-        match documents.ask(Command::Find, named).await {
+    let index = wanted.index();
+    if index.is_none_or(|index| documents.hints().are_taken(index)) {
+        let keys = index.map_or_else(|| doc! { "_id": 1 }, |index| WANTED[index].key_document());
+        match (documents.ask(Command::Find, find().hint(Hint::Keys(keys))).await, index) {
             // The index is created at the start of a service that may create it, which takes a while for a large collection.
-            Err(error) if wanted.user_id.is_some() && is_refused_hint(&error) => {
-                documents.hints().set_taken(false);
+            (Err(error), Some(index)) if is_refused_hint(&error) => {
+                documents.hints().set_taken(index, false);
             }
-            answer => return answer.map_err(store_error),
+            (answer, _) => return answer.map_err(store_error),
         }
     }
     documents.ask(Command::Find, find()).await.map_err(store_error)

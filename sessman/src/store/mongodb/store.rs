@@ -153,8 +153,9 @@ impl Store for MongoStore {
     }
 
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page<Summary>> {
-        let Listing { user_id, after, limit } = listing;
-        let wanted = Wanted { user_id: user_id.map(str::to_owned), after, limit: limit.max(1), now };
+        let Listing { user_id, label, after, limit } = listing;
+        let (user_id, label) = (user_id.map(str::to_owned), label.cloned());
+        let wanted = Wanted { user_id, label, after, limit: limit.max(1), now };
         self.connection.call(move |documents| async move { listing::list(&documents, wanted).await }).await
     }
 
@@ -164,7 +165,7 @@ impl Store for MongoStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Page<Arc<Record>>> {
-        let wanted = Wanted { user_id: None, after, limit: limit.max(1), now };
+        let wanted = Wanted { user_id: None, label: None, after, limit: limit.max(1), now };
         self.connection.call(move |documents| async move { listing::records(&documents, wanted).await }).await
     }
 

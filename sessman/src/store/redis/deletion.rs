@@ -19,7 +19,10 @@ use super::servers::{Servers, deadline};
 use super::state::RedisStore;
 use super::values::{NOT_OURS, bytes};
 use crate::id::Handle;
+use crate::labels::Labels;
 use crate::mark::Mark;
+use crate::record::Record;
+use crate::store::tail::Tail;
 use crate::store::{Result, StoreError, Target};
 use crate::time::Timestamp;
 
@@ -33,6 +36,7 @@ pub(super) struct Deleted {
     /// `None` if it could not be read.
     mark: Option<Mark>,
     pub(super) user_id: Option<String>,
+    labels: Labels,
 }
 
 /// The result of deletions. Some records may be deleted although others failed.
@@ -138,10 +142,32 @@ impl RedisStore {
     }
 
     /// Removes the names of a session whose creation failed, in the background.
-    pub(super) async fn take_name_later(&self, name: &Name, user_id: Option<&str>) {
-        let deleted =
-            Deleted { handle: name.handle, mark: Some(name.mark), user_id: user_id.map(str::to_owned) };
-        self.take_names_later(vec![deleted]).await;
+    pub(super) async fn take_name_later(&self, record: &Record) {
+        let Record { handle, mark, ref user_id, ref labels, .. } = *record;
+        let (user_id, labels) = (user_id.clone(), labels.clone());
+        self.take_names_later(vec![Deleted { handle, mark: Some(mark), user_id, labels }]).await;
+    }
+
+    /// Removes the name of a session from those of the labels that it had and has no more, in the background.
+    pub(super) async fn take_lost_labels(&self, before: &Record, after: &Record) {
+        let (name, first) = (Name::of(after).to_bytes(), after.handle.as_bytes()[0]);
+        let lost = before.labels.iter().filter(|label| !after.labels.has(label));
+        let commands: Vec<(Vec<u8>, Cmd)> = lost
+            .map(|label| {
+                let key = self.keys.label(first, label);
+                let mut command = redis::cmd("ZREM");
+                command.arg(&key).arg(&name);
+                (key, command)
+            })
+            .collect();
+        if commands.is_empty() {
+            return;
+        }
+        let servers = Arc::clone(&self.servers);
+        let taking = async move {
+            report(servers.call_each_apart(&commands, deadline()).await.err().map(StoreError::from));
+        };
+        self.leftovers.take_away(taking).await;
     }
 }
 
@@ -163,16 +189,19 @@ fn outcome(handle: Handle, answer: Value) -> Result<Option<Deleted>> {
         Value::Array(parts) => parts.into_iter().map(bytes).collect::<Option<Vec<_>>>(),
         _ => None,
     };
-    let [mark, user_id] = <[Vec<u8>; 2]>::try_from(parts.unwrap_or_default()).map_err(|_| unexpected())?;
+    let [mark, user_id, tail] =
+        <[Vec<u8>; 3]>::try_from(parts.unwrap_or_default()).map_err(|_| unexpected())?;
     let mark = <[u8; Mark::BYTES]>::try_from(mark).ok().map(Mark::from);
     let user_id = String::from_utf8(user_id).ok().filter(|user_id| !user_id.is_empty());
-    Ok(Some(Deleted { handle, mark, user_id }))
+    // A tail that cannot be read leaves its names to the tidying.
+    let labels = Tail::read(&tail).unwrap_or_default().labels;
+    Ok(Some(Deleted { handle, mark, user_id, labels }))
 }
 
 /// Removes the names of deleted records from the index of all sessions, and from their users' indexes.
 async fn take_names(servers: &Arc<Servers>, keys: &Keys, deleted: &[Deleted], now: Timestamp) {
     let mut names: HashMap<Vec<u8>, Vec<Vec<u8>>> = HashMap::new();
-    for Deleted { handle, mark, user_id } in deleted {
+    for Deleted { handle, mark, user_id, labels } in deleted {
         let Some(mark) = *mark else {
             // The user is unknown, so the name in the user's index stays until it is due.
             let taken = index::tidy_handle(servers, keys, *handle, now).await;
@@ -181,7 +210,9 @@ async fn take_names(servers: &Arc<Servers>, keys: &Keys, deleted: &[Deleted], no
         };
         let name = Name { handle: *handle, mark }.to_bytes();
         let of_user = user_id.as_ref().map(|user_id| keys.names(user_id));
-        for key in [keys.index(handle.as_bytes()[0])].into_iter().chain(of_user) {
+        let first = handle.as_bytes()[0];
+        let of_labels = labels.iter().map(|label| keys.label(first, label));
+        for key in [keys.index(first)].into_iter().chain(of_user).chain(of_labels) {
             names.entry(key).or_default().push(name.clone());
         }
     }

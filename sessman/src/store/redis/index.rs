@@ -1,6 +1,6 @@
-//! The index of all sessions in the order of their handles, for pages and counts.
+//! The index of all sessions in the order of their handles, for pages and counts, and those of the sessions of each label.
 //!
-//! 256 sorted sets, one for each first byte of a handle, so that a cluster spreads them over its members. All scores are 0,
+//! Each is 256 sorted sets, one for each first byte of a handle, so that a cluster spreads them over its members. All scores are 0,
 //! so a set is ordered by its members, the names, which begin with the handle. Names are kept like those of a user: written
 //! before the session, removed after it, and skipped if there is no session.
 
@@ -11,11 +11,13 @@ use tokio::time::Instant;
 
 use super::keys::{Keys, Name};
 use super::layout::{self, UP_TO_MARK};
-use super::reading::{Stored, beginnings};
+use super::reading::{Stored, beginnings, read_each};
 use super::servers::{Servers, deadline};
 use super::values::{of_ours, texts};
 use crate::id::Handle;
+use crate::labels::Label;
 use crate::mark::Mark;
+use crate::record::Summary;
 use crate::store::Result;
 use crate::time::Timestamp;
 
@@ -39,6 +41,8 @@ const OLD: u32 = 600;
 pub(super) struct Walk<'a> {
     servers: &'a Arc<Servers>,
     keys: &'a Keys,
+    /// Only those with this label.
+    label: Option<&'a Label>,
     /// The current set.
     part: usize,
     /// The last member that was read of it.
@@ -50,13 +54,20 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Starts with the smallest handle greater than `after`.
-    pub(super) fn new(servers: &'a Arc<Servers>, keys: &'a Keys, after: Option<Handle>) -> Self {
+    pub(super) fn new(
+        servers: &'a Arc<Servers>,
+        keys: &'a Keys,
+        label: Option<&'a Label>,
+        after: Option<Handle>,
+    ) -> Self {
         let part = after.map_or(0, |after| usize::from(after.as_bytes()[0]));
         // After every name that the handle can have.
         let after_names =
             |after: Handle| Name { handle: after, mark: Mark::from([0xFF; Mark::BYTES]) }.to_bytes();
         let after = after.map(after_names).unwrap_or_default();
-        Self { servers, keys, part, after, width: 1, last: None }
+        // Most labels have few sessions in each set.
+        let width = if label.is_some() { 16 } else { 1 };
+        Self { servers, keys, label, part, after, width, last: None }
     }
 
     /// The next handles, about `count` and maybe none, each once; `None` at the end.
@@ -67,7 +78,12 @@ impl<'a> Walk<'a> {
         }
         let asked = parts.clone().enumerate().map(|(index, part)| {
             let after: &[u8] = if index == 0 { &self.after } else { &[] };
-            range(&self.keys.index(u8::try_from(part).unwrap_or(u8::MAX)), after, count)
+            let part = u8::try_from(part).unwrap_or(u8::MAX);
+            let key = match self.label {
+                Some(label) => self.keys.label(part, label),
+                None => self.keys.index(part),
+            };
+            range(&key, after, count)
         });
         let asked: Vec<(Vec<u8>, Cmd)> = asked.collect();
         let answers = self.servers.call_each(&asked, deadline).await?;
@@ -133,6 +149,51 @@ pub(super) async fn tidy_handle(
     let names = members.iter().filter_map(|member| Name::parse(member));
     let names: Vec<Name> = names.take_while(|name| name.handle == handle).collect();
     take_gone(servers, keys, &names, now).await
+}
+
+/// Removes from these sets of labels the names without a session, and those of sessions that have other labels now.
+pub(super) async fn tidy_labels(
+    servers: &Arc<Servers>,
+    keys: &Keys,
+    found: &[Vec<u8>],
+    now: Timestamp,
+) -> Result<()> {
+    for key in found {
+        let Some((_, label)) = keys.label_of(key) else { continue };
+        let mut after = Vec::new();
+        loop {
+            let (_, command) = range(key, &after, SLICE);
+            let members = of_ours(servers.call_each(&[(key.clone(), command)], deadline()).await?.remove(0))?;
+            let mut members = members.and_then(texts).unwrap_or_default();
+            let names: Vec<Name> = members.iter().filter_map(|member| Name::parse(member)).collect();
+            let old: Vec<&Name> = names.iter().filter(|name| name.mark.age(now) >= OLD).collect();
+            let handles: Vec<Handle> = old.iter().map(|name| name.handle).collect();
+            let (mut gone, mut asked) = (Vec::new(), old.iter());
+            read_each(servers, keys, &handles, deadline(), |_, stored: Stored<Summary>| {
+                let Some(name) = asked.next() else { return true };
+                let is_gone = match stored {
+                    Stored::Found(summary) => summary.mark != name.mark || !summary.labels.has(&label),
+                    Stored::Unreadable => false,
+                    Stored::Missing => true,
+                };
+                if is_gone {
+                    gone.push(name.to_bytes());
+                }
+                false
+            })
+            .await?;
+            if !gone.is_empty() {
+                let mut remove = redis::cmd("ZREM");
+                remove.arg(key).arg(&gone);
+                servers.call(key, &remove, deadline()).await?;
+            }
+            match members.pop() {
+                Some(last) if members.len() + 1 == SLICE => after = last,
+                _ => break,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Removes those of these names, all of one set, that are old and have no session. The name of an unreadable record stays:

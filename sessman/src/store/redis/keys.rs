@@ -1,5 +1,6 @@
 //! The names of the keys: `<prefix>:s:<handle>` is a session, `<prefix>:i:<first byte>` the names of all sessions whose
-//! handles begin with that byte, `<prefix>:u:<user>` the names of a user's sessions, `<prefix>:p:<user>` their places,
+//! handles begin with that byte, `<prefix>:l:<first byte>:<label>` the same of those with a label,
+//! `<prefix>:u:<user>` the names of a user's sessions, `<prefix>:p:<user>` their places,
 //! `<prefix>:lead` the lease of the clean-up.
 //!
 //! In a cluster the places are `<prefix>:p:{<prefix>:u:<user>}`: the hash tag in braces puts a user's two keys into one slot.
@@ -10,6 +11,7 @@
 use std::fmt;
 
 use crate::id::Handle;
+use crate::labels::Label;
 use crate::mark::Mark;
 use crate::record::Record;
 
@@ -34,6 +36,7 @@ pub(super) enum Kind {
     Session,
     Names,
     Places,
+    Label,
 }
 
 impl Kind {
@@ -42,6 +45,7 @@ impl Kind {
             Self::Session => 's',
             Self::Names => 'u',
             Self::Places => 'p',
+            Self::Label => 'l',
         }
     }
 }
@@ -59,6 +63,19 @@ impl Keys {
     /// The index of the sessions whose handles begin with `first`.
     pub(super) fn index(&self, first: u8) -> Vec<u8> {
         format!("{}:i:{first:02x}", self.prefix).into_bytes()
+    }
+
+    /// The same of those with this label.
+    pub(super) fn label(&self, first: u8, label: &Label) -> Vec<u8> {
+        self.beginning(Kind::Label, format_args!("{first:02x}:{label}"))
+    }
+
+    /// First byte and label of such a key; `None` for other keys.
+    pub(super) fn label_of(&self, key: &[u8]) -> Option<(u8, Label)> {
+        let rest = key.strip_prefix(self.beginning(Kind::Label, "").as_slice())?;
+        let (first, label) = std::str::from_utf8(rest).ok()?.split_once(':')?;
+        let (first, label) = (u8::from_str_radix(first, 16).ok()?, Label::parse(label).ok()?);
+        (self.label(first, &label) == key).then_some((first, label))
     }
 
     pub(super) fn names(&self, user_id: &str) -> Vec<u8> {
@@ -110,9 +127,10 @@ impl Keys {
         self.beginning(kind, "*")
     }
 
-    /// A pattern for the keys of users, of both kinds.
+    /// A pattern for the keys of users, of both kinds, and of labels.
     pub(super) fn pattern_of_users(&self) -> Vec<u8> {
-        format!("{}:[{}{}]:*", self.prefix, Kind::Names.letter(), Kind::Places.letter()).into_bytes()
+        let letters = [Kind::Names, Kind::Places, Kind::Label].map(Kind::letter);
+        format!("{}:[{}]:*", self.prefix, letters.iter().collect::<String>()).into_bytes()
     }
 
     /// The handle in a session key; `None` for other keys.
@@ -167,6 +185,19 @@ mod tests {
             assert_eq!(keys.session_of(other.as_bytes()), None, "{other}");
         }
         assert_eq!(keys.pattern(Kind::Places), b"sessman:p:*");
+        let label = Label::new("tenant", "a:{b}").unwrap();
+        let key = keys.label(0xAB, &label);
+        assert_eq!(key, b"sessman:l:ab:tenant:a:{b}");
+        assert_eq!(keys.label_of(&key), Some((0xAB, label)));
+        for other in [
+            "sessman:l:AB:tenant:a",
+            "sessman:l:b:tenant:a",
+            "sessman:l:ab:Tenant:a",
+            "sessman:l:ab:tenant:",
+            "sessman:u:ab:tenant:a",
+        ] {
+            assert_eq!(keys.label_of(other.as_bytes()), None, "{other}");
+        }
     }
 
     /// Those whose ids are made to be taken for others'.

@@ -2,7 +2,8 @@
 //!
 //! First a head of fixed length with all fixed-length fields, at fixed offsets, so that scripts read and write them in place
 //! (`GETRANGE`, `SETRANGE`). Then the user, the metadata, in layout 2 the [tail](crate::store::tail), and the data. Numbers
-//! are big endian. The mark and the source of the ttl are in the head, so that a record needs layout 2 only for a MAC.
+//! are big endian. The mark and the source of the ttl are in the head, so that a record needs layout 2 only for a MAC,
+//! an idle timeout of its own, a persistent cookie, or labels.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
 use crate::mark::Mark;
-use crate::record::{Life, Mac, Outline, Record, Summary, TtlSource};
+use crate::record::{Life, Outline, Record, Summary, Terms, TtlSource};
 use crate::store::StoreError;
 use crate::store::tail::Tail;
 use crate::time::Timestamp;
@@ -83,19 +84,19 @@ pub(super) fn write(record: &Record) -> Vec<u8> {
         ttl_source,
         expires_at,
         version,
-        mac,
+        // In the tail.
+        idle: _,
+        persistent: _,
+        labels: _,
+        mac: _,
     } = record;
     let user = user_id.as_deref().unwrap_or_default().as_bytes();
     let (metadata, data) = (metadata.as_str().as_bytes(), data.as_str().as_bytes());
-    let tail = tail(*mac);
+    let tail = tail(record);
     let mut bytes = Vec::with_capacity(HEAD_2 + user.len() + metadata.len() + tail.len() + data.len());
     let has_user = if user_id.is_some() { HAS_USER } else { 0 };
     let has_auth_time = if auth_time.is_some() { HAS_AUTH_TIME } else { 0 };
-    let ttl_source = match ttl_source {
-        TtlSource::Caller => HAS_OWN_TTL,
-        TtlSource::Configured => HAS_CONFIGURED_TTL,
-        TtlSource::Unknown => 0,
-    };
+    let ttl_source = source_flag(*ttl_source);
     let layout = if tail.is_empty() { 1 } else { 2 };
     bytes.extend([layout, (has_user | has_auth_time | ttl_source) as u8]);
     bytes.extend(mark.as_bytes());
@@ -103,7 +104,7 @@ pub(super) fn write(record: &Record) -> Vec<u8> {
     bytes.extend(version.to_be_bytes());
     bytes.extend(moment(*created_at));
     bytes.extend(moment(*updated_at));
-    bytes.extend(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).to_be_bytes());
+    bytes.extend(millis(*ttl));
     bytes.extend(moment(*reset_at));
     bytes.extend(moment(*last_activity));
     bytes.extend(moment(*expires_at));
@@ -122,8 +123,30 @@ pub(super) fn write(record: &Record) -> Vec<u8> {
 }
 
 /// The tail of a record; empty if it needs none.
-pub(super) fn tail(mac: Option<Mac>) -> Vec<u8> {
-    Tail { mac, ..Tail::default() }.to_bytes()
+pub(super) fn tail(record: &Record) -> Vec<u8> {
+    Tail::without_head(record).to_bytes()
+}
+
+/// The terms in the head, for scripts to compare and to write: the flag of the ttl's source, and the ttl.
+#[allow(clippy::cast_possible_truncation, reason = "flags are bits of a byte")]
+pub(super) fn terms(terms: &Terms) -> [u8; 9] {
+    // The others are in the tail.
+    let Terms { ttl, ttl_source, idle: _, persistent: _ } = terms;
+    let mut bytes = [source_flag(*ttl_source) as u8; 9];
+    bytes[1..].copy_from_slice(&millis(*ttl));
+    bytes
+}
+
+fn source_flag(source: TtlSource) -> usize {
+    match source {
+        TtlSource::Caller => HAS_OWN_TTL,
+        TtlSource::Configured => HAS_CONFIGURED_TTL,
+        TtlSource::Unknown => 0,
+    }
+}
+
+fn millis(duration: Duration) -> [u8; 8] {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).to_be_bytes()
 }
 
 /// Decodes the record of `handle`.
@@ -133,7 +156,7 @@ pub(super) fn tail(mac: Option<Mac>) -> Vec<u8> {
 pub(super) fn read(handle: Handle, bytes: &[u8]) -> Result<Record, StoreError> {
     let parts = Parts::of(bytes)?;
     let tail = parts.tail()?;
-    let life = parts.life()?;
+    let life = parts.life(&tail)?;
     Ok(Record {
         handle,
         mark: parts.mark()?,
@@ -148,6 +171,9 @@ pub(super) fn read(handle: Handle, bytes: &[u8]) -> Result<Record, StoreError> {
         last_activity: life.last_activity,
         ttl: life.ttl,
         ttl_source: life.ttl_source,
+        idle: tail.idle,
+        persistent: tail.persistent,
+        labels: tail.labels,
         expires_at: life.expires_at,
         version: u64::from_be_bytes(parts.array(VERSION)?),
         mac: tail.mac,
@@ -160,7 +186,7 @@ pub(super) fn read(handle: Handle, bytes: &[u8]) -> Result<Record, StoreError> {
 /// As for [`read`].
 pub(super) fn summary(handle: Handle, beginning: &[u8]) -> Result<Summary, StoreError> {
     let parts = Parts::of(beginning)?;
-    parts.tail()?;
+    let tail = parts.tail()?;
     Ok(Summary {
         handle,
         mark: parts.mark()?,
@@ -169,7 +195,9 @@ pub(super) fn summary(handle: Handle, beginning: &[u8]) -> Result<Summary, Store
         metadata: parts.metadata()?,
         updated_at: parts.moment(UPDATED_AT)?,
         version: u64::from_be_bytes(parts.array(VERSION)?),
-        life: parts.life()?,
+        life: parts.life(&tail)?,
+        persistent: tail.persistent,
+        labels: tail.labels,
     })
 }
 
@@ -179,17 +207,25 @@ pub(super) fn summary(handle: Handle, beginning: &[u8]) -> Result<Summary, Store
 /// As for [`read`].
 pub(super) fn outline(beginning: &[u8]) -> Result<Outline, StoreError> {
     let parts = Parts::of(beginning)?;
-    parts.tail()?;
-    Ok(Outline { mark: parts.mark()?, user_id: parts.user_id()?, life: parts.life()? })
+    let life = parts.life(&parts.tail()?)?;
+    Ok(Outline { mark: parts.mark()?, user_id: parts.user_id()?, life })
 }
 
-/// Decodes the times in a record's head.
+/// From when until when a session lives.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub(super) created_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+}
+
+/// Decodes the span in a record's head.
 ///
 /// # Errors
 /// As for [`read`], but nothing after the head is checked.
-pub(super) fn life(head: &[u8]) -> Result<Life, StoreError> {
+pub(super) fn span(head: &[u8]) -> Result<Span, StoreError> {
     head_bytes(head)?;
-    Head(head).life()
+    let head = Head(head);
+    Ok(Span { created_at: head.moment(CREATED_AT)?, expires_at: head.moment(EXPIRES_AT)? })
 }
 
 /// The mark of a record, from [everything before the secret](UP_TO_MARK); `None` for a layout that this build does not know.
@@ -200,7 +236,7 @@ pub(super) fn mark(beginning: &[u8]) -> Option<Mark> {
 /// The offset of the data, from the head of a record.
 ///
 /// # Errors
-/// As for [`life`].
+/// As for [`span`].
 pub(super) fn data_at(head: &[u8]) -> Result<usize, StoreError> {
     Ok(Parts::of(head)?.data)
 }
@@ -279,7 +315,7 @@ impl Head<'_> {
         self.has(HAS_AUTH_TIME).then(|| self.moment(AUTH_TIME)).transpose()
     }
 
-    fn life(&self) -> Result<Life, StoreError> {
+    fn life(&self, tail: &Tail) -> Result<Life, StoreError> {
         Ok(Life {
             created_at: self.moment(CREATED_AT)?,
             reset_at: self.moment(RESET_AT)?,
@@ -291,6 +327,7 @@ impl Head<'_> {
                 (false, false) => TtlSource::Unknown,
                 (true, true) => return Err(unreadable()),
             },
+            idle: tail.idle,
             expires_at: self.moment(EXPIRES_AT)?,
         })
     }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::index::Walk;
-use super::layout::{self, HEAD_2};
+use super::layout::{self, HEAD_2, Span};
 use super::reading::{self, Part, Stored, read_each};
 use super::servers::deadline;
 use super::state::RedisStore;
 use super::users;
 use crate::id::Handle;
-use crate::record::{Life, Record, Summary};
+use crate::labels::{Label, Labels};
+use crate::record::{Record, Summary};
 use crate::store::{Counts, Listing, PAGE_BYTES, Page, Result};
 use crate::time::Timestamp;
 
@@ -27,6 +28,7 @@ const FIRST_LOOKS: usize = 2_000;
 /// An item of a page.
 pub(super) trait Item: Part {
     fn expires_at(&self) -> Timestamp;
+    fn labels(&self) -> &Labels;
     /// Its memory in bytes.
     fn bytes(&self) -> usize;
 }
@@ -34,6 +36,10 @@ pub(super) trait Item: Part {
 impl Item for Summary {
     fn expires_at(&self) -> Timestamp {
         self.life.expires_at
+    }
+
+    fn labels(&self) -> &Labels {
+        &self.labels
     }
 
     fn bytes(&self) -> usize {
@@ -44,6 +50,10 @@ impl Item for Summary {
 impl Item for Arc<Record> {
     fn expires_at(&self) -> Timestamp {
         self.expires_at
+    }
+
+    fn labels(&self) -> &Labels {
+        &self.labels
     }
 
     fn bytes(&self) -> usize {
@@ -95,6 +105,7 @@ impl RedisStore {
     pub(super) async fn list_of(
         &self,
         user_id: &str,
+        label: Option<&Label>,
         after: Option<Handle>,
         limit: usize,
         now: Timestamp,
@@ -112,7 +123,7 @@ impl RedisStore {
                 // After a change of the user, the name stays for a while in the previous user's index. For an unreadable record,
                 // the name alone says whose it is.
                 match stored {
-                    Stored::Found(found) if !is_of(&found, user_id) => false,
+                    Stored::Found(found) if !is_of(&found, user_id) || !has(&found, label) => false,
                     stored => filling.put(handle, stored),
                 }
             });
@@ -123,23 +134,28 @@ impl RedisStore {
         Ok(filling.page)
     }
 
-    /// A page of all sessions. It may be short although others follow.
+    /// A page of all sessions, or of those with a label. It may be short although others follow.
     pub(super) async fn list_all<T: Item>(
         &self,
+        label: Option<&Label>,
         after: Option<Handle>,
         limit: usize,
         now: Timestamp,
     ) -> Result<Page<T>> {
         let turn = self.turn().await?;
         let mut filling = Filling::new(limit, now);
-        let mut walk = Walk::new(&self.servers, &self.keys, after);
+        let mut walk = Walk::new(&self.servers, &self.keys, label, after);
         let (mut looked_at, most) = (0, limit.saturating_mul(LOOKS).saturating_add(FIRST_LOOKS));
         // One more than fits shows whether there is a next page. If many sessions have ended, the batches grow.
         let mut asked = limit.saturating_add(1).min(SLICE);
         while let Some(handles) = walk.next(asked, turn.deadline).await? {
             asked = (2 * asked).min(SLICE);
             for slice in handles.chunks(SLICE) {
-                let put = |handle, stored| filling.put(handle, stored);
+                // A name stays for a while among those of a label that its session has lost.
+                let put = |handle, stored: Stored<T>| match stored {
+                    Stored::Found(found) if label.is_some_and(|label| !found.labels().has(label)) => false,
+                    stored => filling.put(handle, stored),
+                };
                 if read_each(&self.servers, &self.keys, slice, turn.deadline, put).await? {
                     return Ok(filling.page);
                 }
@@ -157,25 +173,25 @@ impl RedisStore {
     pub(super) async fn page(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page<Summary>> {
         let (after, limit) = (listing.after, listing.limit.max(1));
         match listing.user_id {
-            Some(user_id) => self.list_of(user_id, after, limit, now).await,
-            None => self.list_all(after, limit, now).await,
+            Some(user_id) => self.list_of(user_id, listing.label, after, limit, now).await,
+            None => self.list_all(listing.label, after, limit, now).await,
         }
     }
 
     /// See [`Store::counts`](crate::store::Store::counts).
     pub(super) async fn count(&self, now: Timestamp, since: &[Timestamp]) -> Result<Counts> {
         let mut counts = Counts { since: vec![0; since.len()], ..Counts::default() };
-        let mut walk = Walk::new(&self.servers, &self.keys, None);
+        let mut walk = Walk::new(&self.servers, &self.keys, None, None);
         while let Some(handles) = walk.next(HEADS, deadline()).await? {
             for slice in handles.chunks(HEADS) {
-                for life in self.lives(slice).await?.into_iter().flatten() {
-                    if now >= life.expires_at {
+                for span in self.spans(slice).await?.into_iter().flatten() {
+                    if now >= span.expires_at {
                         counts.expired += 1;
                         continue;
                     }
                     counts.active += 1;
                     for (moment, count) in since.iter().zip(&mut counts.since) {
-                        *count += u64::from(life.created_at >= *moment);
+                        *count += u64::from(span.created_at >= *moment);
                     }
                 }
             }
@@ -183,15 +199,19 @@ impl RedisStore {
         Ok(counts)
     }
 
-    /// The times of each session; `None` if there is none, or it cannot be read.
-    pub(super) async fn lives(&self, handles: &[Handle]) -> Result<Vec<Option<Life>>> {
+    /// The span of each session; `None` if there is none, or it cannot be read.
+    pub(super) async fn spans(&self, handles: &[Handle]) -> Result<Vec<Option<Span>>> {
         let heads = reading::beginnings(&self.servers, &self.keys, handles, HEAD_2, deadline()).await?;
-        let life = |head: Stored<Vec<u8>>| match head {
-            Stored::Found(head) => layout::life(&head).ok(),
+        let span = |head: Stored<Vec<u8>>| match head {
+            Stored::Found(head) => layout::span(&head).ok(),
             Stored::Unreadable | Stored::Missing => None,
         };
-        Ok(heads.into_iter().map(life).collect())
+        Ok(heads.into_iter().map(span).collect())
     }
+}
+
+fn has(summary: &Summary, label: Option<&Label>) -> bool {
+    label.is_none_or(|label| summary.labels.has(label))
 }
 
 fn is_of(summary: &Summary, user_id: &str) -> bool {

@@ -21,7 +21,7 @@ use super::servers::{CALL_LIMIT, deadline};
 use super::state::{MAX_CALLS, RedisStore, Turn};
 use super::sweep::Scan;
 use super::users;
-use super::values::bytes;
+use super::values::{bytes, of_ours};
 use crate::data::Data;
 use crate::id::Handle;
 use crate::record::{Change, Outline, Record, Summary, Times};
@@ -54,7 +54,12 @@ impl RedisStore {
             .user_id
             .as_ref()
             .map(|user_id| users::add_name(self.keys.names(user_id), name, removal(record.expires_at)));
-        [among_all].into_iter().chain(among_users)
+        let first = name.handle.as_bytes()[0];
+        let among_labels = record
+            .labels
+            .iter()
+            .map(move |label| users::add_name(self.keys.label(first, label), name, index::SCORE));
+        [among_all].into_iter().chain(among_users).chain(among_labels)
     }
 
     /// Writes a record if the handle is free, after its names; returns whether it was written.
@@ -101,9 +106,9 @@ impl RedisStore {
         let (mut purged, mut from) = (Vec::new(), scan.position());
         while let Some(found) = scan.next().await? {
             let handles: Vec<Handle> = found.iter().filter_map(|key| self.keys.session_of(key)).collect();
-            let lives = self.lives(&handles).await?;
-            let expired = handles.iter().zip(lives);
-            let expired = expired.filter(|(_, life)| life.is_some_and(|life| life.expires_at <= now));
+            let spans = self.spans(&handles).await?;
+            let expired = handles.iter().zip(spans);
+            let expired = expired.filter(|(_, span)| span.is_some_and(|span| span.expires_at <= now));
             let mut targets: Vec<Target> = expired.map(|(handle, _)| Target::whatever(*handle)).collect();
             targets.truncate(limit - purged.len());
             // Expiry is checked again in the atomic deletion: a session extended meanwhile stays.
@@ -138,7 +143,7 @@ impl Store for RedisStore {
             Value::BulkString(mark) => {
                 // If it is this very session, as after a retried call, the name is in use.
                 if mark != record.mark.as_bytes() {
-                    self.take_name_later(&Name::of(&record), record.user_id.as_deref()).await;
+                    self.take_name_later(&record).await;
                 }
                 Ok(Created::Exists)
             }
@@ -159,7 +164,7 @@ impl Store for RedisStore {
     }
 
     async fn update(&self, read: &Record, unless: Unless, change: &Change) -> Result<Updated> {
-        let Change { secret_hash, user_id, data, metadata, mac, now, times } = change;
+        let Change { secret_hash, user_id, data, metadata, terms, labels, mac, now, times } = change;
         let Times { reset_at, last_activity: seen_at, expires_at } = *times;
         self.saw(*now);
         let Turn { deadline, _permit } = self.turn().await?;
@@ -168,17 +173,37 @@ impl Store for RedisStore {
             let (names, command) = users::add_name(self.keys.names(user_id), &Name::of(read), score);
             self.servers.call(&names, &command, deadline).await?;
         }
+        if let Some(labels) = labels {
+            let (name, first) = (Name::of(read), read.handle.as_bytes()[0]);
+            let more = labels.iter().filter(|label| !read.labels.has(label));
+            let commands: Vec<_> = more
+                .map(|label| users::add_name(self.keys.label(first, label), &name, index::SCORE))
+                .collect();
+            for answer in self.servers.call_each(&commands, deadline).await? {
+                of_ours(answer)?;
+            }
+        }
         let text = |text: Option<&str>| text.unwrap_or_default().as_bytes().to_vec();
-        let (version, last_activity) = match unless {
+        // What is compared with the record as it is: version, terms and tail; last activity.
+        let (unchanged, last_activity) = match unless {
             Unless::Gone => (Vec::new(), Vec::new()),
-            Unless::Changed => (layout::version(read.version).to_vec(), Vec::new()),
+            Unless::Changed => {
+                let (version, terms) = (layout::version(read.version), layout::terms(&read.terms()));
+                ([&version[..], &terms, &layout::tail(read)].concat(), Vec::new())
+            }
             Unless::Written => (Vec::new(), layout::moment(read.last_activity).to_vec()),
         };
+        let mut tail = Vec::new();
+        if terms.is_some() || labels.is_some() || mac.is_some() {
+            // An empty tail differs from one that stays.
+            tail.push(b'=');
+            tail.extend(layout::tail(&change.applied_to(read)));
+        }
         let arguments = [
             now.as_millis().to_string().into_bytes(),
             read.mark.as_bytes().to_vec(),
             read.secret_hash.as_bytes().to_vec(),
-            version,
+            unchanged,
             last_activity,
             [reset_at, seen_at, expires_at].map(layout::moment).concat(),
             kept(expires_at, *now),
@@ -187,7 +212,8 @@ impl Store for RedisStore {
             text(user_id.as_deref()),
             text(data.as_ref().map(Data::as_str)),
             text(metadata.as_ref().map(Data::as_str)),
-            layout::tail(*mac),
+            tail,
+            terms.map_or(Vec::new(), |terms| layout::terms(&terms).to_vec()),
         ];
         let key = self.keys.session(read.handle);
         let updated = match secret_hash {
@@ -200,6 +226,9 @@ impl Store for RedisStore {
             Value::BulkString(bytes) => {
                 let (lived_until, record) = bytes.split_first_chunk().ok_or_else(unexpected)?;
                 let record = Arc::new(layout::read(read.handle, record)?);
+                if labels.is_some() {
+                    self.take_lost_labels(read, &record).await;
+                }
                 Ok(Updated::Done { record, lived_until: layout::read_moment(*lived_until) })
             }
             Value::Array(parts) => match &parts[..] {
@@ -252,7 +281,7 @@ impl Store for RedisStore {
         now: Timestamp,
     ) -> Result<Page<Arc<Record>>> {
         self.saw(now);
-        self.list_all(after, limit.max(1), now).await
+        self.list_all(None, after, limit.max(1), now).await
     }
 
     async fn counts(&self, now: Timestamp, since: &[Timestamp]) -> Result<Counts> {

@@ -62,6 +62,9 @@ impl Tidying {
         let done = async {
             for _ in 0..self.users_steps {
                 let Some(found) = scan.next().await? else { break };
+                let (labels, found): (Vec<_>, Vec<_>) =
+                    found.into_iter().partition(|key| keys.label_of(key).is_some());
+                index::tidy_labels(servers, keys, &labels, now).await?;
                 let (places, names): (Vec<_>, Vec<_>) =
                     found.into_iter().partition(|key| keys.is_of_places(key));
                 users::tidy(servers, keys, &names, now).await?;

@@ -17,7 +17,7 @@ use super::scripts::FORGET;
 use super::servers::{Servers, deadline};
 use super::values::{of_ours, texts};
 use crate::id::Handle;
-use crate::record::Outline;
+use crate::record::{Outline, Summary};
 use crate::store::Result;
 use crate::time::Timestamp;
 
@@ -123,15 +123,19 @@ async fn tidy_names(
 /// another one.
 pub(super) async fn mend_names(servers: &Arc<Servers>, keys: &Keys, handles: &[Handle]) -> Result<()> {
     let mut commands = Vec::new();
-    read_each(servers, keys, handles, deadline(), |handle, stored: Stored<Outline>| {
-        let Stored::Found(Outline { mark, user_id, life }) = stored else { return false };
+    read_each(servers, keys, handles, deadline(), |handle, stored: Stored<Summary>| {
+        let Stored::Found(Summary { mark, user_id, life, labels, .. }) = stored else { return false };
         let name = Name { handle, mark };
         let mut add = |key: Vec<u8>, score: i64| {
             let mut command = redis::cmd("ZADD");
             command.arg(&key).arg("NX").arg(score).arg(name.to_bytes());
             commands.push((key, command));
         };
-        add(keys.index(handle.as_bytes()[0]), index::SCORE);
+        let first = handle.as_bytes()[0];
+        add(keys.index(first), index::SCORE);
+        for label in labels.iter() {
+            add(keys.label(first, label), index::SCORE);
+        }
         if let Some(user_id) = user_id {
             add(keys.names(&user_id), removal(life.expires_at));
         }

@@ -169,8 +169,9 @@ impl Keys {
 
     /// The new MAC of the record that was `read` after `change`; `None` if the old one stays valid.
     pub(super) fn mac_after(&self, read: &Record, change: &Change) -> Option<Mac> {
-        let Change { secret_hash, user_id, data: _, metadata: _, mac: _, now: _, times: _ } = change;
-        let is_over_it = secret_hash.is_some() || user_id.is_some();
+        let Change { secret_hash, user_id, terms, labels, data: _, metadata: _, mac: _, now: _, times: _ } =
+            change;
+        let is_over_it = secret_hash.is_some() || user_id.is_some() || terms.is_some() || labels.is_some();
         let is_due = match self.record_macs {
             RecordMacs::Required => is_over_it || (self.accept_unencrypted && read.mac.is_none()),
             RecordMacs::Optional => is_over_it || !self.has_right_mac(read),

@@ -46,10 +46,12 @@ fn keyed(key: &[u8]) -> HmacSha256 {
     HmacSha256::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 
-/// The bytes that a record's MAC covers: its user, its secret, and the limits of its lifetime. Not covered is what a touch or
+/// The bytes that a record's MAC covers: its user, its secret, its labels, and the limits of its lifetime. Not covered is what a touch or
 /// a change of data writes; data and metadata are bound to their session by their encryption.
 ///
-/// Every field but the user has a fixed length, and the user comes last, so that the encoding is unambiguous.
+/// Every field but the last two has a fixed length. The user is the last one for a record without idle timeout of its own,
+/// persistent cookie and labels, as it was before there were these. For others a NUL, which no user
+/// has, and those stand behind it, so that the encoding is unambiguous.
 pub(super) fn protected(record: &Record) -> Vec<u8> {
     let Record {
         handle,
@@ -60,6 +62,9 @@ pub(super) fn protected(record: &Record) -> Vec<u8> {
         created_at,
         ttl,
         ttl_source,
+        idle,
+        persistent,
+        labels,
         data: _,
         metadata: _,
         updated_at: _,
@@ -85,6 +90,14 @@ pub(super) fn protected(record: &Record) -> Vec<u8> {
     bytes.extend_from_slice(&auth_time.map_or([0; 8], moment));
     bytes.push(u8::from(user.is_some()));
     bytes.extend_from_slice(user.unwrap_or_default());
+    if idle.is_some() || *persistent || !labels.is_empty() {
+        bytes.push(0);
+        bytes.push(u8::from(idle.is_some()));
+        let idle = idle.unwrap_or_default().as_millis();
+        bytes.extend_from_slice(&u64::try_from(idle).unwrap_or(u64::MAX).to_be_bytes());
+        bytes.push(u8::from(*persistent));
+        bytes.extend_from_slice(&labels.to_bytes());
+    }
     bytes
 }
 
@@ -131,6 +144,7 @@ mod tests {
     use super::*;
     use crate::data::Data;
     use crate::id::{Handle, SecretHash};
+    use crate::labels::Labels;
     use crate::mark::Mark;
 
     const KEY: [u8; KEY_BYTES] = [7; KEY_BYTES];
@@ -151,6 +165,9 @@ mod tests {
             last_activity: at,
             ttl: Duration::from_secs(60),
             ttl_source: TtlSource::Caller,
+            idle: None,
+            persistent: false,
+            labels: Labels::none(),
             expires_at: at,
             version: 1,
             mac: None,

@@ -3,6 +3,7 @@ mod own_macs;
 
 use super::*;
 use crate::id::SecretHash;
+use crate::labels::Labels;
 use crate::mark::Mark;
 use crate::record::{Times, TtlSource};
 use crate::store::StoreError;
@@ -48,6 +49,9 @@ fn record(n: u8) -> Record {
         last_activity: NOW,
         ttl: Duration::from_secs(60),
         ttl_source: TtlSource::Configured,
+        idle: None,
+        persistent: false,
+        labels: Labels::none(),
         expires_at: Timestamp::from_millis(61_000),
         version: 1,
         mac: None,

@@ -64,7 +64,7 @@ fn is_stored(transaction: &Transaction<'_>, target: &Target) -> rusqlite::Result
 fn is_met(target: &Target, row: &Row<'_>) -> rusqlite::Result<bool> {
     let moment = |index| row.get(index).map(Timestamp::from_millis);
     if let Some(expected) = target.mark
-        && mark(tail(row, 2)?, moment(0)?) != expected
+        && mark(tail(row, 2)?.as_ref(), moment(0)?) != expected
     {
         return Ok(false);
     }

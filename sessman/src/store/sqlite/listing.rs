@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row, Rows};
 
 use super::row::{self, outline_columns, read_or_handle, record_columns, summary_columns};
 use crate::id::Handle;
+use crate::labels::Label;
 use crate::record::{Record, Summary};
 use crate::store::{Listing, Outlined, PAGE_BYTES, Page};
 use crate::time::Timestamp;
@@ -23,6 +24,13 @@ pub(super) const SUMMARIES_OF_USER: &str = concat!(
     " FROM sessions WHERE user_id = ?2 AND handle > ?1 ORDER BY handle"
 );
 
+pub(super) const SUMMARIES_OF_LABEL: &str = concat!(
+    "SELECT ",
+    summary_columns!(),
+    " FROM (SELECT handle AS labelled FROM labels WHERE name = ?2 AND value = ?3 AND handle > ?1 ORDER BY handle)
+     JOIN sessions ON sessions.handle = labelled ORDER BY labelled"
+);
+
 pub(super) const RECORDS: &str =
     concat!("SELECT ", record_columns!(), " FROM sessions WHERE handle > ?1 ORDER BY handle");
 
@@ -35,6 +43,7 @@ pub(super) const OUTLINES: &str = concat!(
 /// The arguments of [`Store::list`](crate::store::Store::list), with an owned user id.
 pub(super) struct List {
     user_id: Option<String>,
+    label: Option<Label>,
     after: Option<Handle>,
     limit: usize,
     now: Timestamp,
@@ -42,24 +51,29 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn new(listing: Listing<'_>, now: Timestamp) -> Self {
-        let Listing { user_id, after, limit } = listing;
-        Self { user_id: user_id.map(str::to_owned), after, limit, now }
+        let Listing { user_id, label, after, limit } = listing;
+        Self { user_id: user_id.map(str::to_owned), label: label.cloned(), after, limit, now }
     }
 
     pub(super) fn page(&self, connection: &Connection) -> rusqlite::Result<Page<Summary>> {
         let after = beginning(self.after.as_ref());
         let mut statement;
-        let rows = match &self.user_id {
-            None => {
+        let rows = match (&self.user_id, &self.label) {
+            (None, None) => {
                 statement = connection.prepare_cached(SUMMARIES)?;
                 statement.query([after])?
             }
-            Some(user_id) => {
+            (None, Some(label)) => {
+                statement = connection.prepare_cached(SUMMARIES_OF_LABEL)?;
+                statement.query((after, label.name(), label.value()))?
+            }
+            (Some(user_id), _) => {
                 statement = connection.prepare_cached(SUMMARIES_OF_USER)?;
                 statement.query((after, user_id))?
             }
         };
-        page(rows, self.limit, self.now, row::summary, |summary| (summary.handle, summary.bytes()))
+        let has_label = |summary: &Summary| self.label.as_ref().is_none_or(|label| summary.labels.has(label));
+        page(rows, self.limit, self.now, row::summary, has_label, |summary| (summary.handle, summary.bytes()))
     }
 }
 
@@ -73,7 +87,7 @@ pub(super) fn records(
     let mut statement = connection.prepare_cached(RECORDS)?;
     let rows = statement.query([beginning(after.as_ref())])?;
     let read = |row: &Row<'_>| row::record(row).map(Arc::new);
-    page(rows, limit, now, read, |record: &Arc<Record>| (record.handle, record.bytes()))
+    page(rows, limit, now, read, |_| true, |record: &Arc<Record>| (record.handle, record.bytes()))
 }
 
 /// The handle to start after; the empty blob is before all handles.
@@ -81,13 +95,14 @@ fn beginning(after: Option<&Handle>) -> &[u8] {
     after.map_or(&[], |after| after.as_bytes())
 }
 
-/// A page of `rows`, which begin with [`outline_columns`] and are ordered by handle. `told` returns an item's handle and its
+/// A page of those `rows` that match; they begin with [`outline_columns`] and are ordered by handle. `told` returns an item's handle and its
 /// memory in bytes.
 fn page<T>(
     mut rows: Rows<'_>,
     limit: usize,
     now: Timestamp,
     read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    matches: impl Fn(&T) -> bool,
     told: impl Fn(&T) -> (Handle, usize),
 ) -> rusqlite::Result<Page<T>> {
     let (mut page, mut last, mut size) = (Page::default(), None, 0);
@@ -104,6 +119,7 @@ fn page<T>(
             continue;
         }
         match read_or_handle(row, &read)? {
+            Ok(item) if !matches(&item) => last = Some(told(&item).0),
             Ok(item) => {
                 let (handle, bytes) = told(&item);
                 last = Some(handle);

@@ -11,8 +11,11 @@ use super::cache::{Withheld, Written};
 use super::failure::store_error;
 use super::file::OwnedFile;
 use super::reader::{Due, Row, load};
-use super::row::{BUCKET_MILLIS, Renewed, bucket, insert, is_unreadable, overwrite, remove_expired};
+use super::row::{
+    BUCKET_MILLIS, Renewed, bucket, insert, is_unreadable, overwrite, overwrite_labels, remove_expired,
+};
 use crate::id::Handle;
+use crate::labels::Labels;
 use crate::record::{Change, Record};
 use crate::store::{Created, Purged, StoreError, Unless, Updated};
 use crate::time::{Clock, Timestamp};
@@ -112,7 +115,11 @@ pub(super) struct Update {
 impl Update {
     pub(super) fn new(read: &Record, unless: Unless, change: &Change) -> Self {
         let (data, metadata) = (read.data.clone(), read.metadata.clone());
-        Self { read: Record { user_id: None, data, metadata, ..*read }, unless, change: change.clone() }
+        Self {
+            read: Record { user_id: None, data, metadata, labels: Labels::none(), ..*read },
+            unless,
+            change: change.clone(),
+        }
     }
 }
 
@@ -121,7 +128,17 @@ impl Operation for Update {
 
     fn execute(&self, transaction: &mut Transaction<'_>) -> Result<Updated, Failure> {
         // `overwrite` writes the whole changed record, so every field of the change is covered.
-        let Change { now, secret_hash: _, user_id: _, data: _, metadata: _, mac: _, times: _ } = &self.change;
+        let Change {
+            now,
+            secret_hash: _,
+            user_id: _,
+            data: _,
+            metadata: _,
+            terms: _,
+            labels: _,
+            mac: _,
+            times: _,
+        } = &self.change;
         // There is one writer: what is read here cannot change before the write.
         let Some(old) = transaction.row(self.read.handle)? else { return Ok(Updated::Missing) };
         match self.unless.is_met(&self.read, &old.record).filter(|_| old.record.is_live(*now)) {
@@ -134,7 +151,7 @@ impl Operation for Update {
         let is_due_earlier = bucket(record.expires_at) < bucket(old.record.expires_at);
         let renewed = Renewed {
             index: is_due_earlier || record.user_id != old.record.user_id,
-            tail: !old.has_tail || record.mac != old.record.mac,
+            tail: !old.has_tail || self.change.depends_on_read(),
         };
         transaction.withheld.add(Written::Put(Row { id: old.id, has_tail: true, record: record.clone() }));
         // The write may have been queued for long, and a reader may have seen the session as expired meanwhile. Later readers
@@ -144,11 +161,25 @@ impl Operation for Update {
             return Ok(Updated::Missing);
         }
         overwrite(transaction.connection, old.id, &record, renewed)?;
+        // Lists read the labels of the record: a row left over by a failure in between is skipped.
+        if record.labels != old.record.labels {
+            overwrite_labels(transaction.connection, &record)?;
+        }
         Ok(Updated::Done { record, lived_until: old.record.expires_at })
     }
 
     fn bytes(&self) -> usize {
-        let Change { data, metadata, secret_hash: _, user_id: _, mac: _, now: _, times: _ } = &self.change;
+        let Change {
+            data,
+            metadata,
+            secret_hash: _,
+            user_id: _,
+            terms: _,
+            labels: _,
+            mac: _,
+            now: _,
+            times: _,
+        } = &self.change;
         [data, metadata].into_iter().flatten().map(|text| text.as_str().len()).sum()
     }
 }
@@ -199,6 +230,7 @@ impl Operation for Clear {
         let records = transaction.connection.execute("DELETE FROM sessions", [])?;
         transaction.withheld.add(Written::AllGone);
         transaction.connection.execute("DELETE FROM claims", [])?;
+        transaction.connection.execute("DELETE FROM labels", [])?;
         Ok(records as u64)
     }
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row, ToSql, params};
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
 use crate::mark::Mark;
-use crate::record::{Life, Mac, Outline, Record, Summary, TtlSource};
+use crate::record::{Life, Outline, Record, Summary};
 use crate::store::tail::Tail;
 use crate::time::Timestamp;
 
@@ -117,7 +117,7 @@ pub(super) fn has_tail(row: &Row<'_>) -> rusqlite::Result<bool> {
 }
 
 /// The mark of a row with that tail.
-pub(super) fn mark(tail: Option<Tail>, created_at: Timestamp) -> Mark {
+pub(super) fn mark(tail: Option<&Tail>, created_at: Timestamp) -> Mark {
     tail.and_then(|tail| tail.mark).unwrap_or_else(|| Mark::of_layout_1(created_at))
 }
 
@@ -126,23 +126,26 @@ pub(super) fn outline(row: &Row<'_>) -> rusqlite::Result<(Handle, Outline)> {
     head(row).map(|(handle, outline, _)| (handle, outline))
 }
 
-fn head(row: &Row<'_>) -> rusqlite::Result<(Handle, Outline, Option<Mac>)> {
+fn head(row: &Row<'_>) -> rusqlite::Result<(Handle, Outline, Tail)> {
     let found: u32 = row.get(SCHEMA)?;
     if found > Record::SCHEMA {
         return Err(conversion(SCHEMA, NewerRecord { found }));
     }
     let tail = tail(row, TAIL)?;
-    let Tail { ttl_source, mac, mark: _ } = tail.unwrap_or_default();
+    let created_at = moment(row, 2)?;
+    let mark = mark(tail.as_ref(), created_at);
+    let tail = tail.unwrap_or_default();
     let life = Life {
-        created_at: moment(row, 2)?,
+        created_at,
         reset_at: moment(row, 3)?,
         last_activity: moment(row, 4)?,
         ttl: Duration::from_millis(unsigned(row, 5)?),
-        ttl_source,
+        ttl_source: tail.ttl_source,
+        idle: tail.idle,
         expires_at: expires_at(row)?,
     };
-    let outline = Outline { mark: mark(tail, life.created_at), user_id: row.get(1)?, life };
-    Ok((handle(row)?, outline, mac))
+    let outline = Outline { mark, user_id: row.get(1)?, life };
+    Ok((handle(row)?, outline, tail))
 }
 
 /// Parses a row of [`summary_columns`].
@@ -150,8 +153,9 @@ pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
     whole(row).map(|(summary, _)| summary)
 }
 
-fn whole(row: &Row<'_>) -> rusqlite::Result<(Summary, Option<Mac>)> {
-    let (handle, Outline { mark, user_id, life }, mac) = head(row)?;
+fn whole(row: &Row<'_>) -> rusqlite::Result<(Summary, Option<crate::record::Mac>)> {
+    let (handle, Outline { mark, user_id, life }, tail) = head(row)?;
+    let Tail { mac, persistent, labels, mark: _, ttl_source: _, idle: _ } = tail;
     let summary = Summary {
         handle,
         mark,
@@ -160,6 +164,8 @@ fn whole(row: &Row<'_>) -> rusqlite::Result<(Summary, Option<Mac>)> {
         metadata: text(row, 12)?,
         updated_at: moment(row, 10)?,
         version: unsigned(row, 11)?,
+        persistent,
+        labels,
         life,
     };
     Ok((summary, mac))
@@ -168,8 +174,9 @@ fn whole(row: &Row<'_>) -> rusqlite::Result<(Summary, Option<Mac>)> {
 /// Parses a row of [`record_columns`].
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let (summary, mac) = whole(row)?;
-    let Summary { handle, mark, user_id, auth_time, metadata, updated_at, version, life } = summary;
-    let Life { created_at, reset_at, last_activity, ttl, ttl_source, expires_at } = life;
+    let Summary { handle, mark, user_id, auth_time, metadata, updated_at, version, persistent, labels, life } =
+        summary;
+    let Life { created_at, reset_at, last_activity, ttl, ttl_source, idle, expires_at } = life;
     Ok(Record {
         handle,
         mark,
@@ -184,6 +191,9 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         last_activity,
         ttl,
         ttl_source,
+        idle,
+        persistent,
+        labels,
         expires_at,
         version,
         mac,
@@ -208,16 +218,10 @@ fn signed(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-/// The tail of a record for its column.
-fn tail_of(mark: Mark, ttl_source: TtlSource, mac: Option<Mac>) -> Vec<u8> {
-    Tail { mark: Some(mark), ttl_source, mac }.to_bytes()
-}
-
 /// Inserts `record` unless a record has its handle; returns the row id.
 pub(super) fn insert(connection: &Connection, record: &Record) -> rusqlite::Result<Option<i64>> {
     let Record {
         handle,
-        mark,
         secret_hash,
         user_id,
         auth_time,
@@ -228,10 +232,15 @@ pub(super) fn insert(connection: &Connection, record: &Record) -> rusqlite::Resu
         reset_at,
         last_activity,
         ttl,
-        ttl_source,
         expires_at,
         version,
-        mac,
+        // In the tail.
+        mark: _,
+        ttl_source: _,
+        idle: _,
+        persistent: _,
+        labels: _,
+        mac: _,
     } = record;
     let inserted = connection
         .prepare_cached(
@@ -256,9 +265,31 @@ pub(super) fn insert(connection: &Connection, record: &Record) -> rusqlite::Resu
             data.as_str(),
             bucket(*expires_at),
             auth_time.map(Timestamp::as_millis),
-            tail_of(*mark, *ttl_source, *mac),
+            Tail::of(record).to_bytes(),
         ])?;
-    Ok((inserted > 0).then(|| connection.last_insert_rowid()))
+    if inserted == 0 {
+        return Ok(None);
+    }
+    // Before another insert.
+    let id = connection.last_insert_rowid();
+    insert_labels(connection, record)?;
+    Ok(Some(id))
+}
+
+/// Inserts the labels of a record that has none in their table.
+fn insert_labels(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
+    for label in record.labels.iter() {
+        connection
+            .prepare_cached("INSERT OR IGNORE INTO labels (name, value, handle) VALUES (?1, ?2, ?3)")?
+            .execute((label.name(), label.value(), record.handle.as_bytes()))?;
+    }
+    Ok(())
+}
+
+/// Replaces the labels of a record in their table.
+pub(super) fn overwrite_labels(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM labels WHERE handle = ?1")?.execute([record.handle.as_bytes()])?;
+    insert_labels(connection, record)
 }
 
 /// Deletes an expired record with the handle of a new one; returns whether there was one.
@@ -278,7 +309,7 @@ macro_rules! overwrite {
         concat!(
             "UPDATE sessions SET secret_hash = ?2, updated_at = ?3, reset_at = ?4, last_activity = ?5, \
              expires_at = ?6, version = ?7, metadata = ?8, data = ?9, schema = ?10, auth_time = ?11, \
-             tail = coalesce(?13, tail)",
+             tail = coalesce(?13, tail), ttl = ?14",
             $more,
             " WHERE id = ?1 AND handle = ?12"
         )
@@ -303,28 +334,32 @@ pub(super) fn overwrite(
 ) -> rusqlite::Result<()> {
     let Record {
         handle,
-        mark,
         secret_hash,
         user_id,
         auth_time,
         data,
         metadata,
-        // Never changed, so left as they are in the row.
+        // Never changed, so left as it is in the row.
         created_at: _,
-        ttl: _,
+        ttl,
         updated_at,
         reset_at,
         last_activity,
-        ttl_source,
         expires_at,
         version,
-        mac,
+        // In the tail.
+        mark: _,
+        ttl_source: _,
+        idle: _,
+        persistent: _,
+        labels: _,
+        mac: _,
     } = record;
     let (sql, count) = match renewed.index {
-        true => (overwrite!(", user_id = ?14, expiry_bucket = ?15"), 15),
-        false => (overwrite!(""), 13),
+        true => (overwrite!(", user_id = ?15, expiry_bucket = ?16"), 16),
+        false => (overwrite!(""), 14),
     };
-    let values: [&dyn ToSql; 15] = [
+    let values: [&dyn ToSql; 16] = [
         &id,
         secret_hash.as_bytes(),
         &updated_at.as_millis(),
@@ -338,7 +373,8 @@ pub(super) fn overwrite(
         &auth_time.map(Timestamp::as_millis),
         // If another program deleted the row, its id may belong to another row, so the handle is compared too.
         handle.as_bytes(),
-        &renewed.tail.then(|| tail_of(*mark, *ttl_source, *mac)),
+        &renewed.tail.then(|| Tail::of(record).to_bytes()),
+        &signed(ttl.as_millis()),
         user_id,
         &bucket(*expires_at),
     ];

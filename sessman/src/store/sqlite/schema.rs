@@ -12,7 +12,7 @@ use crate::store::{Checkup, StoreError};
 const APPLICATION_ID: i32 = 0x7365_7373;
 
 /// The layout that this build writes, stored as user_version.
-pub(super) const VERSION: i32 = 3;
+pub(super) const VERSION: i32 = 4;
 
 /// Up to this size, in bytes, the whole file is checked when it is opened: some tens of milliseconds. For a larger file that
 /// would delay the start; it gets only SQLite's checks of the header, and of each page when it is used.
@@ -55,11 +55,29 @@ const CREATE_CLAIMS: &str = "
     CREATE INDEX claims_user ON claims (user_id);
 ";
 
+/// A row for each label of a session, in the order of lists: the table is its own index. The trigger removes those of a
+/// session that is deleted, in whatever way; it finds them by the other index.
+const CREATE_LABELS: &str = "
+    CREATE TABLE labels (
+        name   TEXT NOT NULL,
+        value  TEXT NOT NULL,
+        handle BLOB NOT NULL,
+        PRIMARY KEY (name, value, handle)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX labels_handle ON labels (handle);
+    CREATE TRIGGER sessions_labels AFTER DELETE ON sessions BEGIN
+        DELETE FROM labels WHERE handle = OLD.handle;
+    END;
+";
+
 /// From layout 1, without places and login times. A column that is added comes after `data`.
 const FROM_1: &[&str] = &["ALTER TABLE sessions ADD COLUMN auth_time INTEGER;", CREATE_CLAIMS];
 
 /// From layout 2, without tails.
 const FROM_2: &[&str] = &["ALTER TABLE sessions ADD COLUMN tail BLOB;"];
+
+/// From layout 3, without labels.
+const FROM_3: &[&str] = &[CREATE_LABELS];
 
 /// Why a file is rejected.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +124,7 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Sc
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute_batch(CREATE)?;
             transaction.execute_batch(CREATE_CLAIMS)?;
+            transaction.execute_batch(CREATE_LABELS)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;
@@ -113,7 +132,8 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Sc
         }
         Identity::Ours(older @ 1..VERSION) => {
             use_wal(connection, path)?;
-            let steps = [(1, FROM_1), (2, FROM_2)].into_iter().filter(|(from, _)| *from >= older);
+            let steps =
+                [(1, FROM_1), (2, FROM_2), (3, FROM_3)].into_iter().filter(|(from, _)| *from >= older);
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for statements in steps.flat_map(|(_, statements)| statements) {
                 transaction.execute_batch(statements).map_err(|error| missing_or(path, error))?;

@@ -30,6 +30,7 @@ use super::*;
 use crate::budget::Unlimited;
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
+use crate::labels::Labels;
 use crate::mark::Mark;
 use crate::record::{Change, Record, Times, TtlSource};
 use crate::store::conformance::{Fixture, conformance_tests};
@@ -116,6 +117,9 @@ fn record(n: u32, data_bytes: usize) -> Arc<Record> {
         last_activity: at(0),
         ttl: Duration::from_secs(1),
         ttl_source: TtlSource::Configured,
+        idle: None,
+        persistent: false,
+        labels: Labels::none(),
         expires_at: at(1_000_000),
         version: 1,
         mac: None,

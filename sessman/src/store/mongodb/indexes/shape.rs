@@ -15,15 +15,18 @@ pub(in super::super) struct Wanted {
 }
 
 /// The server deletes a session 60 s after its expiry at the earliest, so that a fast clock of its own expires none early.
-pub(in super::super) const WANTED: [Wanted; 3] = [
+pub(in super::super) const WANTED: [Wanted; 4] = [
     Wanted { name: "session_ttl", keys: &[("expires_at", 1)], expire_after_seconds: Some(60) },
     Wanted { name: "user_sessions", keys: &[("user_id", 1), ("created_at", -1)], expire_after_seconds: None },
-    USER_HANDLES,
+    Wanted { name: "user_handles", keys: &[("user_id", 1), ("_id", 1)], expire_after_seconds: None },
+    Wanted { name: "label_handles", keys: &[("labels", 1), ("_id", 1)], expire_after_seconds: None },
 ];
 
-/// Orders a user's sessions as lists need them.
-pub(in super::super) const USER_HANDLES: Wanted =
-    Wanted { name: "user_handles", keys: &[("user_id", 1), ("_id", 1)], expire_after_seconds: None };
+/// The position in [`WANTED`] of the index that orders a user's sessions as lists need them.
+pub(in super::super) const USER_HANDLES: usize = 2;
+
+/// The position of the one that orders the sessions of a label: a multikey index, as a session has several labels.
+pub(in super::super) const LABELS: usize = 3;
 
 /// An index of the collection, as the server describes it.
 #[derive(Debug, Clone, PartialEq)]

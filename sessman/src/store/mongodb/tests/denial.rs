@@ -249,7 +249,8 @@ async fn what_a_ping_writes_is_no_session() {
     assert_eq!(proxy.names().len(), 9);
     assert_eq!(count(&database).await, 2, "one for each node, however often it asks");
     let now = records[0].created_at;
-    let page = straight.list(Listing { user_id: None, after: None, limit: 10 }, now).await.unwrap();
+    let page =
+        straight.list(Listing { user_id: None, after: None, limit: 10, label: None }, now).await.unwrap();
     assert_eq!((page.items.len(), page.unread.len()), (1, 0));
     assert_eq!(straight.counts(now, &[]).await.unwrap().active, 1);
     assert_eq!(straight.purge_expired(now, 10).await.unwrap(), []);

@@ -9,6 +9,7 @@ use super::super::{document, scalars};
 use super::*;
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
+use crate::labels::Labels;
 use crate::mark::Mark;
 use crate::record::{Change, Mac, Record, Times, TtlSource};
 use crate::store::{Listing, Outlined, Store, StoreError, Target, Unless, Updated};
@@ -31,6 +32,9 @@ fn record(n: u8) -> Record {
         last_activity: START,
         ttl: Duration::from_secs(60),
         ttl_source: TtlSource::Configured,
+        idle: None,
+        persistent: false,
+        labels: Labels::none(),
         expires_at: START.after(Duration::from_secs(60)),
         version: 1,
         mac: None,
@@ -89,7 +93,7 @@ async fn documents_of_others_stop_nothing() {
         assert_eq!(unread, [20, 40, 45].map(handle), "pages of {limit}");
         let (mut found, mut unread, mut after) = (Vec::new(), Vec::new(), None);
         loop {
-            let page = store.list(Listing { user_id: None, after, limit }, START).await.unwrap();
+            let page = store.list(Listing { user_id: None, after, limit, label: None }, START).await.unwrap();
             found.extend(page.items);
             unread.extend(page.unread);
             after = page.next;
@@ -120,7 +124,10 @@ async fn a_session_that_cannot_be_read_is_named_and_ended_with_the_others() {
     let newer = document::from_record(&of_ada(3)).unwrap();
     insert(&documents, with(newer, "schema", 3_i64)).await;
     let handles = [1, 2, 3, 4].map(|n| Handle::from([n; 12]));
-    let page = store.list(Listing { user_id: Some("ada"), after: None, limit: 10 }, START).await.unwrap();
+    let page = store
+        .list(Listing { user_id: Some("ada"), after: None, limit: 10, label: None }, START)
+        .await
+        .unwrap();
     assert_eq!((page.items.len(), &page.unread[..]), (2, &handles[2..3]));
     let outlines = store.outlines(&handles).await.unwrap();
     assert_eq!(outlines[2..], [Outlined::Unreadable, Outlined::Missing]);

@@ -29,7 +29,7 @@ async fn insert(database: &Database, records: impl IntoIterator<Item = Record>) 
 }
 
 fn listing(user_id: Option<&str>) -> Listing<'_> {
-    Listing { user_id, after: None, limit: 50 }
+    Listing { user_id, after: None, limit: 50, label: None }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,9 +72,9 @@ async fn a_list_works_while_its_index_is_not_there() {
     store.close().await;
     // Once it is made, it is named again.
     let connection = proxy.connection();
-    connection.hints().set_taken(false);
+    connection.hints().set_taken(indexes::USER_HANDLES, false);
     assert_eq!(indexes::try_to_make(&connection).await.unwrap(), []);
-    assert!(connection.hints().are_taken());
+    assert!(connection.hints().are_taken(indexes::USER_HANDLES));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

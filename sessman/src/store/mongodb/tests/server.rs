@@ -10,6 +10,7 @@ use mongodb::options::IndexOptions;
 use super::*;
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
+use crate::labels::Labels;
 use crate::mark::Mark;
 use crate::record::{Change, Record, Times, TtlSource};
 use crate::store::{Created, Store, StoreError, Target, Unless, Updated};
@@ -254,6 +255,9 @@ fn record(start: Timestamp) -> Record {
         last_activity: start,
         ttl: Duration::from_millis(1),
         ttl_source: TtlSource::Configured,
+        idle: None,
+        persistent: false,
+        labels: Labels::none(),
         expires_at: start.after(Duration::from_millis(1)),
         version: 1,
         mac: None,

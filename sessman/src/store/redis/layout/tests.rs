@@ -1,4 +1,6 @@
 use super::*;
+use crate::labels::Labels;
+use crate::record::Mac;
 
 fn record() -> Record {
     let at = Timestamp::from_millis;
@@ -16,6 +18,9 @@ fn record() -> Record {
         last_activity: at(4),
         ttl: Duration::from_millis(5),
         ttl_source: TtlSource::Caller,
+        idle: None,
+        persistent: false,
+        labels: Labels::none(),
         expires_at: at(6),
         version: u64::MAX - 1,
         mac: None,
@@ -73,7 +78,8 @@ fn what_is_before_the_data_is_enough_for_lists_and_counts() {
         }
         assert!(summary(record.handle, &bytes[..data - 1]).is_err());
         assert!(outline(&bytes[..data - 1]).is_err());
-        assert_eq!(life(&bytes[..HEAD_2]).unwrap(), record.life());
+        let Span { created_at, expires_at } = span(&bytes[..HEAD_2]).unwrap();
+        assert_eq!((created_at, expires_at), (record.created_at, record.expires_at));
         assert_eq!(mark(&bytes[..UP_TO_MARK]), Some(record.mark));
     }
     assert_eq!(mark(b"\x03\0markmark"), None);

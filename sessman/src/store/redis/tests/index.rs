@@ -34,7 +34,7 @@ fn add_names(server: &Server, keys: &Keys, names: impl Iterator<Item = Name>) {
 async fn pages(store: &RedisStore, limit: usize, now: Timestamp) -> (usize, Vec<Handle>) {
     let (mut count, mut handles, mut after) = (0, Vec::new(), None);
     loop {
-        let page = store.list(Listing { user_id: None, after, limit }, now).await.unwrap();
+        let page = store.list(Listing { user_id: None, after, limit, label: None }, now).await.unwrap();
         assert!(page.next.is_none_or(|next| Some(next) > after), "it goes on");
         count += 1;
         handles.extend(page.items.iter().map(|record| record.handle));
@@ -140,7 +140,7 @@ async fn names_that_a_server_lost_are_written_again() {
     store.tidy(now).await.unwrap();
     assert_eq!(pages(&store, 9, now).await.1, [one.handle, long.handle, nobody.handle]);
     for (user_id, expected) in [(Some("ada"), &one), (user_id.as_deref(), &long)] {
-        let page = store.list(Listing { user_id, after: None, limit: 9 }, now).await.unwrap();
+        let page = store.list(Listing { user_id, after: None, limit: 9, label: None }, now).await.unwrap();
         assert_eq!(page.items, [expected.summary()]);
     }
     store.close().await;

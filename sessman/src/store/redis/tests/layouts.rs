@@ -9,8 +9,8 @@ use crate::record::{Change, Mac, Times, TtlSource};
 use crate::store::{Counts, Listing, Outlined, StoreError, Unless, Updated};
 use crate::time::Timestamp;
 
-const ADA: Listing<'_> = Listing { user_id: Some("ada"), after: None, limit: 9 };
-const ALL: Listing<'_> = Listing { user_id: None, after: None, limit: 9 };
+const ADA: Listing<'_> = Listing { user_id: Some("ada"), after: None, limit: 9, label: None };
+const ALL: Listing<'_> = Listing { user_id: None, after: None, limit: 9, label: None };
 
 /// A change at that moment, which a session survives.
 fn touch(now: Timestamp) -> Change {
@@ -162,7 +162,7 @@ async fn each_session_that_cannot_be_read_is_on_one_page() {
     {
         let (mut unread, mut items, mut after) = (Vec::new(), 0, None);
         loop {
-            let page = store.list(Listing { user_id, after, limit }, now).await.unwrap();
+            let page = store.list(Listing { user_id, after, limit, label: None }, now).await.unwrap();
             unread.extend(page.unread);
             items += page.items.len();
             match page.next {

@@ -65,7 +65,8 @@ async fn the_name_of_a_session_that_the_server_removed_is_tidied_when_its_time_h
     let change = Change::touch(extended.created_at, times);
     store.update(&extended, Unless::Gone, &change).await.unwrap();
 
-    let listed = store.list(Listing { user_id: Some("ada"), after: None, limit: 9 }, end).await.unwrap();
+    let listed =
+        store.list(Listing { user_id: Some("ada"), after: None, limit: 9, label: None }, end).await.unwrap();
     assert_eq!(listed.items.len(), 1, "a name alone is no session");
     let just_before = end.before(Duration::from_millis(1));
     store.tidy(just_before).await.unwrap();
@@ -98,7 +99,7 @@ async fn a_later_session_with_the_same_handle_keeps_its_name() {
     let mut connection = redis::Client::open(format!("redis://{}", server.address())).unwrap();
     let mut add = redis::cmd("ZADD");
     add.arg(&names).arg(1).arg(before.to_bytes()).exec(&mut connection).unwrap();
-    let listing = Listing { user_id: Some("ada"), after: None, limit: 9 };
+    let listing = Listing { user_id: Some("ada"), after: None, limit: 9, label: None };
     let listed = || async { store.list(listing, one.created_at).await.unwrap().items };
     assert_eq!(listed().await, [one.summary()], "once");
     store.tidy(one.created_at).await.unwrap();
@@ -123,7 +124,8 @@ async fn keys_of_others_are_neither_listed_nor_deleted() {
     }
     server.cli(&["RPUSH", &list, "x"]);
     let now = record(1).created_at;
-    let listed = store.list(Listing { user_id: None, after: None, limit: 9 }, now).await.unwrap();
+    let listed =
+        store.list(Listing { user_id: None, after: None, limit: 9, label: None }, now).await.unwrap();
     assert_eq!(listed.items, [record(1).summary()]);
     assert_eq!(store.counts(now, &[]).await.unwrap().active, 1);
     assert_eq!(store.purge_expired(now, 9).await.unwrap(), []);
@@ -273,7 +275,7 @@ async fn a_login_may_have_any_characters_and_is_never_shown() {
     store.tidy(now).await.unwrap();
     assert!(store.leads_cleanup(Duration::from_secs(9)).await.unwrap());
     assert_eq!(
-        store.list(Listing { user_id: None, after: None, limit: 9 }, now).await.unwrap().items,
+        store.list(Listing { user_id: None, after: None, limit: 9, label: None }, now).await.unwrap().items,
         [one.summary()]
     );
     store.ping().await.unwrap();

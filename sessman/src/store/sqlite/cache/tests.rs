@@ -5,6 +5,7 @@ use super::*;
 use crate::budget::{Purse, Unlimited};
 use crate::data::Data;
 use crate::id::SecretHash;
+use crate::labels::Labels;
 use crate::mark::Mark;
 use crate::record::TtlSource;
 use crate::time::Timestamp;
@@ -28,6 +29,9 @@ fn record(n: u8, version: u64) -> Arc<Record> {
         last_activity: at,
         ttl: Duration::from_secs(1),
         ttl_source: TtlSource::Configured,
+        idle: None,
+        persistent: false,
+        labels: Labels::none(),
         expires_at: at,
         version,
         mac: None,

@@ -147,7 +147,7 @@ async fn a_page_of_expired_sessions_ends() {
     for user_id in [None, Some("ada")] {
         let (mut found, mut pages, mut after) = (0, 0, None);
         loop {
-            let page = store.list(Listing { user_id, after, limit: 100 }, at(10)).await.unwrap();
+            let page = store.list(Listing { user_id, after, limit: 100, label: None }, at(10)).await.unwrap();
             (found, pages) = (found + page.items.len(), pages + 1);
             after = page.next;
             if after.is_none() {

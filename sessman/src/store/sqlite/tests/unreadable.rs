@@ -46,7 +46,7 @@ async fn one_row_that_cannot_be_read_fails_no_page() {
         for limit in [1, 2, 5, 100] {
             let (mut items, mut unread, mut after) = (Vec::new(), Vec::new(), None);
             loop {
-                let page = store.list(Listing { user_id, after, limit }, at(0)).await.unwrap();
+                let page = store.list(Listing { user_id, after, limit, label: None }, at(0)).await.unwrap();
                 assert!(page.items.len() + page.unread.len() <= limit);
                 items.extend(page.items.iter().map(|summary| summary.handle));
                 unread.extend(page.unread);
