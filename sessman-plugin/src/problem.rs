@@ -85,6 +85,7 @@ impl From<Error> for Problem {
             }
             Error::LimitReached { .. } => Self::new(ProblemType::LimitReached, detail),
             Error::OtherUser => Self::new(ProblemType::OtherUser, detail),
+            Error::TooManyMatch { .. } => Self::new(ProblemType::TooManyMatch, detail),
             Error::Exists => Self::new(ProblemType::ExternalIdTaken, detail),
             Error::Contended => Self::new(ProblemType::Contended, detail),
             Error::Data(DataError::Malformed(_)) | Error::Invalid(_) => Self::malformed(detail),

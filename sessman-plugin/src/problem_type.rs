@@ -23,7 +23,7 @@ pub(crate) enum ProblemType {
     AdminDisabled,
     /// There is no API key, so sessions prove nothing: set one, or `allow_open_login`.
     OpenLogin,
-    /// The data of a session with an `external_id` can be changed only with the API key.
+    /// A session with an `external_id` can be changed and rotated only with the API key.
     ExternalIdNeedsKey,
     /// No live session has this id: unknown, expired, ended, or of another user.
     SessionNotFound,
@@ -35,8 +35,8 @@ pub(crate) enum ProblemType {
     OtherUser,
     /// A live session has this `external_id`.
     ExternalIdTaken,
-    /// A session with an `external_id` cannot be rotated.
-    ExternalIdFixed,
+    /// More sessions match than `at_most`, so none was ended.
+    TooManyMatch,
     /// Concurrent changes of the session won every retry: retry later.
     Contended,
     /// The session's version does not match `If-Match`: read it again.
@@ -84,7 +84,7 @@ impl ProblemType {
         Self::LimitReached,
         Self::OtherUser,
         Self::ExternalIdTaken,
-        Self::ExternalIdFixed,
+        Self::TooManyMatch,
         Self::Contended,
         Self::VersionMismatch,
         Self::TooLarge,
@@ -118,7 +118,7 @@ impl ProblemType {
             Self::LimitReached => (409, "urn:sessman:problem:limit-reached"),
             Self::OtherUser => (409, "urn:sessman:problem:other-user"),
             Self::ExternalIdTaken => (409, "urn:sessman:problem:external-id-taken"),
-            Self::ExternalIdFixed => (409, "urn:sessman:problem:external-id-fixed"),
+            Self::TooManyMatch => (409, "urn:sessman:problem:too-many-match"),
             Self::Contended => (409, "urn:sessman:problem:contended"),
             Self::VersionMismatch => (412, "urn:sessman:problem:version-mismatch"),
             Self::TooLarge => (413, "urn:sessman:problem:too-large"),

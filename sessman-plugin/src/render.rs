@@ -6,6 +6,7 @@ use plugin_api::Response;
 use serde_json::Value;
 use sessman::id::{Handle, SessionId};
 use sessman::record::{Record, Summary};
+use sessman::sessions::Preview;
 use sessman::store::Page;
 
 use crate::etag;
@@ -43,6 +44,24 @@ pub(crate) fn page(page: &Page<Summary>, current: Option<Handle>) -> Response {
         Some(next) => write_to(&mut out, format_args!(",\"next\":\"{next}\"}}")),
         None => out.extend_from_slice(b",\"next\":null}"),
     }
+    Response::json(200, out).with_header("cache-control", "no-store")
+}
+
+/// What an end by filter would end.
+pub(crate) fn preview(preview: &Preview) -> Response {
+    let Preview { matching, is_complete, first, cutoff } = preview;
+    let mut out = Vec::with_capacity(128 + 512 * first.len());
+    write_to(
+        &mut out,
+        format_args!("{{\"matching\":{matching},\"complete\":{is_complete},\"cutoff\":\"{cutoff}\""),
+    );
+    out.extend_from_slice(b",\"sessions\":[");
+    for (index, summary) in first.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"{" } else { b",{" });
+        summary.write_members(&mut out);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}");
     Response::json(200, out).with_header("cache-control", "no-store")
 }
 

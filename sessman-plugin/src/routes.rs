@@ -13,6 +13,7 @@ mod end_sessions;
 mod end_user;
 mod events;
 mod exchange;
+mod filter;
 mod get;
 mod list;
 mod mine;

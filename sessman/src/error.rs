@@ -29,6 +29,12 @@ pub enum Error {
     /// A live session has this external id.
     #[error("a live session has that external_id already")]
     Exists,
+    /// More sessions match than are to be ended.
+    #[error("more than {at_most} sessions match (at_most), so none was ended; ask with dry_run how many")]
+    TooManyMatch {
+        /// The most that were to be ended.
+        at_most: u64,
+    },
     /// Rate limit: too many new sessions in a minute.
     #[error("too many new sessions (new_rate); try again in {retry_after} s")]
     TooMany {

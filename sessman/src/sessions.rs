@@ -3,7 +3,7 @@
 //! - here: [`Credentials`], reads, and calls to the store with a deadline
 //! - `creation`: create a session; `change`: update, touch, rotate, log in, end; `amendment`: terms, metadata, labels
 //! - `limits`: the most sessions of a user; `rates`: rate limit of new sessions
-//! - `listing`: list and revoke sessions, of a user or of all; `stats`: counts; `maintenance`: periodic clean-up
+//! - `listing`: list and revoke sessions, of a user or of all; `filter`: those that match conditions; `stats`: counts; `maintenance`: periodic clean-up
 //! - `turns`: a lock for each session; `completion`: writes that finish although the caller is cancelled; `checks`:
 //!   validation of input
 
@@ -12,6 +12,7 @@ mod change;
 mod checks;
 mod completion;
 mod creation;
+mod filter;
 mod limits;
 mod listing;
 mod maintenance;
@@ -31,6 +32,7 @@ pub use amendment::Amendment;
 pub use change::{Precondition, Rotation, Update};
 pub use checks::{MAX_USER_ID, check_user_id, client_ip};
 pub use creation::NewSession;
+pub use filter::{Filter, Preview};
 pub use listing::Ending;
 pub use stats::{ByAge, Stats};
 

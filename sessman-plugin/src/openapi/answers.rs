@@ -36,6 +36,10 @@ pub(super) fn success(returns: Returns) -> (&'static str, Value) {
         ),
         Returns::Page => ("200", shown("Sessions without their data.", named("Page"))),
         Returns::Ended => ("200", shown("The sessions that ended.", named("Ended"))),
+        Returns::EndedOrPreview => (
+            "200",
+            shown("The sessions that ended, or with dry_run that would end.", named("EndedOrPreview")),
+        ),
         Returns::Stats => ("200", shown("How many there are.", named("Stats"))),
         Returns::Purged => ("200", shown("How many records were removed.", counted("purged"))),
         Returns::Cleared => ("200", shown("How many records were removed.", counted("cleared"))),

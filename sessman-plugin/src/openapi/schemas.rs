@@ -73,9 +73,21 @@ pub(super) fn schemas(bounds: Bounds) -> Value {
             "properties": { "ended": count(), "handles": { "type": "array", "items": handle() } },
             "required": ["ended", "handles"],
         },
+        "EndedOrPreview": {
+            "type": "object",
+            "properties": {
+                "ended": count(),
+                "handles": { "type": "array", "items": handle() },
+                "matching": count(),
+                "complete": { "type": "boolean", "description": "False if there are more than could be counted." },
+                "cutoff": time(),
+                "sessions": { "type": "array", "items": { "$ref": "#/components/schemas/ListedSession" } },
+            },
+        },
         "Stats": {
             "type": "object",
             "properties": {
+                "complete": { "type": "boolean", "description": "False if a filter matches more than could be counted." },
                 "total": count(),
                 "active": count(),
                 "expired": count(),

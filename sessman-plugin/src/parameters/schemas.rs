@@ -131,6 +131,34 @@ pub(super) fn limit(_: Bounds) -> Value {
     json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": PAGE })
 }
 
+pub(super) fn label(_: Bounds) -> Value {
+    json!({
+        "type": "string",
+        "pattern": "^[a-z][a-z0-9_]{0,31}:.+$",
+        "description": "Only sessions with this label, as name:value; given several times, with all of them. In JSON also a list.",
+    })
+}
+
+pub(super) fn address(_: Bounds) -> Value {
+    json!({ "type": "string", "description": "Only sessions whose metadata.client_ip is this address." })
+}
+
+pub(super) fn moment(_: Bounds) -> Value {
+    json!({ "type": "string", "format": "date-time" })
+}
+
+pub(super) fn dry_run(_: Bounds) -> Value {
+    json!({ "type": "boolean", "description": "Ends nothing; answers how many sessions match, the first ones, and a cutoff." })
+}
+
+pub(super) fn cutoff(_: Bounds) -> Value {
+    json!({ "type": "string", "format": "date-time", "description": "The one that dry_run answered: sessions created later stay." })
+}
+
+pub(super) fn at_most(_: Bounds) -> Value {
+    json!({ "type": "integer", "format": "int64", "minimum": 0, "description": "If more sessions match, none is ended." })
+}
+
 pub(super) fn confirm(_: Bounds) -> Value {
     json!({ "type": "boolean", "enum": [true], "description": "That it is meant." })
 }

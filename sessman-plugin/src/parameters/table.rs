@@ -1,12 +1,14 @@
 //! Every parameter, in one table: a new one is one more line.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::Value;
 use sessman::data::Data;
 use sessman::id::{Handle, SessionId};
-use sessman::labels::LabelPatch;
+use sessman::labels::{Label, LabelPatch};
 use sessman::rules::UpdateMode;
+use sessman::time::Timestamp;
 
 use super::input::Input;
 use super::schemas::{self, Bounds};
@@ -44,9 +46,15 @@ macro_rules! parameters {
             ///
             /// # Errors
             /// It is not a valid value of this parameter, or another value is already stored.
+            #[allow(unreachable_patterns, reason = "one parameter adds up")]
             pub(crate) fn put(&mut self, name: Name, input: Input<'_>) -> Result<(), Problem> {
                 let text = name.text();
                 match name {
+                    // Labels add up.
+                    Name::Label => {
+                        let more = values::label(input, text)?;
+                        values::add_labels(self.label.get_or_insert_default(), more, text)
+                    }
                     $(Name::$name => once(&mut self.$field, $read(input, text)?, text),)*
                 }
             }
@@ -70,6 +78,16 @@ parameters! {
     Others as others: bool, ["others"], values::yes, schemas::others;
     Cursor as cursor: Handle, ["cursor"], values::cursor, schemas::cursor;
     Limit as limit: usize, ["limit"], values::limit, schemas::limit;
+    Label as label: Vec<Label>, ["label"], values::label, schemas::label;
+    ClientIp as client_ip: IpAddr, ["client_ip"], values::address, schemas::address;
+    CreatedBefore as created_before: Timestamp, ["created_before"], values::moment, schemas::moment;
+    CreatedAfter as created_after: Timestamp, ["created_after"], values::moment, schemas::moment;
+    ActiveBefore as active_before: Timestamp, ["active_before"], values::moment, schemas::moment;
+    ActiveAfter as active_after: Timestamp, ["active_after"], values::moment, schemas::moment;
+    ExpiresBefore as expires_before: Timestamp, ["expires_before"], values::moment, schemas::moment;
+    DryRun as dry_run: bool, ["dry_run"], values::yes, schemas::dry_run;
+    Cutoff as cutoff: Timestamp, ["cutoff"], values::moment, schemas::cutoff;
+    AtMost as at_most: u64, ["at_most"], values::count, schemas::at_most;
     Confirm as confirm: bool, ["confirm"], values::yes, schemas::confirm;
 }
 

@@ -1,13 +1,17 @@
 //! The types of parameters, each with its parser.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use sessman::data::Data;
 use sessman::id::{Handle, SessionId};
-use sessman::labels::LabelPatch;
+use sessman::labels::{Label, LabelPatch, MAX_LABELS};
 use sessman::rules::UpdateMode;
 use sessman::sessions::check_user_id;
+use sessman::time::Timestamp;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::input::{Input, expected};
 use crate::problem::Problem;
@@ -66,6 +70,49 @@ pub(super) fn labels(input: Input<'_>, name: &str) -> Result<LabelPatch, Problem
         patch.put(label, value.as_deref()).map_err(|error| Problem::malformed(format!("{name}: {error}")))?;
     }
     Ok(patch)
+}
+
+/// A label as `name:value`; in JSON also a list of these.
+pub(super) fn label(input: Input<'_>, name: &str) -> Result<Vec<Label>, Problem> {
+    let texts: Vec<String> = match input {
+        Input::Json(json) if json.starts_with('[') => {
+            serde_json::from_str(json).map_err(|_| expected(name, "a list of texts name:value"))?
+        }
+        other => vec![other.string(name)?.into_owned()],
+    };
+    let label = |text: &String| {
+        Label::parse(text).map_err(|error| Problem::malformed(format!("{name}, as name:value: {error}")))
+    };
+    texts.iter().map(label).collect()
+}
+
+/// Adds labels to those that were given before, each once.
+pub(super) fn add_labels(labels: &mut Vec<Label>, more: Vec<Label>, name: &str) -> Result<(), Problem> {
+    for label in more {
+        if !labels.contains(&label) {
+            labels.push(label);
+        }
+    }
+    match labels.len() > MAX_LABELS {
+        true => Err(expected(name, &format!("at most {MAX_LABELS} labels"))),
+        false => Ok(()),
+    }
+}
+
+pub(super) fn address(input: Input<'_>, name: &str) -> Result<IpAddr, Problem> {
+    input.string(name)?.parse().map_err(|_| expected(name, "an IP address"))
+}
+
+/// A time as in RFC 3339, with any offset.
+pub(super) fn moment(input: Input<'_>, name: &str) -> Result<Timestamp, Problem> {
+    let moment = OffsetDateTime::parse(&input.string(name)?, &Rfc3339)
+        .map_err(|_| expected(name, "a time as in RFC 3339, such as 2026-01-02T03:04:05Z"))?;
+    let millis = i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000));
+    Ok(Timestamp::from_millis(millis.unwrap_or(i64::MAX)))
+}
+
+pub(super) fn count(input: Input<'_>, name: &str) -> Result<u64, Problem> {
+    whole(&input.scalar(name)?).ok_or_else(|| expected(name, "a whole number"))
 }
 
 pub(super) fn external_id(input: Input<'_>, name: &str) -> Result<SessionId, Problem> {

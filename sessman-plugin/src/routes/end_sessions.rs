@@ -1,24 +1,68 @@
-//! `end-sessions`: ends the sessions with these handles.
+//! `end-sessions`: ends the sessions with these handles, or those that match a filter.
+//!
+//! An end by filter is asked first with `dry_run`: how many match, which, and a cutoff. The act names that cutoff, so that
+//! no session ends that began since, and the most that may end.
 
 use plugin_api::{Class, Response};
+use sessman::error::Error;
+use sessman::sessions::Filter;
 
 use super::exchange::Exchange;
+use super::filter;
 use super::spec::{Returns, Spec};
-use crate::parameters::Name;
+use crate::parameters::{Name, PAGE, Values};
 use crate::problem::Problem;
 use crate::render;
 
 /// `end-sessions`
 pub(super) const ROUTE: Spec =
-    Spec::new("end-sessions", &["POST"], Class::Admin, Returns::Ended, |exchange| Box::pin(answer(exchange)))
-        .described("Ends the sessions with these handles", &["endSessions"])
-        .accepts(&[Name::Handles])
-        .requires(&[Name::Handles]);
+    Spec::new("end-sessions", &["POST"], Class::Admin, Returns::EndedOrPreview, |exchange| {
+        Box::pin(answer(exchange))
+    })
+    .described("Ends the sessions with these handles, or those that match", &["endSessions"])
+    .accepts(&filter::and::<12, 4>([Name::Handles, Name::DryRun, Name::Cutoff, Name::AtMost]))
+    .refuses(&[409]);
 
 async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
-    let parameters = exchange.parameters()?;
-    let handles = parameters.values.handles.ok_or_else(|| Problem::malformed("no handles given"))?;
-    let ended = exchange.service.sessions.end_handles(handles).await?;
-    exchange.audit(&format!("ended sessions: {}", render::handles(&ended)));
+    let mut values = exchange.parameters()?.values;
+    let filter = filter::of(&mut values);
+    let sessions = &exchange.service.sessions;
+    match (values.handles.take(), filter.is_empty()) {
+        (Some(_), false) => Err(Problem::malformed("handles: give either these or a filter")),
+        (Some(handles), true) => {
+            let ended = sessions.end_handles(handles).await?;
+            exchange.audit(&format!("ended sessions: {}", render::handles(&ended)));
+            Ok(render::ended(&ended))
+        }
+        (None, true) => Err(Problem::malformed(
+            "no handles given, and no filter such as label or user_id; `clear` ends all sessions",
+        )),
+        (None, false) => matching(&exchange, &filter, &values).await,
+    }
+}
+
+/// An end by filter, or what it would end.
+async fn matching(
+    exchange: &Exchange<'_, '_>,
+    filter: &Filter,
+    values: &Values,
+) -> Result<Response, Problem> {
+    let sessions = &exchange.service.sessions;
+    if values.dry_run == Some(true) {
+        let preview = sessions.preview_end(filter, PAGE).await.map_err(Error::from)?;
+        exchange.audit(&format!(
+            "asked what an end would end: {} {}",
+            preview.matching,
+            filter::text(filter)
+        ));
+        return Ok(render::preview(&preview));
+    }
+    let (Some(cutoff), Some(at_most)) = (values.cutoff, values.at_most) else {
+        return Err(Problem::malformed(
+            "an end by filter needs cutoff and at_most; ask first with dry_run, which answers a cutoff and how many match",
+        ));
+    };
+    let ended = sessions.end_matching(filter, cutoff, at_most).await?;
+    exchange.audit(&format!("ended sessions {}: {}", filter::text(filter), render::handles(&ended)));
     Ok(render::ended(&ended))
 }

@@ -44,8 +44,8 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let session = exchange.session_for_write(parameters.session).await?;
     if session.id.is_external() && exchange.request.caller() == Caller::Unkeyed {
         return Err(Problem::new(
-            ProblemType::ExternalIdFixed,
-            "an external_id is rotated with the API key alone; send it as Authorization: Bearer",
+            ProblemType::ExternalIdNeedsKey,
+            "a session with an external_id is rotated with the API key alone; send it as Authorization: Bearer",
         ));
     }
     let rotation = Rotation { login: parameters.values.user_id.clone(), amendment };

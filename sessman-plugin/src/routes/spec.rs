@@ -65,6 +65,8 @@ pub(crate) enum Returns {
     Page,
     /// The sessions that ended.
     Ended,
+    /// These, or what an end by filter would end.
+    EndedOrPreview,
     Stats,
     Purged,
     Cleared,

@@ -15,6 +15,7 @@ use crate::id::Handle;
 use crate::metrics::Operation;
 use crate::record::{Record, Summary};
 use crate::store::{Counts, Listing, Outlined, Page, StoreError, Target};
+use crate::time::Timestamp;
 
 /// Sessions ended per batch.
 const PAGE: usize = 500;
@@ -39,6 +40,23 @@ const AGES: [Duration; 4] = [
     Duration::from_secs(7 * 86_400),
     Duration::from_secs(30 * 86_400),
 ];
+
+/// When a session of each age was created that is at its upper bound now.
+pub(super) fn moments_of_ages(now: Timestamp) -> [Timestamp; AGES.len()] {
+    AGES.map(|age| now.before(age))
+}
+
+/// The age classes, from the numbers of sessions created since each of these moments and of all.
+pub(super) fn by_age(since: Vec<u64>, active: u64) -> Vec<ByAge> {
+    let mut counted = 0;
+    let bounds = AGES.iter().map(|age| Some(*age)).zip(since).chain([(None, active)]);
+    let class = |(below, sessions): (Option<Duration>, u64)| {
+        let class = ByAge { below, sessions: sessions.saturating_sub(counted) };
+        counted = sessions;
+        class
+    };
+    bounds.map(class).collect()
+}
 
 impl Sessions {
     /// A page of live sessions, of all users or of one.
@@ -169,7 +187,7 @@ impl Sessions {
     }
 
     /// Ends sessions, each with its owner if it has one, and releases their places.
-    async fn end_found(&self, found: Vec<(Target, Option<String>)>) -> Result<Vec<Handle>, Error> {
+    pub(super) async fn end_found(&self, found: Vec<(Target, Option<String>)>) -> Result<Vec<Handle>, Error> {
         let targets: Vec<Target> = found.iter().map(|(target, _)| *target).collect();
         let ended = self.delete(&targets).await?;
         let owners: BTreeMap<Handle, Option<String>> =
@@ -209,15 +227,8 @@ impl Sessions {
     async fn count(&self) -> Result<Stats, StoreError> {
         let now = self.clock.now();
         // A session created during the scan counts in the youngest class.
-        let Counts { active, expired, since } =
-            self.store.counts(now, &AGES.map(|age| now.before(age))).await?;
-        let mut by_age = Vec::new();
-        let mut counted = 0;
-        for (below, sessions) in AGES.iter().map(|age| Some(*age)).zip(since).chain([(None, active)]) {
-            by_age.push(ByAge { below, sessions: sessions.saturating_sub(counted) });
-            counted = sessions;
-        }
-        Ok(Stats { active, expired, by_age })
+        let Counts { active, expired, since } = self.store.counts(now, &moments_of_ages(now)).await?;
+        Ok(Stats { active, expired, by_age: by_age(since, active) })
     }
 
     /// Ends all sessions; returns the number of records.

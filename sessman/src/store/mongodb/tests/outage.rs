@@ -53,7 +53,7 @@ impl Drop for StandIn {
 pub(super) async fn wait_for_indexes(config: &MongoConfig) {
     let started = Instant::now();
     while server::index_names(&documents(config).await).await
-        != ["_id_", "session_ttl", "user_handles", "user_sessions"]
+        != ["_id_", "label_handles", "session_ttl", "user_handles", "user_sessions"]
     {
         assert!(started.elapsed() < Duration::from_secs(15), "no indexes");
         tokio::time::sleep(Duration::from_millis(50)).await;

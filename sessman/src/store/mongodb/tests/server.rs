@@ -48,7 +48,7 @@ async fn many_nodes_make_the_same_indexes_at_once() {
     }
     assert_eq!(
         index_names(&database.documents().await).await,
-        ["_id_", "session_ttl", "user_handles", "user_sessions"]
+        ["_id_", "label_handles", "session_ttl", "user_handles", "user_sessions"]
     );
 }
 
@@ -68,7 +68,7 @@ async fn an_index_in_the_way_is_reported_and_left_alone() {
     // The other one was made all the same.
     assert_eq!(
         index_names(&database.documents().await).await,
-        ["_id_", "theirs", "user_handles", "user_sessions"]
+        ["_id_", "label_handles", "theirs", "user_handles", "user_sessions"]
     );
 }
 

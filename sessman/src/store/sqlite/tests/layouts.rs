@@ -112,9 +112,9 @@ async fn touch(store: &SqliteStore, read: &Record, mac: Option<Mac>) -> Arc<Reco
 async fn a_newer_layout_is_refused() {
     let folder = TempDir::new().unwrap();
     open_in(&folder).close().await;
-    sql(&path_in(&folder), "PRAGMA user_version = 4");
+    sql(&path_in(&folder), "PRAGMA user_version = 5");
     let text = refusal(&path_in(&folder));
-    assert!(text.contains("newer version (its layout is 4, this build knows 3)"), "{text}");
+    assert!(text.contains("newer version (its layout is 5, this build knows 4)"), "{text}");
     sql(&path_in(&folder), "PRAGMA user_version = 0");
     assert!(refusal(&path_in(&folder)).contains("damaged"));
 }
