@@ -19,7 +19,7 @@ fn is_right(test: &str, store: Store, interruption: Interruption, operations: &[
 #[test]
 fn a_login_by_rotate_that_is_cut_off_from_redis_locks_nobody_out_and_ends_nobodys_session() {
     let test = "a_login_by_rotate_that_is_cut_off_from_redis_locks_nobody_out_and_ends_nobodys_session";
-    let operations = [Operation::RotateEvicts, Operation::RotateRejects];
+    let operations = [Operation::RotateEvicts, Operation::RotateRejects, Operation::MoveEvicts];
     is_right(test, Store::Redis, Interruption::Cut, &operations);
 }
 
@@ -39,13 +39,14 @@ fn nobody_is_evicted_for_a_login_that_is_taken_back_as_it_was_cut_off_from_mongo
 #[test]
 fn an_external_id_whose_use_was_cut_off_from_mongodb_is_free_for_another() {
     let test = "an_external_id_whose_use_was_cut_off_from_mongodb_is_free_for_another";
-    let operations = [Operation::AgainRejects, Operation::EndEvicts, Operation::EndUserRejects];
+    let operations =
+        [Operation::AgainRejects, Operation::EndEvicts, Operation::EndUserRejects, Operation::MoveRejects];
     is_right(test, Store::MongoDb, Interruption::Cut, &operations);
 }
 
 #[test]
 fn an_operation_killed_at_a_sync_of_sqlite_is_done_or_not() {
     let test = "an_operation_killed_at_a_sync_of_sqlite_is_done_or_not";
-    let operations = [Operation::RotateRejects, Operation::EndRejects];
+    let operations = [Operation::RotateRejects, Operation::EndRejects, Operation::MoveEvicts];
     is_right(test, Store::Sqlite, Interruption::KillAtRandom, &operations);
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use e2e::clock::millis;
 use e2e::http::{Answer, Client};
 use e2e::on_every_store;
 use e2e::pserve::{Pserve, Site};
@@ -14,6 +15,7 @@ on_every_store!(
     terms_have_limits,
     an_id_that_the_caller_chose_becomes_a_generated_one,
     terms_and_a_login_are_one_write,
+    a_session_moves_to_another_id_that_the_caller_chose,
 );
 
 fn serve(config: &Value, more: Value) -> (Site, Pserve, Client) {
@@ -24,15 +26,6 @@ fn serve(config: &Value, more: Value) -> (Site, Pserve, Client) {
     let pserve = site.start();
     let client = pserve.client();
     (site, pserve, client)
-}
-
-/// Milliseconds since 1970, of an RFC 3339 time in UTC.
-fn millis(text: &str) -> i64 {
-    let number = |from: usize, to: usize| text[from..to].parse::<i64>().unwrap();
-    let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
-    (((days * 24 + number(11, 13)) * 60 + number(14, 16)) * 60 + number(17, 19)) * 1_000 + number(20, 23)
 }
 
 /// Seconds from the last activity to the end.
@@ -199,6 +192,49 @@ fn terms_and_a_login_are_one_write(_: Store, config: Value) {
     assert_eq!((&login["version"], &login["data"]), (&json!(2), &json!({ "cart": [7] })));
     of(&client, &first).get("/sessman/get").expect(404);
     of(&client, &visitor).get("/sessman/get").expect(404);
+}
+
+fn a_session_moves_to_another_id_that_the_caller_chose(_: Store, config: Value) {
+    let rules = json!({ "max_sessions_per_user": 2, "on_limit": "reject" });
+    let (_site, _pserve, client) = serve(&config, rules);
+    let [first, second, taken] =
+        ["the-first-id-chosen-here", "the-second-id-chosen-here", "an-id-of-somebody-else"];
+    client.post("/sessman/new", json!({ "external_id": taken, "user": "bob" })).expect(201);
+    let body =
+        json!({ "external_id": first, "user": "ada", "data": { "cart": [1] }, "labels": { "device": "x" } });
+    let begun = client.post("/sessman/new", body).expect(201);
+    client.post("/sessman/new", json!({ "user": "ada" })).expect(201);
+    let by = |id: &str| client.with("X-Session-Id", id);
+    for there in [taken, first] {
+        by(first).post("/sessman/rotate", json!({ "external_id": there })).expect(409);
+    }
+    // Its user is at the limit, and it takes no second place.
+    let body = json!({ "external_id": second, "ttl_seconds": 77, "labels": { "tenant": "acme" } });
+    let moved = by(first).post("/sessman/rotate", body).expect(200);
+    assert_ne!(moved.member("handle"), begun.member("handle"));
+    assert!((76.9..77.1).contains(&lasts(&moved)));
+    by(first).get("/sessman/get").expect(404);
+    let read = by(second).get("/sessman/get").expect(200).json();
+    for member in ["data", "created_at", "auth_time", "user_id", "metadata"] {
+        assert_eq!(read[member], begun.json()[member], "{member}");
+    }
+    assert_eq!(read["labels"], json!({ "device": "x", "tenant": "acme" }));
+    client.post("/sessman/new", json!({ "user": "ada" })).expect(409);
+    assert_eq!(by(second).get("/sessman/mine").expect(200).json()["sessions"].as_array().unwrap().len(), 2);
+    // Back again, and from a generated id to a chosen one, with a login.
+    by(second).post("/sessman/rotate", json!({ "external_id": first })).expect(200);
+    by(first).post("/sessman/end", json!({})).expect(200);
+    let visitor = client.post("/sessman/new", json!({ "data": 7 })).expect(201);
+    let login = json!({ "external_id": second, "user": "ada" });
+    let login = of(&client, &visitor).post("/sessman/rotate", login).expect(200).json();
+    assert_eq!((&login["data"], &login["user_id"]), (&json!(7), &json!("ada")));
+    of(&client, &visitor).get("/sessman/get").expect(404);
+    let visitor = client.post("/sessman/new", json!({})).expect(201);
+    let third = json!({ "external_id": first, "user": "ada" });
+    of(&client, &visitor).post("/sessman/rotate", third).expect(409);
+    of(&client, &visitor).get("/sessman/get").expect(200);
+    by(first).get("/sessman/get").expect(404);
+    by(second).get("/sessman/get").expect(200);
 }
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";

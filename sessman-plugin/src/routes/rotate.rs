@@ -20,6 +20,7 @@ pub(super) const ROUTE: Spec =
         .accepts(&[
             Name::SessionId,
             Name::UserId,
+            Name::ExternalId,
             Name::TtlSeconds,
             Name::IdleSeconds,
             Name::Persistent,
@@ -35,10 +36,11 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     }
     let mut parameters = exchange.parameters()?;
     let amendment = amendment::of(&exchange, &mut parameters.values)?;
-    if parameters.values.user_id.is_some() && exchange.request.caller() == Caller::Unkeyed {
+    let sets_id = parameters.values.user_id.is_some() || parameters.values.external_id.is_some();
+    if sets_id && exchange.request.caller() == Caller::Unkeyed {
         return Err(Problem::unauthorized(
             ProblemType::KeyRequired,
-            "a login needs the API key; send it as Authorization: Bearer",
+            "a login and an external_id need the API key; send it as Authorization: Bearer",
         ));
     }
     let session = exchange.session_for_write(parameters.session).await?;
@@ -48,7 +50,11 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
             "a session with an external_id is rotated with the API key alone; send it as Authorization: Bearer",
         ));
     }
-    let rotation = Rotation { login: parameters.values.user_id.clone(), amendment };
+    let rotation = Rotation {
+        login: parameters.values.user_id.clone(),
+        to: parameters.values.external_id.take(),
+        amendment,
+    };
     let (rotated, record) =
         exchange.service.sessions.rotate(exchange.credentials(&session.id, None), rotation).await.map_err(
             |error| {
@@ -58,7 +64,8 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
         )?;
     let response = render::session(200, &record, session.shown(&rotated));
     Ok(match cookie {
-        Some(cookie) if exchange.cookie_may_be(&session.id, &cookie.name) => {
+        // An id that the caller chose is passed to the client by the caller.
+        Some(cookie) if !rotated.is_external() && exchange.cookie_may_be(&session.id, &cookie.name) => {
             response.with_header("set-cookie", cookie::set(cookie, &rotated, &record, &exchange.request))
         }
         _ => response,

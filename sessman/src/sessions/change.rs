@@ -61,6 +61,8 @@ pub enum Precondition {
 pub struct Rotation {
     /// The user who logs in.
     pub login: Option<String>,
+    /// An external id to move to; `None` for a generated one.
+    pub to: Option<SessionId>,
     /// What else it sets.
     pub amendment: Amendment,
 }
@@ -73,7 +75,7 @@ impl Rotation {
 }
 
 /// What the one write of a rotation sets.
-struct Step {
+pub(super) struct Step {
     secret_hash: SecretHash,
     login: Option<String>,
     amendment: Amendment,
@@ -202,9 +204,12 @@ impl Sessions {
         rotation: Rotation,
     ) -> Result<(SessionId, Arc<Record>), Error> {
         let until = Instant::now() + STORE_DEADLINE;
-        let Rotation { login, amendment } = rotation;
+        let Rotation { login, to, amendment } = rotation;
         let record = self.find(credentials).await?;
-        let rotated = SessionId::generated_for(record.handle);
+        let rotated = to.unwrap_or_else(|| SessionId::generated_for(record.handle));
+        if rotated.secret_hash() == record.secret_hash {
+            return Err(Error::Exists);
+        }
         // Before anything is written.
         self.amended(&record, &amendment).await?;
         if let Some(user_id) = &login {
@@ -213,9 +218,12 @@ impl Sessions {
                 return Err(Error::OtherUser);
             }
         }
-        let (this, secret_hash) = (Arc::clone(self), rotated.secret_hash());
+        let (this, secret_hash, id) = (Arc::clone(self), rotated.secret_hash(), rotated.clone());
         let steps = async move {
             let step = Step { secret_hash, login, amendment };
+            if id.handle() != record.handle {
+                return this.move_to(&id, record, &step).await;
+            }
             match step.login.clone().filter(|_| record.user_id.is_none()) {
                 Some(user_id) => this.log_in(record, &step, &user_id, until).await,
                 None => this.take_step(record, &step).await,
@@ -268,14 +276,7 @@ impl Sessions {
     /// The one write of a rotation: made anew as long as others write in between.
     async fn take_step(&self, mut record: Arc<Record>, step: &Step) -> Result<Arc<Record>, Error> {
         for _ in 0..MERGE_ATTEMPTS {
-            let mut change = self.amended(&record, &step.amendment).await?;
-            change.secret_hash = Some(step.secret_hash);
-            change.user_id.clone_from(&step.login);
-            if step.login.is_some() && record.user_id.is_none() {
-                // The session counts as never used since it became this user's.
-                let terms = change.terms.unwrap_or_else(|| record.terms());
-                change.times = self.rules.reset(&record.life().with(&terms), change.now);
-            }
+            let change = self.step_of(&record, step).await?;
             let unless = if depends_on_read(&change) { Unless::Changed } else { Unless::Gone };
             match self.write(&record, unless, &change).await? {
                 Updated::Done { record, .. } => return Ok(record),
@@ -292,6 +293,19 @@ impl Sessions {
             }
         }
         Err(Error::Contended)
+    }
+
+    /// The change of that step.
+    pub(super) async fn step_of(&self, record: &Record, step: &Step) -> Result<Change, Error> {
+        let mut change = self.amended(record, &step.amendment).await?;
+        change.secret_hash = Some(step.secret_hash);
+        change.user_id.clone_from(&step.login);
+        if step.login.is_some() && record.user_id.is_none() {
+            // The session counts as never used since it became this user's.
+            let terms = change.terms.unwrap_or_else(|| record.terms());
+            change.times = self.rules.reset(&record.life().with(&terms), change.now);
+        }
+        Ok(change)
     }
 
     fn take_last_place_behind(self: &Arc<Self>, record: Arc<Record>, user_id: String) {

@@ -199,7 +199,7 @@ impl Sessions {
 
     /// Whether a session with that handle exists. Waits for one that is pending. One that stays pending is taken for a leftover
     /// of a crash, and deleted.
-    async fn has_begun(&self, handle: Handle) -> Result<bool, StoreError> {
+    pub(super) async fn has_begun(&self, handle: Handle) -> Result<bool, StoreError> {
         let (mut pending, asked) = (None, Instant::now());
         loop {
             let outlined = self.ask(Operation::Load, self.store.outlines(&[handle])).await?.pop();
@@ -324,7 +324,7 @@ impl Sessions {
         }
     }
 
-    fn take_back_behind(self: &Arc<Self>, record: Arc<Record>, asked: Vec<Target>) {
+    pub(super) fn take_back_behind(self: &Arc<Self>, record: Arc<Record>, asked: Vec<Target>) {
         let this = Arc::clone(self);
         tokio::spawn(async move {
             // A command that was not acknowledged may still be in flight.

@@ -101,7 +101,7 @@ impl Sessions {
     }
 
     /// Claims a place. If the user has no list of places yet, it is built from the user's stored sessions.
-    async fn claim(
+    pub(super) async fn claim(
         &self,
         user_id: &str,
         handle: Handle,

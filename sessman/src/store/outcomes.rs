@@ -96,6 +96,8 @@ pub struct Target {
     pub secret_hash: Option<SecretHash>,
     /// Only if it was not written to since then; `None` for any state.
     pub last_activity: Option<Timestamp>,
+    /// Only with this version; `None` for any.
+    pub version: Option<u64>,
 }
 
 impl Target {
@@ -106,15 +108,16 @@ impl Target {
 
     /// Any record with this handle.
     pub fn whatever(handle: Handle) -> Self {
-        Self { handle, mark: None, secret_hash: None, last_activity: None }
+        Self { handle, mark: None, secret_hash: None, last_activity: None, version: None }
     }
 
     /// Whether `record` matches.
     pub fn is(&self, record: &Record) -> bool {
-        let Self { handle, mark, secret_hash, last_activity } = *self;
+        let Self { handle, mark, secret_hash, last_activity, version } = *self;
         handle == record.handle
             && mark.is_none_or(|mark| mark == record.mark)
             && secret_hash.is_none_or(|secret_hash| secret_hash == record.secret_hash)
             && last_activity.is_none_or(|moment| moment == record.last_activity)
+            && version.is_none_or(|version| version == record.version)
     }
 }

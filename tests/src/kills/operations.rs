@@ -35,10 +35,14 @@ pub enum Operation {
     EndUserEvicts,
     /// `end-user`; beyond the limit there is a refusal.
     EndUserRejects,
+    /// A session of a user at the limit moves to another external id, with other terms; the oldest makes room.
+    MoveEvicts,
+    /// As that; beyond the limit there is a refusal.
+    MoveRejects,
 }
 
 /// All of them.
-pub const OPERATIONS: [Operation; 10] = [
+pub const OPERATIONS: [Operation; 12] = [
     Operation::NewEvicts,
     Operation::NewRejects,
     Operation::RotateEvicts,
@@ -49,6 +53,8 @@ pub const OPERATIONS: [Operation; 10] = [
     Operation::EndRejects,
     Operation::EndUserEvicts,
     Operation::EndUserRejects,
+    Operation::MoveEvicts,
+    Operation::MoveRejects,
 ];
 
 impl Operation {
@@ -60,13 +66,30 @@ impl Operation {
     fn evicts(self) -> bool {
         matches!(
             self,
-            Self::NewEvicts | Self::RotateEvicts | Self::AgainEvicts | Self::EndEvicts | Self::EndUserEvicts
+            Self::NewEvicts
+                | Self::RotateEvicts
+                | Self::AgainEvicts
+                | Self::EndEvicts
+                | Self::EndUserEvicts
+                | Self::MoveEvicts
         )
     }
 
     /// Whether it adds a session to the user's.
     fn adds(self) -> bool {
-        !matches!(self, Self::EndEvicts | Self::EndRejects | Self::EndUserEvicts | Self::EndUserRejects)
+        matches!(
+            self,
+            Self::NewEvicts
+                | Self::NewRejects
+                | Self::RotateEvicts
+                | Self::RotateRejects
+                | Self::AgainEvicts
+                | Self::AgainRejects
+        )
+    }
+
+    fn moves(self) -> bool {
+        matches!(self, Self::MoveEvicts | Self::MoveRejects)
     }
 }
 
@@ -119,11 +142,20 @@ impl Case {
             Operation::AgainEvicts | Operation::AgainRejects => {
                 ("new", json!({ "user": user, "external_id": target }))
             }
+            Operation::MoveEvicts | Operation::MoveRejects => (
+                "rotate",
+                json!({ "token": target, "external_id": self.moved(), "labels": { "moved": "yes" } }),
+            ),
             Operation::EndEvicts | Operation::EndRejects => ("end", json!({ "token": target })),
             Operation::EndUserEvicts | Operation::EndUserRejects => ("end-user", json!({ "user_id": user })),
         };
         let client = client.with("X-Admin-Key", ADMIN_KEY);
         client.try_send("POST", &format!("/sessman/{path}"), &body.to_string()).ok()
+    }
+
+    /// The external id that the session is moved to.
+    fn moved(&self) -> String {
+        format!("{}-moved", self.target)
     }
 
     pub(super) fn answered(&mut self, answer: Option<Answer>) {
@@ -173,6 +205,22 @@ impl Case {
     fn is_so(&mut self, client: &Client, found: &mut Found) {
         let is_there = |id: &str| is_there(client, id);
         let live = self.known.iter().filter(|id| is_there(id)).count();
+        if self.operation.moves() {
+            let moved = self.moved();
+            let opens = [is_there(&self.target), is_there(&moved)];
+            if self.is_answered() && opens != [false, true] {
+                found.fault("answered, not so", || format!("{}: old and new open: {opens:?}", self.what()));
+            }
+            if opens == [false, false] {
+                found.fault("ended for nobody", || format!("{}: the one that moves", self.what()));
+            }
+            if live < self.known.len() {
+                found.fault("ended for nobody", || self.what());
+            }
+            let ids = [self.target.clone(), moved];
+            self.known.extend(ids.into_iter().zip(opens).filter_map(|(id, opens)| opens.then_some(id)));
+            return;
+        }
         if self.operation.adds() {
             if let Some(answer) = self.answer.as_ref().filter(|answer| answer.status < 300) {
                 let id = answer.member("session_id");

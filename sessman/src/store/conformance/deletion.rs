@@ -68,10 +68,18 @@ pub(crate) async fn another_incarnation_is_not_deleted(store: Arc<dyn Store>) {
 pub(crate) async fn what_was_written_to_is_not_deleted(store: Arc<dyn Store>) {
     create(&*store, &record(1)).await;
     update(&*store, 1, holder(1), &touch(1_000)).await;
+    let at_version = |version| Target { version: Some(version), ..Target::whatever(handle(1)) };
     let as_read = |millis| Target { last_activity: Some(at(millis)), ..Target::whatever(handle(1)) };
     assert_eq!(store.delete(&[as_read(0)]).await.unwrap(), []);
     assert!(load(&*store, 1, 1_000).await.is_some());
     assert_eq!(store.delete(&[as_read(1_000)]).await.unwrap(), [handle(1)]);
+    create(&*store, &record(1)).await;
+    update(&*store, 1, holder(1), &write(0, "1")).await;
+    for version in [0, 1, 3, u64::MAX >> 1] {
+        let target = Target { last_activity: Some(at(0)), ..at_version(version) };
+        assert_eq!(store.delete(&[target]).await.unwrap(), [], "{version}");
+    }
+    assert_eq!(store.delete(&[at_version(2)]).await.unwrap(), [handle(1)]);
 }
 
 pub(crate) async fn many_are_deleted_at_once(store: Arc<dyn Store>) {

@@ -30,6 +30,7 @@ async fn comes_back(store: &dyn Store, stored: Record) {
         mark: Some(stored.mark),
         secret_hash: Some(stored.secret_hash),
         last_activity: Some(stored.last_activity),
+        version: Some(stored.version),
     };
     assert_eq!(store.delete(&[target]).await.unwrap(), [stored.handle]);
 }

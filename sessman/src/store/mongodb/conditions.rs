@@ -101,7 +101,7 @@ impl Read {
 
 /// The filter for a record that matches its target, live or not, of any layout.
 pub(super) fn targeted(target: &Target) -> Document {
-    let Target { handle, mark, secret_hash, last_activity } = *target;
+    let Target { handle, mark, secret_hash, last_activity, version } = *target;
     let mut filter = doc! { "_id": id(handle) };
     if let Some(mark) = mark {
         add_mark(&mut filter, mark);
@@ -111,6 +111,9 @@ pub(super) fn targeted(target: &Target) -> Document {
     }
     if let Some(moment) = last_activity {
         filter.insert("last_activity", date(moment));
+    }
+    if let Some(version) = version {
+        filter.insert("version", i64::try_from(version).unwrap_or(i64::MAX));
     }
     filter
 }

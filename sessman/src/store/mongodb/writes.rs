@@ -10,6 +10,7 @@ use mongodb::options::ReturnDocument;
 use super::conditions::{self, Read, State};
 use super::connection::Documents;
 use super::failure::{is_duplicate_key, store_error};
+use super::fields::Fields;
 use super::indexes;
 use super::metrics::Command;
 use super::scalars::{self, date};
@@ -166,15 +167,18 @@ struct Identity(RawDocumentBuf);
 
 impl Identity {
     fn projection() -> Document {
-        doc! { "mark": 1, "created_at": 1, "secret_hash": 1, "last_activity": 1 }
+        doc! { "mark": 1, "created_at": 1, "secret_hash": 1, "last_activity": 1, "version": 1 }
     }
 
     fn is(&self, target: &Target) -> bool {
-        let Target { handle: _, mark, secret_hash, last_activity } = target;
+        let Target { handle: _, mark, secret_hash, last_activity, version } = target;
         mark.is_none_or(|mark| document::mark_of(&self.0) == Some(mark))
             && secret_hash.is_none_or(|secret_hash| self.has("secret_hash", secret_hash.as_bytes()))
             && last_activity.is_none_or(|moment| {
                 self.0.get_datetime("last_activity").is_ok_and(|found| found == date(moment))
+            })
+            && version.is_none_or(|version| {
+                Fields::of(&self.0).count("version").is_ok_and(|found| found == version)
             })
     }
 

@@ -172,13 +172,14 @@ impl RedisStore {
 }
 
 /// The arguments of the script.
-fn conditions(target: &Target, now: Option<Timestamp>) -> [Vec<u8>; 4] {
-    let Target { handle: _, mark, secret_hash, last_activity } = target;
+fn conditions(target: &Target, now: Option<Timestamp>) -> [Vec<u8>; 5] {
+    let Target { handle: _, mark, secret_hash, last_activity, version } = target;
     [
         mark.map_or(Vec::new(), |mark| mark.as_bytes().to_vec()),
         secret_hash.map_or(Vec::new(), |secret_hash| secret_hash.as_bytes().to_vec()),
         last_activity.map_or(Vec::new(), |moment| layout::moment(moment).to_vec()),
         now.map_or(Vec::new(), |now| now.as_millis().to_string().into_bytes()),
+        version.map_or(Vec::new(), |version| layout::version(version).to_vec()),
     ]
 }
 

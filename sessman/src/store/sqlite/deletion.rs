@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension as _, Row};
 
 use super::cache::Written;
 use super::operation::{Failure, Operation, Transaction};
-use super::row::{is_unreadable, mark, tail};
+use super::row::{is_unreadable, mark, tail, unsigned};
 use crate::id::{Handle, SecretHash};
 use crate::store::Target;
 use crate::time::Timestamp;
@@ -37,8 +37,8 @@ impl Operation for Delete {
 
 /// Whether the stored record matches `target`; `true` if the target names only a handle, even if none is stored.
 fn is_stored(transaction: &Transaction<'_>, target: &Target) -> rusqlite::Result<bool> {
-    let Target { handle, mark, secret_hash, last_activity } = *target;
-    if (mark, secret_hash, last_activity) == (None, None, None) {
+    let Target { handle, .. } = *target;
+    if *target == Target::whatever(handle) {
         return Ok(true);
     }
     if let Some(row) = transaction.withheld.row(handle) {
@@ -47,7 +47,7 @@ fn is_stored(transaction: &Transaction<'_>, target: &Target) -> rusqlite::Result
     let found = transaction
         .connection
         .prepare_cached(
-            "SELECT created_at, last_activity, tail, secret_hash FROM sessions WHERE handle = ?1",
+            "SELECT created_at, last_activity, tail, secret_hash, version FROM sessions WHERE handle = ?1",
         )?
         .query_row([handle.as_bytes()], |row| is_met(target, row))
         .optional();
@@ -70,6 +70,11 @@ fn is_met(target: &Target, row: &Row<'_>) -> rusqlite::Result<bool> {
     }
     if let Some(expected) = target.last_activity
         && moment(1)? != expected
+    {
+        return Ok(false);
+    }
+    if let Some(expected) = target.version
+        && unsigned(row, 4)? != expected
     {
         return Ok(false);
     }

@@ -42,11 +42,13 @@ async fn what_a_target_says_is_compared_with_and_without_the_cache() {
             mark: Some(record(1, 0).mark),
             secret_hash: Some(SecretHash::from([7; 32])),
             last_activity: Some(at(0)),
+            version: Some(1),
         };
         for other in [
             Target { mark: Some(Mark::from([1; 8])), ..this },
             Target { secret_hash: Some(SecretHash::from([8; 32])), ..this },
             Target { last_activity: Some(at(1)), ..this },
+            Target { version: Some(2), ..this },
             Target { handle: record(2, 0).handle, ..this },
         ] {
             assert_eq!(store.delete(&[other]).await.unwrap(), [], "{other:?}");

@@ -1,0 +1,138 @@
+//! Moves a session to another external id.
+//!
+//! The handle of an external id is a hash of it, so the session gets another record: the new one is written, and then the old
+//! one deleted, if nobody wrote to it since it was read. After a crash in between, both ids open the session, with the data of
+//! that moment; no session is lost, and the user's next login counts both. The new place is claimed before the old session
+//! ends, so that no login takes it: a login at that very moment counts one session too many.
+
+use std::sync::Arc;
+
+use super::change::Step;
+use super::{MOVE_ATTEMPTS, Sessions};
+use crate::error::Error;
+use crate::events::Kind;
+use crate::id::{Handle, SessionId};
+use crate::mark::Mark;
+use crate::metrics::Operation;
+use crate::record::Record;
+use crate::store::{Claimed, Created, Target};
+
+impl Sessions {
+    /// Moves the session of `record` to `id`, with what `step` sets.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::NotFound`], and those of a rotation. The old id is valid then, unless the store did not
+    /// acknowledge the deletion of its record.
+    pub(super) async fn move_to(
+        self: &Arc<Self>,
+        id: &SessionId,
+        mut record: Arc<Record>,
+        step: &Step,
+    ) -> Result<Arc<Record>, Error> {
+        let _turn = self.turns.take(record.handle).await;
+        // Before a place is claimed: a session of this user that has the id keeps its own.
+        if self.has_begun(id.handle()).await? {
+            return Err(Error::Exists);
+        }
+        for _ in 0..MOVE_ATTEMPTS {
+            if let Some(moved) = self.try_to_move(id, &record, step).await? {
+                self.tell(Kind::Ended, record.handle, record.user_id.as_deref());
+                return Ok(moved);
+            }
+            // Others wrote to it: what they wrote goes along.
+            let found = self.load(record.handle).await?.ok_or(Error::NotFound)?;
+            if (found.mark, found.secret_hash) != (record.mark, record.secret_hash)
+                || found.user_id != record.user_id
+            {
+                return Err(Error::NotFound);
+            }
+            record = found;
+        }
+        Err(Error::Contended)
+    }
+
+    /// `None` if the session was written to meanwhile: then nothing has changed.
+    async fn try_to_move(
+        self: &Arc<Self>,
+        id: &SessionId,
+        record: &Record,
+        step: &Step,
+    ) -> Result<Option<Arc<Record>>, Error> {
+        let change = self.step_of(record, step).await?;
+        let now = change.now;
+        let moved = Arc::new(Record {
+            handle: id.handle(),
+            mark: Mark::new(now),
+            secret_hash: id.secret_hash(),
+            mac: None,
+            ..change.applied_to(record)
+        });
+        let becomes_users = record.user_id.is_none();
+        self.take_place(&moved, becomes_users).await?;
+        let created = self.ask(Operation::Create, self.store.create(Arc::clone(&moved), now)).await;
+        match created {
+            Ok(Created::Yes) => {}
+            Ok(Created::Exists) => {
+                // The place is that of the session which has the id.
+                if self.has_begun(moved.handle).await? {
+                    return Err(Error::Exists);
+                }
+                return Ok(None);
+            }
+            Err(error) => {
+                self.take_back_behind(moved, Vec::new());
+                return Err(error.into());
+            }
+        }
+        let old = Target {
+            secret_hash: Some(record.secret_hash),
+            last_activity: Some(record.last_activity),
+            version: Some(record.version),
+            ..Target::incarnation(record.handle, record.mark)
+        };
+        // Others may have taken the place for that of an ended session before there was a record.
+        let placed = self.take_place(&moved, becomes_users).await;
+        let deleted = match &placed {
+            Ok(_) => self.delete(&[old]).await.map_err(Error::from),
+            Err(_) => Ok(Vec::new()),
+        };
+        match (placed, deleted) {
+            (Ok(places), Ok(deleted)) if !deleted.is_empty() => {
+                if let Some(user_id) = &record.user_id {
+                    self.release(user_id, &[record.handle]).await;
+                }
+                if let Some(user_id) = moved.user_id.as_deref().filter(|_| becomes_users) {
+                    self.evict(user_id, &places, moved.handle).await.map_err(|failed| failed.error)?;
+                }
+                Ok(Some(moved))
+            }
+            // The outcome of the deletion is unknown: the new record stays if the old one is gone.
+            (Ok(_), Err(error)) => {
+                self.take_back_behind(moved, vec![old]);
+                Err(error)
+            }
+            (placed, _) => {
+                self.delete(&[Target::incarnation(moved.handle, moved.mark)]).await?;
+                if let Some(user_id) = &moved.user_id {
+                    self.release(user_id, &[moved.handle]).await;
+                }
+                placed.map(|_| None)
+            }
+        }
+    }
+
+    /// Claims a place for the record, if it has a user and there is a limit; returns the user's places. Only a login needs
+    /// room for one more.
+    async fn take_place(&self, record: &Record, becomes_users: bool) -> Result<Vec<Handle>, Error> {
+        let Some(user_id) = record.user_id.as_deref() else { return Ok(Vec::new()) };
+        if becomes_users || self.rules.max_sessions_per_user.is_none() {
+            return self.reserve(user_id, record.handle, true).await;
+        }
+        for _ in 0..MOVE_ATTEMPTS {
+            if let Claimed::Done(places) = self.claim(user_id, record.handle, None, true).await? {
+                return Ok(places);
+            }
+        }
+        Err(Error::Contended)
+    }
+}
