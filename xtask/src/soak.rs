@@ -21,7 +21,8 @@ pub(crate) struct Options {
     /// `dist`: the packages of a release made twice and compared, and the Debian package installed and purged, as root.
     /// `faults`: stores killed, stopped, slowed and cut off under load. `histories`: what concurrent clients saw on every
     /// store, checked. `hostile`: 100,000 hostile requests at one process. `kills`: operations cut off from their store, and
-    /// killed, between their writes. `layout-1`: makes `tests/fixtures/layout-1` anew. `member`: a member of a Redis cluster
+    /// killed, between their writes. `labels-million`: a million sessions with labels in SQLite and Redis, listed by label.
+    /// `layout-1`: makes `tests/fixtures/layout-1` anew. `member`: a member of a Redis cluster
     /// that hangs, and what the others' sessions notice of it. `memory`: everything that takes memory, in a control group of
     /// 512 MiB, as root. `redis-million`: a million sessions in Redis, listed and
     /// counted. `openapi`: thousands of requests made up from the OpenAPI description. `races`: 64 clients at once,

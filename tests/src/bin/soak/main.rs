@@ -10,6 +10,7 @@ mod faults;
 mod histories;
 mod hostile;
 mod kills;
+mod labels_million;
 mod layout_1;
 mod member;
 mod memory;
@@ -36,6 +37,7 @@ const DEMONSTRATIONS: &[Demonstration] = &[
     ("histories", histories::run),
     ("hostile", hostile::run),
     ("kills", kills::run),
+    ("labels-million", labels_million::run),
     ("layout-1", layout_1::run),
     ("member", member::run),
     ("memory", memory::run),

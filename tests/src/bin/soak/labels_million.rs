@@ -1,0 +1,111 @@
+//! A million sessions with labels, in SQLite and in a Redis of its own: what a page of 100 by a label takes, whether few or
+//! many sessions have it, and whether the pages have all of them.
+//!
+//! `E2E_SESSIONS` is how many there are in place of a million.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use e2e::http::Client;
+use e2e::pserve::Site;
+use e2e::redis::Redis;
+use serde_json::{Value, json};
+
+const WRITERS: usize = 8;
+const PAGE: usize = 100;
+/// Pages whose time is taken, of each label.
+const PAGES: usize = 200;
+const ADMIN_KEY: &str = "the-key-of-the-administrator-of-this-run";
+
+/// Labels, and one session of how many has each.
+const LABELS: [(&str, u32); 3] = [("tenant:t3", 10), ("device:d7", 1_000), ("flag:lost", 10_000)];
+
+pub(crate) fn run() -> ExitCode {
+    let sessions: u32 =
+        std::env::var("E2E_SESSIONS").map_or(1_000_000, |count| count.parse().expect("a number"));
+    let Some(redis) = Redis::start("labels-million", &[]) else { return ExitCode::FAILURE };
+    let mut is_good = true;
+    for (name, config) in [
+        ("SQLite", json!({})),
+        ("Redis", json!({ "server_url": format!("redis://127.0.0.1:{}", redis.port()) })),
+    ] {
+        let mut config = config;
+        config["admin_key"] = json!(ADMIN_KEY);
+        let site = Site::new();
+        site.sessman(&config.to_string());
+        let pserve = site.start();
+        let client = pserve.client();
+        let started = Instant::now();
+        fill(&client, sessions);
+        println!("{name}: {sessions} sessions, begun in {:.0} s", started.elapsed().as_secs_f64());
+        let admin = client.with("X-Admin-Key", ADMIN_KEY);
+        for (label, one_of) in LABELS {
+            is_good &= pages(&admin, label, sessions / one_of);
+        }
+        let started = Instant::now();
+        let stats = admin.get("/sessman/stats?label=tenant:t3").expect(200).json();
+        println!("  counted {} of tenant:t3 in {:.1} s", stats["active"], started.elapsed().as_secs_f64());
+        is_good &= stats["active"] == sessions / 10;
+    }
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Begins the sessions.
+fn fill(client: &Client, sessions: u32) {
+    let next = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..WRITERS {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= sessions {
+                        return;
+                    }
+                    let mut labels = json!({
+                        "tenant": format!("t{}", number % 10), "device": format!("d{}", number % 1_000),
+                    });
+                    if number.is_multiple_of(10_000) {
+                        labels["flag"] = json!("lost");
+                    }
+                    let body = json!({
+                        "user": format!("user {}", number / 3), "labels": labels, "data": { "x": "y".repeat(150) },
+                    });
+                    client.post("/sessman/new", body).expect(201);
+                }
+            });
+        }
+    });
+}
+
+/// Reads all pages of a label, and says what they take; whether they have as many sessions as there are.
+fn pages(admin: &Client, label: &str, expected: u32) -> bool {
+    let (mut times, mut found, mut cursor) = (Vec::new(), 0, String::new());
+    loop {
+        let started = Instant::now();
+        let page = admin.get(&format!("/sessman/list?label={label}&limit={PAGE}{cursor}")).expect(200);
+        if times.len() < PAGES {
+            times.push(started.elapsed());
+        }
+        let page = page.json();
+        found += page["sessions"].as_array().map_or(0, Vec::len);
+        match &page["next"] {
+            Value::String(next) => cursor = format!("&cursor={next}"),
+            _ => break,
+        }
+    }
+    // A label that few have has one page: it is read again.
+    while times.len() < PAGES {
+        let started = Instant::now();
+        admin.get(&format!("/sessman/list?label={label}&limit={PAGE}")).expect(200);
+        times.push(started.elapsed());
+    }
+    times.sort_unstable();
+    let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
+    println!(
+        "  {label}: {found} sessions; a page of {PAGE}: median {:.2} ms, p95 {:.2} ms",
+        millis(times[PAGES / 2]),
+        millis(times[PAGES * 95 / 100])
+    );
+    found == expected as usize
+}
