@@ -10,6 +10,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::clients::{Random, Recorded, locked, send};
+use super::model::own;
 use super::users::{self, Limited, Lived, Refused};
 use super::{Action, Answered, History, Incarnation, Operation, State, Tag, User, check};
 use crate::http::{Answer, Client};
@@ -251,7 +252,7 @@ impl Slot {
             let surplus = tags.len().saturating_sub(TAGS);
             tags.drain(..surplus);
         }
-        Answered::Session { incarnation, version, data: shown["data"].take() }
+        Answered::Session { incarnation, version, data: shown["data"].take(), own: own(&mut shown) }
     }
 }
 

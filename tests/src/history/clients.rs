@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::model::own;
 use super::{Action, Answered, History, Incarnation, Operation, State, Tag, User, check};
 use crate::http::{Answer, Client};
 use crate::races::{ADMIN_KEY, StopOnDrop};
@@ -178,7 +179,7 @@ impl Load {
                 (404, _) => Some(Answered::Missing),
                 (412, Action::Replace(_, Some(_))) => Some(Answered::Changed),
                 // Others were quicker, 64 times: nothing was written.
-                (409, Action::Merge(..)) => return,
+                (409, Action::Merge(..) | Action::Amend { .. }) => return,
                 _ => {
                     self.judge_away(&format!("{action:?}"), sent.as_ref());
                     None
@@ -267,11 +268,16 @@ impl Session {
         let action = match random.below(100) {
             0..40 => Action::Get,
             40..45 => Action::Touch,
-            60..78 if version > 0 => {
+            60..74 if version > 0 => {
                 Action::Replace(json!({ "n": number }), Some(Tag { incarnation: 0, version }))
             }
-            45..78 => Action::Replace(json!({ "n": number }), None),
-            78..95 => Action::Merge(format!("m{}", number % 4), json!(number)),
+            45..74 => Action::Replace(json!({ "n": number }), None),
+            74..80 => Action::Amend {
+                label: format!("l{}", number % 3),
+                value: (number % 4 > 0).then(|| format!("v{number}")),
+                persistent: (number % 5 < 2).then_some(number % 5 == 0),
+            },
+            80..95 => Action::Merge(format!("m{}", number % 4), json!(number)),
             // Which id it is shows when it is answered; otherwise nobody knows it.
             95..99 => Action::Rotate(usize::MAX),
             // Late, so that there is something to end.
@@ -295,7 +301,7 @@ impl Session {
             *id = ids.len();
             ids.push(answer.member("session_id"));
         }
-        Answered::Session { incarnation: 0, version, data: shown["data"].take() }
+        Answered::Session { incarnation: 0, version, data: shown["data"].take(), own: own(&mut shown) }
     }
 }
 
@@ -311,6 +317,14 @@ pub(super) fn send(client: &Client, id: &str, action: &Action, tag: &str) -> Res
         }
         Action::Merge(name, value) => {
             client.try_send("PATCH", "/sessman/update", &json!({ name: value }).to_string())
+        }
+        Action::Amend { label, value, persistent } => {
+            let mut body = json!({ "labels": { label: value } });
+            if let Some(persistent) = persistent {
+                body["persistent"] = json!(persistent);
+                body["ttl_seconds"] = json!(if *persistent { 90_000 } else { 80_000 });
+            }
+            client.try_send("POST", "/sessman/touch", &body.to_string())
         }
         Action::Rotate(_) => client.try_send("POST", "/sessman/rotate", ""),
         Action::End => client.try_send("POST", "/sessman/end", ""),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::clients::{Random, Recorded, locked, send};
+use super::model::own;
 use super::{Action, Answered, History, Operation, State, check};
 use crate::http::Client;
 use crate::races::StopOnDrop;
@@ -133,7 +134,12 @@ fn life(clients: &[Client; 2], started: Instant, late: u64) -> Option<Vec<Operat
             200 => {
                 let mut shown = answer.json();
                 let version = shown["version"].as_u64().unwrap_or(0);
-                Some(Answered::Session { incarnation: 0, version, data: shown["data"].take() })
+                Some(Answered::Session {
+                    incarnation: 0,
+                    version,
+                    data: shown["data"].take(),
+                    own: own(&mut shown),
+                })
             }
             404 => Some(Answered::Missing),
             _ => None,

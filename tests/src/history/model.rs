@@ -1,7 +1,7 @@
 //! A session as its clients may think of it: a register with compare-and-set, an id, and an end. Where its id was chosen by
 //! its maker, there may be another one under the same id afterwards.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Operation;
 
@@ -16,6 +16,15 @@ pub enum Action {
     Replace(Value, Option<Tag>),
     /// This member put into the data.
     Merge(String, Value),
+    /// This label set or removed, and whether the cookie outlives the browser.
+    Amend {
+        /// The label's name.
+        label: String,
+        /// Its value; `None` to remove it.
+        value: Option<String>,
+        /// What becomes of `persistent`.
+        persistent: Option<bool>,
+    },
     /// Another id; it is this one of the session's.
     Rotate(usize),
     /// Its end.
@@ -61,6 +70,8 @@ pub enum Answered {
         version: u64,
         /// Its data.
         data: Value,
+        /// Its labels, and whether it is persistent.
+        own: Value,
     },
     /// 200: it has ended.
     Ended,
@@ -85,13 +96,21 @@ pub struct State {
     pub version: u64,
     /// Its data.
     pub data: Value,
+    /// Its labels, and whether it is persistent.
+    pub own: Value,
 }
 
 impl State {
     /// A session of nobody, which has no data, under an id of ours.
     pub fn new() -> Self {
         let incarnation = Incarnation { number: 0, user: None };
-        Self { id: Some(0), incarnation, version: 1, data: Value::Object(serde_json::Map::new()) }
+        let data = Value::Object(serde_json::Map::new());
+        Self { id: Some(0), incarnation, version: 1, data, own: Self::plain() }
+    }
+
+    /// What a session has of its own that was begun without anything.
+    pub fn plain() -> Value {
+        json!({ "labels": {}, "persistent": false })
     }
 
     /// That there is none yet under an id that was chosen.
@@ -105,7 +124,8 @@ impl State {
         match &operation.action {
             Action::Begin(..) if self.id.is_some() => return (state, Answered::Exists),
             Action::Begin(incarnation, data) => {
-                state = Self { id: Some(0), incarnation: *incarnation, version: 1, data: data.clone() };
+                let (incarnation, data) = (*incarnation, data.clone());
+                state = Self { id: Some(0), incarnation, version: 1, data, own: Self::plain() };
                 return (state.clone(), state.shown());
             }
             Action::EndUser(user) => {
@@ -135,6 +155,19 @@ impl State {
                 state.data[name] = value.clone();
                 state.version += 1;
             }
+            Action::Amend { label, value, persistent } => {
+                let before = state.own["labels"].clone();
+                match (value, state.own["labels"].as_object_mut()) {
+                    (Some(value), _) => state.own["labels"][label] = json!(value),
+                    (None, Some(labels)) => _ = labels.remove(label),
+                    (None, None) => {}
+                }
+                // What changes nothing is no new version, and times are none.
+                state.version += u64::from(state.own["labels"] != before);
+                if let Some(persistent) = persistent {
+                    state.own["persistent"] = json!(persistent);
+                }
+            }
             Action::Rotate(id) => state.id = Some(*id),
             Action::End => {
                 state.id = None;
@@ -154,13 +187,19 @@ impl State {
             incarnation: self.incarnation.number,
             version: self.version,
             data: self.data.clone(),
+            own: self.own.clone(),
         }
     }
 
     /// For what has been tried already. What has ended is all the same.
     pub(super) fn key(&self) -> Option<(usize, Incarnation, u64, String)> {
-        self.id.map(|id| (id, self.incarnation, self.version, self.data.to_string()))
+        self.id.map(|id| (id, self.incarnation, self.version, format!("{}{}", self.data, self.own)))
     }
+}
+
+/// What an answer shows beside the data.
+pub(super) fn own(shown: &mut Value) -> Value {
+    json!({ "labels": shown["labels"].take(), "persistent": shown["persistent"].take() })
 }
 
 impl Default for State {

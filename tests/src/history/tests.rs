@@ -14,7 +14,7 @@ fn unanswered(begun: u64, action: Action) -> Operation {
 }
 
 fn session(version: u64, data: Value) -> Answered {
-    Answered::Session { incarnation: 0, version, data }
+    Answered::Session { incarnation: 0, version, data, own: State::plain() }
 }
 
 fn tag(version: u64) -> Option<Tag> {
@@ -218,12 +218,18 @@ fn is_explained_of_chosen(operations: &[Operation]) -> bool {
 }
 
 fn begin(begun: u64, number: u64, user: User, data: Value) -> Operation {
-    let shown = Answered::Session { incarnation: number, version: 1, data: data.clone() };
+    let shown =
+        Answered::Session { incarnation: number, version: 1, data: data.clone(), own: State::plain() };
     operation(begun, begun + 5, Action::Begin(Incarnation { number, user: Some(user) }, data), shown)
 }
 
 fn shown(begun: u64, incarnation: u64, version: u64, data: Value) -> Operation {
-    operation(begun, begun + 5, Action::Get, Answered::Session { incarnation, version, data })
+    operation(
+        begun,
+        begun + 5,
+        Action::Get,
+        Answered::Session { incarnation, version, data, own: State::plain() },
+    )
 }
 
 #[test]
@@ -232,7 +238,7 @@ fn the_merge_of_an_ended_session_into_the_next_one_under_its_id_is_found() {
     let end = operation(20, 25, Action::End, Answered::Ended);
     let bob = begin(30, 2, 1, json!({ "of": "bob" }));
     let merge = |incarnation, version, data: Value| {
-        let answered = Answered::Session { incarnation, version, data };
+        let answered = Answered::Session { incarnation, version, data, own: State::plain() };
         operation(10, 50, Action::Merge("m".into(), json!(1)), answered)
     };
     let with = |merge: Operation| [alice.clone(), end.clone(), bob.clone(), merge];
@@ -268,8 +274,33 @@ fn an_entity_tag_of_an_ended_session_that_changes_the_next_one_is_found() {
     assert!(!is_explained_of_chosen(&update(Answered::Session {
         incarnation: 2,
         version: 2,
-        data: json!(3)
+        data: json!(3),
+        own: State::plain()
     })));
+}
+
+#[test]
+fn a_label_that_is_lost_and_a_version_that_goes_on_for_nothing_are_found() {
+    let amend = |begun, name: &str, value: Option<&str>, version, own: Value| {
+        let action =
+            Action::Amend { label: name.into(), value: value.map(Into::into), persistent: Some(true) };
+        operation(
+            begun,
+            begun + 5,
+            action,
+            Answered::Session { incarnation: 0, version, data: json!({}), own },
+        )
+    };
+    let own = |labels: Value| json!({ "labels": labels, "persistent": true });
+    let first = amend(0, "a", Some("1"), 2, own(json!({ "a": "1" })));
+    let explained =
+        |second| check(&History { start: State::new(), operations: vec![first.clone(), second] }).is_ok();
+    assert!(explained(amend(10, "b", Some("2"), 3, own(json!({ "a": "1", "b": "2" })))));
+    assert!(explained(amend(10, "a", Some("1"), 2, own(json!({ "a": "1" })))));
+    assert!(explained(amend(10, "a", None, 3, own(json!({})))));
+    assert!(!explained(amend(10, "b", Some("2"), 3, own(json!({ "b": "2" })))));
+    assert!(!explained(amend(10, "a", Some("1"), 3, own(json!({ "a": "1" })))));
+    assert!(!explained(amend(10, "b", Some("2"), 2, own(json!({ "a": "1", "b": "2" })))));
 }
 
 #[test]
