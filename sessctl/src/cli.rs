@@ -8,6 +8,7 @@ use pserve::generate::Generate;
 use sessman::id::Handle;
 
 use crate::failure::Usage;
+use crate::filter::Conditions;
 use crate::site::Source;
 
 /// The default configuration file.
@@ -38,7 +39,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Counts sessions, and says how old they are.
     #[command(after_long_help = STATS)]
-    Stats(At),
+    Stats {
+        #[command(flatten)]
+        conditions: Conditions,
+        #[command(flatten)]
+        at: At,
+    },
     /// Lists sessions, without their data.
     #[command(after_long_help = LIST)]
     List(List),
@@ -49,15 +55,9 @@ pub(crate) enum Command {
         #[arg(allow_hyphen_values = true)]
         handle: String,
     },
-    /// Ends sessions.
-    #[command(after_long_help = END)]
-    End {
-        /// Their handles. One that begins with - stands behind --, after all options.
-        #[arg(required = true)]
-        handles: Vec<String>,
-        #[command(flatten)]
-        at: At,
-    },
+    /// Ends sessions: those with these handles, or those that match.
+    #[command(long_about = END_ABOUT, after_long_help = END)]
+    End(End),
     /// Ends all sessions of a user.
     #[command(after_long_help = END_USER)]
     EndUser {
@@ -137,12 +137,28 @@ pub(crate) struct Confirmation {
     pub(crate) yes: bool,
 }
 
+/// Which sessions end.
+#[derive(Debug, Args)]
+pub(crate) struct End {
+    /// Their handles. One that begins with - stands behind --, after all options.
+    #[arg(required_unless_present = "Conditions", conflicts_with = "Conditions")]
+    pub(crate) handles: Vec<String>,
+    #[command(flatten)]
+    pub(crate) conditions: Conditions,
+    /// Say how many match, and which, and end none.
+    #[arg(long, requires = "Conditions")]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) confirmation: Confirmation,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
 /// Which sessions are listed.
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Only this user's.
-    #[arg(long, value_name = "USER")]
-    pub(crate) user: Option<String>,
+    #[command(flatten)]
+    pub(crate) conditions: Conditions,
     /// At most so many.
     #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) limit: u32,
@@ -236,11 +252,14 @@ wrong; 3 the store or the running pserve cannot be reached.";
 const STATS: &str = "\
 Examples:
   sessctl stats
+  sessctl stats --label tenant:acme
   sessctl stats --json | jq .active";
 
 const LIST: &str = "\
 Examples:
   sessctl list --user ada
+  sessctl list --label tenant:acme --label device:phone
+  sessctl list --active-before 2026-01-02T03:04:05Z
   sessctl list --limit 1000 --after HANDLE
   sessctl list --all --json > sessions.json";
 
@@ -252,12 +271,21 @@ Examples:
 
 Exit codes: 1 if there is no such session.";
 
+const END_ABOUT: &str = "\
+Ends sessions: those with these handles, or those that match.
+
+What is to match is counted first, and the first sessions are shown. After the question, those end that match and were created
+up to the cutoff, the time of the count: none that began since. If more match then than were counted, none ends. Sessions that
+cannot be read match nothing; they end by their handles.";
+
 const END: &str = "\
 Examples:
   sessctl end Jm0PxYb2c4GZQd1k
   sessctl end -- -m0PxYb2c4GZQd1k
+  sessctl end --label tenant:acme --dry-run
+  sessctl end --user ada --active-before 2026-01-02T03:04:05Z --yes
 
-Exit codes: 1 if one of them did not live.";
+Exit codes: 1 if one of the handles did not live, or if it was not confirmed.";
 
 const END_USER: &str = "\
 Examples:
@@ -376,7 +404,7 @@ mod tests {
     #[test]
     fn a_handle_may_begin_with_a_hyphen() {
         let handles = |words: &[&str]| match Cli::try_parse_from(words).unwrap() {
-            Cli { command: Command::End { handles, .. }, json: true, .. } => handles,
+            Cli { command: Command::End(End { handles, .. }), json: true, .. } => handles,
             other => panic!("{other:?}"),
         };
         assert_eq!(handles(&["sessctl", "end", "--json", "--", "-hA", "-i"]), ["-hA", "-i"]);
@@ -384,6 +412,28 @@ mod tests {
             Cli::try_parse_from(words).unwrap();
         }
         Cli::try_parse_from(["sessctl", "list", "--after", "-rA"]).unwrap();
+    }
+
+    #[test]
+    fn an_end_is_of_handles_or_of_those_that_match() {
+        let is_accepted =
+            |words: &str| Cli::try_parse_from(format!("sessctl end {words}").split_whitespace()).is_ok();
+        let accepted = [
+            "rA",
+            "rA sB",
+            "rA --yes",
+            "--user ada",
+            "--label a:1 --label b:2 --yes",
+            "--client-ip ::1 --dry-run",
+        ];
+        for words in accepted {
+            assert!(is_accepted(words), "{words}");
+        }
+        for words in
+            ["", "--yes", "--dry-run", "rA --dry-run", "rA --user ada", "--label a", "--created-before now"]
+        {
+            assert!(!is_accepted(words), "{words}");
+        }
     }
 
     #[test]

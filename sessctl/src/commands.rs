@@ -18,7 +18,7 @@ use anyhow::Result;
 use clap::CommandFactory as _;
 use pserve::generate;
 
-use crate::cli::{self, Cli, Command};
+use crate::cli::{self, Cli, Command, End};
 use crate::output::Output;
 use crate::site::Site;
 
@@ -28,10 +28,13 @@ pub(crate) async fn run(cli: &Cli) -> Result<()> {
     // `generate` needs no configuration, and for `verify` it is optional.
     let site = || Site::load(&cli.source(), cli.instance.as_deref());
     match &cli.command {
-        Command::Stats(at) => stats::run(&site()?, at.url.as_deref(), output).await,
+        Command::Stats { conditions, at } => {
+            stats::run(&site()?, &conditions.filter(), at.url.as_deref(), output).await
+        }
         Command::List(options) => list::run(&site()?, options, output).await,
         Command::Show { handle } => show::run(&site()?, cli::handle(handle)?, output).await,
-        Command::End { handles, at } => {
+        Command::End(options) if options.handles.is_empty() => end::matching(&site()?, options, output).await,
+        Command::End(End { handles, at, .. }) => {
             let handles = handles.iter().map(|text| cli::handle(text)).collect::<Result<Vec<_>, _>>()?;
             end::sessions(&site()?, &handles, at.url.as_deref(), output).await
         }

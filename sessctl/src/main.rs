@@ -1,6 +1,6 @@
 //! `sessctl`: manages the sessions of a `sessman`, with the configuration files of `pserve`.
 //!
-//! - [`cli`]: the command line; [`commands`]: a file for each command
+//! - [`cli`]: the command line; [`filter`]: its options that choose sessions; [`commands`]: a file for each command
 //! - [`site`]: finds a configured instance; [`actor`]: who executes a command, this process or a running pserve
 //! - [`server`]: the client of a running pserve; [`pages`]: reads all records of a store, [`unread`]: those that cannot be read;
 //!   [`target`]: writes records into a store
@@ -14,6 +14,7 @@ mod backup;
 mod cli;
 mod commands;
 mod failure;
+mod filter;
 mod line;
 mod output;
 mod pages;

@@ -6,8 +6,11 @@ use anyhow::{Result, anyhow, bail};
 use serde_json::{Value, json};
 use sessman::id::Handle;
 use sessman::secret::Secret;
+use sessman::sessions::Filter;
+use sessman::time::Timestamp;
 
 use crate::failure::{Away, Usage};
+use crate::filter::query;
 use crate::site::Site;
 
 /// Timeout; longer than the host's default request timeout.
@@ -55,21 +58,14 @@ impl Server {
     }
 
     /// `stats`.
-    pub(crate) fn stats(&self) -> Result<Value> {
-        self.ask("GET", "stats", "", None)
+    pub(crate) fn stats(&self, filter: &Filter) -> Result<Value> {
+        self.ask("GET", "stats", &query(filter).replacen('&', "?", 1), None)
     }
 
     /// A page of `list`.
-    pub(crate) fn list(&self, user_id: Option<&str>, after: Option<Handle>, limit: usize) -> Result<Value> {
-        let mut query = format!("?limit={limit}");
-        if let Some(after) = after {
-            query.push_str(&format!("&cursor={after}"));
-        }
-        if let Some(user_id) = user_id {
-            query.push_str("&user_id=");
-            query.extend(user_id.bytes().map(|byte| format!("%{byte:02X}")));
-        }
-        self.ask("GET", "list", &query, None)
+    pub(crate) fn list(&self, filter: &Filter, after: Option<Handle>, limit: usize) -> Result<Value> {
+        let cursor = after.map(|after| format!("&cursor={after}")).unwrap_or_default();
+        self.ask("GET", "list", &format!("?limit={limit}{cursor}{}", query(filter)), None)
     }
 
     /// `end-sessions`; returns the handles of the sessions that ended.
@@ -82,6 +78,22 @@ impl Server {
             ));
         }
         Ok(ended)
+    }
+
+    /// What an `end-sessions` with this filter would end.
+    pub(crate) fn preview_end(&self, filter: &Filter) -> Result<Value> {
+        self.ask("POST", "end-sessions", &format!("?dry_run=yes{}", query(filter)), None)
+    }
+
+    /// `end-sessions` with a filter; returns the handles of the sessions that ended.
+    pub(crate) fn end_matching(
+        &self,
+        filter: &Filter,
+        cutoff: Timestamp,
+        at_most: u64,
+    ) -> Result<Vec<String>> {
+        let query = format!("?at_most={at_most}&cutoff={cutoff}{}", query(filter));
+        Ok(texts(&self.ask("POST", "end-sessions", &query, None)?["handles"]))
     }
 
     /// `end-user`; returns the handles of the sessions that ended.

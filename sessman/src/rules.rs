@@ -131,6 +131,11 @@ impl Rules {
         self.used(life, now, now)
     }
 
+    /// The times of a session that was renewed under other terms than it has.
+    pub(crate) fn restated(&self, life: &Life) -> Times {
+        self.times(life, life.reset_at, life.last_activity)
+    }
+
     fn used(&self, life: &Life, reset_at: Timestamp, now: Timestamp) -> Times {
         let is_told = self.tells_use();
         let before = now.before(Duration::from_millis(1));

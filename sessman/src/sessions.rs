@@ -321,7 +321,30 @@ impl Sessions {
                 self.tell(Kind::Expired, record.handle, record.user_id.as_deref());
                 Ok(Updated::Missing)
             }
+            Updated::Done { record, lived_until }
+                if change.terms.is_none() && record.terms() != read.terms() =>
+            {
+                // Boxed, so that the future of a write stays small.
+                let record = Box::pin(self.under_its_terms(record, change)).await?;
+                Ok(Updated::Done { record, lived_until: *lived_until })
+            }
             _ => Ok(updated),
+        }
+    }
+
+    /// Others changed the session's terms between the read and the `change`, whose times follow the terms of before: this
+    /// writes the times that follow the terms that it has now.
+    async fn under_its_terms(
+        &self,
+        record: &Arc<Record>,
+        change: &Change,
+    ) -> Result<Arc<Record>, StoreError> {
+        let times = self.rules.restated(&record.life());
+        let correction = Change::touch(change.now, times);
+        // Whoever has written since then did so under these terms, or corrects it in the same way.
+        match self.ask(Operation::Update, self.store.update(record, Unless::Written, &correction)).await? {
+            Updated::Done { record, .. } => Ok(record),
+            Updated::Conflict(_) | Updated::Missing => Ok(Arc::clone(record)),
         }
     }
 

@@ -4,7 +4,10 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
+use e2e::http::Answer;
 use e2e::on_every_store;
 use e2e::pserve::{Pserve, Site, eventually};
 use e2e::redis::Redis;
@@ -12,7 +15,11 @@ use e2e::sessctl::{Ran, beside, command, finish, port, run};
 use e2e::store::Store;
 use serde_json::{Value, json};
 
-on_every_store!(sessions_are_counted_listed_shown_and_ended, doctor_finds_nothing_wrong);
+on_every_store!(
+    sessions_are_counted_listed_shown_and_ended,
+    sessions_that_match_are_counted_listed_and_ended,
+    doctor_finds_nothing_wrong,
+);
 
 const ADMIN_KEY: &str = "the-admin-key";
 
@@ -104,6 +111,117 @@ fn sessions_are_counted_listed_shown_and_ended(store: Store, config: Value) {
     let purged = sessctl(&["cleanup", "--json"]).expect(0).json();
     assert_eq!(purged, json!({ "purged": 1 - left }));
     assert_eq!(sessctl(&["stats", "--json"]).expect(0).json()["total"], 1 + left);
+}
+
+fn sessions_that_match_are_counted_listed_and_ended(store: Store, config: Value) {
+    let site = Site::new();
+    site.sessman(&with(&config, json!({ "admin_key": ADMIN_KEY })));
+    let pserve = site.start();
+    let new = |user: &str, labels: Value, address: &str| {
+        let session = json!({ "user_id": user, "labels": labels, "metadata": { "client_ip": address }, "persistent": true });
+        pserve.client().post("/sessman/new", session).expect(201)
+    };
+    let acme: Vec<_> = (0..12)
+        .map(|n| {
+            if n == 6 {
+                thread::sleep(Duration::from_millis(20));
+            }
+            let labels = match n % 3 {
+                0 => json!({ "tenant": "acme", "device": "Ada's phone" }),
+                _ => json!({ "tenant": "acme" }),
+            };
+            new(&format!("u{}", n % 4), labels, &format!("192.0.2.{}", n % 2))
+        })
+        .collect();
+    let other = new("u0", json!({ "tenant": "other" }), "2001:db8::1");
+    let pivot = acme[6].member("created_at");
+    let url = format!("http://{}/sessman", pserve.address());
+    // Directly, where the store allows it, and by URL.
+    let ways: [&[&str]; 2] = [&[], &["--url", &url]];
+    let sessctl = |way: usize, arguments: &[&str]| beside(&site, &pserve, &[arguments, ways[way]].concat());
+
+    for way in [0, 1] {
+        let listed = |arguments: &[&str]| {
+            let page = sessctl(way, &[&["list", "--json"], arguments].concat()).expect(0).json();
+            let sessions = page["sessions"].as_array().unwrap().clone();
+            (sessions, page["next"].as_str().map(str::to_owned))
+        };
+        let address = "2001:0DB8:0::1";
+        for (arguments, count) in [
+            (&["--label", "tenant:acme"][..], 12),
+            (&["--label", "tenant:acme", "--label", "device:Ada's phone"], 4),
+            (&["--label", "tenant:acme", "--user", "u0"], 3),
+            (&["--label", "tenant:acm"], 0),
+            (&["--client-ip", "192.0.2.1"], 6),
+            (&["--client-ip", address], 1),
+            (&["--client-ip", "192.0.2.9"], 0),
+            (&["--created-before", &pivot], 6),
+            (&["--created-after", &pivot], 7),
+            (&["--active-before", &pivot, "--user", "u1"], 2),
+            (&["--active-after", &pivot, "--label", "tenant:acme"], 6),
+            (&["--expires-before", &pivot], 0),
+            (&["--expires-before", "2999-01-01T00:00:00+01:00"], 13),
+        ] {
+            let (all, next) = listed(arguments);
+            assert!(all.len() == count && next.is_none(), "{arguments:?}: {all:?}");
+            assert_eq!(listed(&[&["--all"], arguments].concat()).0, all);
+            let stats = sessctl(way, &[&["stats", "--json"], arguments].concat()).expect(0).json();
+            assert_eq!(
+                (&stats["active"], &stats["complete"]),
+                (&json!(count), &json!(true)),
+                "{arguments:?}"
+            );
+        }
+        let filter = ["--label", "tenant:acme", "--client-ip", "192.0.2.1"];
+        let (first, next) = listed(&[&["--limit", "4"][..], &filter].concat());
+        let (rest, end) = listed(&[&["--limit", "4", "--after", &next.unwrap()][..], &filter].concat());
+        assert_eq!((first.len(), [first, rest].concat(), end), (4, listed(&filter).0, None));
+        let text = sessctl(way, &["list", "--label", "device:Ada's phone"]).expect(0).out;
+        assert!(text.lines().next().unwrap().ends_with("VERSION  LABELS"), "{text}");
+        assert_eq!(text.matches("device:Ada's phone, tenant:acme").count(), 4, "{text}");
+        let text = sessctl(way, &["list", "--label", "a:b"]).expect(0).out;
+        assert_eq!(text.lines().count(), 1, "{text}");
+
+        let filter = ["end", "--label", "tenant:acme"];
+        let preview = sessctl(way, &[&filter[..], &["--dry-run", "--json"]].concat()).expect(0).json();
+        assert_eq!((&preview["matching"], &preview["complete"]), (&json!(12), &json!(true)));
+        assert_eq!(preview["sessions"], Value::from(listed(&["--label", "tenant:acme"]).0));
+        assert!(preview["cutoff"].as_str().unwrap() > pivot.as_str());
+        let text = sessctl(way, &[&filter[..], &["--dry-run", "--yes"]].concat()).expect(0).out;
+        assert!(text.starts_with("matching: 12; cutoff: 2") && text.ends_with("\nand 2 more\n"), "{text}");
+        assert_eq!(text.lines().count(), 1 + 1 + 10 + 1, "{text}");
+        // Nobody can be asked here.
+        sessctl(way, &filter).expect(1).says("matching: 12").says("--yes");
+        sessctl(way, &["end", "--label", "tenant"]).expect(2).says("expected names");
+        sessctl(way, &["end", "--active-before", "yesterday"]).expect(2).says("RFC 3339");
+        sessctl(way, &["end", "--user", "u1", &acme[0].member("handle")]).expect(2);
+        sessctl(way, &["end", "--yes"]).expect(2);
+        assert_eq!(listed(&["--label", "tenant:acme"]).0.len(), 12);
+    }
+    if store != Store::Memory {
+        let shown = sessctl(0, &["show", "--", &acme[0].member("handle")]).expect(0).out;
+        assert!(shown.contains("\npersistent     true\n"), "{shown}");
+        let labels = r#"labels         {"device":"Ada's phone","tenant":"acme"}"#;
+        assert!(shown.contains(labels), "{shown}");
+    }
+
+    let is_live = |session: &Answer| status(&pserve, &session.member("session_id")) == 200;
+    let phones = ["end", "--label", "tenant:acme", "--label", "device:Ada's phone", "--yes", "--json"];
+    let ended = sessctl(0, &phones).expect(0).json();
+    assert_eq!((&ended["ended"], ended["handles"].as_array().unwrap().len()), (&json!(4), 4));
+    assert_eq!(sessctl(0, &phones).expect(0).json(), json!({ "ended": 0, "handles": [] }));
+    assert!(acme.iter().enumerate().all(|(n, session)| is_live(session) == (n % 3 != 0)));
+    let text = sessctl(1, &["end", "--label", "tenant:acme", "--yes"]).expect(0).out;
+    assert!(text.starts_with("ended: 8\n"), "{text}");
+    assert!(is_live(&other) && !acme.iter().any(is_live));
+    assert_eq!(sessctl(1, &["end", "--label", "tenant:acme", "--yes"]).expect(0).out, "ended: 0\n");
+    assert_eq!(sessctl(1, &["stats", "--json"]).expect(0).json()["active"], 1);
+    assert!(pserve.log().contains(r#"admin: ended sessions label="tenant:acme": 8 ["#), "{}", pserve.log());
+    if store == Store::Sqlite {
+        assert!(pserve.stop().success());
+        assert_eq!(run(&site, &["end", "--user", "u0", "--yes", "--json"]).expect(0).json()["ended"], 1);
+        assert_eq!(run(&site, &["stats", "--json"]).expect(0).json()["total"], 0);
+    }
 }
 
 fn doctor_finds_nothing_wrong(store: Store, config: Value) {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 use sessman::id::Handle;
 use sessman::record::Summary;
-use sessman::store::{Listing, View};
+use sessman::store::View;
 
 use crate::actor::Actor;
 use crate::cli::{self, List};
@@ -18,31 +18,35 @@ const PAGE: usize = 500;
 
 pub(super) async fn run(site: &Site, options: &List, output: Output) -> Result<()> {
     let actor = Actor::to_read(site, options.at.url.as_deref(), View::Snapshot)?;
-    let limit = if options.all { PAGE } else { options.limit as usize };
-    let user_id = options.user.as_deref();
+    let filter = options.conditions.filter();
+    let mut left = if options.all { usize::MAX } else { options.limit as usize };
     let mut after = options.after.as_deref().map(cli::handle).transpose()?;
-    let (mut is_first, mut unreadable) = (true, Vec::new());
+    let (mut is_first, mut is_begun, mut unreadable) = (true, false, Vec::new());
     if output.json {
         print(b"{\"sessions\":[")?;
     }
     loop {
+        let limit = if options.all { PAGE } else { left };
         let (sessions, unread, next) = match &actor {
-            Actor::Server(server) => of_answer(&server.list(user_id, after, limit)?)?,
+            Actor::Server(server) => of_answer(&server.list(&filter, after, limit)?)?,
             Actor::Engine(engine) => {
-                let listing = Listing { user_id, after, limit, label: None };
-                let page = engine.sessions.list(listing).await?;
+                let page = engine.sessions.search(&filter, after, limit).await?;
                 let unread = page.unread.iter().map(ToString::to_string).collect();
                 (page.items.iter().map(members).collect::<Result<Vec<_>>>()?, unread, page.next)
             }
         };
         match output.json {
-            true => print_json(&sessions, is_first)?,
-            false => output::line(rows(&sessions, is_first))?,
+            true => print_json(&sessions, !is_begun)?,
+            false if is_first || !sessions.is_empty() => output::line(rows(&sessions, is_first))?,
+            false => {}
         }
+        // A page may be empty although others follow.
+        is_begun |= !sessions.is_empty();
         is_first = false;
+        left = left.saturating_sub(sessions.len());
         unreadable.extend(unread);
         after = next;
-        if after.is_none() || !options.all {
+        if after.is_none() || left == 0 {
             break;
         }
     }
@@ -73,7 +77,7 @@ fn of_answer(answer: &Value) -> Result<(Vec<Value>, Vec<String>, Option<Handle>)
     Ok((sessions.clone(), unread, answer["next"].as_str().and_then(Handle::parse)))
 }
 
-fn members(summary: &Summary) -> Result<Value> {
+pub(super) fn members(summary: &Summary) -> Result<Value> {
     let mut text = b"{".to_vec();
     summary.write_members(&mut text);
     text.push(b'}');
@@ -88,8 +92,10 @@ fn print_json(sessions: &[Value], is_first: bool) -> Result<()> {
     Ok(())
 }
 
-fn rows(sessions: &[Value], with_header: bool) -> String {
-    let header = ["HANDLE", "USER", "CREATED", "LAST ACTIVITY", "EXPIRES", "VERSION"].map(str::to_owned);
+/// Sessions as a table.
+pub(super) fn rows(sessions: &[Value], with_header: bool) -> String {
+    let header = ["HANDLE", "USER", "CREATED", "LAST ACTIVITY", "EXPIRES", "VERSION", "LABELS"];
+    let header = header.map(str::to_owned);
     let mut rows: Vec<Vec<String>> = with_header.then(|| header.into()).into_iter().collect();
     for session in sessions {
         let text = |name: &str| match &session[name] {
@@ -98,9 +104,19 @@ fn rows(sessions: &[Value], with_header: bool) -> String {
             other => other.to_string(),
         };
         let names = ["handle", "user_id", "created_at", "last_activity", "expires_at", "version"];
-        rows.push(names.map(text).into());
+        let mut row: Vec<String> = names.map(text).into();
+        row.push(labels(&session["labels"]));
+        rows.push(row);
     }
     table(&rows)
+}
+
+fn labels(labels: &Value) -> String {
+    let labels = labels.as_object().into_iter().flatten();
+    let texts: Vec<String> = labels
+        .map(|(name, value)| shown(&format!("{name}:{}", value.as_str().unwrap_or_default())))
+        .collect();
+    if texts.is_empty() { "-".to_owned() } else { texts.join(", ") }
 }
 
 fn print(bytes: &[u8]) -> Result<()> {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use sessman::sessions::{Filter, Stats};
 use sessman::store::View;
 use sessman::time::{Clock as _, SystemClock};
 
@@ -15,26 +16,21 @@ use crate::unread::{self, Look};
 /// Time limit of the scan for unreadable sessions.
 const LOOK: Duration = Duration::from_secs(2);
 
-pub(super) async fn run(site: &Site, url: Option<&str>, output: Output) -> Result<()> {
+pub(super) async fn run(site: &Site, filter: &Filter, url: Option<&str>, output: Output) -> Result<()> {
     // In the form of the HTTP route, from either source.
     let stats = match Actor::to_read(site, url, View::Snapshot)? {
-        Actor::Server(server) => server.stats()?,
-        Actor::Engine(engine) => {
-            let stats = engine.sessions.stats().await?;
+        Actor::Server(server) => server.stats(filter)?,
+        Actor::Engine(engine) if filter.is_empty() => {
+            let mut stats = members(&engine.sessions.stats().await?, true);
             // The counts include records that cannot be read.
             let until = Some(Instant::now() + LOOK);
             let look = unread::look(&*engine.store, SystemClock::start().now(), until, |_| ()).await?;
-            let by_age = stats.by_age.iter().map(|class| {
-                let below = class.below.map(|age| age.as_secs());
-                json!({ "below_seconds": below, "sessions": class.sessions })
-            });
-            json!({
-                "total": stats.active + stats.expired,
-                "active": stats.active,
-                "expired": stats.expired,
-                "unreadable": unreadable(&look),
-                "by_age": by_age.collect::<Vec<Value>>(),
-            })
+            stats["unreadable"] = unreadable(&look);
+            stats
+        }
+        Actor::Engine(engine) => {
+            let (stats, is_complete) = engine.sessions.stats_of(filter).await?;
+            members(&stats, is_complete)
         }
     };
     let count = |value: &Value| number(value.as_u64().unwrap_or_default());
@@ -57,7 +53,27 @@ pub(super) async fn run(site: &Site, url: Option<&str>, output: Output) -> Resul
         };
         rows.push(vec![name, count(&class["sessions"])]);
     }
+    if stats["complete"] == false {
+        rows.push(vec![
+            "incomplete".to_owned(),
+            "not all could be counted in time; there are more".to_owned(),
+        ]);
+    }
     output.answer(table(&rows), &stats)
+}
+
+fn members(stats: &Stats, is_complete: bool) -> Value {
+    let by_age = stats.by_age.iter().map(|class| {
+        let below = class.below.map(|age| age.as_secs());
+        json!({ "below_seconds": below, "sessions": class.sessions })
+    });
+    json!({
+        "complete": is_complete,
+        "total": stats.active + stats.expired,
+        "active": stats.active,
+        "expired": stats.expired,
+        "by_age": by_age.collect::<Vec<Value>>(),
+    })
 }
 
 /// The number of unreadable sessions; null if there was no scan.

@@ -39,8 +39,8 @@ pub(super) struct RawConfig {
     /// Default: 2592000.
     #[serde(deserialize_with = "settings::loose::option")]
     pub(super) max_ttl: Option<u64>,
-    /// What a session gets that asks for a `ttl_seconds` beyond `max_ttl`: with `refuse` the answer is 422, with `cut` it gets
-    /// `max_ttl`.
+    /// What happens to a request for a `ttl_seconds` beyond `max_ttl`: with `refuse` the answer is 400, with `cut` the session
+    /// gets `max_ttl`.
     ///
     /// Default: `refuse`.
     #[serde(deserialize_with = "settings::loose::option")]
@@ -56,7 +56,8 @@ pub(super) struct RawConfig {
     /// Default: none.
     #[serde(deserialize_with = "settings::loose::option")]
     pub(super) idle_timeout: Option<u64>,
-    /// The largest `idle_seconds` that a session may request, 0 for any, and for `idle_seconds` 0, which means no idle timeout.
+    /// The largest `idle_seconds` that a session may request; 0 for any. Where there is a limit, `idle_seconds` 0 (no idle
+    /// timeout) is refused. A larger `idle_timeout` counts in its place.
     ///
     /// Default: the `idle_timeout`; without one, any.
     #[serde(deserialize_with = "settings::loose::option")]

@@ -258,7 +258,7 @@ impl Sessions {
             Ok(changed) => changed,
             Err(error) => {
                 // If the outcome is unknown, the record may already be the user's, and then keeps its place.
-                if matches!(error, Error::NotFound) {
+                if !matches!(error, Error::Store(_)) {
                     self.release(user_id, &[handle]).await;
                 }
                 return Err(error);

@@ -87,7 +87,9 @@ impl Filter {
             && before(active_before, life.last_activity)
             && after(active_after, life.last_activity)
             && before(expires_before, life.expires_at)
-            && address.is_none_or(|address| client_ip(&session.metadata).ok().flatten() == Some(address))
+            && address.is_none_or(|address| {
+                client_ip(&session.metadata).ok().flatten() == Some(address.to_canonical())
+            })
     }
 }
 
@@ -220,8 +222,9 @@ impl Sessions {
                 let page = this.some(&filter, after, SLICE).await?;
                 found.extend(page.items.into_iter().map(|session| {
                     let target = Target::incarnation(session.handle, session.mark);
-                    // One that was used since then does not match any more.
-                    let last_activity = filter.active_before.map(|_| session.life.last_activity);
+                    // One that was used since then, or extended, may not match any more.
+                    let last_activity =
+                        filter.active_before.or(filter.expires_before).map(|_| session.life.last_activity);
                     (Target { last_activity, ..target }, session.user_id)
                 }));
                 if found.len() as u64 > at_most {

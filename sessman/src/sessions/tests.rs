@@ -1,7 +1,9 @@
 //! The engine on the memory store, with a clock that goes when it is told to.
 
+mod amendments;
 mod cleaned;
 mod evictions;
+mod filter;
 mod in_force;
 mod incarnation;
 mod late;
@@ -19,7 +21,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::labels::Labels;
-use crate::rules::{OnLimit, Sliding};
+use crate::rules::{OnLimit, OnMaxTtl, Sliding};
 use crate::store::Listing;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::time::{ManualClock, Timestamp};

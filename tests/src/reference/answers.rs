@@ -52,7 +52,14 @@ impl Writer {
         let begun = self.ask(
             "new",
             "POST",
-            json!({ "user_id": "ada", "data": { "theme": "dark" }, "metadata": { "device": "phone" }, "ttl_seconds": 3600 }),
+            json!({
+                "user_id": "ada",
+                "data": { "theme": "dark" },
+                "metadata": { "device": "phone" },
+                "labels": { "tenant": "acme" },
+                "ttl_seconds": 3600,
+                "persistent": true,
+            }),
             201,
         );
         let id = begun.member("session_id");
@@ -74,6 +81,9 @@ impl Writer {
             &patched.expect(200),
         );
         self.ask("touch", "POST", session.clone(), 200);
+        let terms =
+            json!({ "session_id": id, "idle_seconds": 900, "labels": { "device": "phone", "tenant": null } });
+        self.ask("touch", "POST", terms, 200);
         self.ask("validate", "POST", session.clone(), 200);
         let verified = self
             .client
@@ -99,6 +109,7 @@ impl Writer {
         let listed = self.client.get("/sessman/list?user_id=ada").expect(200);
         self.write("list?user_id=ada", "GET", "", "", &listed);
         self.ask("end-sessions", "POST", json!({ "handles": [handle] }), 200);
+        self.by_filter();
         self.begin("ada");
         self.ask("end-user", "POST", json!({ "user_id": "ada" }), 200);
         let counted = self.client.get("/sessman/stats").expect(200);
@@ -106,6 +117,19 @@ impl Writer {
         self.events(pserve);
         self.ask("cleanup", "POST", json!({}), 200);
         self.ask("clear", "POST", json!({ "confirm": true }), 200);
+    }
+
+    /// An end by filter, and before it what it would end.
+    fn by_filter(&mut self) {
+        let body = json!({ "user_id": "ada", "labels": { "tenant": "acme" } });
+        self.client.post("/sessman/new", body).expect(201);
+        let counted = self.client.get("/sessman/stats?label=tenant:acme").expect(200);
+        self.write("stats?label=tenant:acme", "GET", "", "", &counted);
+        let filter = json!({ "label": "tenant:acme", "dry_run": true });
+        let preview = self.ask("end-sessions", "POST", filter, 200);
+        let act = |at_most: u64| json!({ "label": "tenant:acme", "cutoff": preview.member("cutoff"), "at_most": at_most });
+        self.ask("end-sessions", "POST", act(0), 409);
+        self.ask("end-sessions", "POST", act(1), 200);
     }
 
     /// Begins a session that is not shown; its handle.

@@ -35,6 +35,14 @@ pub(super) struct Unsure {
     pub(super) counts_take: AtomicU32,
     /// So many counts were made.
     pub(super) counted: AtomicU32,
+    /// Happens just before the next deletion.
+    pub(super) before_delete: std::sync::Mutex<Option<Meanwhile>>,
+    /// How many milliseconds a page of a list takes.
+    pub(super) lists_take: AtomicU32,
+    /// The most sessions on a page of a list, if it is not 0.
+    pub(super) longest_page: AtomicU32,
+    /// Those that a list cannot read.
+    pub(super) unread: std::sync::Mutex<BTreeSet<Handle>>,
     /// How many milliseconds a load, a creation, a claim or an update takes.
     pub(super) delay: AtomicU32,
     /// Handles that begin with a smaller byte are created and nobody is told so; that is known after a while.
@@ -61,6 +69,10 @@ impl Default for Unsure {
             before_update: std::sync::Mutex::default(),
             counts_take,
             counted,
+            before_delete: std::sync::Mutex::default(),
+            lists_take: AtomicU32::new(0),
+            longest_page: AtomicU32::new(0),
+            unread: std::sync::Mutex::default(),
             delay,
             hangs_below,
             is_known_to_hang: AtomicBool::new(false),
@@ -140,6 +152,7 @@ impl Store for Unsure {
         if takes_one(&self.failing_deletes) {
             return unreachable();
         }
+        happen(&self.before_delete).await;
         let deleted = self.inner.delete(targets).await;
         if takes_one(&self.silent_deletes) { unreachable() } else { deleted }
     }
@@ -149,7 +162,20 @@ impl Store for Unsure {
     }
 
     async fn list(&self, listing: Listing<'_>, now: Timestamp) -> Result<Page<Summary>> {
-        self.inner.list(listing, now).await
+        let takes = self.lists_take.load(Ordering::SeqCst);
+        if takes > 0 {
+            tokio::time::sleep(Duration::from_millis(takes.into())).await;
+        }
+        let limit = match self.longest_page.load(Ordering::SeqCst) {
+            0 => listing.limit,
+            longest => listing.limit.min(longest as usize),
+        };
+        let mut page = self.inner.list(Listing { limit, ..listing }, now).await?;
+        let unread = self.unread.lock().unwrap();
+        page.unread =
+            page.items.iter().map(|item| item.handle).filter(|handle| unread.contains(handle)).collect();
+        page.items.retain(|item| !unread.contains(&item.handle));
+        Ok(page)
     }
 
     async fn records(
