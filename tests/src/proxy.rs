@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -29,6 +29,15 @@ struct State {
     weather: Mutex<Weather>,
     /// Connections of an earlier number are reset.
     resets: AtomicU64,
+    hold: Mutex<Hold>,
+}
+
+/// What does not go through for now.
+#[derive(Default)]
+struct Hold {
+    text: Option<&'static str>,
+    /// A piece with it has come.
+    is_holding: bool,
 }
 
 /// How often a connection looks whether it is to be reset.
@@ -64,6 +73,21 @@ impl Proxy {
         *self.state.weather.lock().unwrap_or_else(PoisonError::into_inner) = weather;
     }
 
+    /// From now on a piece with this text waits, and what follows it on its connection, until [`release`](Self::release).
+    pub fn hold(&self, text: &'static str) {
+        *self.state.hold() = Hold { text: Some(text), is_holding: false };
+    }
+
+    /// Whether a piece waits.
+    pub fn is_holding(&self) -> bool {
+        self.state.hold().is_holding
+    }
+
+    /// What was held goes on.
+    pub fn release(&self) {
+        *self.state.hold() = Hold::default();
+    }
+
     /// Resets all connections that there are.
     pub fn reset(&self) {
         self.state.resets.fetch_add(1, Ordering::SeqCst);
@@ -82,6 +106,18 @@ impl State {
             thread::spawn(move || state.copy(from, to, number));
         }
         Ok(())
+    }
+
+    fn hold(&self) -> MutexGuard<'_, Hold> {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn holds(&self, piece: &[u8]) -> bool {
+        let mut hold = self.hold();
+        let holds =
+            hold.text.is_some_and(|text| piece.windows(text.len()).any(|part| part == text.as_bytes()));
+        hold.is_holding |= holds;
+        holds
     }
 
     /// Until one side closes, or the connection is reset.
@@ -104,6 +140,9 @@ impl State {
                 *self.weather.lock().unwrap_or_else(PoisonError::into_inner);
             let width = bytes_per_second.map_or(0.0, |rate| count as f64 / f64::from(rate));
             thread::sleep(delay + Duration::from_secs_f64(width));
+            while self.holds(&bytes[..count]) {
+                thread::sleep(LOOK);
+            }
             if to.write_all(&bytes[..count]).is_err() {
                 break;
             }

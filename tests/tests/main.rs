@@ -49,6 +49,7 @@ mod races;
 mod readme;
 mod redis_faults;
 mod release;
+mod remember;
 mod sessctl;
 mod sessctl_moves;
 mod sessions;
