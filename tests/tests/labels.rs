@@ -182,7 +182,7 @@ fn an_end_by_filter_is_previewed_and_bounded(_: Store, config: Value) {
     assert_eq!(listed(&admin, &format!("user=net&created_before={begun}"), 9), sorted(&[&one]));
     assert_eq!(listed(&admin, &format!("user=net&created_after={begun}"), 9), sorted(&[&two]));
     let soon = client.post("/sessman/new", json!({ "user": "net", "ttl_seconds": 60 })).expect(201);
-    let expires_before = one.member("created_at").replacen("T", "T", 1);
+    let expires_before = one.member("created_at");
     assert!(listed(&admin, &format!("user=net&expires_before={expires_before}"), 9).is_empty());
     let expires_before = one.member("expires_at");
     assert!(

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use e2e::browser::{Browser, Page};
 use e2e::http::{Answer, Client};
 use e2e::on_every_store;
-use e2e::proxy::Proxy;
+use e2e::proxy::{Proxy, Weather};
 use e2e::pserve::{Pserve, Site, eventually};
 use e2e::redis::Redis;
 use e2e::store::Store;
@@ -349,4 +349,23 @@ fn a_write_that_redis_gets_after_a_rotation_sets_no_cookie() {
         let kept = with_cookie(&held, set_id(&rotated).unwrap()).get("/sessman/get").expect(200);
         assert_eq!(kept.json()["version"], rotated.json()["version"], "{route} {body}");
     }
+}
+
+#[test]
+fn an_answer_that_is_late_leaves_the_cookie_to_the_next_one() {
+    let Some(redis) = Redis::start("an_answer_that_is_late", &[]) else { return };
+    let proxy = Proxy::to(redis.port());
+    let site = Site::new();
+    site.sessman(&json!({ "server_url": format!("redis://127.0.0.1:{}", proxy.port()) }).to_string());
+    let pserve = site.start();
+    let client = pserve.client();
+    let id = begin(&client);
+    let visitor = with_cookie(&client, &id);
+    let touch = || visitor.post("/sessman/touch", json!({})).expect(200);
+    assert_eq!(set_id(&touch()), Some(id.as_str()));
+    // A rotation may be answered before it is.
+    proxy.set(Weather { delay: Duration::from_millis(200), ..Weather::default() });
+    assert_eq!(set_id(&touch()), None);
+    proxy.set(Weather::default());
+    assert_eq!(set_id(&touch()), Some(id.as_str()));
 }

@@ -1,5 +1,7 @@
 //! `touch`: restarts a session's time to live.
 
+use std::time::Instant;
+
 use plugin_api::{Class, Response};
 use sessman::config::ClientAccess;
 use sessman::sessions::Precondition;
@@ -29,6 +31,7 @@ pub(super) const ROUTE: Spec =
         .refuses(&[401, 403, 404, 413, 422]);
 
 async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
+    let asked = Instant::now();
     let mut parameters = exchange.parameters()?;
     let amendment = amendment::of(&exchange, &mut parameters.values)?;
     let session = exchange.session_for_write(parameters.session).await?;
@@ -40,5 +43,5 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     };
     let record = touched.map_err(|error| exchange.missed(session.source, error))?;
     let response = render::session(200, &record, session.shown(&session.id));
-    Ok(cookie::prolonged(&exchange, &session.id, &record, response))
+    Ok(cookie::prolonged(&exchange, &session.id, &record, asked, response))
 }

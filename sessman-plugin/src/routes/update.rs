@@ -1,5 +1,7 @@
 //! `update`: changes a session's data.
 
+use std::time::Instant;
+
 use plugin_api::{Caller, Class, Response};
 use sessman::config::ClientAccess;
 use sessman::rules::UpdateMode;
@@ -38,6 +40,7 @@ pub(super) const ROUTE: Spec =
     .refuses(&[401, 403, 404, 409, 412, 413, 422, 428]);
 
 async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
+    let asked = Instant::now();
     let Parameters { session, values } = exchange.parameters()?;
     let change = match exchange.session_for_write_now(&session)? {
         Some(session) => Change::read(&exchange, values, session)?,
@@ -56,7 +59,7 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     };
     let record = updated.map_err(|error| exchange.missed(change.session.source, error))?;
     let response = render::session(200, &record, change.session.shown(&change.session.id));
-    Ok(cookie::prolonged(&exchange, &change.session.id, &record, response))
+    Ok(cookie::prolonged(&exchange, &change.session.id, &record, asked, response))
 }
 
 /// The session to change, and the change.
