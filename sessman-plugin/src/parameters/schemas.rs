@@ -14,6 +14,8 @@ use super::values::MAX_PAGE;
 pub(crate) const HANDLE: &str = "^[A-Za-z0-9_-]{16}$";
 /// Pattern of a label's value.
 const LABEL: &str = "^[^\\s\\u0000-\\u001f\\u007f-\\u009f]([^\\u0000-\\u001f\\u007f-\\u009f]*[^\\s\\u0000-\\u001f\\u007f-\\u009f])?$";
+/// Pattern of a label as `name:value`.
+const NAMED_LABEL: &str = "^[a-z][a-z0-9_]{0,31}:[^\\s\\u0000-\\u001f\\u007f-\\u009f]([^\\u0000-\\u001f\\u007f-\\u009f]{0,126}[^\\s\\u0000-\\u001f\\u007f-\\u009f])?$";
 /// Default number of sessions on a page.
 pub(crate) const PAGE: usize = 100;
 
@@ -134,7 +136,7 @@ pub(super) fn limit(_: Bounds) -> Value {
 pub(super) fn label(_: Bounds) -> Value {
     json!({
         "type": "string",
-        "pattern": "^[a-z][a-z0-9_]{0,31}:.+$",
+        "pattern": NAMED_LABEL,
         "description": "Only sessions with this label, as name:value; given several times, with all of them. In JSON also a list.",
     })
 }

@@ -164,9 +164,11 @@ pub(super) fn yes(input: Input<'_>, name: &str) -> Result<bool, Problem> {
     }
 }
 
-/// Parses a whole number. JSON makes no difference between `60` and `60.0`, and some languages write the latter.
+/// Parses a whole number of 63 bits, as it is described. JSON makes no difference between `60` and `60.0`, and some languages
+/// write the latter.
 fn whole(value: &str) -> Option<u64> {
-    value.parse().ok().or_else(|| value.strip_suffix(".0")?.parse().ok())
+    let number: u64 = value.strip_suffix(".0").unwrap_or(value).parse().ok()?;
+    i64::try_from(number).is_ok().then_some(number)
 }
 
 /// The digits of a JSON number without a fractional part; `42.0` becomes `42`.
