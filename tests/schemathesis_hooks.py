@@ -81,7 +81,7 @@ def ends_by_handles_or_by_filter(schema):
         }
 
     others = {name: nothing for name in known}
-    forms = [form({**others, "handles": known["handles"]}, "handles")]
+    forms = [form({**others, "handles": known["handles"], "dry_run": no}, "handles")]
     for name in FILTER:
         given = {**filters, name: known[name], "handles": nothing}
         forms.append(form({**given, **bounds, "dry_run": yes}, name, "dry_run"))

@@ -151,6 +151,8 @@ fn an_end_by_filter_is_previewed_and_bounded(_: Store, config: Value) {
         json!({ "dry_run": true }),
         json!({ "cutoff": preview["cutoff"], "at_most": 1 }),
         json!({ "label": "tenant:acme", "handles": [acme[0].member("handle")] }),
+        json!({ "handles": [acme[0].member("handle")], "dry_run": true }),
+        json!({ "handles": [acme[0].member("handle")], "at_most": 1 }),
         json!({}),
     ] {
         admin.post("/sessman/end-sessions", body).expect(400);

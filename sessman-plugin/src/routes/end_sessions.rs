@@ -29,6 +29,12 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let sessions = &exchange.service.sessions;
     match (values.handles.take(), filter.is_empty()) {
         (Some(_), false) => Err(Problem::malformed("handles: give either these or a filter")),
+        // Whoever asks for a preview must not end sessions by it.
+        (Some(_), true)
+            if values.dry_run == Some(true) || values.cutoff.is_some() || values.at_most.is_some() =>
+        {
+            Err(Problem::malformed("dry_run, cutoff and at_most go with a filter, not with handles"))
+        }
         (Some(handles), true) => {
             let ended = sessions.end_handles(handles).await?;
             exchange.audit(&format!("ended sessions: {}", render::handles(&ended)));
