@@ -151,6 +151,8 @@ fn terms_have_limits(_: Store, config: Value) {
     let begun =
         client.post("/sessman/new", json!({ "ttl_seconds": 1_000_000, "idle_seconds": 0 })).expect(201);
     assert!((199.9..200.1).contains(&lasts(&begun)), "{}", lasts(&begun));
+    let forever = u64::MAX >> 1;
+    of(&client, &begun).post("/sessman/touch", json!({ "idle_seconds": forever })).expect(400);
     let put_off = of(&client, &begun).post("/sessman/touch", json!({ "ttl_seconds": 201 })).expect(200);
     assert!((199.9..200.1).contains(&lasts(&put_off)));
 }

@@ -9,6 +9,9 @@ use crate::labels::LabelPatch;
 use crate::record::{Change, Record, Terms, TtlSource};
 use crate::rules::{OnMaxTtl, Rules};
 
+/// The longest idle timeout where the rules allow any: a hundred years, which every store can hold.
+const MAX_IDLE: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// What a change sets beside the data; `None` stays as it is.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Amendment {
@@ -48,7 +51,12 @@ pub(super) fn time_to_live(rules: &Rules, own: Option<Duration>) -> Result<(Dura
 /// Whether a session may ask for this idle timeout of its own.
 pub(super) fn check_idle(rules: &Rules, own: Option<Duration>) -> Result<(), Error> {
     match (own, rules.longest_idle()) {
-        (None, _) | (_, None) => Ok(()),
+        (None, _) => Ok(()),
+        (Some(own), None) if own <= MAX_IDLE => Ok(()),
+        (Some(_), None) => Err(Error::Invalid(format!(
+            "idle_seconds: expected a whole number from 0 to {}",
+            MAX_IDLE.as_secs()
+        ))),
         (Some(own), Some(longest)) if !own.is_zero() && own <= longest => Ok(()),
         (Some(_), Some(longest)) => Err(Error::Invalid(format!(
             "idle_seconds: expected a whole number from 1 to {} (max_idle)",
