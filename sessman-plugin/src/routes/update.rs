@@ -51,7 +51,8 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let sessions = &exchange.service.sessions;
     let Change { update, amendment, precondition, .. } = &change;
     let updated = match (update, amendment) {
-        (Some(update), None) => sessions.update(credentials, update, precondition).await,
+        // Boxed separately, so that each allocation fits a size class that the allocator caches.
+        (Some(update), None) => Box::pin(sessions.update(credentials, update, precondition)).await,
         (update, amendment) => {
             let amendment = amendment.as_deref().cloned().unwrap_or_default();
             sessions.amend(credentials, update.as_ref(), &amendment, precondition).await
