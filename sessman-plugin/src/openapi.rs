@@ -83,7 +83,7 @@ fn operation(spec: &Spec, method: &str, name: &str, instance: &Instance<'_>) -> 
     } else if has_body {
         operation["requestBody"] = json!({
             "description": "Read whatever the Content-Type says. Each of these may stand in the query instead, but for \
-                            data and metadata.",
+                            data, metadata and labels.",
             "required": !spec.requires.is_empty(),
             "content": { "application/json": { "schema": body(spec, &accepted, instance) } },
         });

@@ -108,7 +108,7 @@ impl LabelPatch {
             return Err(LabelError::Value);
         }
         self.0.insert(name.to_owned(), value.map(str::to_owned));
-        // As many to remove as to set.
+        // A patch may replace all of them: remove as many as it sets.
         if self.0.len() > 2 * MAX_LABELS { Err(LabelError::TooMany) } else { Ok(()) }
     }
 }
@@ -119,7 +119,7 @@ impl Labels {
         Self::default()
     }
 
-    /// Labels from a list, of which each name counts once.
+    /// Labels from a list in any order, each name once.
     ///
     /// # Errors
     /// There are too many, or two of one name.

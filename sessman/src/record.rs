@@ -70,7 +70,7 @@ pub enum TtlSource {
     Unknown,
 }
 
-/// How long a session lasts by its own wish, within the rules.
+/// How long a session lasts by its own wish, within the rules, and whether its cookie outlives the browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
     /// See [`Record::ttl`].
@@ -399,9 +399,9 @@ impl Change {
         self.user_id.is_some() || self.data.is_some() || self.metadata.is_some() || self.labels.is_some()
     }
 
-    /// Whether it is made from what was read of the record beside its times, so that it needs the precondition
-    /// [`Unless::Changed`](crate::store::Unless::Changed).
-    pub fn depends_on_read(&self) -> bool {
+    /// Whether it sets terms, labels or MAC, which some stores keep together in a tail: it is then made from what was read of
+    /// them, and needs the precondition [`Unless::Changed`](crate::store::Unless::Changed).
+    pub fn changes_tail(&self) -> bool {
         self.terms.is_some() || self.labels.is_some() || self.mac.is_some()
     }
 

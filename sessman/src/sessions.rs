@@ -4,7 +4,8 @@
 //! - `creation`: create a session; `change`: update, touch, rotate, log in, end; `moving`: rotate to an external id;
 //!   `amendment`: terms, metadata, labels
 //! - `limits`: the most sessions of a user; `rates`: rate limit of new sessions
-//! - `listing`: list and revoke sessions, of a user or of all; `filter`: those that match conditions; `stats`: counts; `maintenance`: periodic clean-up
+//! - `listing`: list and revoke sessions, of a user or of all; `filter`: those that match conditions; `stats`: counts;
+//!   `maintenance`: periodic clean-up
 //! - `turns`: a lock for each session; `completion`: writes that finish although the caller is cancelled; `checks`:
 //!   validation of input
 
@@ -60,8 +61,6 @@ use turns::Turns;
 pub const STORE_DEADLINE: Duration = Duration::from_secs(2);
 /// The clock skew between two nodes that is tolerated. A decision that depends on the age of a record is taken this much later.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(120);
-/// The most attempts to move a session that others write to meanwhile.
-const MOVE_ATTEMPTS: usize = 8;
 /// Delays in seconds before each retry of work that must be done and failed.
 const RETRIES: [u64; 7] = [1, 2, 4, 8, 16, 32, 64];
 /// A store call that missed its deadline.

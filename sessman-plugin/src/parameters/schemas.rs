@@ -23,7 +23,7 @@ pub(crate) const PAGE: usize = 100;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) max_ttl: Duration,
-    /// `None` for any.
+    /// The largest `idle_seconds`; `None` for any, and for 0 (none).
     pub(crate) max_idle: Option<Duration>,
     /// Whether a `ttl_seconds` beyond `max_ttl` is cut, and not refused.
     pub(crate) cuts_ttl: bool,

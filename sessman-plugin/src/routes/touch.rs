@@ -28,7 +28,7 @@ pub(super) const ROUTE: Spec =
             Name::Metadata,
             Name::Labels,
         ])
-        .refuses(&[401, 403, 404, 413, 422]);
+        .refuses(&[401, 403, 404, 409, 413, 422]);
 
 async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let asked = Instant::now();

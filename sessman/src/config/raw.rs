@@ -46,7 +46,7 @@ pub(super) struct RawConfig {
     #[serde(deserialize_with = "settings::loose::option")]
     pub(super) on_max_ttl: Option<String>,
     /// With `update`, new, update, touch and rotate are activity; with `access` reading is, too. Without an
-    /// `idle_timeout`, activity restarts the time to live.
+    /// idle timeout, activity restarts the time to live.
     ///
     /// Default: `update`; `access` for a session with an idle timeout.
     #[serde(deserialize_with = "settings::loose::option")]

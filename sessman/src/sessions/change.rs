@@ -83,7 +83,7 @@ pub(super) struct Step {
 
 /// Whether the change is made from what was read, so that it is written only if the record is unchanged.
 fn depends_on_read(change: &Change) -> bool {
-    change.depends_on_read() || change.metadata.is_some()
+    change.changes_tail() || change.metadata.is_some()
 }
 
 impl Sessions {
@@ -189,14 +189,16 @@ impl Sessions {
 
     /// Replaces a session's id (against session fixation) and restarts its time to live. The old id is revoked immediately.
     /// With a login, an anonymous session becomes that user's, or its user authenticates again. A session with an external id
-    /// gets a generated one; the external id stays taken as long as the session lives.
+    /// gets a generated one; the external id stays taken as long as the session lives. With [`Rotation::to`] the session moves to
+    /// that external id, and gets another handle.
     ///
     /// Once the old id is revoked, the caller gets the new one: if the store fails in the later steps of a login, they are
     /// finished in the background. After an error the old id is still valid, unless the store did not acknowledge the one
     /// write that replaces it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Invalid`], [`Error::OtherUser`], and for a login what
+    /// [`Error::NotFound`], [`Error::Invalid`], [`Error::TooLarge`], [`Error::OtherUser`], [`Error::Contended`], with
+    /// [`Rotation::to`] [`Error::Exists`], and for a login what
     /// [`create`](Self::create) has for a user.
     pub async fn rotate(
         self: &Arc<Self>,
@@ -222,7 +224,7 @@ impl Sessions {
         let steps = async move {
             let step = Step { secret_hash, login, amendment };
             if id.handle() != record.handle {
-                return this.move_to(&id, record, &step).await;
+                return this.move_to(&id, record, &step, until).await;
             }
             match step.login.clone().filter(|_| record.user_id.is_none()) {
                 Some(user_id) => this.log_in(record, &step, &user_id, until).await,
@@ -308,7 +310,7 @@ impl Sessions {
         Ok(change)
     }
 
-    fn take_last_place_behind(self: &Arc<Self>, record: Arc<Record>, user_id: String) {
+    pub(super) fn take_last_place_behind(self: &Arc<Self>, record: Arc<Record>, user_id: String) {
         let this = Arc::clone(self);
         // If this never runs, the session keeps the place from the first claim, and the user's next login counts it.
         tokio::spawn(async move {

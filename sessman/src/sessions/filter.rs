@@ -53,7 +53,7 @@ impl Filter {
         *self == Self::default()
     }
 
-    /// Whether the store finds exactly those that match: by one user, or by one label.
+    /// Whether the store finds exactly those that match: all, or by a user, a label or both.
     fn is_of_index(&self) -> bool {
         let Self { user_id: _, labels, client_ip, .. } = self;
         let times = [
@@ -168,7 +168,7 @@ impl Sessions {
         Ok((Stats { active, expired: 0, by_age: by_age(since, active) }, is_complete))
     }
 
-    /// Calls `each` with every session that matches, for at most `time`; returns how many, and whether that are all.
+    /// Calls `each` with every session that matches, for at most `time`; returns how many, and whether these are all.
     async fn walk(
         &self,
         filter: &Filter,
@@ -222,7 +222,8 @@ impl Sessions {
                 let page = this.some(&filter, after, SLICE).await?;
                 found.extend(page.items.into_iter().map(|session| {
                     let target = Target::incarnation(session.handle, session.mark);
-                    // One that was used since then, or extended, may not match any more.
+                    // One that was used since, or extended, may not match any more. A change of its user or labels since is not
+                    // looked at: it matched when it was found.
                     let last_activity =
                         filter.active_before.or(filter.expires_before).map(|_| session.life.last_activity);
                     (Target { last_activity, ..target }, session.user_id)

@@ -7,15 +7,20 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::change::Step;
-use super::{MOVE_ATTEMPTS, Sessions};
+use super::{NoAnswer, Sessions};
 use crate::error::Error;
 use crate::events::Kind;
 use crate::id::{Handle, SessionId};
 use crate::mark::Mark;
 use crate::metrics::Operation;
 use crate::record::Record;
-use crate::store::{Claimed, Created, Target};
+use crate::store::{Claimed, Created, StoreError, Target};
+
+/// The most attempts to move a session that others write to meanwhile.
+const MOVE_ATTEMPTS: usize = 8;
 
 impl Sessions {
     /// Moves the session of `record` to `id`, with what `step` sets.
@@ -28,6 +33,7 @@ impl Sessions {
         id: &SessionId,
         mut record: Arc<Record>,
         step: &Step,
+        until: Instant,
     ) -> Result<Arc<Record>, Error> {
         let _turn = self.turns.take(record.handle).await;
         // Before a place is claimed: a session of this user that has the id keeps its own.
@@ -35,7 +41,7 @@ impl Sessions {
             return Err(Error::Exists);
         }
         for _ in 0..MOVE_ATTEMPTS {
-            if let Some(moved) = self.try_to_move(id, &record, step).await? {
+            if let Some(moved) = self.try_to_move(id, &record, step, until).await? {
                 self.tell(Kind::Ended, record.handle, record.user_id.as_deref());
                 return Ok(moved);
             }
@@ -57,6 +63,7 @@ impl Sessions {
         id: &SessionId,
         record: &Record,
         step: &Step,
+        until: Instant,
     ) -> Result<Option<Arc<Record>>, Error> {
         let change = self.step_of(record, step).await?;
         let now = change.now;
@@ -69,6 +76,11 @@ impl Sessions {
         });
         let becomes_users = record.user_id.is_none();
         self.take_place(&moved, becomes_users).await?;
+        // After that, the caller got an error and still holds the old id.
+        if Instant::now() >= until {
+            self.give_place_back(&moved).await;
+            return Err(StoreError::Unavailable(Box::new(NoAnswer)).into());
+        }
         let created = self.ask(Operation::Create, self.store.create(Arc::clone(&moved), now)).await;
         match created {
             Ok(Created::Yes) => {}
@@ -93,16 +105,19 @@ impl Sessions {
         // Others may have taken the place for that of an ended session before there was a record.
         let placed = self.take_place(&moved, becomes_users).await;
         let deleted = match &placed {
-            Ok(_) => self.delete(&[old]).await.map_err(Error::from),
-            Err(_) => Ok(Vec::new()),
+            Ok(_) if Instant::now() < until => self.delete(&[old]).await.map_err(Error::from),
+            _ => Ok(Vec::new()),
         };
         match (placed, deleted) {
             (Ok(places), Ok(deleted)) if !deleted.is_empty() => {
                 if let Some(user_id) = &record.user_id {
                     self.release(user_id, &[record.handle]).await;
                 }
-                if let Some(user_id) = moved.user_id.as_deref().filter(|_| becomes_users) {
-                    self.evict(user_id, &places, moved.handle).await.map_err(|failed| failed.error)?;
+                if let Some(user_id) = moved.user_id.clone().filter(|_| becomes_users)
+                    && self.evict(&user_id, &places, moved.handle).await.is_err()
+                {
+                    // The old id is revoked: the caller gets the new one.
+                    self.take_last_place_behind(Arc::clone(&moved), user_id);
                 }
                 Ok(Some(moved))
             }
@@ -112,12 +127,23 @@ impl Sessions {
                 Err(error)
             }
             (placed, _) => {
-                self.delete(&[Target::incarnation(moved.handle, moved.mark)]).await?;
-                if let Some(user_id) = &moved.user_id {
-                    self.release(user_id, &[moved.handle]).await;
+                let undone = self.delete(&[Target::incarnation(moved.handle, moved.mark)]).await;
+                if let Err(error) = undone {
+                    self.take_back_behind(moved, Vec::new());
+                    return Err(error.into());
+                }
+                self.give_place_back(&moved).await;
+                if Instant::now() >= until {
+                    return Err(StoreError::Unavailable(Box::new(NoAnswer)).into());
                 }
                 placed.map(|_| None)
             }
+        }
+    }
+
+    async fn give_place_back(&self, record: &Record) {
+        if let Some(user_id) = &record.user_id {
+            self.release(user_id, &[record.handle]).await;
         }
     }
 

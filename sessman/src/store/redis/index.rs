@@ -1,8 +1,8 @@
 //! The index of all sessions in the order of their handles, for pages and counts, and those of the sessions of each label.
 //!
-//! Each is 256 sorted sets, one for each first byte of a handle, so that a cluster spreads them over its members. All scores are 0,
-//! so a set is ordered by its members, the names, which begin with the handle. Names are kept like those of a user: written
-//! before the session, removed after it, and skipped if there is no session.
+//! Each is 256 sorted sets, one for each first byte of a handle, so that a cluster spreads them over its members. All scores
+//! are 0, so a set is ordered by its members, the names, which begin with the handle. Names are kept like those of a user:
+//! written before the session or its label, removed after it, and skipped if there is no session with the label.
 
 use std::sync::Arc;
 

@@ -46,12 +46,12 @@ fn keyed(key: &[u8]) -> HmacSha256 {
     HmacSha256::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 
-/// The bytes that a record's MAC covers: its user, its secret, its labels, and the limits of its lifetime. Not covered is what a touch or
-/// a change of data writes; data and metadata are bound to their session by their encryption.
+/// The bytes that a record's MAC covers: its user, its secret, its labels, and the limits of its lifetime. Not covered is what a
+/// touch or a change of data writes; data and metadata are bound to their session by their encryption.
 ///
-/// Every field but the last two has a fixed length. The user is the last one for a record without idle timeout of its own,
-/// persistent cookie and labels, as it was before there were these. For others a NUL, which no user
-/// has, and those stand behind it, so that the encoding is unambiguous.
+/// Fields of a fixed length come first, then the user. A record without an idle timeout of its own, persistent cookie and labels
+/// ends there, as all did before there were these, so that old MACs stay valid. For others a NUL follows, which no user id has,
+/// and then these, the labels last. So the encoding is unambiguous.
 pub(super) fn protected(record: &Record) -> Vec<u8> {
     let Record {
         handle,

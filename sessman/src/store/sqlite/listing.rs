@@ -95,8 +95,8 @@ fn beginning(after: Option<&Handle>) -> &[u8] {
     after.map_or(&[], |after| after.as_bytes())
 }
 
-/// A page of those `rows` that match; they begin with [`outline_columns`] and are ordered by handle. `told` returns an item's handle and its
-/// memory in bytes.
+/// A page of those `rows` that match; they begin with [`outline_columns`] and are ordered by handle. `told` returns an item's
+/// handle and its memory in bytes.
 fn page<T>(
     mut rows: Rows<'_>,
     limit: usize,

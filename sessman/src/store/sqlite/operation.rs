@@ -151,7 +151,7 @@ impl Operation for Update {
         let is_due_earlier = bucket(record.expires_at) < bucket(old.record.expires_at);
         let renewed = Renewed {
             index: is_due_earlier || record.user_id != old.record.user_id,
-            tail: !old.has_tail || self.change.depends_on_read(),
+            tail: !old.has_tail || self.change.changes_tail(),
         };
         transaction.withheld.add(Written::Put(Row { id: old.id, has_tail: true, record: record.clone() }));
         // The write may have been queued for long, and a reader may have seen the session as expired meanwhile. Later readers

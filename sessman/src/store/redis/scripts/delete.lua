@@ -1,5 +1,5 @@
--- Deletes a record: its mark, its user and its tail, in a list; or 0 if it is not there, or not as the conditions say. One that cannot
--- be read is deleted without conditions alone, and all are empty.
+-- Deletes a record: its mark, its user and its tail, in a list; or 0 if it is not there, or not as the conditions say. One that
+-- cannot be read is deleted without conditions alone, and all are empty.
 -- ARGV, each '' for any: mark, secret's hash, last activity, now, at which its time must be over, version
 local head = redis.call('GETRANGE', KEYS[1], 0, HEAD_2 - 1)
 if #head == 0 then
