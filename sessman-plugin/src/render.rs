@@ -71,10 +71,14 @@ pub(crate) fn ended(handles: &[Handle]) -> Response {
     answer(&serde_json::json!({ "ended": handles.len(), "handles": handles }))
 }
 
+/// The most handles in a log line.
+const MAX_LOGGED: usize = 1_000;
+
 /// Handles, formatted for a log line.
 pub(crate) fn handles(handles: &[Handle]) -> String {
-    let handles: Vec<String> = handles.iter().map(ToString::to_string).collect();
-    format!("{} [{}]", handles.len(), handles.join(" "))
+    let shown: Vec<String> = handles.iter().take(MAX_LOGGED).map(ToString::to_string).collect();
+    let more = if handles.len() > MAX_LOGGED { " ..." } else { "" };
+    format!("{} [{}{more}]", handles.len(), shown.join(" "))
 }
 
 fn json(record: &Record, id: Option<&SessionId>) -> Vec<u8> {

@@ -26,8 +26,18 @@ pub struct Measured {
 /// # Panics
 /// When there is no `wrk`, or a session is refused.
 pub fn fill(address: &str, count: u32, ids: &Path) {
+    fill_with(address, count, "", ids);
+}
+
+/// The same, each with `more` members, such as `,"labels":{"a":"{n%7}"}`, where the number of the session modulo 7 is put
+/// in.
+///
+/// # Panics
+/// As for [`fill`].
+pub fn fill_with(address: &str, count: u32, more: &str, ids: &Path) {
     let mut wrk = wrk(address, FILL, 64, Duration::from_secs(3_600));
-    let output = wrk.env("IDS", ids).env("COUNT", count.to_string()).output().expect("wrk starts");
+    let output =
+        wrk.env("IDS", ids).env("COUNT", count.to_string()).env("MORE", more).output().expect("wrk starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let written = std::fs::read_to_string(ids).expect("the ids").lines().count();
     assert_eq!(written, count as usize, "{}", String::from_utf8_lossy(&output.stderr));

@@ -83,6 +83,9 @@ fn sessions_are_found_by_their_labels(_: Store, config: Value) {
         let refused = admin.get(&format!("/sessman/list?{wrong}")).expect(400);
         assert!(refused.member("error").contains(wrong.split('=').next().unwrap()));
     }
+    let many: Vec<String> = (0..40_000).map(|n| format!("a:{n}")).collect();
+    let refused = admin.post("/sessman/end-sessions", json!({ "label": many, "dry_run": true })).expect(400);
+    assert!(refused.member("error").contains("at most 8"));
     for labels in [
         json!({ "Tenant": "x" }),
         json!({ "tenant": "" }),

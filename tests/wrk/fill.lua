@@ -1,7 +1,8 @@
--- Begins COUNT sessions with 200 bytes of data and writes their ids to the file IDS.
+-- Begins COUNT sessions with 200 bytes of data and writes their ids to the file IDS. MORE are further members, in which
+-- {n%7} is the number of the session modulo 7.
 local count, file = tonumber(os.getenv("COUNT")), nil
 local sent, answered = 0, 0
-local text = string.rep("x", 180)
+local text, more = string.rep("x", 180), os.getenv("MORE") or ""
 wrk.method = "POST"
 wrk.path = "/sessman/new"
 
@@ -11,7 +12,10 @@ end
 
 function request()
   sent = sent + 1
-  return wrk.format(nil, nil, nil, '{"user":"u' .. sent .. '","data":{"n":0,"text":"' .. text .. '"}}')
+  local members = string.gsub(more, "{n%%(%d+)}", function(number) return sent % number end)
+  return wrk.format(
+    nil, nil, nil, '{"user":"u' .. sent .. '","data":{"n":0,"text":"' .. text .. '"}' .. members .. '}'
+  )
 end
 
 function response(status, headers, body)

@@ -8,7 +8,7 @@ use sessman::labels::{MAX_LABELS, MAX_VALUE};
 use sessman::rules::{OnMaxTtl, Rules};
 use sessman::sessions::MAX_USER_ID;
 
-use super::values::MAX_PAGE;
+use super::values::{MAX_ENDED, MAX_PAGE};
 
 /// Pattern of a handle.
 pub(crate) const HANDLE: &str = "^[A-Za-z0-9_-]{16}$";
@@ -158,7 +158,7 @@ pub(super) fn cutoff(_: Bounds) -> Value {
 }
 
 pub(super) fn at_most(_: Bounds) -> Value {
-    json!({ "type": "integer", "format": "int64", "minimum": 0, "description": "If more sessions match, none is ended." })
+    json!({ "type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_ENDED, "description": "If more sessions match, none is ended." })
 }
 
 pub(super) fn confirm(_: Bounds) -> Value {

@@ -87,7 +87,7 @@ parameters! {
     ExpiresBefore as expires_before: Timestamp, ["expires_before"], values::moment, schemas::moment;
     DryRun as dry_run: bool, ["dry_run"], values::yes, schemas::dry_run;
     Cutoff as cutoff: Timestamp, ["cutoff"], values::moment, schemas::cutoff;
-    AtMost as at_most: u64, ["at_most"], values::count, schemas::at_most;
+    AtMost as at_most: u64, ["at_most"], values::at_most, schemas::at_most;
     Confirm as confirm: bool, ["confirm"], values::yes, schemas::confirm;
 }
 

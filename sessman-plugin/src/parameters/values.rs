@@ -16,6 +16,9 @@ use time::format_description::well_known::Rfc3339;
 use super::input::{Input, expected};
 use crate::problem::Problem;
 
+/// The most sessions that end by one filter.
+pub(super) const MAX_ENDED: u64 = 100_000;
+
 /// Limit of sessions on a page.
 pub(super) const MAX_PAGE: usize = 1_000;
 
@@ -92,11 +95,11 @@ pub(super) fn add_labels(labels: &mut Vec<Label>, more: Vec<Label>, name: &str) 
         if !labels.contains(&label) {
             labels.push(label);
         }
+        if labels.len() > MAX_LABELS {
+            return Err(expected(name, &format!("at most {MAX_LABELS} labels")));
+        }
     }
-    match labels.len() > MAX_LABELS {
-        true => Err(expected(name, &format!("at most {MAX_LABELS} labels"))),
-        false => Ok(()),
-    }
+    Ok(())
 }
 
 pub(super) fn address(input: Input<'_>, name: &str) -> Result<IpAddr, Problem> {
@@ -111,8 +114,10 @@ pub(super) fn moment(input: Input<'_>, name: &str) -> Result<Timestamp, Problem>
     Ok(Timestamp::from_millis(millis.unwrap_or(i64::MAX)))
 }
 
-pub(super) fn count(input: Input<'_>, name: &str) -> Result<u64, Problem> {
-    whole(&input.scalar(name)?).ok_or_else(|| expected(name, "a whole number"))
+/// Bounded, as those to end are in memory, and their handles in the answer.
+pub(super) fn at_most(input: Input<'_>, name: &str) -> Result<u64, Problem> {
+    let count = whole(&input.scalar(name)?).filter(|count| *count <= MAX_ENDED);
+    count.ok_or_else(|| expected(name, &format!("a whole number up to {MAX_ENDED}")))
 }
 
 pub(super) fn external_id(input: Input<'_>, name: &str) -> Result<SessionId, Problem> {

@@ -81,11 +81,6 @@ pub(super) struct Step {
     amendment: Amendment,
 }
 
-/// Whether the change is made from what was read, so that it is written only if the record is unchanged.
-fn depends_on_read(change: &Change) -> bool {
-    change.changes_tail() || change.metadata.is_some()
-}
-
 impl Sessions {
     /// Changes a session's data and restarts its time to live.
     ///
@@ -159,8 +154,9 @@ impl Sessions {
             };
             let change = Change { data, ..change };
             // A change that depends on what was read is written only if the record is unchanged.
-            let depends =
-                matches!(update, Some(Update::Merge(_))) || versions.is_some() || depends_on_read(&change);
+            let depends = matches!(update, Some(Update::Merge(_)))
+                || versions.is_some()
+                || amendment.is_some_and(|amendment| !amendment.is_empty());
             let unless = if depends { Unless::Changed } else { Unless::Gone };
             match self.write(&record, unless, &change).await? {
                 Updated::Done { record, .. } => {
@@ -279,7 +275,7 @@ impl Sessions {
     async fn take_step(&self, mut record: Arc<Record>, step: &Step) -> Result<Arc<Record>, Error> {
         for _ in 0..MERGE_ATTEMPTS {
             let change = self.step_of(&record, step).await?;
-            let unless = if depends_on_read(&change) { Unless::Changed } else { Unless::Gone };
+            let unless = if step.amendment.is_empty() { Unless::Gone } else { Unless::Changed };
             match self.write(&record, unless, &change).await? {
                 Updated::Done { record, .. } => return Ok(record),
                 Updated::Missing => return Err(Error::NotFound),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::completion::to_the_end;
-use super::listing::{by_age, moments_of_ages};
+use super::listing::{Passes, by_age, moments_of_ages};
 use super::stats::Stats;
 use super::{Sessions, client_ip};
 use crate::error::Error;
@@ -98,7 +98,8 @@ impl Filter {
 pub struct Preview {
     /// How many sessions match.
     pub matching: u64,
-    /// Whether all sessions were examined: a very large store takes too long, and then there are more.
+    /// Whether all sessions were examined: a very large store takes too long, some may not be readable, and then there may be
+    /// more.
     pub is_complete: bool,
     /// The first ones.
     pub first: Vec<Summary>,
@@ -175,14 +176,15 @@ impl Sessions {
         time: Duration,
         mut each: impl FnMut(Summary),
     ) -> Result<(u64, bool), StoreError> {
-        let (mut matching, mut after, until) = (0, None, Instant::now() + time);
+        let (mut matching, mut after, mut is_all_read, until) = (0, None, true, Instant::now() + time);
         loop {
             let page = self.some(filter, after, SLICE).await?;
             matching += page.items.len() as u64;
+            is_all_read &= page.unread.is_empty();
             page.items.into_iter().for_each(&mut each);
             after = page.next;
             if after.is_none() || Instant::now() >= until {
-                return Ok((matching, after.is_none()));
+                return Ok((matching, after.is_none() && is_all_read));
             }
         }
     }
@@ -215,36 +217,68 @@ impl Sessions {
         cutoff: Timestamp,
         at_most: u64,
     ) -> Result<Vec<Handle>, Error> {
+        // Of one user, those that cannot be read end too, as with `end_user`.
+        let is_of_user = *filter == Self::of_user(filter.user_id.clone());
         let (this, filter) = (Arc::clone(self), filter.up_to(cutoff));
         to_the_end(async move {
-            let (mut found, mut after) = (Vec::new(), None);
+            let (mut ended, mut passes) = (Vec::new(), Passes::default());
             loop {
-                let page = this.some(&filter, after, SLICE).await?;
-                found.extend(page.items.into_iter().map(|session| {
-                    let target = Target::incarnation(session.handle, session.mark);
-                    // One that was used since, or extended, may not match any more. A change of its user or labels since is not
-                    // looked at: it matched when it was found.
-                    let last_activity =
-                        filter.active_before.or(filter.expires_before).map(|_| session.life.last_activity);
-                    (Target { last_activity, ..target }, session.user_id)
-                }));
-                if found.len() as u64 > at_most {
-                    return Err(Error::TooManyMatch { at_most });
+                let room = at_most.saturating_sub(ended.len() as u64);
+                let mut found =
+                    this.found_matching(&filter, is_of_user, room).await.map_err(|error| match error {
+                        Error::TooManyMatch { .. } => Error::TooManyMatch { at_most },
+                        other => other,
+                    })?;
+                while !found.is_empty() {
+                    let rest = found.split_off(found.len().min(SLICE));
+                    let asked = found.len();
+                    let deleted = this.end_found(found).await?;
+                    passes.note(asked, deleted.len());
+                    ended.extend(deleted);
+                    found = rest;
                 }
-                match page.next {
-                    Some(next) => after = Some(next),
-                    None => break,
+                if !passes.again() {
+                    return Ok(ended);
                 }
             }
-            let mut ended = Vec::new();
-            while !found.is_empty() {
-                let rest = found.split_off(found.len().min(SLICE));
-                ended.extend(this.end_found(found).await?);
-                found = rest;
-            }
-            Ok(ended)
         })
         .await
+    }
+
+    fn of_user(user_id: Option<String>) -> Filter {
+        Filter { user_id, ..Filter::default() }
+    }
+
+    /// What of the stored sessions matches, each with its owner.
+    async fn found_matching(
+        &self,
+        filter: &Filter,
+        with_unread: bool,
+        at_most: u64,
+    ) -> Result<Vec<(Target, Option<String>)>, Error> {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.some(filter, after, SLICE).await?;
+            if with_unread {
+                let unread =
+                    page.unread.iter().map(|handle| (Target::whatever(*handle), filter.user_id.clone()));
+                found.extend(unread);
+            }
+            found.extend(page.items.into_iter().map(|session| {
+                let target = Target::incarnation(session.handle, session.mark);
+                // One that was used since then, or extended, may not match any more.
+                let last_activity =
+                    filter.active_before.or(filter.expires_before).map(|_| session.life.last_activity);
+                (Target { last_activity, ..target }, session.user_id)
+            }));
+            if found.len() as u64 > at_most {
+                return Err(Error::TooManyMatch { at_most });
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(found),
+            }
+        }
     }
 }
 

@@ -58,6 +58,30 @@ pub(super) fn by_age(since: Vec<u64>, active: u64) -> Vec<ByAge> {
     bounds.map(class).collect()
 }
 
+/// Repeats a search that ends sessions, as long as it missed some: a session that moves to another id meanwhile is under
+/// another handle, where the search may have been already.
+#[derive(Debug, Default)]
+pub(super) struct Passes {
+    count: usize,
+    missed: bool,
+}
+
+impl Passes {
+    /// The most of them.
+    const MOST: usize = 4;
+
+    /// So many were to end, and so many did.
+    pub(super) fn note(&mut self, asked: usize, ended: usize) {
+        self.missed |= ended < asked;
+    }
+
+    /// After a pass: whether there is to be another one.
+    pub(super) fn again(&mut self) -> bool {
+        self.count += 1;
+        std::mem::take(&mut self.missed) && self.count < Self::MOST
+    }
+}
+
 impl Sessions {
     /// A page of live sessions, of all users or of one.
     ///
@@ -149,7 +173,7 @@ impl Sessions {
     ) -> Result<Vec<Handle>, Error> {
         let this = Arc::clone(self);
         to_the_end(async move {
-            let (mut ended, mut after) = (Vec::new(), None);
+            let (mut ended, mut after, mut passes) = (Vec::new(), None, Passes::default());
             loop {
                 // Not `list`: a session that is expired only by the rules in force now is deleted too, so it cannot come back.
                 let listing = Listing { user_id: Some(&user_id), after, limit: PAGE, label: None };
@@ -159,11 +183,14 @@ impl Sessions {
                 // A record that cannot be read can still be deleted.
                 let unread = page.unread.iter().copied().map(Target::whatever);
                 let targets = known.chain(unread).filter(|target| Some(target.handle) != except);
-                let found = targets.map(|target| (target, Some(user_id.clone()))).collect();
-                ended.extend(this.end_found(found).await?);
-                match page.next {
-                    Some(next) => after = Some(next),
-                    None => return Ok(ended),
+                let found: Vec<_> = targets.map(|target| (target, Some(user_id.clone()))).collect();
+                let asked = found.len();
+                let deleted = this.end_found(found).await?;
+                passes.note(asked, deleted.len());
+                ended.extend(deleted);
+                after = page.next;
+                if after.is_none() && !passes.again() {
+                    return Ok(ended);
                 }
             }
         })

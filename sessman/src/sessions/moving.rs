@@ -65,6 +65,10 @@ impl Sessions {
         step: &Step,
         until: Instant,
     ) -> Result<Option<Arc<Record>>, Error> {
+        // It may have run out of time while this waited.
+        if !self.rules.is_live(&record.life(), self.clock.now()) {
+            return Err(Error::NotFound);
+        }
         let change = self.step_of(record, step).await?;
         let now = change.now;
         let moved = Arc::new(Record {
@@ -110,6 +114,11 @@ impl Sessions {
         };
         match (placed, deleted) {
             (Ok(places), Ok(deleted)) if !deleted.is_empty() => {
+                // Others have seen it expired by now: it must not come back.
+                if self.clock.now() >= self.rules.ends_at(&record.life()) {
+                    self.undo(moved).await?;
+                    return Err(Error::NotFound);
+                }
                 if let Some(user_id) = &record.user_id {
                     self.release(user_id, &[record.handle]).await;
                 }
@@ -127,16 +136,25 @@ impl Sessions {
                 Err(error)
             }
             (placed, _) => {
-                let undone = self.delete(&[Target::incarnation(moved.handle, moved.mark)]).await;
-                if let Err(error) = undone {
-                    self.take_back_behind(moved, Vec::new());
-                    return Err(error.into());
-                }
-                self.give_place_back(&moved).await;
+                self.undo(moved).await?;
                 if Instant::now() >= until {
                     return Err(StoreError::Unavailable(Box::new(NoAnswer)).into());
                 }
                 placed.map(|_| None)
+            }
+        }
+    }
+
+    /// Deletes the new record; if that fails, it is retried in the background.
+    async fn undo(self: &Arc<Self>, moved: Arc<Record>) -> Result<(), Error> {
+        match self.delete(&[Target::incarnation(moved.handle, moved.mark)]).await {
+            Ok(_) => {
+                self.give_place_back(&moved).await;
+                Ok(())
+            }
+            Err(error) => {
+                self.take_back_behind(moved, Vec::new());
+                Err(error.into())
             }
         }
     }

@@ -15,10 +15,14 @@ use crate::time::Timestamp;
 /// Memory of a record in bytes without its texts: its entries in three indexes, its allocations, the allocator's overhead.
 const OVERHEAD: usize = 192;
 
+/// The same of a label without its text: where no other session has it, it has an entry of the index and a set of its own.
+const LABEL_OVERHEAD: usize = 350;
+
 /// Approximate memory of a record in bytes.
 pub(super) fn size_of_record(record: &Record) -> usize {
     // The user's name and the labels are in the record and again in the indexes.
-    record.bytes() + record.user_id.as_ref().map_or(0, String::len) + record.labels.bytes() + OVERHEAD
+    let labels = record.labels.bytes() + record.labels.iter().count() * LABEL_OVERHEAD;
+    record.bytes() + record.user_id.as_ref().map_or(0, String::len) + labels + OVERHEAD
 }
 
 /// Records with indexes by handle, by user and by label, which are exact, and by expiry, which may be too early.

@@ -147,28 +147,6 @@ impl RedisStore {
         let (user_id, labels) = (user_id.clone(), labels.clone());
         self.take_names_later(vec![Deleted { handle, mark: Some(mark), user_id, labels }]).await;
     }
-
-    /// Removes the name of a session from those of the labels that it had and has no more, in the background.
-    pub(super) async fn take_lost_labels(&self, before: &Record, after: &Record) {
-        let (name, first) = (Name::of(after).to_bytes(), after.handle.as_bytes()[0]);
-        let lost = before.labels.iter().filter(|label| !after.labels.has(label));
-        let commands: Vec<(Vec<u8>, Cmd)> = lost
-            .map(|label| {
-                let key = self.keys.label(first, label);
-                let mut command = redis::cmd("ZREM");
-                command.arg(&key).arg(&name);
-                (key, command)
-            })
-            .collect();
-        if commands.is_empty() {
-            return;
-        }
-        let servers = Arc::clone(&self.servers);
-        let taking = async move {
-            report(servers.call_each_apart(&commands, deadline()).await.err().map(StoreError::from));
-        };
-        self.leftovers.take_away(taking).await;
-    }
 }
 
 /// The arguments of the script.

@@ -14,7 +14,7 @@ use super::layout::{self, UP_TO_MARK};
 use super::reading::{Stored, beginnings, read_each};
 use super::servers::{Servers, deadline};
 use super::values::{of_ours, texts};
-use crate::id::Handle;
+use crate::id::{Handle, SessionId};
 use crate::labels::Label;
 use crate::mark::Mark;
 use crate::record::Summary;
@@ -151,7 +151,8 @@ pub(super) async fn tidy_handle(
     take_gone(servers, keys, &names, now).await
 }
 
-/// Removes from these sets of labels the names without a session, and those of sessions that have other labels now.
+/// Removes from these sets of labels names without a session, and those of sessions that have other labels now. Of each set a
+/// batch is examined, from a random name on: a label may have millions of sessions, and readers skip what is left.
 pub(super) async fn tidy_labels(
     servers: &Arc<Servers>,
     keys: &Keys,
@@ -159,41 +160,62 @@ pub(super) async fn tidy_labels(
     now: Timestamp,
 ) -> Result<()> {
     for key in found {
-        let Some((_, label)) = keys.label_of(key) else { continue };
-        let mut after = Vec::new();
-        loop {
-            let (_, command) = range(key, &after, SLICE);
-            let members = of_ours(servers.call_each(&[(key.clone(), command)], deadline()).await?.remove(0))?;
-            let mut members = members.and_then(texts).unwrap_or_default();
-            let names: Vec<Name> = members.iter().filter_map(|member| Name::parse(member)).collect();
-            let old: Vec<&Name> = names.iter().filter(|name| name.mark.age(now) >= OLD).collect();
-            let handles: Vec<Handle> = old.iter().map(|name| name.handle).collect();
-            let (mut gone, mut asked) = (Vec::new(), old.iter());
-            read_each(servers, keys, &handles, deadline(), |_, stored: Stored<Summary>| {
-                let Some(name) = asked.next() else { return true };
-                let is_gone = match stored {
-                    Stored::Found(summary) => summary.mark != name.mark || !summary.labels.has(&label),
-                    Stored::Unreadable => false,
-                    Stored::Missing => true,
-                };
-                if is_gone {
-                    gone.push(name.to_bytes());
-                }
-                false
-            })
-            .await?;
-            if !gone.is_empty() {
-                let mut remove = redis::cmd("ZREM");
-                remove.arg(key).arg(&gone);
-                servers.call(key, &remove, deadline()).await?;
-            }
-            match members.pop() {
-                Some(last) if members.len() + 1 == SLICE => after = last,
-                _ => break,
-            }
+        let Some((first, label)) = keys.label_of(key) else { continue };
+        let mut from = *SessionId::generate().handle().as_bytes();
+        from[0] = first;
+        let mut names = names_after(servers, key, &from).await?;
+        if names.len() < SLICE {
+            names.extend(names_after(servers, key, &[]).await?);
+        }
+        names.retain(|name| name.mark.age(now) >= OLD);
+        let gone = without_label(servers, keys, &names, &label).await?;
+        if gone.is_empty() {
+            continue;
+        }
+        let mut remove = redis::cmd("ZREM");
+        remove.arg(key).arg(gone.iter().map(Name::to_bytes).collect::<Vec<_>>());
+        servers.call(key, &remove, deadline()).await?;
+        // Others may have given one the label since it was read, and added its name before that.
+        let still = without_label(servers, keys, &gone, &label).await?;
+        for name in gone.iter().filter(|name| !still.contains(name)) {
+            let mut add = redis::cmd("ZADD");
+            add.arg(key).arg("NX").arg(SCORE).arg(name.to_bytes());
+            servers.call(key, &add, deadline()).await?;
         }
     }
     Ok(())
+}
+
+/// A batch of names of a set, after a member.
+async fn names_after(servers: &Arc<Servers>, key: &[u8], after: &[u8]) -> Result<Vec<Name>> {
+    let (key, command) = range(key, after, SLICE);
+    let members = of_ours(servers.call_each(&[(key, command)], deadline()).await?.remove(0))?;
+    Ok(members.and_then(texts).unwrap_or_default().iter().filter_map(|member| Name::parse(member)).collect())
+}
+
+/// Those of these names whose session is gone, or has no such label.
+async fn without_label(
+    servers: &Arc<Servers>,
+    keys: &Keys,
+    names: &[Name],
+    label: &Label,
+) -> Result<Vec<Name>> {
+    let handles: Vec<Handle> = names.iter().map(|name| name.handle).collect();
+    let (mut without, mut asked) = (Vec::new(), names.iter());
+    read_each(servers, keys, &handles, deadline(), |_, stored: Stored<Summary>| {
+        let Some(name) = asked.next() else { return true };
+        let is_without = match stored {
+            Stored::Found(summary) => summary.mark != name.mark || !summary.labels.has(label),
+            Stored::Unreadable => false,
+            Stored::Missing => true,
+        };
+        if is_without {
+            without.push(name.clone());
+        }
+        false
+    })
+    .await?;
+    Ok(without)
 }
 
 /// Removes those of these names, all of one set, that are old and have no session. The name of an unreadable record stays:

@@ -226,9 +226,6 @@ impl Store for RedisStore {
             Value::BulkString(bytes) => {
                 let (lived_until, record) = bytes.split_first_chunk().ok_or_else(unexpected)?;
                 let record = Arc::new(layout::read(read.handle, record)?);
-                if labels.is_some() {
-                    self.take_lost_labels(read, &record).await;
-                }
                 Ok(Updated::Done { record, lived_until: layout::read_moment(*lived_until) })
             }
             Value::Array(parts) => match &parts[..] {

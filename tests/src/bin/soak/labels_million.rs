@@ -4,22 +4,24 @@
 //! `E2E_SESSIONS` is how many there are in place of a million.
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::http::Client;
 use e2e::pserve::Site;
 use e2e::redis::Redis;
+use e2e::wrk::fill_with;
 use serde_json::{Value, json};
 
-const WRITERS: usize = 8;
 const PAGE: usize = 100;
 /// Pages whose time is taken, of each label.
 const PAGES: usize = 200;
 const ADMIN_KEY: &str = "the-key-of-the-administrator-of-this-run";
 
+/// Each session has three labels.
+const MORE: &str = r#","labels":{"tenant":"t{n%10}","device":"d{n%1000}","rare":"r{n%10000}"}"#;
+
 /// Labels, and one session of how many has each.
-const LABELS: [(&str, u32); 3] = [("tenant:t3", 10), ("device:d7", 1_000), ("flag:lost", 10_000)];
+const LABELS: [(&str, u32); 3] = [("tenant:t3", 10), ("device:d7", 1_000), ("rare:r9", 10_000)];
 
 pub(crate) fn run() -> ExitCode {
     let sessions: u32 =
@@ -37,7 +39,7 @@ pub(crate) fn run() -> ExitCode {
         let pserve = site.start();
         let client = pserve.client();
         let started = Instant::now();
-        fill(&client, sessions);
+        fill_with(pserve.address(), sessions, MORE, &site.path("ids"));
         println!("{name}: {sessions} sessions, begun in {:.0} s", started.elapsed().as_secs_f64());
         let admin = client.with("X-Admin-Key", ADMIN_KEY);
         for (label, one_of) in LABELS {
@@ -49,33 +51,6 @@ pub(crate) fn run() -> ExitCode {
         is_good &= stats["active"] == sessions / 10;
     }
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Begins the sessions.
-fn fill(client: &Client, sessions: u32) {
-    let next = AtomicU32::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..WRITERS {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= sessions {
-                        return;
-                    }
-                    let mut labels = json!({
-                        "tenant": format!("t{}", number % 10), "device": format!("d{}", number % 1_000),
-                    });
-                    if number.is_multiple_of(10_000) {
-                        labels["flag"] = json!("lost");
-                    }
-                    let body = json!({
-                        "user": format!("user {}", number / 3), "labels": labels, "data": { "x": "y".repeat(150) },
-                    });
-                    client.post("/sessman/new", body).expect(201);
-                }
-            });
-        }
-    });
 }
 
 /// Reads all pages of a label, and says what they take; whether they have as many sessions as there are.

@@ -42,9 +42,13 @@ async fn each_list_names_the_index_that_has_its_order() {
     store.list(listing(None), now()).await.unwrap();
     store.list(listing(Some("ada")), now()).await.unwrap();
     store.records(None, 5, now()).await.unwrap();
+    let label = crate::labels::Label::new("tenant", "acme").unwrap();
+    store.list(Listing { label: Some(&label), ..listing(None) }, now()).await.unwrap();
     let asked = proxy.asked();
     let hints: Vec<_> = asked.iter().map(|command| command.get_document("hint").unwrap().clone()).collect();
-    assert_eq!(hints, [doc! { "_id": 1 }, doc! { "user_id": 1, "_id": 1 }, doc! { "_id": 1 }]);
+    let (all, of_user, of_label) =
+        (doc! { "_id": 1 }, doc! { "user_id": 1, "_id": 1 }, doc! { "labels": 1, "_id": 1 });
+    assert_eq!(hints, [all.clone(), of_user, all, of_label]);
     for command in &asked {
         assert_eq!(command.get_document("sort").unwrap(), &doc! { "_id": 1 });
         assert!(command.get_i64("limit").unwrap() <= 51 && command.contains_key("maxTimeMS"));

@@ -4,6 +4,9 @@ use super::super::keys::{Keys, Name};
 use super::super::tidying::Tidying;
 use super::server::{create, text};
 use super::*;
+use crate::labels::{Label, Labels};
+use crate::record::{Change, Times};
+use crate::store::{Created, Unless, Updated};
 
 const PERIOD: Duration = Duration::from_secs(300);
 
@@ -67,4 +70,51 @@ async fn tidying_looks_at_a_share_of_the_users_and_goes_on_behind_it() {
     }
     assert!(rounds > 2, "{rounds}");
     store.close().await;
+}
+
+#[tokio::test]
+async fn names_of_labels_that_sessions_have_lost_are_taken_away_and_no_others() {
+    let Some(server) = Server::start(&[]) else { return };
+    let config = server.config();
+    let store = RedisStore::open(&config).unwrap();
+    let keys = Keys::new(&config.prefix);
+    let label = |name: &str| Label::new(name, "1").unwrap();
+    let labels = |names: &[&str]| Labels::from_list(names.iter().map(|name| label(name)).collect()).unwrap();
+    let labelled = |n: u8, names: &[&str]| Arc::new(Record { labels: labels(names), ..(*record(n)).clone() });
+    let start = record(0).created_at;
+    for n in 0..3 {
+        assert_eq!(store.create(labelled(n, &["a", "b"]), start).await.unwrap(), Created::Yes);
+    }
+    let lost = labelled(1, &["a", "b"]);
+    let change = Change { labels: Some(labels(&["b"])), ..Change::touch(start, times_of(&lost)) };
+    assert!(matches!(store.update(&lost, Unless::Changed, &change).await.unwrap(), Updated::Done { .. }));
+    let session = text(keys.session(record(2).handle));
+    server.cli(&["DEL", &session]);
+    let left = |name: &str| -> u32 {
+        let count = |n: u8| {
+            let key = text(keys.label(record(n).handle.as_bytes()[0], &label(name)));
+            server.cli(&["ZCARD", &key]).parse::<u32>().unwrap()
+        };
+        let first: std::collections::BTreeSet<u8> = (0..3).map(|n| record(n).handle.as_bytes()[0]).collect();
+        assert_eq!(first.len(), 3, "each has a set of its own");
+        (0..3).map(count).sum()
+    };
+    assert_eq!((left("a"), left("b")), (3, 3));
+    // A name may be that of a session about to be written.
+    store.tidying.tidy(&store.servers, &keys, start).await.unwrap();
+    assert_eq!((left("a"), left("b")), (3, 3));
+    let later = start.after(Duration::from_secs(700));
+    store.tidying.tidy(&store.servers, &keys, later).await.unwrap();
+    assert_eq!((left("a"), left("b")), (1, 2));
+    // What a failover lost comes back.
+    let key = text(keys.label(record(0).handle.as_bytes()[0], &label("a")));
+    server.cli(&["DEL", &key]);
+    store.tidying.tidy(&store.servers, &keys, later).await.unwrap();
+    assert_eq!((left("a"), left("b")), (1, 2));
+    store.close().await;
+}
+
+fn times_of(record: &Record) -> Times {
+    let Record { reset_at, last_activity, expires_at, .. } = *record;
+    Times { reset_at, last_activity, expires_at }
 }

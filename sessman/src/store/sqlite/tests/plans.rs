@@ -13,6 +13,8 @@ async fn every_query_is_led_by_an_index() {
         (reader::DUE, "sessions_expiry_bucket ("),
         (listing::SUMMARIES, "sessions_handle (handle>?)"),
         (listing::SUMMARIES_OF_USER, "sessions_user (user_id=? AND handle>?)"),
+        (listing::SUMMARIES_OF_LABEL, "labels USING PRIMARY KEY (name=? AND value=? AND handle>?)"),
+        (listing::SUMMARIES_OF_LABEL, "sessions_handle (handle=?)"),
         (listing::RECORDS, "sessions_handle (handle>?)"),
         (listing::OUTLINES, "sessions_handle (handle=?)"),
         (claims::PLACES, "claims_user (user_id=?)"),
