@@ -31,7 +31,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use amendment::Amendment;
+pub use amendment::{Amendment, MAX_IDLE};
 pub use change::{Precondition, Rotation, Update};
 pub use checks::{MAX_USER_ID, check_user_id, client_ip};
 pub use creation::NewSession;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sessman::id::SessionId;
 use sessman::labels::{MAX_LABELS, MAX_VALUE};
 use sessman::rules::{OnMaxTtl, Rules};
-use sessman::sessions::MAX_USER_ID;
+use sessman::sessions::{MAX_IDLE, MAX_USER_ID};
 
 use super::values::{MAX_ENDED, MAX_PAGE};
 
@@ -75,6 +75,7 @@ pub(super) fn idle_seconds(bounds: Bounds) -> Value {
         "type": "integer",
         "format": "int64",
         "minimum": 0,
+        "maximum": MAX_IDLE.as_secs(),
         "description": "Its own idle timeout; 0 for none, where there is no `max_idle`.",
     });
     if let Some(max_idle) = bounds.max_idle {

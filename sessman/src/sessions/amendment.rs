@@ -10,7 +10,7 @@ use crate::record::{Change, Record, Terms, TtlSource};
 use crate::rules::{OnMaxTtl, Rules};
 
 /// The longest idle timeout where the rules allow any: a hundred years, which every store can hold.
-const MAX_IDLE: Duration = Duration::from_secs(100 * 365 * 86_400);
+pub const MAX_IDLE: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// What a change sets beside the data; `None` stays as it is.
 #[derive(Debug, Clone, Default, PartialEq)]
