@@ -218,7 +218,7 @@ impl Sessions {
         at_most: u64,
     ) -> Result<Vec<Handle>, Error> {
         // Of one user, those that cannot be read end too, as with `end_user`.
-        let is_of_user = *filter == Self::of_user(filter.user_id.clone());
+        let is_of_user = filter.user_id.is_some() && *filter == Self::of_user(filter.user_id.clone());
         let (this, filter) = (Arc::clone(self), filter.up_to(cutoff));
         to_the_end(async move {
             let (mut ended, mut passes) = (Vec::new(), Passes::default());
