@@ -37,7 +37,7 @@ public final class Main {
 
         UpdateSessionRequest change = new UpdateSessionRequest()
             .mode(UpdateSessionRequest.ModeEnum.MERGE).data(Map.of("cart", List.of(1, 2)));
-        Session changed = sessions.updateSession(change, id, null);
+        Session changed = sessions.updateSession(id, null, change);
         check("update", changed.getVersion() == 2L);
 
         Page mine = sessions.listMySessions(null, null, null, id);

@@ -35,7 +35,8 @@ func main() {
 	check("get", err == nil && read.GetUserId() == "ada", err)
 	check("data", read.GetData().(map[string]interface{})["theme"] == "dark", nil)
 
-	change := sessman.NewUpdateSessionRequest(map[string]interface{}{"cart": []int{1, 2}})
+	change := sessman.NewUpdateSessionRequest()
+	change.SetData(map[string]interface{}{"cart": []int{1, 2}})
 	change.SetMode("merge")
 	changed, _, err := client.SessionAPI.UpdateSession(ctx).XSessionId(id).UpdateSessionRequest(*change).Execute()
 	check("update", err == nil && changed.GetVersion() == 2, err)

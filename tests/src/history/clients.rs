@@ -274,8 +274,8 @@ impl Session {
             45..74 => Action::Replace(json!({ "n": number }), None),
             74..80 => Action::Amend {
                 label: format!("l{}", number % 3),
-                value: (number % 4 > 0).then(|| format!("v{number}")),
-                persistent: (number % 5 < 2).then_some(number % 5 == 0),
+                value: (!number.is_multiple_of(4)).then(|| format!("v{number}")),
+                persistent: (number % 5 < 2).then_some(number.is_multiple_of(5)),
             },
             80..95 => Action::Merge(format!("m{}", number % 4), json!(number)),
             // Which id it is shows when it is answered; otherwise nobody knows it.
