@@ -103,7 +103,7 @@ fn what_the_drivers_count_is_read_too() {
         assert!(scrape.sum("sessman_mongodb_checkout_duration_seconds_count", &[]) >= 10.0);
         eventually("the indexes are there", || {
             let scrape = Scrape::of(&pserve, "what_the_drivers_count").expect("it was there");
-            scrape.sum("sessman_mongodb_index_ready", &[]) == 3.0
+            scrape.sum("sessman_mongodb_index_ready", &[]) == 4.0
         });
     }
 }
