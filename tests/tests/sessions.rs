@@ -382,7 +382,7 @@ fn wrong_requests_get_one_clear_answer(_: Store, config: Value) {
     said(client.post("/sessman/new?data=1", json!({})), 400, "JSON body");
     said(client.post("/sessman/new", json!({ "metadata": [] })), 400, "metadata");
     said(client.send("POST", "/sessman/new?user=%zz", ""), 400, "%");
-    said(client.post("/sessman/update", json!({ "token": id })), 400, "no data given");
+    said(client.post("/sessman/update", json!({ "token": id })), 400, "nothing to change given");
     said(
         client.post("/sessman/update", json!({ "token": id, "data": 1, "mode": "x" })),
         400,
