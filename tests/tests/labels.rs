@@ -175,6 +175,8 @@ fn an_end_by_filter_is_previewed_and_bounded(_: Store, config: Value) {
     // By address, and by when they were used and begun.
     let from = |ip: &str| json!({ "user": "net", "metadata": { "client_ip": ip } });
     let one = client.post("/sessman/new", from("192.0.2.1")).expect(201);
+    // Times have milliseconds.
+    std::thread::sleep(Duration::from_millis(5));
     let two = client.post("/sessman/new", from("2001:db8::1")).expect(201);
     assert_eq!(listed(&admin, "client_ip=192.0.2.1", 9), sorted(&[&one]));
     assert_eq!(listed(&admin, "client_ip=2001:DB8:0::1&user=net", 9), sorted(&[&two]));

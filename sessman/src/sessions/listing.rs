@@ -70,6 +70,11 @@ impl Passes {
     /// The most of them.
     const MOST: usize = 4;
 
+    /// Whether the first one goes on.
+    pub(super) fn is_first(&self) -> bool {
+        self.count == 0
+    }
+
     /// So many were to end, and so many did.
     pub(super) fn note(&mut self, asked: usize, ended: usize) {
         self.missed |= ended < asked;
@@ -174,14 +179,20 @@ impl Sessions {
         let this = Arc::clone(self);
         to_the_end(async move {
             let (mut ended, mut after, mut passes) = (Vec::new(), None, Passes::default());
+            let asked_at = this.clock.now();
             loop {
                 // Not `list`: a session that is expired only by the rules in force now is deleted too, so it cannot come back.
                 let listing = Listing { user_id: Some(&user_id), after, limit: PAGE, label: None };
                 let page = this.ask(Operation::List, this.store.list(listing, this.clock.now())).await?;
-                let known =
-                    page.items.iter().map(|summary| Target::incarnation(summary.handle, summary.mark));
+                // A later pass is for sessions that moved: a login since then goes on.
+                let is_first = passes.is_first();
+                let known = page
+                    .items
+                    .iter()
+                    .filter(|summary| is_first || summary.life.created_at <= asked_at)
+                    .map(|summary| Target::incarnation(summary.handle, summary.mark));
                 // A record that cannot be read can still be deleted.
-                let unread = page.unread.iter().copied().map(Target::whatever);
+                let unread = page.unread.iter().filter(|_| is_first).copied().map(Target::whatever);
                 let targets = known.chain(unread).filter(|target| Some(target.handle) != except);
                 let found: Vec<_> = targets.map(|target| (target, Some(user_id.clone()))).collect();
                 let asked = found.len();
