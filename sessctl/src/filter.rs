@@ -1,14 +1,11 @@
 //! The options that choose sessions, as a filter of the engine and as a query of the HTTP routes.
 
-use std::fmt::Display;
 use std::net::IpAddr;
 
 use clap::Args;
 use sessman::labels::{Label, LabelError};
 use sessman::sessions::Filter;
 use sessman::time::Timestamp;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// Which sessions are meant: those for which all of this holds. Times are as in RFC 3339, such as 2026-01-02T03:04:05Z.
 #[derive(Debug, Clone, Default, Args)]
@@ -67,32 +64,10 @@ impl Conditions {
 
 /// The parameters of an HTTP route for this filter, each behind a `&`.
 pub(crate) fn query(filter: &Filter) -> String {
-    let Filter {
-        user_id,
-        labels,
-        client_ip,
-        created_before,
-        created_after,
-        active_before,
-        active_after,
-        expires_before,
-    } = filter;
     let mut query = String::new();
-    let mut add = |name: &str, value: &dyn Display| {
+    for (name, value) in filter.parameters() {
         query.push_str(&format!("&{name}="));
-        query.extend(value.to_string().bytes().map(|byte| format!("%{byte:02X}")));
-    };
-    user_id.iter().for_each(|user_id| add("user_id", user_id));
-    labels.iter().for_each(|label| add("label", label));
-    client_ip.iter().for_each(|address| add("client_ip", address));
-    for (name, moment) in [
-        ("created_before", created_before),
-        ("created_after", created_after),
-        ("active_before", active_before),
-        ("active_after", active_after),
-        ("expires_before", expires_before),
-    ] {
-        moment.iter().for_each(|moment| add(name, moment));
+        query.extend(value.bytes().map(|byte| format!("%{byte:02X}")));
     }
     query
 }
@@ -101,12 +76,8 @@ fn label(text: &str) -> Result<Label, LabelError> {
     Label::parse(text)
 }
 
-/// A time as in RFC 3339, with any offset.
-pub(crate) fn moment(text: &str) -> Result<Timestamp, &'static str> {
-    let moment = OffsetDateTime::parse(text, &Rfc3339)
-        .map_err(|_| "expected a time as in RFC 3339, such as 2026-01-02T03:04:05Z")?;
-    let millis = i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000));
-    Ok(Timestamp::from_millis(millis.unwrap_or(i64::MAX)))
+fn moment(text: &str) -> Result<Timestamp, &'static str> {
+    Timestamp::parse(text).ok_or("expected a time as in RFC 3339, such as 2026-01-02T03:04:05Z")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plugin_api::{Host, Level, Memory};
 use sessman::budget::{self, Budget, Unlimited};
@@ -12,7 +12,7 @@ use sessman::error::with_sources;
 use sessman::events::Kind;
 use sessman::id::Handle;
 use sessman::sessions::Sessions;
-use sessman::store::{self, Store};
+use sessman::store::{self, Store, StoreError};
 use sessman::time::{Clock, SystemClock, Watch};
 use tokio::runtime::{self, Builder, Runtime};
 use tokio::task::JoinSet;
@@ -43,6 +43,22 @@ pub(crate) struct Service {
     owned: Mutex<Option<(Runtime, JoinSet<()>)>>,
 }
 
+/// How long the start waits for a file that another process has, and how often it looks.
+const OWNED_FOR: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(25);
+
+/// Opens a store. Between the two instances of a reload nobody owns a SQLite file: a command of an administrator that got in
+/// between soon lets go of it again.
+fn when_free<T>(open: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let until = Instant::now() + OWNED_FOR;
+    loop {
+        match open() {
+            Err(StoreError::InUse(_)) if Instant::now() < until => std::thread::sleep(LOOK),
+            opened => return opened,
+        }
+    }
+}
+
 impl Service {
     /// Opens the store and starts the periodic tasks.
     pub(crate) async fn start(config: &Config, host: &Host) -> Result<Self, String> {
@@ -62,8 +78,10 @@ impl Service {
                 Some(budget) => Arc::new(HostBudget(budget)),
                 None => Unlimited::shared(),
             };
-            let opening =
-                handle.spawn_blocking(move || store::open(&*store, &opened_by, keys.as_ref(), &budget));
+            let opening = handle.spawn_blocking(move || {
+                let open = || store::open(&*store, &opened_by, keys.as_ref(), &budget);
+                when_free(open)
+            });
             opening.await
         };
         let store: Arc<dyn Store> = match opened {

@@ -6,6 +6,9 @@ mod watch;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 pub use system::{Offset, SystemClock};
 pub use watch::{Notice, Watch};
 
@@ -37,6 +40,14 @@ impl Timestamp {
     /// The duration since `earlier`; zero if that is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+impl Timestamp {
+    /// Parses a time as in RFC 3339, with any offset; what is shorter than a millisecond is cut off.
+    pub fn parse(text: &str) -> Option<Self> {
+        let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Self)
     }
 }
 
@@ -175,7 +186,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_time_is_read_with_any_offset_and_nothing_else_is_one() {
+        let moment = Timestamp::from_millis(1_767_323_045_678);
+        for text in
+            ["2026-01-02T03:04:05.678Z", "2026-01-02T04:04:05.6789+01:00", "2026-01-01t22:04:05.678-05:00"]
+        {
+            assert_eq!(Timestamp::parse(text), Some(moment), "{text}");
+        }
+        assert_eq!(Timestamp::parse("1969-12-31T23:59:59.9999Z"), Some(Timestamp::from_millis(-1)));
+        for text in [
+            "",
+            "2026-01-02",
+            "2026-01-02T03:04:05",
+            "2026-13-02T03:04:05Z",
+            "1767323045",
+            " 2026-01-02T03:04:05Z",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_moment_is_read_as_it_was_written(millis in 0..=Timestamp::LAST) {
+            let moment = Timestamp::from_millis(millis);
+            prop_assert_eq!(Timestamp::parse(&moment.to_string()), Some(moment));
+        }
+
         #[test]
         fn any_moment_is_written_as_a_library_does(millis in 0..=Timestamp::LAST) {
             prop_assert_eq!(Timestamp::from_millis(millis).to_string(), by_library(millis));

@@ -1,5 +1,6 @@
 //! What requests meet while one instance takes the place of another.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::thread;
@@ -92,4 +93,25 @@ fn a_reload_of_one_instance_leaves_the_hosts_own_folders() {
     client.post("/reload/all", json!({})).expect(200);
     client.get(&get).expect(404);
     assert!(site.path("two").exists());
+}
+
+#[test]
+fn a_command_that_has_the_file_for_a_moment_delays_a_start_and_breaks_nothing() {
+    let site = Site::new();
+    site.sessman("{}");
+    let pserve = site.start();
+    let begun = pserve.client().post("/sessman/new", json!({})).expect(201).member("session_id");
+    pserve.stop();
+    // As `sessctl` does that comes between the two instances of a reload.
+    let lock = File::options().write(true).open(site.path("state/sessman.db.lock")).unwrap();
+    lock.lock().unwrap();
+    let pserve = thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(700));
+            drop(lock);
+        });
+        site.start()
+    });
+    pserve.client().with("X-Session-Id", &begun).get("/sessman/get").expect(200);
+    assert!(!pserve.log().contains("in use"), "{}", pserve.log());
 }

@@ -11,7 +11,6 @@ use super::list::{members, rows};
 use crate::actor::Actor;
 use crate::cli::End;
 use crate::failure::Usage;
-use crate::filter;
 use crate::output::{Output, confirm, number, shown};
 use crate::site::Site;
 
@@ -101,7 +100,7 @@ struct Preview {
 
 impl Preview {
     fn of(preview: &Value) -> Result<Self> {
-        let cutoff = preview["cutoff"].as_str().and_then(|text| filter::moment(text).ok());
+        let cutoff = preview["cutoff"].as_str().and_then(Timestamp::parse);
         let read = || {
             Some(Self {
                 matching: preview["matching"].as_u64()?,

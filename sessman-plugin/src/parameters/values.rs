@@ -10,8 +10,6 @@ use sessman::labels::{Label, LabelPatch, MAX_LABELS};
 use sessman::rules::UpdateMode;
 use sessman::sessions::check_user_id;
 use sessman::time::Timestamp;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::input::{Input, expected};
 use crate::problem::Problem;
@@ -108,10 +106,8 @@ pub(super) fn address(input: Input<'_>, name: &str) -> Result<IpAddr, Problem> {
 
 /// A time as in RFC 3339, with any offset.
 pub(super) fn moment(input: Input<'_>, name: &str) -> Result<Timestamp, Problem> {
-    let moment = OffsetDateTime::parse(&input.string(name)?, &Rfc3339)
-        .map_err(|_| expected(name, "a time as in RFC 3339, such as 2026-01-02T03:04:05Z"))?;
-    let millis = i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000));
-    Ok(Timestamp::from_millis(millis.unwrap_or(i64::MAX)))
+    Timestamp::parse(&input.string(name)?)
+        .ok_or_else(|| expected(name, "a time as in RFC 3339, such as 2026-01-02T03:04:05Z"))
 }
 
 /// Bounded, as those to end are in memory, and their handles in the answer.

@@ -4,9 +4,13 @@ use plugin_api::Caller;
 use sessman::sessions::Amendment;
 
 use super::exchange::Exchange;
-use crate::parameters::Values;
+use crate::parameters::{Name, Values};
 use crate::problem::Problem;
 use crate::problem_type::ProblemType;
+
+/// What a route accepts that can set them.
+pub(super) const NAMES: [Name; 5] =
+    [Name::TtlSeconds, Name::IdleSeconds, Name::Persistent, Name::Metadata, Name::Labels];
 
 /// What the request sets beside data and user.
 ///

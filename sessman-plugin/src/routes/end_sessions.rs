@@ -9,7 +9,7 @@ use sessman::sessions::Filter;
 
 use super::exchange::Exchange;
 use super::filter;
-use super::spec::{Returns, Spec};
+use super::spec::{Returns, Spec, joined};
 use crate::parameters::{Name, PAGE, Values};
 use crate::problem::Problem;
 use crate::render;
@@ -20,7 +20,7 @@ pub(super) const ROUTE: Spec =
         Box::pin(answer(exchange))
     })
     .described("Ends the sessions with these handles, or those that match", &["endSessions"])
-    .accepts(&filter::and::<12, 4>([Name::Handles, Name::DryRun, Name::Cutoff, Name::AtMost]))
+    .accepts(&joined::<12>(&filter::NAMES, &[Name::Handles, Name::DryRun, Name::Cutoff, Name::AtMost]))
     .refuses(&[409]);
 
 async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {

@@ -4,7 +4,7 @@ use plugin_api::{Class, Response};
 
 use super::exchange::Exchange;
 use super::filter;
-use super::spec::{Returns, Spec};
+use super::spec::{Returns, Spec, joined};
 use crate::parameters::{Name, PAGE};
 use crate::problem::Problem;
 use crate::render;
@@ -13,7 +13,7 @@ use crate::render;
 pub(super) const ROUTE: Spec =
     Spec::new("list", &["GET"], Class::Admin, Returns::Page, |exchange| Box::pin(answer(exchange)))
         .described("All sessions, or those that match", &["listSessions"])
-        .accepts(&filter::and::<10, 2>([Name::Cursor, Name::Limit]));
+        .accepts(&joined::<10>(&filter::NAMES, &[Name::Cursor, Name::Limit]));
 
 async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let mut values = exchange.parameters()?.values;

@@ -6,7 +6,7 @@ use sessman::sessions::Rotation;
 
 use super::amendment;
 use super::exchange::Exchange;
-use super::spec::{Returns, Spec};
+use super::spec::{Returns, Spec, joined};
 use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::problem_type::ProblemType;
@@ -17,16 +17,7 @@ pub(super) const ROUTE: Spec =
     Spec::new("rotate", &["POST"], Class::Session, Returns::Session, |exchange| Box::pin(answer(exchange)))
         .described("Gives the session a new id; with user_id that user logs in", &["rotateSession"])
         .opened_by(ClientAccess::Read)
-        .accepts(&[
-            Name::SessionId,
-            Name::UserId,
-            Name::ExternalId,
-            Name::TtlSeconds,
-            Name::IdleSeconds,
-            Name::Persistent,
-            Name::Metadata,
-            Name::Labels,
-        ])
+        .accepts(&joined::<8>(&[Name::SessionId, Name::UserId, Name::ExternalId], &amendment::NAMES))
         .refuses(&[401, 403, 404, 409, 413, 422]);
 
 async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {

@@ -139,3 +139,15 @@ impl Spec {
         Self { immediate_handler: Some(handler), ..self }
     }
 }
+
+/// Two lists of parameters in one: for what several routes accept alike.
+pub(super) const fn joined<const N: usize>(one: &[Name], other: &[Name]) -> [Name; N] {
+    assert!(one.len() + other.len() == N, "all of both, and no other");
+    let mut names = [Name::SessionId; N];
+    let mut at = 0;
+    while at < N {
+        names[at] = if at < one.len() { one[at] } else { other[at - one.len()] };
+        at += 1;
+    }
+    names
+}

@@ -14,7 +14,7 @@ use crate::render;
 pub(super) const ROUTE: Spec =
     Spec::new("stats", &["GET"], Class::Admin, Returns::Stats, |exchange| Box::pin(answer(exchange)))
         .described("How many sessions there are, or match, and how old they are", &["getStats"])
-        .accepts(&filter::and::<8, 0>([]));
+        .accepts(&filter::NAMES);
 
 async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let filter = filter::of(&mut exchange.parameters()?.values);

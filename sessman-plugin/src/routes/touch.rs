@@ -9,7 +9,7 @@ use sessman::sessions::Precondition;
 use super::amendment;
 use super::cookie;
 use super::exchange::Exchange;
-use super::spec::{Returns, Spec};
+use super::spec::{Returns, Spec, joined};
 use crate::parameters::Name;
 use crate::problem::Problem;
 use crate::render;
@@ -19,15 +19,7 @@ pub(super) const ROUTE: Spec =
     Spec::new("touch", &["POST"], Class::Session, Returns::Session, |exchange| Box::pin(answer(exchange)))
         .described("Restarts the session's time to live, and may change its terms", &["touchSession"])
         .opened_by(ClientAccess::Read)
-        .accepts(&[
-            Name::SessionId,
-            Name::UserId,
-            Name::TtlSeconds,
-            Name::IdleSeconds,
-            Name::Persistent,
-            Name::Metadata,
-            Name::Labels,
-        ])
+        .accepts(&joined::<7>(&[Name::SessionId, Name::UserId], &amendment::NAMES))
         .refuses(&[401, 403, 404, 409, 413, 422]);
 
 async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {

@@ -11,7 +11,7 @@ use super::amendment;
 use super::cookie;
 use super::exchange::Exchange;
 use super::session_ref::SessionRef;
-use super::spec::{Condition, Returns, Spec};
+use super::spec::{Condition, Returns, Spec, joined};
 use crate::id_in_request::IdInRequest;
 use crate::parameters::{Name, Parameters, Values};
 use crate::problem::Problem;
@@ -25,17 +25,7 @@ pub(super) const ROUTE: Spec =
     })
     .described("Changes the session's data, terms, metadata and labels", &["updateSession", "patchSession"])
     .opened_by(ClientAccess::Write)
-    .accepts(&[
-        Name::SessionId,
-        Name::UserId,
-        Name::Data,
-        Name::Mode,
-        Name::TtlSeconds,
-        Name::IdleSeconds,
-        Name::Persistent,
-        Name::Metadata,
-        Name::Labels,
-    ])
+    .accepts(&joined::<9>(&[Name::SessionId, Name::UserId, Name::Data, Name::Mode], &amendment::NAMES))
     .on_condition(Condition::IfMatch)
     .refuses(&[401, 403, 404, 409, 412, 413, 422, 428]);
 

@@ -280,17 +280,21 @@ impl Sessions {
                 Updated::Done { record, .. } => return Ok(record),
                 Updated::Missing => return Err(Error::NotFound),
                 Updated::Conflict(_) => {
-                    let found = self.load(record.handle).await?.ok_or(Error::NotFound)?;
-                    if (found.mark, found.secret_hash) != (record.mark, record.secret_hash)
-                        || found.user_id != record.user_id
-                    {
-                        return Err(Error::NotFound);
-                    }
-                    record = found;
+                    record = self.read_again(&record).await?;
                 }
             }
         }
         Err(Error::Contended)
+    }
+
+    /// The record as it is now, of a rotation that others came before.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] also if it is another session, has another id or another user by now.
+    pub(super) async fn read_again(&self, read: &Record) -> Result<Arc<Record>, Error> {
+        let found = self.load(read.handle).await?.ok_or(Error::NotFound)?;
+        let is_same = (found.mark, found.secret_hash) == (read.mark, read.secret_hash);
+        if is_same && found.user_id == read.user_id { Ok(found) } else { Err(Error::NotFound) }
     }
 
     /// The change of that step.

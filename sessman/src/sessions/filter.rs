@@ -53,17 +53,46 @@ impl Filter {
         *self == Self::default()
     }
 
+    /// The conditions as parameters of the HTTP routes: a name and a value each.
+    pub fn parameters(&self) -> Vec<(&'static str, String)> {
+        let Self {
+            user_id,
+            labels,
+            client_ip,
+            created_before,
+            created_after,
+            active_before,
+            active_after,
+            expires_before,
+        } = self;
+        let times = [
+            ("created_before", created_before),
+            ("created_after", created_after),
+            ("active_before", active_before),
+            ("active_after", active_after),
+            ("expires_before", expires_before),
+        ];
+        let user_id = user_id.iter().map(|user_id| ("user_id", user_id.clone()));
+        let labels = labels.iter().map(|label| ("label", label.to_string()));
+        let address = client_ip.iter().map(|address| ("client_ip", address.to_string()));
+        let times = times.into_iter().filter_map(|(name, time)| Some((name, (*time)?.to_string())));
+        user_id.chain(labels).chain(address).chain(times).collect()
+    }
+
     /// Whether the store finds exactly those that match: all, or by a user, a label or both.
     fn is_of_index(&self) -> bool {
-        let Self { user_id: _, labels, client_ip, .. } = self;
-        let times = [
-            self.created_before,
-            self.created_after,
-            self.active_before,
-            self.active_after,
-            self.expires_before,
-        ];
-        labels.len() <= 1 && client_ip.is_none() && times.iter().all(Option::is_none)
+        let Self { user_id, labels, .. } = self;
+        let of_index = Self { user_id: user_id.clone(), labels: labels.clone(), ..Self::default() };
+        labels.len() <= 1 && *self == of_index
+    }
+
+    /// The same, without sessions created after `cutoff`.
+    fn up_to(&self, cutoff: Timestamp) -> Self {
+        let end = cutoff.after(Duration::from_millis(1));
+        Self {
+            created_before: Some(self.created_before.map_or(end, |before| before.min(end))),
+            ..self.clone()
+        }
     }
 
     fn matches(&self, session: &Summary) -> bool {
@@ -218,17 +247,15 @@ impl Sessions {
         at_most: u64,
     ) -> Result<Vec<Handle>, Error> {
         // Of one user, those that cannot be read end too, as with `end_user`.
-        let is_of_user = filter.user_id.is_some() && *filter == Self::of_user(filter.user_id.clone());
+        let of_user = Filter { user_id: filter.user_id.clone(), ..Filter::default() };
+        let is_of_user = filter.user_id.is_some() && *filter == of_user;
         let (this, filter) = (Arc::clone(self), filter.up_to(cutoff));
         to_the_end(async move {
             let (mut ended, mut passes) = (Vec::new(), Passes::default());
             loop {
                 let room = at_most.saturating_sub(ended.len() as u64);
-                let mut found =
-                    this.found_matching(&filter, is_of_user, room).await.map_err(|error| match error {
-                        Error::TooManyMatch { .. } => Error::TooManyMatch { at_most },
-                        other => other,
-                    })?;
+                let found = this.found_matching(&filter, is_of_user, room).await?;
+                let mut found = found.ok_or(Error::TooManyMatch { at_most })?;
                 while !found.is_empty() {
                     let rest = found.split_off(found.len().min(SLICE));
                     let asked = found.len();
@@ -245,17 +272,13 @@ impl Sessions {
         .await
     }
 
-    fn of_user(user_id: Option<String>) -> Filter {
-        Filter { user_id, ..Filter::default() }
-    }
-
-    /// What of the stored sessions matches, each with its owner.
+    /// What of the stored sessions matches, each with its owner; `None` if that are more than `at_most`.
     async fn found_matching(
         &self,
         filter: &Filter,
         with_unread: bool,
         at_most: u64,
-    ) -> Result<Vec<(Target, Option<String>)>, Error> {
+    ) -> Result<Option<Vec<(Target, Option<String>)>>, StoreError> {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
             let page = self.some(filter, after, SLICE).await?;
@@ -272,23 +295,12 @@ impl Sessions {
                 (Target { last_activity, ..target }, session.user_id)
             }));
             if found.len() as u64 > at_most {
-                return Err(Error::TooManyMatch { at_most });
+                return Ok(None);
             }
             match page.next {
                 Some(next) => after = Some(next),
-                None => return Ok(found),
+                None => return Ok(Some(found)),
             }
-        }
-    }
-}
-
-impl Filter {
-    /// The same, without sessions created after `cutoff`.
-    fn up_to(&self, cutoff: Timestamp) -> Self {
-        let end = cutoff.after(Duration::from_millis(1));
-        Self {
-            created_before: Some(self.created_before.map_or(end, |before| before.min(end))),
-            ..self.clone()
         }
     }
 }

@@ -46,13 +46,7 @@ impl Sessions {
                 return Ok(moved);
             }
             // Others wrote to it: what they wrote goes along.
-            let found = self.load(record.handle).await?.ok_or(Error::NotFound)?;
-            if (found.mark, found.secret_hash) != (record.mark, record.secret_hash)
-                || found.user_id != record.user_id
-            {
-                return Err(Error::NotFound);
-            }
-            record = found;
+            record = self.read_again(&record).await?;
         }
         Err(Error::Contended)
     }

@@ -276,11 +276,27 @@ pub(super) fn mark_of(document: &RawDocument) -> Option<Mark> {
     mark(&Fields::of(document)).ok()
 }
 
-/// The update for `change` in the document of `handle`.
+/// The layout that the document needs after `change`, if that is not the oldest.
+pub(super) fn layout_after(change: &Change) -> Option<i64> {
+    let has_terms = change.terms.is_some_and(|terms| terms.idle.is_some() || terms.persistent);
+    let has_labels = change.labels.as_ref().is_some_and(|labels| !labels.is_empty());
+    (has_terms || has_labels).then_some(i64::from(Record::SCHEMA))
+}
+
+/// Whether the document has a field that none of ours is, which only the oldest layout allows.
+pub(super) fn has_foreign_fields(document: &RawDocument) -> bool {
+    Fields::of(document).none_but(&FIELDS).is_err()
+}
+
+/// The update for `change` in the document of `handle`; with `layout`, the document has that one afterwards.
 ///
 /// # Errors
 /// As for [`from_record`].
-pub(super) fn from_change(handle: Handle, change: &Change) -> Result<Document, StoreError> {
+pub(super) fn from_change(
+    handle: Handle,
+    change: &Change,
+    layout: Option<i64>,
+) -> Result<Document, StoreError> {
     let Change { secret_hash, user_id, data, metadata, terms, labels, mac, now, times } = change;
     let Times { reset_at, last_activity, expires_at } = *times;
     let mut set = doc! {
@@ -320,10 +336,8 @@ pub(super) fn from_change(handle: Handle, change: &Change) -> Result<Document, S
     if let Some(Mac(mac)) = mac {
         put("mac", Some(binary(mac).into()));
     }
-    if terms.is_some_and(|terms| terms.idle.is_some() || terms.persistent)
-        || labels.as_ref().is_some_and(|labels| !labels.is_empty())
-    {
-        put("schema", Some(i64::from(Record::SCHEMA).into()));
+    if let Some(layout) = layout {
+        put("schema", Some(layout.into()));
     }
     if change.counts() {
         put("updated_at", Some(date(*now).into()));

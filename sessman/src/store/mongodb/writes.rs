@@ -81,11 +81,16 @@ pub(super) async fn update(
     unless: Unless,
     change: &Change,
 ) -> Result<Updated> {
+    let layout = match document::layout_after(change) {
+        // With fields of others in it, it would be refused as a document of the later layout.
+        Some(_) if has_foreign_fields(documents, read.handle).await? => None,
+        layout => layout,
+    };
     let mut again = documents.again();
     loop {
         // Built for each attempt: usually there is only one, and so nothing is copied.
         let filter = read.unchanged(unless, change.now)?;
-        let update = document::from_change(read.handle, change)?;
+        let update = document::from_change(read.handle, change, layout)?;
         // Returns the record before the change: this has the old expiry, and the caller knows the rest.
         let update = documents
             .find_one_and_update(filter, update)
@@ -108,6 +113,13 @@ pub(super) async fn update(
         }
         again.wait().await?;
     }
+}
+
+async fn has_foreign_fields(documents: &Documents, handle: Handle) -> Result<bool> {
+    // Without the texts, which may be large.
+    let find = documents.find_one(doc! { "_id": scalars::id(handle) }).projection(document::without_texts());
+    let found = documents.ask(Command::Find, find.max_time(SERVER_LIMIT)).await.map_err(store_error)?;
+    Ok(found.is_some_and(|found| document::has_foreign_fields(&found)))
 }
 
 /// Deletes one record if it matches its target.

@@ -127,8 +127,8 @@ impl Keys {
         self.beginning(kind, "*")
     }
 
-    /// A pattern for the keys of users, of both kinds, and of labels.
-    pub(super) fn pattern_of_users(&self) -> Vec<u8> {
+    /// A pattern for the keys of users, of both kinds, and for the indexes of labels.
+    pub(super) fn pattern_of_indexes(&self) -> Vec<u8> {
         let letters = [Kind::Names, Kind::Places, Kind::Label].map(Kind::letter);
         format!("{}:[{}]:*", self.prefix, letters.iter().collect::<String>()).into_bytes()
     }

@@ -49,16 +49,16 @@ impl Tidying {
 
     /// See [`Store::tidy`](crate::store::Store::tidy). An unreachable server delays only its own keys.
     pub(super) async fn tidy(&self, servers: &Arc<Servers>, keys: &Keys, now: Timestamp) -> Result<()> {
-        let users = self.tidy_users(servers, keys, now).await;
+        let users = self.tidy_users_and_labels(servers, keys, now).await;
         let index = self.tidy_index(servers, keys, now).await;
         let sessions = self.mend_names(servers, keys).await;
         users.and(index).and(sessions)
     }
 
-    async fn tidy_users(&self, servers: &Arc<Servers>, keys: &Keys, now: Timestamp) -> Result<()> {
+    async fn tidy_users_and_labels(&self, servers: &Arc<Servers>, keys: &Keys, now: Timestamp) -> Result<()> {
         let in_cluster = servers.are_cluster(deadline()).await?;
         let mut position = self.users.lock().await;
-        let mut scan = Scan::resume(servers, keys.pattern_of_users(), position.as_deref()).await?;
+        let mut scan = Scan::resume(servers, keys.pattern_of_indexes(), position.as_deref()).await?;
         let done = async {
             for _ in 0..self.users_steps {
                 let Some(found) = scan.next().await? else { break };

@@ -129,13 +129,13 @@ fn a_touch_sets_the_times_and_counts_nothing() {
     let now = Timestamp::from_millis(9_000);
     let times = Times { reset_at: now, last_activity: now, expires_at: now };
     let touch = Change::touch(now, times);
-    let update = from_change(Handle::from([7; 12]), &touch).unwrap();
+    let update = from_change(Handle::from([7; 12]), &touch, None).unwrap();
     assert!(!update.contains_key("$inc"));
     let set: Vec<_> = update.get_document("$set").unwrap().keys().cloned().collect();
     assert_eq!(set, ["reset_at", "last_activity", "expires_at"]);
 
     let write = Change { data: Some(record().data), ..touch };
-    let update = from_change(Handle::from([7; 12]), &write).unwrap();
+    let update = from_change(Handle::from([7; 12]), &write, None).unwrap();
     assert_eq!(update.get_document("$inc").unwrap(), &doc! { "version": 1_i64 });
     assert_eq!(update.get_document("$set").unwrap().get("updated_at"), Some(&Bson::DateTime(date(now))));
 }

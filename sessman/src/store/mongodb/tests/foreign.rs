@@ -9,7 +9,7 @@ use super::super::{document, scalars};
 use super::*;
 use crate::data::Data;
 use crate::id::{Handle, SecretHash};
-use crate::labels::Labels;
+use crate::labels::{Label, Labels};
 use crate::mark::Mark;
 use crate::record::{Change, Mac, Record, Times, TtlSource};
 use crate::store::{Listing, Outlined, Store, StoreError, Target, Unless, Updated};
@@ -243,5 +243,28 @@ async fn what_is_stored_can_be_read_in_a_shell() {
     assert_eq!(fields, expected);
     assert_eq!(found.get_document("data").unwrap().get("a%2Eb"), Some(&Bson::Double(1.0)));
     assert_eq!(found.get_datetime("expires_at").unwrap().timestamp_millis(), START.as_millis() + 60_000);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_document_with_fields_of_others_keeps_its_layout_whatever_it_gets() {
+    let Some(database) = Database::new() else { return };
+    let (store, documents) = (database.open().await, database.documents().await);
+    let labels = Labels::from_list(vec![Label::new("tenant", "acme").unwrap()]).unwrap();
+    for (n, is_foreign) in [(1, true), (2, false)] {
+        let stored = document::from_record(&record(n)).unwrap();
+        insert(&documents, if is_foreign { with(stored, "theirs", 1) } else { stored }).await;
+        let Record { reset_at, last_activity, expires_at, .. } = record(n);
+        let change = Change {
+            labels: Some(labels.clone()),
+            ..Change::touch(START, Times { reset_at, last_activity, expires_at })
+        };
+        let updated = store.update(&record(n), Unless::Changed, &change).await.unwrap();
+        assert!(matches!(updated, Updated::Done { .. }));
+        let read = store.load(record(n).handle, START).await.unwrap().live().expect("it can be read");
+        assert_eq!(read.labels, labels);
+        let found = documents.find_one(doc! { "_id": scalars::id(read.handle) }).await.unwrap().unwrap();
+        assert_eq!(found.get_i64("schema").unwrap(), if is_foreign { 1 } else { 2 });
+    }
     store.close().await;
 }
