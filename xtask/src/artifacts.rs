@@ -36,7 +36,7 @@ pub(crate) fn package_arguments() -> impl Iterator<Item = &'static str> {
 /// which have profiles of their own.
 const QUICK_PROFILE: [&str; 5] = [
     "profile.quick.inherits='release'",
-    "profile.quick.opt-level=1",
+    "profile.quick.opt-level=0",
     "profile.quick.lto=false",
     "profile.quick.codegen-units=16",
     "profile.quick.incremental=true",
