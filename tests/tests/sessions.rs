@@ -438,16 +438,12 @@ fn sessions_survive_a_restart_where_the_store_does(store: Store, config: Value) 
 }
 
 #[test]
-fn a_user_may_be_a_whole_number() {
+fn a_user_may_be_an_integer() {
     let (_site, _pserve, client) = serve(&json!({ "backend": "memory" }));
     for name in ["user_id", "userid", "user", "username"] {
-        for (number, text) in [
-            ("42", "42"),
-            ("42.0", "42"),
-            ("0", "0"),
-            ("-7", "-7"),
-            ("12345678901234567890123", "12345678901234567890123"),
-        ] {
+        for (number, text) in
+            [("42", "42"), ("0", "0"), ("-7", "-7"), ("12345678901234567890123", "12345678901234567890123")]
+        {
             let answer = client.send("POST", "/sessman/new", &format!("{{\"{name}\":{number}}}")).expect(201);
             assert_eq!(answer.json()["user_id"], text);
             let id = answer.member("session_id");
@@ -457,9 +453,65 @@ fn a_user_may_be_a_whole_number() {
             client.post("/sessman/get", json!({ "token": id, name: text })).expect(200);
             client.get(&format!("/sessman/get?token={id}&{name}={text}")).expect(200);
         }
-        for none in ["1.5", "1e3", "true", "[]", "{}"] {
-            client.send("POST", "/sessman/new", &format!("{{\"{name}\":{none}}}")).expect(400);
+        // The same number in another spelling would be another user.
+        for none in ["42.0", "1.0", "1.5", "1e3", "1E0", "4.2e1", "-0", "-0.0", "true", "[]", "{}"] {
+            let answer = client.send("POST", "/sessman/new", &format!("{{\"{name}\":{none}}}")).expect(400);
+            let error = answer.member("error");
+            assert!(error.contains("user_id") && error.contains("an integer"), "{none}: {error}");
         }
+    }
+}
+
+#[test]
+fn a_user_is_an_integer_wherever_a_user_is_named() {
+    let admin = "an-admin-key-for-integers";
+    let (_site, _pserve, client) = serve(&json!({ "backend": "memory", "admin_key": admin }));
+    let client = client.with("X-Admin-Key", admin);
+    let begin =
+        |user: &str| client.send("POST", "/sessman/new", &format!("{{\"user_id\":{user}}}")).expect(201);
+    let id = create(&client, json!({})).member("session_id");
+    let body = format!("{{\"token\":\"{id}\",\"user_id\":42}}");
+    assert_eq!(client.send("POST", "/sessman/rotate", &body).expect(200).json()["user_id"], "42");
+    begin("42");
+    begin("43");
+    let ended = |route: &str, body: &str| {
+        client.send("POST", &format!("/sessman/{route}"), body).expect(200).json()["ended"].clone()
+    };
+    assert_eq!(ended("end-user", "{\"user_id\":42}"), 2);
+    let preview =
+        client.send("POST", "/sessman/end-sessions", "{\"user_id\":43,\"dry_run\":true}").expect(200).json();
+    assert_eq!(preview["matching"], 1, "{preview}");
+    for route in ["end-user", "end-sessions", "rotate"] {
+        client.send("POST", &format!("/sessman/{route}"), "{\"user_id\":43.0}").expect(400);
+    }
+}
+
+#[test]
+fn a_body_may_begin_with_a_byte_order_mark() {
+    let key = "a-key-behind-a-mark";
+    let site = Site::new();
+    site.write("sessman.json", "\u{feff}{ \"backend\": \"memory\", \"apikey\": \"a-key-behind-a-mark\" }");
+    site.write(
+        "pserve.ini",
+        "\u{feff}[network]\nport=0\n[paths]\nplugins=plugins\n[plugin_parms]\nsessman=json=sessman.json\n",
+    );
+    let pserve = site.start();
+    let (bare, client) = (pserve.client(), pserve.client().with("X-Custom-Auth", key));
+    // The host takes the key out of a body, and the plugin reads the rest.
+    let body = format!("\u{feff}{{\"apikey\":\"{key}\",\"user_id\":\"ada\"}}");
+    assert_eq!(bare.send("POST", "/sessman/new", &body).expect(201).json()["user_id"], "ada");
+    bare.send("POST", "/sessman/new", "\u{feff}{\"apikey\":\"no\"}").expect(401);
+    let id = client
+        .send("POST", "/sessman/new", "\u{feff} {\"data\":{\"a\":1}} ")
+        .expect(201)
+        .member("session_id");
+    client.send("POST", "/sessman/new", "\u{feff}").expect(201);
+    let session = client.with("X-Session-Id", &id);
+    let patched = session.send("PATCH", "/sessman/update", "\u{feff}{\"b\":2}").expect(200).json();
+    assert_eq!(patched["data"], json!({ "a": 1, "b": 2 }));
+    // One, and at the beginning.
+    for wrong in ["\u{feff}\u{feff}{}", "{}\u{feff}", " \u{feff}{}"] {
+        client.send("POST", "/sessman/new", wrong).expect(400);
     }
 }
 

@@ -72,8 +72,9 @@ pub(super) fn parse(method: &str, body: &[u8], accepted: &[Name]) -> Result<Valu
     Ok(values)
 }
 
-/// The body as text, without surrounding JSON white space; an empty body has neither members nor a change.
+/// The body as text, without a byte order mark and surrounding JSON white space; an empty body has neither members nor a change.
 fn text(body: &[u8]) -> Result<&str, Problem> {
     let text = std::str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     Ok(text.trim_matches([' ', '\t', '\n', '\r']))
 }

@@ -49,8 +49,8 @@ pub(super) fn user_id(_: Bounds) -> Value {
         "minLength": 1,
         "maxLength": MAX_USER_ID,
         "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]+$",
-        "description": "Whose session it is; `userid`, `user` and `username` are other names for it. In JSON a whole number \
-                        is taken as its digits.",
+        "description": "Whose session it is; `userid`, `user` and `username` are other names for it. In JSON an integer \
+                        such as 42 is taken as the text \"42\"; 42.0, 4.2e1 and -0 are refused, as each would be another user.",
     })
 }
 

@@ -24,10 +24,10 @@ pub(super) fn string(input: Input<'_>, name: &str) -> Result<String, Problem> {
     Ok(input.string(name)?.into_owned())
 }
 
-/// A text; in JSON also a whole number, because databases often number their users.
+/// A text; in JSON also an integer, because databases often number their users.
 pub(super) fn user_id(input: Input<'_>, name: &str) -> Result<String, Problem> {
     let value = match input {
-        Input::Json(json) if !json.starts_with('"') => whole_number(json, name)?,
+        Input::Json(json) if !json.starts_with('"') => integer(json, name)?,
         other => string(other, name)?,
     };
     check_user_id(&value)?;
@@ -172,9 +172,15 @@ fn whole(value: &str) -> Option<u64> {
     i64::try_from(number).is_ok().then_some(number)
 }
 
-/// The digits of a JSON number without a fractional part; `42.0` becomes `42`.
-fn whole_number(value: &str, name: &str) -> Result<String, Problem> {
-    let digits = value.strip_suffix(".0").unwrap_or(value);
-    let is_whole = digits.strip_prefix('-').unwrap_or(digits).bytes().all(|byte| byte.is_ascii_digit());
-    is_whole.then(|| digits.to_owned()).ok_or_else(|| expected(name, "a string or a whole number"))
+/// A JSON number that is an integer in its plain spelling, as its text. `42.0`, `4.2e1` and `-0` are rejected: the same number in
+/// another spelling would be another user.
+fn integer(value: &str, name: &str) -> Result<String, Problem> {
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && value != "-0";
+    is_plain.then(|| value.to_owned()).ok_or_else(|| {
+        expected(
+            name,
+            "a string, or an integer without fraction and exponent (send any other number as a string)",
+        )
+    })
 }

@@ -119,7 +119,9 @@ pub(crate) fn take_body_key(body: &[u8]) -> Option<Body> {
     if !has(b"apikey") && !has(b"\\u00") {
         return None;
     }
-    let members = serde_json::from_slice::<Members<'_>>(body).ok()?.0;
+    // A byte order mark, as some editors and libraries write it, is not JSON (RFC 8259), but may be ignored.
+    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let members = serde_json::from_slice::<Members<'_>>(text).ok()?.0;
     let mut keys = Vec::new();
     let mut rest = Vec::with_capacity(body.len());
     let mut found = false;
