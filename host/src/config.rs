@@ -27,7 +27,7 @@ mod types;
 mod values;
 
 pub use self::ini::{Document, Entry, Section, SyntaxError, parse as parse_ini};
-pub use self::load::parse_json;
+pub use self::load::{parse_json, read_file};
 pub use self::origins::{Cors, Origins};
 pub use self::plugin_parms::{AuthType, InstanceConfig, InstanceLine, without_line as instance_without_line};
 pub use self::problem::{ConfigError, Problem};

@@ -6,12 +6,12 @@ use crate::http::gate::access::{self, Access};
 /// Rejects a snapshot that exposes an instance to the network although it is not configured as open, or although its
 /// keys can be guessed.
 pub(crate) fn check_exposure(snapshot: &Snapshot) -> Result<(), access::ExposureError> {
-    access::check_exposure(snapshot.config.network.address, &snapshot.config.auth.keys, accesses(snapshot))
+    access::check_exposure(snapshot.config.network.address, &snapshot.config.auth, accesses(snapshot))
 }
 
 /// Keys that can be guessed; one line each.
 pub(crate) fn short_keys(snapshot: &Snapshot) -> Vec<String> {
-    access::short_keys(&snapshot.config.auth.keys, accesses(snapshot))
+    access::short_keys(&snapshot.config.auth, accesses(snapshot))
 }
 
 /// Each instance's name and access rule.

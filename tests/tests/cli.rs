@@ -108,6 +108,31 @@ fn plugins_lists_what_the_files_come_to() {
 }
 
 #[test]
+fn plugins_says_session_of_each_route_behind_a_guard() {
+    let site = good();
+    site.ini(
+        "[auth]\napikey=a-key-for-the-guard\n[plugin_parms]\nsessman=json=sessman.json\n\
+         hi=plugin=hello&auth_type=none\nguarded=plugin=hello&auth_type=session",
+    );
+    let table = text(&pserve(&site, &["plugins"]));
+    for line in [
+        "  /hi (GET, public)",
+        "  /guarded (GET, session)",
+        "  /sessman/get (GET POST, session)",
+        "  /sessman/verify (GET *, forward-auth)",
+        "  /sessman/stats (GET, admin)",
+    ] {
+        assert!(table.lines().any(|found| found == line), "{line}\n{table}");
+    }
+    let listed = json(&pserve(&site, &["plugins", "--json"]));
+    let found =
+        listed["instances"].as_array().unwrap().iter().find(|found| found["name"] == "guarded").unwrap();
+    let classes: Vec<&Value> =
+        found["routes"].as_array().unwrap().iter().map(|route| &route["class"]).collect();
+    assert!(found["access"] == "session" && classes.iter().all(|class| *class == "session"), "{found:#}");
+}
+
+#[test]
 fn healthcheck_tells_ready_from_live_from_gone() {
     let site = good();
     let refused = pserve(&site, &["healthcheck"]);

@@ -1,5 +1,6 @@
 //! Guessing API keys: counted, logged without the key, slowed; and a valid key is neither slowed nor refused.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use e2e::pserve::{Pserve, Site};
@@ -103,4 +104,97 @@ fn another_tokens_bearer_is_no_guess_where_a_session_lets_the_request_in() {
     }
     let metrics = pserve.client().with("X-Custom-Auth", KEY).get("/metrics").expect(200).text;
     assert!(metrics.contains("pserve_key_failures_total{reason=\"wrong\"} 0\n"), "{metrics}");
+}
+
+#[test]
+fn a_key_of_the_metrics_opens_them_and_nothing_else() {
+    let site = site();
+    site.write("scrape.key", "the-key-for-scrapes\n");
+    let file = site.path("scrape.key").display().to_string();
+    let ini = |keys: &str| {
+        site.ini(&format!(
+            "[auth]\napikey={KEY}\nmetrics_apikey={keys}\n[plugin_parms]\nsessman=json=sessman.json"
+        ));
+    };
+    ini(&format!("list:${{FILE:{file}}} ${{ENV:NEXT_SCRAPE_KEY}}"));
+    let pserve = site.try_start_with(&[("NEXT_SCRAPE_KEY", "the-next-key-for-scrapes")]).unwrap();
+    for key in ["the-key-for-scrapes", "the-next-key-for-scrapes", KEY] {
+        pserve.client().with("Authorization", &format!("Bearer {key}")).get("/metrics").expect(200);
+        pserve.client().with("X-Custom-Auth", key).get("/metrics").expect(200);
+    }
+    let scraper = pserve.client().with("Authorization", "Bearer the-key-for-scrapes");
+    scraper.get("/plugins").expect(401);
+    for change in ["/reload/all", "/reload/sessman", "/unload/sessman", "/load/sessman", "/sessman/new"] {
+        scraper.send("POST", change, "").expect(401);
+    }
+    pserve.client().with("Authorization", "Bearer a-guess-at-it").get("/metrics").expect(401);
+    pserve.client().get("/metrics").expect(401);
+    let metrics = scraper.get("/metrics").expect(200).text;
+    for line in ["wrong\"} 7", "missing\"} 1"] {
+        let line = format!("pserve_key_failures_total{{reason=\"{line}");
+        assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
+    }
+    assert!(!pserve.log().contains("for-scrapes"), "{}", pserve.log());
+
+    // Withdrawn by a reload.
+    ini("the-last-key-for-scrapes");
+    pserve.client().with("X-Custom-Auth", KEY).send("POST", "/reload/all", "").expect(200);
+    scraper.get("/metrics").expect(401);
+    pserve.client().with("X-Custom-Auth", "the-last-key-for-scrapes").get("/metrics").expect(200);
+}
+
+#[test]
+fn guesses_at_the_key_of_the_metrics_are_slowed() {
+    let site = site();
+    site.ini("[auth]\nmetrics_apikey=the-key-for-scrapes\n[plugin_parms]\nsessman=json=sessman.json");
+    let pserve = site.start();
+    let guess = |number: u32| {
+        pserve.client().with("X-Custom-Auth", &format!("guessed-key-{number}")).get("/metrics").status
+    };
+    assert!((0..10).all(|number| guess(number) == 401));
+    assert_eq!(guess(10), 429);
+    // Nobody has the key of everything, so what needs it stays closed; the instance is as open as it was.
+    let scraper = pserve.client().with("X-Custom-Auth", "the-key-for-scrapes");
+    scraper.get("/metrics").expect(200);
+    scraper.get("/plugins").expect(403);
+    scraper.send("POST", "/reload/all", "").expect(403);
+    pserve.client().post("/sessman/new", json!({})).expect(201);
+}
+
+#[test]
+fn a_key_of_the_metrics_that_can_be_guessed_or_opens_everything_is_refused() {
+    let site = site();
+    let check = || {
+        let pserve = e2e::artifacts().join("pserve");
+        let output =
+            Command::new(pserve).arg("-i").arg(site.path("pserve.ini")).arg("check").output().unwrap();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        )
+    };
+    for (keys, said) in [
+        ("short-key", "[auth] metrics_apikey: a key of fewer than 12 characters can be guessed"),
+        ("list:the-key-for-scrapes short-key", "fewer than 12 characters"),
+        (KEY, "[auth] metrics_apikey: it is one of `apikey`, too"),
+        ("", "[auth] metrics_apikey: an empty key"),
+        ("list:the-key-for-scrapes ${ENV:NO_SUCH_KEY:-}", "an empty key, number 2 of 2"),
+    ] {
+        site.ini(&format!(
+            "[auth]\napikey=list:the-valid-key-1 {KEY}\nmetrics_apikey={keys}\n[plugin_parms]\nsessman=json=sessman.json"
+        ));
+        let (is_good, text) = check();
+        assert!(!is_good && text.contains(said), "{keys}: {text}");
+        assert!(
+            !text.contains("for-scrapes") && !text.contains("short-key") && !text.contains(KEY),
+            "{text}"
+        );
+    }
+    std::fs::create_dir(site.path("none")).unwrap();
+    site.write(
+        "pserve.ini",
+        "[network]\nbindto=0.0.0.0\nport=0\n[paths]\nplugins=none\n[auth]\nmetrics_apikey=short-key",
+    );
+    let refused = site.try_start().err().expect("it does not serve");
+    assert!(refused.contains("[auth] metrics_apikey") && !refused.contains("short-key"), "{refused}");
 }

@@ -55,6 +55,14 @@ impl Config {
     }
 }
 
+/// The content of a file that belongs to a configuration and that nobody else may change.
+///
+/// # Errors
+/// Who may change it, or that it cannot be read.
+pub fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    trust::read(path)
+}
+
 /// Reads a plugin's JSON file, with an INI file whose lines it may refer to.
 ///
 /// # Errors

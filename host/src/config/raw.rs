@@ -5,7 +5,7 @@ use std::cell::Cell;
 use config::{Map, Value, ValueKind};
 
 use super::interpolation::{self, Piece};
-use super::sections::KEYS;
+use super::sections;
 use super::values::{self, Kind};
 
 /// Limit of references followed for one value: far more than a person writes, and few enough to stop files in which
@@ -87,7 +87,7 @@ impl Resolver<'_> {
     pub(crate) fn value(&self, section: &str, entry: &RawEntry) -> Result<serde_json::Value, String> {
         let (kind, text) = values::split_kind(&entry.text);
         let resolved = self.text(section, entry, text, &str::to_owned)?;
-        if kind == Kind::List && entry.key == KEYS {
+        if kind == Kind::List && sections::holds_keys(&entry.key) {
             let marked = self.text(section, entry, text, &|text| values::marked(text).to_owned())?;
             return values::keys(&resolved, &marked);
         }

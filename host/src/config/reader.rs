@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use settings::loose::OneOrMany;
 use tracing::Level;
 
 use crate::budget;
@@ -21,8 +22,8 @@ use super::raw::{RawConfig, RawSection, Resolver};
 use super::secret::ApiKeys;
 use super::secret_file;
 use super::sections::{
-    AuthSection, CorsSection, LimitsSection, LogSection, MEMORY, NetworkSection, PLUGIN_PARMS, PathsSection,
-    ProxySection, SECTIONS, SslSection, memory_expected,
+    AuthSection, CorsSection, KEYS, LimitsSection, LogSection, MEMORY, METRICS_KEYS, NetworkSection,
+    PLUGIN_PARMS, PathsSection, ProxySection, SECTIONS, SslSection, memory_expected,
 };
 use super::tls::{Tls, TlsError, Versions};
 use super::types::{Auth, Config, Limits, Log, LogFormat, Network, Paths};
@@ -238,15 +239,23 @@ impl<'a> Reader<'a> {
 
     fn auth(&mut self, resolver: &Resolver<'_>) -> Auth {
         let section: AuthSection = self.section(resolver, "auth");
-        let keys = match section.apikey.map(|keys| plugin_parms::api_keys(&keys.0)) {
+        let mut read = |key: &str, written: Option<OneOrMany>| match written
+            .map(|keys| plugin_parms::api_keys(&keys.0))
+        {
             None => ApiKeys::default(),
             Some(Ok(keys)) => keys,
             Some(Err(message)) => {
-                self.reject(resolver, "auth", "apikey", &message);
+                self.reject(resolver, "auth", key, &message);
                 ApiKeys::default()
             }
         };
-        Auth { keys, allow_query_key: section.allow_query_key.unwrap_or(false) }
+        let keys = read(KEYS, section.apikey);
+        let metrics_keys = read(METRICS_KEYS, section.metrics_apikey);
+        if metrics_keys.0.iter().any(|key| keys.0.contains(key)) {
+            let message = "it is one of `apikey`, too, and so opens everything: write a key of its own";
+            self.reject(resolver, "auth", METRICS_KEYS, message);
+        }
+        Auth { keys, metrics_keys, allow_query_key: section.allow_query_key.unwrap_or(false) }
     }
 
     fn cors(&mut self, resolver: &Resolver<'_>) -> Option<Cors> {

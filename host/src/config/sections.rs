@@ -13,8 +13,14 @@ pub(crate) const SECTIONS: &[&str] =
 /// The section with one line per instance.
 pub(crate) const PLUGIN_PARMS: &str = "plugin_parms";
 
-/// The key that holds API keys, in `[auth]` and for an instance.
+/// The keys that hold API keys: of `[auth]` and of an instance, and of `[auth]` alone.
 pub(crate) const KEYS: &str = "apikey";
+pub(crate) const METRICS_KEYS: &str = "metrics_apikey";
+
+/// Whether a key of this name holds API keys, so that an empty one in its list is an error and not left out.
+pub(crate) fn holds_keys(name: &str) -> bool {
+    [KEYS, METRICS_KEYS].contains(&name)
+}
 
 /// Whether a section has a key of this name.
 pub(crate) fn is_key(name: &str) -> bool {
@@ -119,6 +125,10 @@ pub(crate) struct AuthSection {
     ///
     /// Default: none.
     pub(crate) apikey: Option<OneOrMany>,
+    /// A key that opens `/metrics` and nothing else, or `list:` and several; `apikey` opens it, too.
+    ///
+    /// Default: none.
+    pub(crate) metrics_apikey: Option<OneOrMany>,
     /// Whether `?apikey=` counts.
     ///
     /// Default: false.

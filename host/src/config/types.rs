@@ -67,6 +67,8 @@ pub struct Paths {
 pub struct Auth {
     /// The host's keys; empty if there is none.
     pub keys: ApiKeys,
+    /// The keys that open `/metrics` and nothing else; empty if there is none.
+    pub metrics_keys: ApiKeys,
     /// Whether a key is accepted as `?apikey=`.
     pub allow_query_key: bool,
 }

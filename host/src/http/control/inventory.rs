@@ -1,5 +1,6 @@
 //! The loaded instances, as shown by `/plugins` and `pserve plugins`.
 
+use plugin_api::Class;
 use serde_json::{Value, json};
 
 use super::snapshot::{Mount, Snapshot};
@@ -39,7 +40,7 @@ fn describe(mount: &Mount) -> Value {
         .routes
         .iter()
         .map(|route| {
-            let class = format!("{:?}", route.class).to_lowercase();
+            let class = class(route.class, access);
             json!({ "path": route.path, "methods": route.methods, "class": class })
         })
         .collect();
@@ -64,4 +65,16 @@ fn describe(mount: &Mount) -> Value {
         description["reason"] = reason.into();
     }
     description
+}
+
+/// The class of a route as the documentation names it. Behind a guard each route is for live sessions alone, whatever the plugin
+/// says of it.
+fn class(class: Class, access: &Access) -> &'static str {
+    match (access, class) {
+        (Access::Session(_), _) | (_, Class::Session) => "session",
+        (_, Class::Public) => "public",
+        (_, Class::Service) => "service",
+        (_, Class::Admin) => "admin",
+        (_, Class::ForwardAuth) => "forward-auth",
+    }
 }

@@ -81,7 +81,7 @@ impl Control {
             "/reload/*" => self.change(Task::Reload(name)).await,
             "/load/*" => self.change(Task::Load(name)).await,
             "/unload/*" => self.change(Task::Unload(name)).await,
-            "/metrics" => metrics::page(gauges, snapshot).await,
+            METRICS => metrics::page(gauges, snapshot).await,
             _ => response::json(StatusCode::OK, &inventory::plugins(snapshot)),
         };
         response.body_mut().set_known(true);
@@ -109,20 +109,25 @@ impl Control {
     }
 }
 
+/// The route that has a key of its own beside those of `[auth]` that open all.
+const METRICS: &str = "/metrics";
+
 fn check_key(snapshot: &Snapshot, route: &str, parts: &Parts) -> Result<(), Box<Response<AnswerBody>>> {
-    let keys = &snapshot.config.auth.keys;
-    if keys.is_empty() {
-        let detail = format!("{route} needs the key of [auth], and none is configured");
+    let auth = &snapshot.config.auth;
+    let (keys, whose) = match route {
+        METRICS => (vec![&auth.keys, &auth.metrics_keys], "[auth] (apikey or metrics_apikey)"),
+        _ => (vec![&auth.keys], "[auth]"),
+    };
+    if keys.iter().all(|keys| keys.is_empty()) {
+        let detail = format!("{route} needs a key of {whose}, and none is configured");
         return Err(Box::new(problem(ProblemType::NoKeyConfigured, &detail)));
     }
-    let presented = credentials::header_key(keys, &parts.headers, false);
+    let checks = keys.iter().map(|keys| credentials::header_key(keys, &parts.headers, false));
+    let presented = checks.reduce(KeyCheck::or).unwrap_or(KeyCheck::Absent);
     if presented != KeyCheck::Valid {
-        let mut refused = problem_with(
-            ProblemType::KeyRequired,
-            "the key of [auth] is needed: as `Authorization: Bearer` or `X-Custom-Auth`",
-            "www-authenticate",
-            "Bearer realm=\"pserve\"",
-        );
+        let detail = format!("a key of {whose} is needed: as `Authorization: Bearer` or `X-Custom-Auth`");
+        let challenge = "Bearer realm=\"pserve\"";
+        let mut refused = problem_with(ProblemType::KeyRequired, &detail, "www-authenticate", challenge);
         refused.extensions_mut().insert(presented.misses());
         return Err(Box::new(refused));
     }

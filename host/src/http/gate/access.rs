@@ -35,23 +35,25 @@ impl Access {
     }
 }
 
-/// Lists instances whose keys are so short that they can be guessed: one line each.
+/// Lists those of `[auth]` and of instances whose keys are so short that they can be guessed: one line each.
 pub(crate) fn short_keys<'a>(
-    global: &ApiKeys,
+    auth: &Auth,
     instances: impl IntoIterator<Item = (&'a str, &'a Access)>,
 ) -> Vec<String> {
     let own = instances.into_iter().filter_map(|(name, access)| match access {
-        Access::Keyed(keys) if keys != global && keys.has_short() => Some(format!("`apikey` of {name}")),
+        Access::Keyed(keys) if *keys != auth.keys && keys.has_short() => Some(format!("`apikey` of {name}")),
         _ => None,
     });
-    let global = global.has_short().then(|| "[auth] apikey".to_owned());
+    let global = [("apikey", &auth.keys), ("metrics_apikey", &auth.metrics_keys)]
+        .into_iter()
+        .filter_map(|(key, keys)| keys.has_short().then(|| format!("[auth] {key}")));
     let line = |whose| {
         format!(
             "{whose}: a key of fewer than {LEAST_KEY} characters can be guessed; write a random one, such as \
              `openssl rand -hex 16` prints"
         )
     };
-    global.into_iter().chain(own).map(line).collect()
+    global.chain(own).map(line).collect()
 }
 
 /// Rejects a configuration that exposes an instance to the network although it is not configured as open, or although
@@ -61,7 +63,7 @@ pub(crate) fn short_keys<'a>(
 /// What to configure.
 pub(crate) fn check_exposure<'a>(
     address: SocketAddr,
-    global: &ApiKeys,
+    auth: &Auth,
     instances: impl IntoIterator<Item = (&'a str, &'a Access)> + Clone,
 ) -> Result<(), ExposureError> {
     if is_of_this_machine(&address) {
@@ -77,7 +79,7 @@ pub(crate) fn check_exposure<'a>(
     if !open.is_empty() {
         return Err(ExposureError::Open { address, open });
     }
-    let short = short_keys(global, instances);
+    let short = short_keys(auth, instances);
     if short.is_empty() { Ok(()) } else { Err(ExposureError::ShortKeys { address, short }) }
 }
 
@@ -116,9 +118,12 @@ mod tests {
         ApiKeys(keys.iter().map(|key| ApiKey::new(key)).collect())
     }
 
+    fn auth(list: &[&str]) -> Auth {
+        Auth { keys: keys(list), metrics_keys: ApiKeys::default(), allow_query_key: false }
+    }
+
     #[test]
     fn access_comes_from_both_places() {
-        let auth = |list: &[&str]| Auth { keys: keys(list), allow_query_key: false };
         let access = |auth_type: &AuthType, list: &[&str]| {
             Access::new(auth_type, &auth(list), |named| {
                 named.map(str::to_owned).ok_or_else(|| "none".to_owned())
@@ -138,7 +143,7 @@ mod tests {
     #[test]
     fn open_by_default_is_for_loopback_addresses() {
         let address = |text: &str| text.parse().unwrap();
-        let none = ApiKeys::default();
+        let none = auth(&[]);
         let check = |at: &str, access: Access| check_exposure(address(at), &none, [("sessman", &access)]);
         assert!(check("127.0.0.1:1", Access::OpenByDefault).is_ok());
         assert!(check("[::1]:1", Access::OpenByDefault).is_ok());
@@ -152,10 +157,15 @@ mod tests {
             assert_eq!(message.is_err(), refused, "{key}");
             assert!(check("127.0.0.1:1", Access::Keyed(keys(&[key]))).is_ok());
         }
-        let global = keys(&["k"]);
-        let lines =
-            short_keys(&global, [("a", &Access::Keyed(global.clone())), ("b", &Access::Keyed(keys(&["x"])))]);
-        assert!(lines.len() == 2 && lines[0].starts_with("[auth] apikey: "), "{lines:?}");
-        assert!(lines[1].starts_with("`apikey` of b: ") && lines[1].contains("openssl"), "{lines:?}");
+        let global = Auth { metrics_keys: keys(&["m"]), ..auth(&["k"]) };
+        let instances = [("a", &Access::Keyed(global.keys.clone())), ("b", &Access::Keyed(keys(&["x"])))];
+        let lines = short_keys(&global, instances);
+        assert!(lines.len() == 3 && lines[0].starts_with("[auth] apikey: "), "{lines:?}");
+        assert!(lines[1].starts_with("[auth] metrics_apikey: "), "{lines:?}");
+        assert!(lines[2].starts_with("`apikey` of b: ") && lines[2].contains("openssl"), "{lines:?}");
+        assert!(
+            check_exposure(address("0.0.0.0:1"), &Auth { metrics_keys: keys(&["m"]), ..auth(&[]) }, [])
+                .is_err()
+        );
     }
 }
