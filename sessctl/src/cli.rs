@@ -24,6 +24,10 @@ pub(crate) struct Cli {
     /// Configuration file of the instance alone, where there is no INI file.
     #[arg(long, value_name = "FILE", global = true, conflicts_with = "ini_file")]
     pub(crate) json_file: Option<PathBuf>,
+    /// File with variables of the configuration, as systemd reads it (EnvironmentFile=): what `${ENV:..}` and PSERVE_..
+    /// are for the service. Its variables win over those of this process.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) env_file: Option<PathBuf>,
     /// The instance of sessman, where several are configured.
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) instance: Option<String>,
@@ -74,8 +78,12 @@ pub(crate) enum Command {
     /// Writes all live sessions to a file.
     #[command(long_about = BACKUP_ABOUT, after_long_help = BACKUP)]
     Backup {
-        /// The file to make.
+        /// The file to make; with --keep the folder to make it in.
         file: PathBuf,
+        /// Name the file after the instance and the time, and once it is complete remove those made so before, but for the
+        /// newest: so many stay.
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        keep: Option<u32>,
     },
     /// Says whether a backup is whole, who wrote it, and what is in it.
     #[command(long_about = VERIFY_ABOUT, after_long_help = VERIFY)]
@@ -244,6 +252,7 @@ const EXAMPLES: &str = "\
 Examples:
   sessctl stats                          with pserve.ini of this folder
   sessctl -i /etc/pserve/pserve.ini doctor
+  sessctl -i /etc/pserve/pserve.ini --env-file /etc/pserve/environment stats
   sessctl --json-file sessman.json backup sessions.backup
 
 Exit codes: 0 done; 1 it failed, was refused, or found what should not be; 2 the command line or the configuration is
@@ -308,6 +317,7 @@ read.";
 const BACKUP: &str = "\
 Examples:
   sessctl backup sessions-$(date +%F).backup
+  sessctl backup /var/backups/pserve --keep 14
 
 Exit codes: 1 if it failed, or a session could not be read.";
 

@@ -19,14 +19,18 @@ use clap::CommandFactory as _;
 use pserve::generate;
 
 use crate::cli::{self, Cli, Command, End};
+use crate::environment::Environment;
 use crate::output::Output;
-use crate::site::Site;
+use crate::site::{Site, Source};
 
 /// Runs the command.
 pub(crate) async fn run(cli: &Cli) -> Result<()> {
     let output = Output { json: cli.json };
     // `generate` needs no configuration, and for `verify` it is optional.
-    let site = || Site::load(&cli.source(), cli.instance.as_deref());
+    let load = |source: &Source, instance: Option<&str>| {
+        Site::load(source, instance, &Environment::load(cli.env_file.as_deref())?)
+    };
+    let site = || load(&cli.source(), cli.instance.as_deref());
     match &cli.command {
         Command::Stats { conditions, at } => {
             stats::run(&site()?, &conditions.filter(), at.url.as_deref(), output).await
@@ -42,14 +46,20 @@ pub(crate) async fn run(cli: &Cli) -> Result<()> {
             end::user(&site()?, user, at.url.as_deref(), confirmation.yes, output).await
         }
         Command::Cleanup(at) => cleanup::run(&site()?, at.url.as_deref(), output).await,
-        Command::Backup { file } => backup::run(&site()?, file, output).await,
+        Command::Backup { file, keep: None } => backup::run(&site()?, file, output).await,
+        Command::Backup { file: folder, keep: Some(keep) } => {
+            backup::rotate(&site()?, folder, *keep, output).await
+        }
         Command::Verify { file, unsigned } => {
             let source = cli.source_if_any().filter(|_| !unsigned);
-            let site = source.map(|source| Site::load(&source, cli.instance.as_deref())).transpose()?;
+            let site = source.map(|source| load(&source, cli.instance.as_deref())).transpose()?;
             verify::run(file, site.as_ref().and_then(|site| site.config.encryption.as_ref()), output)
         }
         Command::Restore(options) => restore::run(&site()?, options, output).await,
-        Command::Migrate(options) => migrate::run(&site()?, options, output).await,
+        Command::Migrate(options) => {
+            let (site, other) = (site()?, load(&Source::of(&options.to), options.to_instance.as_deref())?);
+            migrate::run(&site, &other, options, output).await
+        }
         Command::Ping => ping::run(&site()?, output).await,
         Command::Connect { arguments } => connect::run(&site()?, arguments),
         Command::Monitor { interval, count } => monitor::run(&site()?, *interval, *count, output).await,

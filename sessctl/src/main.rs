@@ -1,6 +1,7 @@
 //! `sessctl`: manages the sessions of a `sessman`, with the configuration files of `pserve`.
 //!
 //! - [`cli`]: the command line; [`filter`]: its options that choose sessions; [`commands`]: a file for each command
+//! - [`environment`]: the variables of the configuration, those of a file for systemd among them
 //! - [`site`]: finds a configured instance; [`actor`]: who executes a command, this process or a running pserve
 //! - [`server`]: the client of a running pserve; [`pages`]: reads all records of a store, [`unread`]: those that cannot be read;
 //!   [`target`]: writes records into a store
@@ -13,6 +14,7 @@ mod actor;
 mod backup;
 mod cli;
 mod commands;
+mod environment;
 mod failure;
 mod filter;
 mod line;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use sessman::config::{Config, Surroundings};
 use sessman::secret::Secret;
 
+use crate::environment::Environment;
 use crate::failure::Usage;
 
 /// The plugin whose instances this program manages.
@@ -51,10 +52,10 @@ impl Site {
     ///
     /// # Errors
     /// [`Usage`] with all problems.
-    pub(crate) fn load(source: &Source, instance: Option<&str>) -> Result<Self> {
+    pub(crate) fn load(source: &Source, instance: Option<&str>, environment: &Environment) -> Result<Self> {
         let host = match source {
-            Source::Ini(path) => HostConfig::load(path),
-            Source::Json(path) => host_of_json(path, instance.unwrap_or(PLUGIN)),
+            Source::Ini(path) => HostConfig::load_with(path, environment.variables()),
+            Source::Json(path) => host_of_json(path, instance.unwrap_or(PLUGIN), environment),
         };
         let host = host.map_err(|error| {
             Usage(match &error {
@@ -66,16 +67,16 @@ impl Site {
             })
         })?;
         let chosen = choose(&host, instance).map_err(Usage)?;
-        Self::of(&host, &chosen)
+        Self::of(&host, &chosen, environment)
     }
 
-    fn of(host: &HostConfig, chosen: &InstanceConfig) -> Result<Self> {
+    fn of(host: &HostConfig, chosen: &InstanceConfig, environment: &Environment) -> Result<Self> {
         let members: Map<String, Value> =
             serde_json::from_str(chosen.parameters.json()).context("the parameters are no JSON object")?;
         let surroundings = Surroundings {
             instance: &chosen.name,
             state_folder: &host.paths.state,
-            environment: &|name| std::env::var(name).ok(),
+            environment: &|name| environment.get(name),
         };
         let config = Config::read(&members, &surroundings).map_err(|problems| {
             let lines: Vec<String> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
@@ -85,7 +86,7 @@ impl Site {
             Some(Value::Array(keys)) => keys.first(),
             other => other,
         };
-        let admin_key = key.and_then(Value::as_str).map(Secret::new);
+        let admin_key = key.and_then(Value::as_str).filter(|key| !key.is_empty()).map(Secret::new);
         let url = match healthcheck::address(host) {
             Err(_) => Err("[network] port is 0, so the file does not say where pserve listens; say --url \
                            http://127.0.0.1:PORT"
@@ -113,7 +114,7 @@ impl Site {
 }
 
 /// The host configuration of an INI file that contains nothing but a line for this JSON file.
-fn host_of_json(path: &Path, instance: &str) -> Result<HostConfig, ConfigError> {
+fn host_of_json(path: &Path, instance: &str, environment: &Environment) -> Result<HostConfig, ConfigError> {
     let read = |source| ConfigError::Read { path: path.to_owned(), source };
     std::fs::metadata(path).map_err(read)?;
     let absolute = std::path::absolute(path).map_err(read)?;
@@ -123,7 +124,7 @@ fn host_of_json(path: &Path, instance: &str) -> Result<HostConfig, ConfigError> 
     let name: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let plugin = if instance == PLUGIN { "" } else { "&plugin=sessman" };
     let text = format!("[plugin_parms]\n{instance}=json={name}{plugin}\n");
-    HostConfig::parse(&path.display().to_string(), text, std::env::vars_os().collect(), folder)
+    HostConfig::parse(&path.display().to_string(), text, environment.variables(), folder)
 }
 
 /// The named instance, or the only one.
@@ -171,7 +172,9 @@ mod tests {
         for (name, text) in files {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
-        Site::load(&Source::of(&folder.path().join(source)), instance).map_err(|error| format!("{error:#}"))
+        let environment = Environment::load(None).unwrap();
+        Site::load(&Source::of(&folder.path().join(source)), instance, &environment)
+            .map_err(|error| format!("{error:#}"))
     }
 
     #[test]
@@ -215,6 +218,12 @@ mod tests {
         assert_eq!((site.instance.as_str(), site.admin_key.unwrap().expose()), ("sessman", "the-first-key"));
         let site = load(&files, "a $file.json", Some("carts")).unwrap();
         assert!(site.describe().ends_with("/state/carts.db"));
+    }
+
+    #[test]
+    fn an_empty_admin_key_is_none() {
+        let files = [("s.json", "{ \"admin_key\": \"${ENV:NO_SUCH_ADMIN_KEY:-}\" }")];
+        assert!(load(&files, "s.json", None).unwrap().admin_key.is_none());
     }
 
     #[test]

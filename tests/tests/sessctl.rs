@@ -62,7 +62,22 @@ fn sessions_are_counted_listed_shown_and_ended(store: Store, config: Value) {
     assert_eq!([&stats["total"], &stats["active"], &stats["expired"]], [&json!(4), &json!(4), &json!(0)]);
     assert_eq!(stats["by_age"][0], json!({ "below_seconds": 3_600, "sessions": 4 }));
     let text = sessctl(&["stats"]).expect(0).out;
-    assert!(text.contains("active") && text.contains("younger than an hour"), "{text}");
+    // The classes are those of the JSON: each session is in one of them, which the name says.
+    let row = |name: &str| {
+        text.lines().find_map(|line| line.strip_prefix(name)).map(|count| count.trim().to_owned())
+    };
+    for (name, count) in [
+        ("total ", "4"),
+        ("active ", "4"),
+        ("expired ", "0"),
+        ("active, younger than an hour ", "4"),
+        ("active, an hour to a day ", "0"),
+        ("active, a day to 7 days ", "0"),
+        ("active, 7 days to 30 days ", "0"),
+        ("active, 30 days and older ", "0"),
+    ] {
+        assert_eq!(row(name).as_deref(), Some(count), "{name}: {text}");
+    }
 
     let listed = |arguments: &[&str]| {
         let page = sessctl(&[&["list", "--json"], arguments].concat()).expect(0).json();
@@ -433,4 +448,54 @@ fn connect_opens_the_shell_of_the_store_without_a_password_among_its_arguments()
     assert_eq!(called.err.trim(), "hunter2");
     shown(mongodb, &site.path("plugins")).expect(1).says("mongosh is not installed; install mongosh from");
     assert!(!port(&pserve).is_empty());
+}
+
+#[test]
+fn the_variables_of_a_service_are_read_from_its_file() {
+    let site = Site::new();
+    site.write(
+        "sessman.json",
+        r#"{ "path": "${ENV:NAME_OF_FILE}", "admin_key": "${ENV:ADMIN_KEY_OF_SERVICE}" }"#,
+    );
+    site.ini(
+        "[plugin_parms]\nsessman=json=sessman.json\nother=plugin=sessman&path=${ENV:NAME_OF_FILE}.other",
+    );
+    let service = [("NAME_OF_FILE", "of the service.db"), ("ADMIN_KEY_OF_SERVICE", "an \"admin\" $key")];
+    let pserve = site.try_start_with(&service).unwrap();
+    begin(&pserve, "ada");
+    let id = begin(&pserve, "eve");
+
+    let port = port(&pserve);
+    let file = |rest: &str| {
+        site.write(
+            "environment",
+            format!(
+                "# of the service\n\nNAME_OF_FILE='of the service.db'\nPSERVE_NETWORK_PORT={port} \n{rest}"
+            ),
+        );
+        fs::set_permissions(site.path("environment"), fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    file("ADMIN_KEY_OF_SERVICE=\"an \\\"admin\\\" \\$key\"\n");
+    let with_file = |arguments: &[&str]| {
+        let arguments = [&["--env-file", "environment", "--instance", "sessman"], arguments].concat();
+        let mut command = command(&site, &arguments);
+        // What a shell happens to have does not stand in for it.
+        command.env("NAME_OF_FILE", "of the shell.db");
+        finish(command)
+    };
+    run(&site, &["stats", "--instance", "sessman"]).expect(2).says("NAME_OF_FILE is not set");
+    assert_eq!(with_file(&["stats", "--json"]).expect(0).json()["active"], 2);
+    // Who owns the file is asked, at the port and with the key of the file.
+    with_file(&["end", "--", &id[..16]]).expect(0);
+    assert_eq!(with_file(&["stats", "--json"]).expect(0).json()["active"], 1);
+
+    for (wrong, line) in [("export A=hidden\n", 5), ("A='hidden\n", 5), ("\nhidden\n", 6)] {
+        file(wrong);
+        let refused = with_file(&["stats"]).expect(2).says(&format!("environment:{line}: "));
+        assert!(!format!("{refused:?}").contains("hidden"), "{refused:?}");
+    }
+    file("");
+    fs::set_permissions(site.path("environment"), fs::Permissions::from_mode(0o666)).unwrap();
+    with_file(&["stats"]).expect(2).says("environment: ");
+    finish(command(&site, &["stats", "--env-file", "nowhere"])).expect(2).says("nowhere");
 }

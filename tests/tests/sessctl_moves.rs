@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -441,4 +441,45 @@ fn a_migration_that_was_killed_goes_on_where_it_was() {
     let (copied, present) = (done["copied"].as_u64().unwrap(), done["present"].as_u64().unwrap());
     assert!(copied > 0 && present > 0 && copied + present == SESSIONS as u64, "{done}");
     assert_eq!((&done["equal"], &done["records"]), (&json!(true), &json!(SESSIONS)));
+}
+
+#[test]
+fn backups_into_a_folder_are_named_after_the_time_and_the_newest_stay() {
+    let site = Site::new();
+    site.sessman("{}");
+    let pserve = site.start();
+    pserve.client().post("/sessman/new", json!({ "user_id": "ada" })).expect(201);
+    beside(&site, &pserve, &["backup", "backups", "--keep", "2"]).expect(2).says("has to be a folder");
+    let folder = site.path("backups");
+    fs::create_dir(&folder).unwrap();
+    for old in ["sessman-20200101T000000Z.backup", "sessman-20200102T000000Z.backup", "before-upgrade.backup"]
+    {
+        fs::write(folder.join(old), "old").unwrap();
+    }
+    let made = beside(&site, &pserve, &["backup", "backups", "--keep", "2", "--json"]).expect(0).json();
+    let made = site.path(made["file"].as_str().unwrap());
+    assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o600);
+    run(&site, &["verify", made.to_str().unwrap()]).expect(0);
+    let mut left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    left.sort();
+    assert_eq!(
+        left,
+        [folder.join("before-upgrade.backup"), folder.join("sessman-20200102T000000Z.backup"), made]
+    );
+}
+
+#[test]
+fn a_backup_that_is_incomplete_removes_no_other() {
+    let site = Site::new();
+    site.sessman("{}");
+    let pserve = site.start();
+    pserve.client().post("/sessman/new", json!({ "user_id": "ada" })).expect(201);
+    assert!(pserve.stop().success());
+    fs::create_dir(site.path("backups")).unwrap();
+    fs::write(site.path("backups/sessman-20200101T000000Z.backup"), "old").unwrap();
+    let file = rusqlite::Connection::open(site.path("state/sessman.db")).unwrap();
+    assert_eq!(file.execute("UPDATE sessions SET schema = 99", []).unwrap(), 1);
+    drop(file);
+    run(&site, &["backup", "backups", "--keep", "1"]).expect(1).says("INCOMPLETE");
+    assert_eq!(fs::read_dir(site.path("backups")).unwrap().count(), 2);
 }

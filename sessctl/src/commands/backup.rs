@@ -1,5 +1,7 @@
 //! `backup`: writes all live sessions to a file.
 
+mod series;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,13 +10,27 @@ use serde_json::json;
 use sessman::store::{self, Store, View};
 use sessman::time::{Clock as _, SystemClock, Timestamp};
 
+use self::series::Series;
 use crate::actor;
 use crate::backup::{Header, Summary, Writer};
+use crate::failure::Usage;
 use crate::output::{Output, number};
 use crate::pages::{Found, Pages, Reading};
 use crate::progress::Progress;
 use crate::site::Site;
 use crate::unread::Unreadable;
+
+/// Writes a backup into a folder, and removes the oldest of those that were written so.
+pub(super) async fn rotate(site: &Site, folder: &Path, keep: u32, output: Output) -> Result<()> {
+    if !folder.is_dir() {
+        bail!(Usage(format!("with --keep, {} has to be a folder; make it first", folder.display())));
+    }
+    let series = Series { folder, instance: &site.instance };
+    let file = series.file(SystemClock::start().now());
+    run(site, &file, output).await?;
+    // Only now, when there is a complete one more.
+    series.prune(&file, keep)
+}
 
 pub(super) async fn run(site: &Site, file: &Path, output: Output) -> Result<()> {
     actor::in_a_process_of_its_own(site)?;

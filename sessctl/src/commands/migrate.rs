@@ -20,7 +20,7 @@ use crate::output::{Output, confirm, number};
 use crate::pages::{Found, Pages, Reading};
 use crate::progress::Progress;
 use crate::retry::while_unavailable;
-use crate::site::{Site, Source};
+use crate::site::Site;
 use crate::target::Target;
 use crate::unread::Unreadable;
 
@@ -72,9 +72,9 @@ impl Side {
     }
 }
 
-pub(super) async fn run(site: &Site, options: &Migrate, output: Output) -> Result<()> {
-    let other = Site::load(&Source::of(&options.to), options.to_instance.as_deref())?;
-    for site in [site, &other] {
+/// Copies from `site` to `other`.
+pub(super) async fn run(site: &Site, other: &Site, options: &Migrate, output: Output) -> Result<()> {
+    for site in [site, other] {
         actor::in_a_process_of_its_own(site)?;
     }
     if site.config.encryption.is_some() && other.config.encryption.is_none() && !options.decrypt {
@@ -96,7 +96,7 @@ pub(super) async fn run(site: &Site, options: &Migrate, output: Output) -> Resul
         options.confirmation.yes,
     )?;
     let source = store::open_to_read(&*site.config.store, None, View::Snapshot)?;
-    let target = Target::open(&other, other.config.encryption.as_ref())?;
+    let target = Target::open(other, other.config.encryption.as_ref())?;
     // Fails immediately if a store is unreachable at the start; retries are for later.
     source.ping().await?;
     target.store.ping().await?;

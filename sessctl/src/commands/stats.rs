@@ -46,12 +46,11 @@ pub(super) async fn run(site: &Site, filter: &Filter, url: Option<&str>, output:
         }
         _ => {}
     }
+    let mut from = None;
     for class in stats["by_age"].as_array().into_iter().flatten() {
-        let name = match class["below_seconds"].as_u64() {
-            Some(seconds) => format!("younger than {}", age(Duration::from_secs(seconds))),
-            None => "older".to_owned(),
-        };
-        rows.push(vec![name, count(&class["sessions"])]);
+        let below = class["below_seconds"].as_u64();
+        rows.push(vec![class_name(from, below), count(&class["sessions"])]);
+        from = below;
     }
     if stats["complete"] == false {
         rows.push(vec![
@@ -84,11 +83,43 @@ fn unreadable(look: &Look) -> Value {
     }
 }
 
-fn age(age: Duration) -> String {
-    match age.as_secs() {
+/// The name of a class of live sessions: from `from` seconds of age, the bound of the class before it, to less than `below`.
+fn class_name(from: Option<u64>, below: Option<u64>) -> String {
+    match (from.map(age), below.map(age)) {
+        (None, None) => "active, of any age".to_owned(),
+        (None, Some(below)) => format!("active, younger than {below}"),
+        (Some(from), Some(below)) => format!("active, {from} to {below}"),
+        (Some(from), None) => format!("active, {from} and older"),
+    }
+}
+
+fn age(seconds: u64) -> String {
+    match seconds {
         3_600 => "an hour".to_owned(),
         86_400 => "a day".to_owned(),
         seconds if seconds % 86_400 == 0 => format!("{} days", seconds / 86_400),
         seconds => format!("{seconds} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_is_named_by_both_its_bounds() {
+        let bounds = [Some(3_600), Some(86_400), Some(7 * 86_400), Some(30 * 86_400), None];
+        let before = [None].into_iter().chain(bounds);
+        let names: Vec<String> = before.zip(bounds).map(|(from, below)| class_name(from, below)).collect();
+        assert_eq!(
+            names,
+            [
+                "active, younger than an hour",
+                "active, an hour to a day",
+                "active, a day to 7 days",
+                "active, 7 days to 30 days",
+                "active, 30 days and older",
+            ]
+        );
     }
 }

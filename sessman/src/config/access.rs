@@ -109,6 +109,8 @@ pub(super) fn read(raw: &RawConfig, problems: &mut Vec<Problem>) -> AccessConfig
 fn admin_keys(value: Option<&Value>, problems: &mut Vec<Problem>) -> Option<AdminKeys> {
     let texts = match value {
         None | Some(Value::Null) => return None,
+        // A variable that is not set, in a file that takes the key from it: the routes stay closed.
+        Some(Value::String(text)) if text.is_empty() => return None,
         Some(Value::Array(items)) => items.iter().map(Value::as_str).collect(),
         Some(one) => vec![one.as_str()],
     };

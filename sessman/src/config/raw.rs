@@ -102,8 +102,8 @@ pub(super) struct RawConfig {
     /// Default: false.
     #[serde(deserialize_with = "settings::loose::option")]
     pub(super) require_match: Option<bool>,
-    /// Opens the admin routes, sent as `X-Admin-Key`; several keys during a key rotation. Without a key the admin routes are
-    /// closed.
+    /// Opens the admin routes, sent as `X-Admin-Key`; several keys during a key rotation. Without a key, or
+    /// with an empty one, the admin routes are closed.
     ///
     /// Default: none.
     pub(super) admin_key: Option<Value>,
