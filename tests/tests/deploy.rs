@@ -1,6 +1,7 @@
 //! What is in `deploy`: read by the tools that will read it, and run as far as that goes without a container engine, a
 //! cluster and a service manager.
 
+mod backup;
 mod systemd;
 
 use std::collections::BTreeSet;
@@ -73,7 +74,8 @@ fn environment(object: &Value) -> Environment {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     // Compose writes a dollar sign twice.
     let entry = |(name, value): (&String, &Value)| (name.clone(), text(value).replace("$$", "$"));
-    object.as_object().into_iter().flatten().map(entry).collect()
+    // What has no value is not passed on.
+    object.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).map(entry).collect()
 }
 
 /// The same with a port of this run.
@@ -310,6 +312,89 @@ fn the_image_without_a_key_does_not_serve() {
     assert!(refused(&[]).contains("no key protects sessman"));
     // As the template of the secret has it.
     assert!(refused(&[("PSERVE_AUTH_APIKEY", "")]).contains("an empty key"));
+}
+
+/// The keys that an operator may give beside the one that is needed.
+const OPTIONAL: [(&str, &str); 2] = [
+    ("SESSMAN_ADMIN_KEY", "the-admin-key-of-the-container"),
+    ("PSERVE_AUTH_METRICS_APIKEY", "the-key-of-prometheus"),
+];
+
+/// What they open, and whether they are there.
+fn opens(pserve: &Pserve, is_given: bool) {
+    let (administrator, scraper) = (client(pserve).with("X-Admin-Key", OPTIONAL[0].1), pserve.client());
+    let scraper = scraper.with("Authorization", &format!("Bearer {}", OPTIONAL[1].1));
+    administrator.get("/sessman/stats").expect(if is_given { 200 } else { 403 });
+    scraper.get("/metrics").expect(if is_given { 200 } else { 401 });
+    scraper.get("/plugins").expect(401);
+    client(pserve).with("X-Admin-Key", "").get("/sessman/stats").expect(if is_given { 401 } else { 403 });
+    client(pserve).get("/metrics").expect(200);
+    assert!(OPTIONAL.iter().all(|(_, key)| !pserve.log().contains(key)), "{}", pserve.log());
+}
+
+#[test]
+fn the_image_takes_the_keys_of_administrators_and_of_prometheus_from_variables_alone() {
+    let image = Image::build();
+    let mut environment = here([("PSERVE_AUTH_APIKEY".to_owned(), SECRET.to_owned())].into());
+    opens(&image.start(&environment).unwrap_or_else(|log| panic!("{log}")), false);
+    environment.insert("SESSMAN_ADMIN_KEY".into(), String::new());
+    opens(&image.start(&environment).unwrap_or_else(|log| panic!("{log}")), false);
+    environment.extend(OPTIONAL.map(|(name, key)| (name.to_owned(), key.to_owned())));
+    opens(&image.start(&environment).unwrap_or_else(|log| panic!("{log}")), true);
+    environment.insert("SESSMAN_ADMIN_KEY".into(), "short".into());
+    let pserve = image.start(&environment).unwrap_or_else(|log| panic!("{log}"));
+    pserve.wait_for_log("admin_key: expected a text of at least 12");
+    client(&pserve).get("/sessman/stats").expect(503);
+}
+
+#[test]
+fn compose_and_kubernetes_pass_the_optional_keys_on() {
+    let Some(linters) = linters("compose_and_kubernetes_pass_the_optional_keys_on") else { return };
+    for store in STORES {
+        let given = OPTIONAL.iter().fold(filled_in(store), |text, (name, key)| {
+            let line = text.lines().find(|line| line.starts_with(&format!("# {name}="))).unwrap().to_owned();
+            text.replace(&line, &format!("{name}={key}"))
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let [env, config] = ["env", "config.yml"].map(|name| folder.path().join(name));
+        fs::write(&env, given).unwrap();
+        fs::write(&config, succeed(&mut compose(store, &env))).unwrap();
+        let of_compose =
+            environment(&documents(&linters, &config).remove(0)["services"]["pserve"]["environment"]);
+        assert!(OPTIONAL.iter().all(|(name, key)| of_compose[*name] == *key), "{store}: {of_compose:?}");
+        let without = environment(&services(&linters, store)["pserve"]["environment"]);
+        assert!(OPTIONAL.iter().all(|(name, _)| !without.contains_key(*name)), "{store}: {without:?}");
+    }
+    // A secret's names are variables of the pod; the one that must not be empty stands behind a `#`.
+    let template = read("deploy/kubernetes/secret-template.yml");
+    assert!(template.contains("\n  SESSMAN_ADMIN_KEY: \"\"\n"), "{template}");
+    assert!(template.contains("\n  # PSERVE_AUTH_METRICS_APIKEY: "), "{template}");
+}
+
+#[test]
+fn every_example_of_a_store_has_the_same_lifetimes() {
+    let members = |file: &str| {
+        let text = read(file);
+        let of = |name: &str| {
+            let line = text
+                .lines()
+                .find_map(|line| line.trim().strip_prefix(&format!("\"{name}\": "))?.strip_suffix(','));
+            // Of a variable its default.
+            line.map(|line| {
+                line.trim_matches('"').rsplit(":-").next().unwrap().trim_end_matches('}').to_owned()
+            })
+        };
+        ["session_ttl", "idle_timeout", "absolute_ttl", "max_ttl"].map(of)
+    };
+    let sqlite = members("config/sessman.json");
+    assert_eq!(sqlite[0].as_deref(), Some("86400"));
+    for other in ["config/sessman.mongodb.json", "config/sessman.redis.json"] {
+        assert_eq!(members(other), sqlite, "{other}");
+    }
+    // What the deployments of Redis give it is no other.
+    for file in ["deploy/compose/redis/.env.example", "deploy/kubernetes/redis/kustomization.yml"] {
+        assert!(read(file).contains("SESSION_TTL_SECONDS=86400\n"), "{file}");
+    }
 }
 
 #[test]

@@ -246,6 +246,8 @@ fn the_debian_package_has_everything_in_its_place() {
     for place in [
         "/usr/lib/systemd/system/pserve.service",
         "/usr/lib/systemd/system/pserve.socket",
+        "/usr/lib/systemd/system/sessman-backup.service",
+        "/usr/lib/systemd/system/sessman-backup.timer",
         "/usr/share/man/man1/sessctl-backup.1.gz",
         "/usr/share/bash-completion/completions/pserve",
         "/usr/share/fish/vendor_completions.d/pserve.fish",

@@ -2,15 +2,24 @@
 
 use super::*;
 
-/// A line of the unit for each value of a key, in the order of the file.
-fn unit(key: &str) -> Vec<String> {
-    let text = read("deploy/systemd/pserve.service");
+/// The units that ship.
+const UNITS: [&str; 4] =
+    ["pserve.service", "pserve.socket", "sessman-backup.service", "sessman-backup.timer"];
+
+/// A line of `pserve.service` for each value of a key, in the order of the file.
+pub(super) fn unit(key: &str) -> Vec<String> {
+    of_unit("pserve.service", key)
+}
+
+/// The same of another unit.
+pub(super) fn of_unit(name: &str, key: &str) -> Vec<String> {
+    let text = read(&format!("deploy/systemd/{name}"));
     let lines = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     lines.map(str::to_owned).collect()
 }
 
 /// An image whose files lie where the unit looks for them, with the configuration of a package.
-fn installed() -> Image {
+pub(super) fn installed() -> Image {
     let mut image = Image::build();
     image.environment.clear();
     let ini = read("config/pserve.ini").replace("plugins = plugins", "plugins = /usr/lib/pserve/plugins");
@@ -23,35 +32,47 @@ fn installed() -> Image {
 }
 
 #[test]
-fn systemd_finds_no_fault_with_the_unit() {
+fn systemd_finds_no_fault_with_the_units() {
     let image = installed();
     // systemd looks for the programs and for its own units.
     for (folder, from) in [("/usr/lib/systemd", "/usr/lib/systemd/system"), ("/bin", "/bin/kill")] {
         fs::create_dir_all(image.file(folder)).unwrap();
         succeed(Command::new("cp").arg("-r").arg(from).arg(image.file(folder)));
     }
-    for unit in ["pserve.service", "pserve.socket"] {
+    for unit in UNITS {
         let there = image.file(&format!("/usr/lib/systemd/system/{unit}"));
         fs::copy(format!("{DEPLOY}/systemd/{unit}"), there).unwrap();
     }
     let mut root = std::ffi::OsString::from("--root=");
     root.push(image.file("/"));
-    let verify = || {
-        Command::new("systemd-analyze")
-            .arg(&root)
-            .args(["verify", "pserve.service", "pserve.socket"])
-            .output()
-            .unwrap()
-    };
+    let verify = || Command::new("systemd-analyze").arg(&root).arg("verify").args(UNITS).output().unwrap();
     let verified = verify();
     let told = String::from_utf8_lossy(&verified.stderr).into_owned();
     assert!(verified.status.success() && told.is_empty(), "{told}");
 
-    let mut security = Command::new("systemd-analyze");
-    security.args(["security", "--offline=true", "--no-pager", "--threshold=15"]);
-    succeed(security.arg(format!("{DEPLOY}/systemd/pserve.service")));
-    fs::remove_file(image.file("/usr/bin/pserve")).unwrap();
-    assert!(!verify().status.success(), "it does look for the program");
+    for service in ["pserve.service", "sessman-backup.service"] {
+        let mut security = Command::new("systemd-analyze");
+        security.args(["security", "--offline=true", "--no-pager", "--threshold=15"]);
+        succeed(security.arg(format!("{DEPLOY}/systemd/{service}")));
+    }
+    for program in ["/usr/bin/pserve", "/usr/bin/sessctl"] {
+        fs::rename(image.file(program), image.file("/away")).unwrap();
+        assert!(!verify().status.success(), "it does look for {program}");
+        fs::rename(image.file("/away"), image.file(program)).unwrap();
+    }
+}
+
+/// The names of the calls that strace wrote down.
+pub(super) fn calls_in(text: &str) -> BTreeSet<String> {
+    let name = |line: &str| {
+        // A process, and then `name(...`, `<... name resumed>`, or what is no call.
+        let call = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
+        let name = call.split('(').next().unwrap_or_default().to_owned();
+        let is_name = !name.is_empty()
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        is_name.then_some(name)
+    };
+    text.lines().filter_map(name).collect()
 }
 
 #[test]
@@ -67,7 +88,7 @@ fn the_sockets_of_the_unit_are_those_of_the_configuration_that_ships() {
 }
 
 /// Every system call of the sets that the unit allows, less those that it forbids.
-fn allowed_calls() -> BTreeSet<String> {
+pub(super) fn allowed_calls() -> BTreeSet<String> {
     fn expand(set: &str, into: &mut BTreeSet<String>) {
         let listed = succeed(Command::new("systemd-analyze").args(["syscall-filter", "--no-pager", set]));
         for line in
@@ -137,15 +158,9 @@ fn the_line_of_the_unit_serves_within_its_limits() {
 
     let calls = fs::read_to_string(image.state().join("calls")).unwrap();
     let allowed = allowed_calls();
-    let (mut seen, mut families) = (BTreeSet::new(), BTreeSet::new());
+    let (seen, mut families) = (calls_in(&calls), BTreeSet::new());
     for line in calls.lines() {
-        // A process, and then `name(...`, `<... name resumed>`, or what is no call.
         let call = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
-        let name = call.split('(').next().unwrap();
-        if !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        {
-            seen.insert(name.to_owned());
-        }
         if let Some(rest) = call.strip_prefix("socket(") {
             families.insert(rest.split(',').next().unwrap().to_owned());
         }

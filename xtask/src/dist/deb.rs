@@ -20,6 +20,10 @@ use crate::workspace::Workspace;
 /// Of the package, its user and its folders.
 const NAME: &str = "pserve";
 
+/// What systemd finds. The timer of backups is there, and enabled by whoever wants it, as the socket is.
+const UNITS: [&str; 4] =
+    ["pserve.service", "pserve.socket", "sessman-backup.service", "sessman-backup.timer"];
+
 /// What is said below Debian's folders, and not beside the INI file.
 const PATHS: [(&str, &str); 2] = [
     ("\nplugins = plugins\n", "\nplugins = /usr/lib/pserve/plugins\n"),
@@ -92,7 +96,7 @@ fn lay_out(tree: &Path, root: &Path, doc: &Path) -> Result<()> {
     for plugin in artifacts::shipped_plugin_files() {
         copy(&tree.join("plugins").join(&plugin), &root.join("usr/lib/pserve/plugins").join(&plugin))?;
     }
-    for unit in ["pserve.service", "pserve.socket"] {
+    for unit in UNITS {
         copy(&tree.join("deploy/systemd").join(unit), &root.join("usr/lib/systemd/system").join(unit))?;
     }
     copy(&tree.join("sessman.json"), &root.join("etc/pserve/sessman.json"))?;
