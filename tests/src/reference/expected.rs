@@ -59,7 +59,10 @@ impl Expected {
             (Some(text), _) => text.split("; `").next().unwrap_or(text),
             // An INI line is a text whatever stands there.
             (None, "String") if said.is_empty() && section != "sessman" => "text",
-            (None, "OneOrMany") if said.is_empty() => "text, or a list of texts",
+            // Some texts are refused for what another key is, and not for what they are.
+            (None, "OneOrMany") if !said.iter().any(|line| line.starts_with("unknown")) => {
+                "text, or a list of texts"
+            }
             (None, of) => panic!("pserve says nothing about [{section}] {} ({of}): {said:?}", key.name),
         };
         text.replace(" from 0 to 18446744073709551615", "")
