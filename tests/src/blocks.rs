@@ -109,6 +109,7 @@ pub fn check(block: &Block<'_>) -> Result<(), String> {
     for name in ["current", "new"] {
         site.write(name, format!("{KEY}\n"));
     }
+    site.write("metrics", format!("of-the-metrics-{KEY}\n"));
     match block.language {
         "json" => site.sessman(&text),
         _ => site.ini(&text),

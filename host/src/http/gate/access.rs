@@ -46,7 +46,8 @@ pub(crate) fn short_keys<'a>(
     });
     let global = [("apikey", &auth.keys), ("metrics_apikey", &auth.metrics_keys)]
         .into_iter()
-        .filter_map(|(key, keys)| keys.has_short().then(|| format!("[auth] {key}")));
+        .filter(|(_, keys)| keys.has_short())
+        .map(|(key, _)| format!("[auth] {key}"));
     let line = |whose| {
         format!(
             "{whose}: a key of fewer than {LEAST_KEY} characters can be guessed; write a random one, such as \
