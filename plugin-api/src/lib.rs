@@ -7,11 +7,13 @@
 //! - [`sdk`]: [`Plugin`], [`Request`], [`Response`], [`Host`], [`Route`]; re-exported here
 //! - [`extension`]: how the ABI grows without a new version
 //! - [`guard`]: keeps a panic from crossing the boundary
+//! - [`routing`]: how a host finds the route of a request
 //! - [`settings`]: typed reading of a plugin's configuration
 
 pub mod abi;
 pub mod extension;
 pub mod guard;
+pub mod routing;
 pub mod sdk;
 
 pub use sdk::budget::{Budget, Memory};

@@ -12,13 +12,13 @@ use plugin_api::abi::plugin::{RawAuthentication, RawHealth, RawPluginBox};
 use plugin_api::abi::request::RawRequestRef;
 use plugin_api::abi::response::RawResponse;
 use plugin_api::guard::{GuardedFuture, guard};
+use plugin_api::routing;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::LoadError;
 use super::library::Library;
-use super::route::{self, Route};
 use super::services::Services;
+use super::{LoadError, Route};
 use crate::budget::Budget;
 use crate::config::InstanceConfig;
 use crate::spread::{Counter, Spread};
@@ -121,7 +121,7 @@ impl Instance {
             budget: Arc::clone(budget),
         };
         let raw = library.prepare(services.into_raw())?;
-        let routes = route::listed(&raw, &config.mount)?;
+        let routes = routing::listed(&raw, &config.mount).map_err(LoadError::Refused)?;
         let now = guard(|| raw.extension(NOW.into(), NOW_VERSION).into_option()).ok().flatten();
         let now = now.and_then(|extension| extension.downcast().ok());
         Ok(Self {

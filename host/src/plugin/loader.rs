@@ -89,7 +89,7 @@ impl Loader {
         trust::check_folder(folder).map_err(unreadable)?;
         let mut loaded = Loaded::default();
         let plan = Plan::new(config, want, &mut loaded.failures);
-        for path in files(folder).map_err(unreadable)? {
+        for path in plugin_files(folder).map_err(unreadable)? {
             let file = file_name(&path);
             if let Err(error) = self.load_file(&path, &file, &plan, &mut loaded)
                 && matches!(want, Want::All(_))
@@ -300,7 +300,11 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// The files of the plugin directory that may be plugins, in the order of their names.
+///
+/// # Errors
+/// The directory cannot be read.
+pub(crate) fn plugin_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -362,8 +366,9 @@ mod tests {
         for name in ["b.so", "a.so", "readme.txt", "c.so.bak"] {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
-        let found: Vec<String> = files(folder.path()).unwrap().iter().map(|path| file_name(path)).collect();
+        let found = plugin_files(folder.path()).unwrap();
+        let found: Vec<String> = found.iter().map(|path| file_name(path)).collect();
         assert_eq!(found, ["a.so", "b.so"]);
-        assert!(files(&folder.path().join("none")).is_err());
+        assert!(plugin_files(&folder.path().join("none")).is_err());
     }
 }

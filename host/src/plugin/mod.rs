@@ -8,16 +8,14 @@ mod copy;
 mod instance;
 mod library;
 mod loader;
-mod path;
 mod probe;
-mod route;
 mod services;
 
 pub(crate) use self::instance::{Authentication, CallGuard, Instance, State};
 pub(crate) use self::library::Library;
-pub(crate) use self::loader::{Failure, Loaded, Loader, Want};
+pub(crate) use self::loader::{Failure, Loaded, Loader, Want, plugin_files};
 pub use self::probe::child as probe_child;
-pub(crate) use self::route::Route;
+pub(crate) use plugin_api::routing::MountedRoute as Route;
 
 /// Why a plugin or an instance is not serving. Its text is for people: one line, without secrets.
 #[derive(Debug, thiserror::Error)]

@@ -1,21 +1,17 @@
-//! Matches a request's path to a route: exact paths first, then the longest prefix.
+//! The routes of all instances, and the paths that no instance may use.
 
-use std::collections::HashMap;
+use plugin_api::routing::Table;
 
 /// Paths reserved for the host, now or later: no instance may use them.
 const RESERVED: &[&str] = &["healthz", "readyz", "plugins", "metrics", "reload", "load", "unload"];
 
 /// A table of routes; `T` is the target of a path.
 #[derive(Debug)]
-pub(crate) struct Router<T> {
-    exact: HashMap<String, T>,
-    /// Routes that end in `*`, without it; the longest first.
-    prefixes: Vec<(String, T)>,
-}
+pub(crate) struct Router<T>(Table<T>);
 
 impl<T> Default for Router<T> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), prefixes: Vec::new() }
+        Self(Table::default())
     }
 }
 
@@ -40,34 +36,17 @@ impl<T> Router<T> {
         if RESERVED.contains(&first) {
             return Err(RouteError::Reserved(path.to_owned()));
         }
-        let taken = match path.strip_suffix('*') {
-            Some(prefix) => self.prefixes.iter().any(|(other, _)| other == prefix),
-            None => self.exact.contains_key(path),
-        };
-        if taken { Err(RouteError::Taken(path.to_owned())) } else { Ok(()) }
+        if self.0.has(path) { Err(RouteError::Taken(path.to_owned())) } else { Ok(()) }
     }
 
     /// Adds a path that [`Router::check`] has accepted.
     pub(crate) fn add(&mut self, path: &str, target: T) {
-        match path.strip_suffix('*') {
-            Some(prefix) => {
-                let at = self.prefixes.partition_point(|(other, _)| other.len() >= prefix.len());
-                self.prefixes.insert(at, (prefix.to_owned(), target));
-            }
-            None => {
-                self.exact.insert(path.to_owned(), target);
-            }
-        }
+        self.0.add(path, target);
     }
 
     /// The target of `path`, which is given as received in the request.
     pub(crate) fn find(&self, path: &str) -> Option<&T> {
-        self.exact.get(path).or_else(|| {
-            self.prefixes
-                .iter()
-                .find(|(prefix, _)| path.starts_with(prefix.as_str()))
-                .map(|(_, target)| target)
-        })
+        self.0.find(path)
     }
 }
 
@@ -82,23 +61,6 @@ mod tests {
             router.add(path, *path);
         }
         router
-    }
-
-    #[test]
-    fn exact_before_prefix_and_the_longest_prefix_wins() {
-        let router = router(&["/a/*", "/a/b/*", "/a/b", "/*"]);
-        assert_eq!(router.find("/a/b"), Some(&"/a/b"));
-        assert_eq!(router.find("/a/b/c"), Some(&"/a/b/*"));
-        assert_eq!(router.find("/a/c"), Some(&"/a/*"));
-        assert_eq!(router.find("/x"), Some(&"/*"));
-    }
-
-    #[test]
-    fn paths_are_compared_as_they_are() {
-        let router = router(&["/a/new"]);
-        for path in ["/a/new/", "/A/new", "/a//new", "/a/n%65w", "/a", "", "a/new"] {
-            assert_eq!(router.find(path), None, "{path}");
-        }
     }
 
     #[test]

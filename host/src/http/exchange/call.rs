@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hyper::body::Body;
 use hyper::{Method, Response, StatusCode};
 use plugin_api::abi::response::RawResponse;
-use plugin_api::{Caller, Class};
+use plugin_api::{Caller, Class, routing};
 
 use super::body::BodyError;
 use super::call_error::{CallError, crowded, not_serving};
@@ -260,13 +260,10 @@ impl<'a> Call<'a> {
     /// The method that the plugin sees.
     fn method(&self) -> Result<&'a str, CallError> {
         let method = self.received.parts.method.as_str();
-        if self.route.takes(method) {
-            return Ok(method);
-        }
-        match method {
-            "HEAD" if self.route.takes("GET") => Ok("GET"),
-            "OPTIONS" => Err(self.options()),
-            _ => {
+        match self.route.seen_method(method) {
+            Some(seen) => Ok(seen),
+            None if method == "OPTIONS" => Err(self.options()),
+            None => {
                 let detail = format!("{} takes {}", self.route.path, self.route.allow);
                 let allow = self.route.allow.clone();
                 Err(CallError::rejected(problem_with(ProblemType::MethodNotAllowed, &detail, "allow", allow)))
@@ -275,8 +272,7 @@ impl<'a> Call<'a> {
     }
 
     fn below_mount(&self) -> &'a str {
-        let path = self.received.parts.uri.path();
-        path.strip_prefix(self.mount.instance.mount()).unwrap_or(path).trim_start_matches('/')
+        routing::below(self.mount.instance.mount(), self.received.parts.uri.path())
     }
 }
 
