@@ -38,3 +38,27 @@ impl Plugin for Hello {
 }
 
 export_plugin!(Hello);
+
+#[cfg(test)]
+mod tests {
+    use plugin_test::{Request, Setup};
+
+    use super::Hello;
+
+    #[test]
+    fn callers_are_greeted_and_counted() {
+        let hello = Setup::of::<Hello>().name("hi").start();
+        let answer = hello.call(&Request::get("/hi")).unwrap().expect(200);
+        assert_eq!(answer.text(), "hello from hi\n");
+        assert!(hello.metrics().unwrap().ends_with("\nhello_greetings_total 1\n"));
+    }
+
+    #[test]
+    fn whoever_has_a_session_is_greeted_by_name_and_no_header_makes_one_up() {
+        let hello = Setup::of::<Hello>().start();
+        let request = Request::get("/hello").header("x-user", "eve");
+        assert_eq!(hello.call(&request).unwrap().text(), "hello from hello\n");
+        let answer = hello.call(&request.principal("ada", "session-1")).unwrap();
+        assert_eq!(answer.text(), "hello from hello to ada\n");
+    }
+}

@@ -3,6 +3,7 @@
 /// Crates of the product, and their root files.
 pub(super) const CRATES: &[(&str, &str)] = &[
     ("plugin-api", "plugin-api/src/lib.rs"),
+    ("plugin-test", "plugin-test/src/lib.rs"),
     ("pserve", "host/src/lib.rs"),
     ("sessctl", "sessctl/src/main.rs"),
     ("sessman", "sessman/src/lib.rs"),
