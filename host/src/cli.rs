@@ -30,6 +30,9 @@ pub struct Cli {
 /// Something else than serving.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Serves, and reloads what changes: for authors of plugins.
+    #[command(long_about = DEV, after_long_help = DEV_EXAMPLES)]
+    Dev,
     /// Checks the configuration and every plugin, and says all that is wrong.
     #[command(long_about = CHECK, after_long_help = CHECK_EXAMPLES)]
     Check {
@@ -109,6 +112,20 @@ A pserve.ini that is enough for one plugin, in a folder `plugins` beside it:
   apikey = ${ENV:API_KEY}
   [plugin_parms]
   sessman = json=sessman.json
+
+Exit codes: 0 stopped in order, 1 it could not serve, 2 a wrong command line.";
+
+const DEV: &str = "\
+Serves, and reloads what changes: for authors of plugins.
+
+It watches the plugin directory, the INI file, and the JSON files that the instances name. Once a changed file has been
+left alone for a moment, it is reloaded as SIGHUP does it, and a line on standard output says which file it was, which
+instances were reloaded and how long that took; or why it was refused, and then what was loaded goes on serving.";
+
+const DEV_EXAMPLES: &str = "\
+Examples:
+  pserve dev                with `plugins = target/debug` in [paths] of pserve.ini: build, and it serves
+  pserve -i dev.ini -v dev  with debug lines in the log
 
 Exit codes: 0 stopped in order, 1 it could not serve, 2 a wrong command line.";
 

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::budget::{Budget, Size, give_back};
 use crate::config::Config;
+use crate::dev::Watch;
 use crate::hand_over::LAST_MOMENT;
 use crate::http::control::orders::{Order, Task};
 use crate::http::control::snapshot::Snapshot;
@@ -46,6 +47,7 @@ pub struct Host {
     logging: Logging,
     /// Sockets that were handed over.
     inherited: Vec<Inherited>,
+    watch: Option<Watch>,
 }
 
 impl Host {
@@ -64,7 +66,13 @@ impl Host {
         let budget = Budget::new(Size::of(&config).budget);
         let loader = Loader::new(Arc::clone(&budget));
         let snapshot = lifecycle::load(&loader, config)?;
-        Ok(Self { snapshot, loader, budget, ini_file, logging, inherited })
+        Ok(Self { snapshot, loader, budget, ini_file, logging, inherited, watch: None })
+    }
+
+    /// The same host, which reloads while it serves whatever changes in the files that `watch` looks at.
+    #[must_use]
+    pub fn watched(self, watch: Watch) -> Self {
+        Self { watch: Some(watch), ..self }
     }
 
     /// Serves until SIGTERM or SIGINT, then drains. A second signal ends the process immediately.
@@ -91,12 +99,13 @@ impl Host {
     }
 
     async fn run(self) -> Result<(), HostError> {
-        let Self { snapshot, loader, budget, ini_file, logging, inherited } = self;
+        let Self { snapshot, loader, budget, ini_file, logging, inherited, watch } = self;
         let config = Arc::clone(&snapshot.config);
         let (orders, ordered) = unbounded_channel();
         let signals = Signals::new().map_err(|source| HostError::System("cannot catch signals", source))?;
         let (stop, stopped) = watch::channel(None);
         let mut signalled = signals.watch(orders.clone());
+        let watch = watch.map(|watch| (watch, orders.clone()));
         make_state_folder(&config.paths);
         tokio::spawn(give_back(Arc::clone(&budget)));
         let app = Arc::new(App::new(snapshot, orders, budget));
@@ -123,6 +132,8 @@ impl Host {
             announce(&prepared.urls(), &app);
             server.commit(prepared);
             notifier.ready();
+            let watching = watch.map(|(watch, orders)| watch.start(orders)).transpose();
+            let _watching = watching.map_err(|source| HostError::System("cannot start threads", source))?;
             let notifier = Arc::clone(&notifier);
             watched = Some(tokio::spawn(async move { notifier.watchdog().await }));
             // It completes only on a signal.

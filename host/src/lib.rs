@@ -9,12 +9,14 @@
 //! - [`log`]: where log lines go
 //! - [`check`], [`healthcheck`]: the commands that check the files, or query a running host
 //! - [`generate`]: man pages and completions, from the command line
+//! - [`dev`]: watches the files and reloads what changed, for authors of plugins
 //! - [`host`]: the life of the process, which uses all of them
 
 mod budget;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod dev;
 mod error;
 mod exposure;
 pub mod generate;

@@ -9,6 +9,7 @@ use clap::{CommandFactory as _, Parser};
 use pserve::check::Findings;
 use pserve::cli::{Cli, Command, Healthcheck};
 use pserve::config::Config;
+use pserve::dev::Watch;
 use pserve::generate;
 use pserve::healthcheck::{self, Question};
 use pserve::host::Host;
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<ExitCode> {
     match &cli.command {
-        None => serve(cli)?,
+        None | Some(Command::Dev) => serve(cli)?,
         Some(Command::Probe { library_fd }) => pserve::probe_child(*library_fd)?,
         Some(Command::Check { json }) => {
             let findings = Findings::of(&cli.ini_file);
@@ -46,7 +47,13 @@ fn run(cli: &Cli) -> Result<ExitCode> {
 fn serve(cli: &Cli) -> Result<()> {
     let config = Config::load(&cli.ini_file)?;
     let logging = log::begin(&config.log, cli.level())?;
-    Host::load(config, &cli.ini_file, logging)?.serve()?;
+    // Before the host reads the files, so that no change is missed.
+    let watch = matches!(cli.command, Some(Command::Dev)).then(|| Watch::new(&cli.ini_file, &config));
+    let host = Host::load(config, &cli.ini_file, logging)?;
+    match watch {
+        Some(watch) => host.watched(watch).serve()?,
+        None => host.serve()?,
+    }
     Ok(())
 }
 

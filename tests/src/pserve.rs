@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -133,6 +133,19 @@ impl Site {
         self.try_start_by(group.command(&self.artifacts.join("pserve")), &[])
     }
 
+    /// Starts `pserve dev` and waits until it watches.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn start_dev(&self) -> Pserve {
+        let mut command = Command::new(self.artifacts.join("pserve"));
+        command.arg("dev");
+        let pserve =
+            self.try_start_by(command, &[]).unwrap_or_else(|log| panic!("pserve did not start:\n{log}"));
+        pserve.wait_for_output("watching");
+        pserve
+    }
+
     fn try_start_by(&self, mut command: Command, environment: &[(&str, &str)]) -> Result<Pserve, String> {
         command.arg("-i").arg(self.path("pserve.ini")).current_dir("/");
         command.env_remove("MONGODB_URI").env_remove("REDIS_URL").envs(environment.iter().copied());
@@ -145,6 +158,8 @@ pub struct Pserve {
     child: Child,
     address: String,
     log: PathBuf,
+    /// What it wrote to standard output.
+    output: Arc<Mutex<String>>,
 }
 
 impl Pserve {
@@ -161,12 +176,15 @@ impl Pserve {
         let mut child = command.spawn().expect("pserve starts (run `cargo xtask test`)");
         let stdout = child.stdout.take().expect("its output is piped");
         let (send, lines) = mpsc::channel();
+        let output = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&output);
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                *kept.lock().expect("nobody panics with it") += &format!("{line}\n");
                 let _ = send.send(line);
             }
         });
-        let mut pserve = Self { child, address: String::new(), log };
+        let mut pserve = Self { child, address: String::new(), log, output };
         match lines.recv_timeout(PATIENCE) {
             Ok(line) => {
                 let url = line.strip_prefix("pserve: listening on ");
@@ -244,6 +262,26 @@ impl Pserve {
         eventually(&format!("{text:?} in the log"), || self.log().contains(text));
     }
 
+    /// What it wrote to standard output so far.
+    ///
+    /// # Panics
+    /// Never: nobody panics while it is written.
+    pub fn output(&self) -> String {
+        self.output.lock().expect("nobody panics with it").clone()
+    }
+
+    /// Waits until standard output contains `text`.
+    ///
+    /// # Panics
+    /// When it never does.
+    pub fn wait_for_output(&self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.output().contains(text) {
+            assert!(Instant::now() < deadline, "never {text:?} in the output:\n{}", self.output());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Sends a signal.
     ///
     /// # Panics
@@ -265,8 +303,16 @@ impl Pserve {
     ///
     /// # Panics
     /// When it does not.
-    pub fn stop(mut self) -> ExitStatus {
+    pub fn stop(self) -> ExitStatus {
         self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn wait(mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {

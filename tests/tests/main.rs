@@ -13,6 +13,7 @@ mod cookies;
 mod cors;
 mod counters;
 mod deploy;
+mod dev;
 mod durability;
 mod early;
 mod encryption;

@@ -38,7 +38,7 @@ fn a_plugin_from_the_template_is_tested_built_and_served_as_the_guide_says() {
     let folder = site.path("greeter");
     let guide = guide();
     let commands: Vec<&str> = blocks(&guide, "sh\n").into_iter().flat_map(str::lines).collect();
-    assert_eq!(commands[..2], ["cargo xtask new ../greeter", "cargo xtask run --plugin ../greeter"]);
+    assert_eq!(commands[..2], ["cargo xtask new ../greeter", "cargo xtask run --plugin ../greeter -- dev"]);
     cargo(ROOT, &["xtask", "new", folder.to_str().unwrap()]);
     cargo(&folder, &["fmt", "--check"]);
     cargo(&folder, &["test", "--release"]);

@@ -32,8 +32,7 @@ pub(crate) fn package_arguments() -> impl Iterator<Item = &'static str> {
     packages.flat_map(|package| ["--package", package])
 }
 
-/// The profile of `cargo xtask run`, which is built fast rather than fast: for this workspace, and for projects of plugins,
-/// which have profiles of their own.
+/// The profile of `cargo xtask run`, which is built fast rather than fast.
 const QUICK_PROFILE: [&str; 5] = [
     "profile.quick.inherits='release'",
     "profile.quick.opt-level=0",
@@ -42,15 +41,7 @@ const QUICK_PROFILE: [&str; 5] = [
     "profile.quick.incremental=true",
 ];
 
-fn with_quick_profile(cargo: &mut Command) -> &mut Command {
-    QUICK_PROFILE.iter().fold(cargo, |cargo, line| cargo.args(["--config", line])).args([
-        "build",
-        "--profile",
-        "quick",
-    ])
-}
-
-/// Where [`build_served`] and [`build_project`] put what they build.
+/// Where [`build_served`] puts what it builds.
 pub(crate) fn quick_folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("quick")
 }
@@ -59,8 +50,10 @@ pub(crate) fn quick_folder(workspace: &Workspace) -> PathBuf {
 pub(crate) fn build_served(workspace: &Workspace) -> Result<()> {
     let packages = [HOST].into_iter().chain(SHIPPED_PLUGINS.iter().copied());
     let mut cargo = workspace.cargo();
-    let build = with_quick_profile(&mut cargo).args(packages.flat_map(|package| ["--package", package]));
-    succeed(build).context("the host and its plugins could not be built")
+    let build = QUICK_PROFILE.iter().fold(&mut cargo, |cargo, line| cargo.args(["--config", line]));
+    let build = build.args(["build", "--profile", "quick"]);
+    succeed(build.args(packages.flat_map(|package| ["--package", package])))
+        .context("the host and its plugins could not be built")
 }
 
 /// Builds, in the release profile too, every other plugin of the workspace: the tests load them next to the shipped.
@@ -73,17 +66,13 @@ pub(crate) fn build_fixtures(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Builds the plugins of a project of its own and says where they are.
-///
-/// In the target folder of this workspace: what such a plugin needs is built there already.
-pub(crate) fn build_project(workspace: &Workspace, project: &Path) -> Result<Vec<PathBuf>> {
-    let manifest = std::path::absolute(project)?.join("Cargo.toml");
-    let names = workspace.plugins_of(&manifest)?;
-    ensure!(!names.is_empty(), "{} builds no cdylib, which a plugin is", manifest.display());
-    let mut cargo = workspace.cargo();
-    let build = with_quick_profile(&mut cargo).arg("--manifest-path").arg(&manifest);
-    succeed(build.arg("--target-dir").arg(&workspace.target))?;
-    Ok(names.iter().map(|name| quick_folder(workspace).join(library(name))).collect())
+/// Builds the plugins of a project of its own as its author does, and says where they are: a later `cargo build` there
+/// replaces them.
+pub(crate) fn build_project(project: &Path) -> Result<Vec<PathBuf>> {
+    let project = Workspace::at(&std::path::absolute(project)?)?;
+    ensure!(!project.plugins.is_empty(), "{} builds no cdylib, which a plugin is", project.root.display());
+    succeed(project.cargo().arg("build"))?;
+    Ok(project.plugins.iter().map(|name| project.target.join("debug").join(library(name))).collect())
 }
 
 /// File names of the shipped plugins, as the release folder and the plugin folder have them.

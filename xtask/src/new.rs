@@ -32,7 +32,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         ("crate_name", name.replace('-', "_")),
         ("description", options.description.clone()),
         ("authors", author()),
-        ("plugin_api", path_text(&workspace.root.join("plugin-api"))?),
+        ("sessman", path_text(&workspace.root)?),
     ];
     ensure!(
         is_name(name),
@@ -47,7 +47,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     fill_in(&workspace.root.join("templates/plugin"), &folder, &values)?;
     // The same dependencies as the host's: those that it was tested with, and that are on this machine already.
     fs::copy(workspace.root.join("Cargo.lock"), folder.join("Cargo.lock"))?;
-    println!("made {}; run it: cargo xtask run --plugin {}", folder.display(), options.folder.display());
+    let name = options.folder.display();
+    println!("made {}; run it: cargo xtask run --plugin {name} -- dev", folder.display());
     Ok(ExitCode::SUCCESS)
 }
 

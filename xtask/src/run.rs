@@ -18,7 +18,8 @@ const EXAMPLE: &str =
 /// `cargo xtask run [--plugin FOLDER]... [-- ARGUMENTS TO PSERVE]`
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// A plugin's project, which is built and served, too; may be given several times.
+    /// A plugin's project, which is built and served, too; may be given several times. With `-- dev`, later builds of it
+    /// are served as well.
     #[arg(long = "plugin", value_name = "FOLDER")]
     plugins: Vec<PathBuf>,
 
@@ -36,13 +37,15 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let started = Instant::now();
     artifacts::build_served(&workspace)?;
     let built = artifacts::quick_folder(&workspace);
-    let mut plugins: Vec<_> = artifacts::shipped_plugin_files().map(|name| built.join(name)).collect();
+    let shipped: Vec<_> = artifacts::shipped_plugin_files().map(|name| built.join(name)).collect();
+    let mut linked = Vec::new();
     for project in &options.plugins {
-        plugins.extend(artifacts::build_project(&workspace, project)?);
+        linked.extend(artifacts::build_project(project)?);
     }
     println!("Built in {:.0} s", started.elapsed().as_secs_f64());
-    let layout = rundir::lay_out(&workspace.root.join("config"), &plugins, &workspace.target.join("run"))
-        .context("the run folder could not be laid out")?;
+    let layout =
+        rundir::lay_out(&workspace.root.join("config"), &shipped, &linked, &workspace.target.join("run"))
+            .context("the run folder could not be laid out")?;
     for note in &layout.notes {
         println!("{note}");
     }

@@ -1,7 +1,7 @@
 //! The folder that `cargo xtask run` serves from: configuration, plugins, and the state that pserve keeps beside them.
 
 use std::fs::{self, DirBuilder, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -19,9 +19,14 @@ pub(crate) struct Layout {
     pub(crate) is_as_shipped: bool,
 }
 
-/// Lays out `into`, from the `config` folder of the project and the built `plugin_files`; what a person or pserve put there
-/// stays.
-pub(crate) fn lay_out(config: &Path, plugin_files: &[PathBuf], into: &Path) -> Result<Layout> {
+/// Lays out `into`, from the `config` folder of the project and the built `plugin_files`, with links to the files of other
+/// projects, which are built again there; what a person or pserve put there stays.
+pub(crate) fn lay_out(
+    config: &Path,
+    plugin_files: &[PathBuf],
+    linked: &[PathBuf],
+    into: &Path,
+) -> Result<Layout> {
     let plugins = into.join("plugins");
     make_folder(into)?;
     make_folder(&plugins)?;
@@ -33,8 +38,14 @@ pub(crate) fn lay_out(config: &Path, plugin_files: &[PathBuf], into: &Path) -> R
         notes.extend(place_configuration(&shipped, &placed)?);
         is_as_shipped &= fs::read(shipped)? == fs::read(placed)?;
     }
+    let place = |file: &Path| {
+        Ok::<_, anyhow::Error>(plugins.join(file.file_name().context("a plugin without a name")?))
+    };
     for file in plugin_files {
-        replace(file, &plugins.join(file.file_name().context("a plugin without a name")?))?;
+        replace(file, &place(file)?)?;
+    }
+    for file in linked {
+        link(file, &place(file)?)?;
     }
     Ok(Layout { ini: into.join(CONFIGURATION[0]), notes, is_as_shipped })
 }
@@ -68,13 +79,27 @@ fn place_configuration(from: &Path, to: &Path) -> Result<Option<String>> {
 /// Puts a copy of `from` at `to` in one step. Never written in place: a host of an earlier run may have the old file
 /// open or mapped, and would read half of each.
 fn replace(from: &Path, to: &Path) -> Result<()> {
-    let mut unfinished = to.as_os_str().to_owned();
-    unfinished.push(".new");
-    let unfinished = PathBuf::from(unfinished);
+    let unfinished = unfinished(to);
     fs::copy(from, &unfinished)
         .and_then(|_| fs::set_permissions(&unfinished, Permissions::from_mode(0o644)))
         .and_then(|()| fs::rename(&unfinished, to))
         .with_context(|| format!("could not copy {} to {}", from.display(), to.display()))
+}
+
+/// Puts a link to `from` at `to`, in one step, too.
+fn link(from: &Path, to: &Path) -> Result<()> {
+    let unfinished = unfinished(to);
+    // Left by a run that was cut off.
+    let _ = fs::remove_file(&unfinished);
+    symlink(from, &unfinished)
+        .and_then(|()| fs::rename(&unfinished, to))
+        .with_context(|| format!("could not make {} a link to {}", to.display(), from.display()))
+}
+
+fn unfinished(to: &Path) -> PathBuf {
+    let mut unfinished = to.as_os_str().to_owned();
+    unfinished.push(".new");
+    unfinished.into()
 }
 
 #[cfg(test)]
@@ -96,12 +121,13 @@ mod tests {
     impl Project {
         fn new() -> Self {
             let project = Self { folder: tempfile::tempdir().unwrap() };
-            for folder in ["config", "built"] {
-                fs::create_dir(project.path(folder)).unwrap();
+            for folder in ["config", "built", "greeter/target/debug"] {
+                fs::create_dir_all(project.path(folder)).unwrap();
             }
             project.write("config/pserve.ini", "shipped ini");
             project.write("config/sessman.json", "{}");
             project.write(&format!("built/{PLUGIN}"), "first build");
+            project.write("greeter/target/debug/libgreeter.so", "of its own");
             project
         }
 
@@ -119,7 +145,8 @@ mod tests {
 
         fn lay_out(&self) -> Vec<String> {
             let plugins = [self.path("built").join(PLUGIN)];
-            let layout = lay_out(&self.path("config"), &plugins, &self.path("target/run")).unwrap();
+            let linked = [self.path("greeter/target/debug/libgreeter.so")];
+            let layout = lay_out(&self.path("config"), &plugins, &linked, &self.path("target/run")).unwrap();
             let is_edited = layout.notes.iter().any(|note| note.starts_with("kept"));
             assert_eq!(layout.is_as_shipped, !is_edited);
             layout.notes
@@ -172,9 +199,19 @@ mod tests {
         assert_eq!(std::io::read_to_string(open).unwrap(), "first build");
         assert_eq!(
             fs::read_dir(installed.parent().unwrap()).unwrap().count(),
-            1,
+            2,
             "a half-made copy was left"
         );
+    }
+
+    #[test]
+    fn the_plugin_of_another_project_is_the_one_that_is_built_there() {
+        let project = Project::new();
+        for build in ["first build", "second build"] {
+            project.lay_out();
+            project.write("greeter/target/debug/libgreeter.so", build);
+            assert_eq!(project.read("target/run/plugins/libgreeter.so"), build);
+        }
     }
 
     #[test]

@@ -19,7 +19,11 @@ pub(crate) struct Workspace {
 impl Workspace {
     /// Asks `cargo metadata`.
     pub(crate) fn find() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent folder")?;
+        Self::at(Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent folder")?)
+    }
+
+    /// As [`find`](Self::find), of another project.
+    pub(crate) fn at(root: &Path) -> Result<Self> {
         let metadata = metadata(root, &root.join("Cargo.toml"))?;
         let target =
             metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
@@ -36,11 +40,6 @@ impl Workspace {
         let mut git = Command::new("git");
         git.current_dir(&self.root);
         git
-    }
-
-    /// Names of the packages of another project, which `manifest` is of, that build a cdylib.
-    pub(crate) fn plugins_of(&self, manifest: &Path) -> Result<Vec<String>> {
-        Ok(plugins(&metadata(&self.root, manifest)?))
     }
 
     /// Where the release profile's files end up.

@@ -55,6 +55,8 @@ pub enum AuthType {
 pub struct InstanceLine {
     /// The instance's name, in lower case.
     pub name: String,
+    /// Where its JSON file is looked for, in this order; empty if the line names none.
+    pub json_files: Vec<PathBuf>,
     /// The instance, or the errors.
     pub config: Result<InstanceConfig, Vec<Problem>>,
 }
@@ -63,6 +65,15 @@ pub struct InstanceLine {
 pub(crate) struct Folders<'a> {
     pub(crate) beside_ini: &'a Path,
     pub(crate) plugins: &'a Path,
+}
+
+impl Folders<'_> {
+    /// Where a JSON file of this name may be.
+    fn places_of(&self, name: &str) -> Vec<PathBuf> {
+        let mut places = [self.beside_ini, self.plugins].map(|folder| folder.join(name)).to_vec();
+        places.dedup();
+        places
+    }
 }
 
 /// An instance without a line.
@@ -100,9 +111,10 @@ pub(crate) fn read_line(
             .flat_map(|problem| of_line(format!("{}: {}", problem.key, problem.message)))
             .collect::<Vec<_>>()
     })?;
+    let json_files = line.file.as_deref().map(|file| folders.places_of(file)).unwrap_or_default();
     let config = parameters(line, &entry.place, resolver, folders)
         .and_then(|parameters| instance(entry, parameters, has_global_key).map_err(of_line));
-    Ok(InstanceLine { name: entry.key.clone(), config })
+    Ok(InstanceLine { name: entry.key.clone(), json_files, config })
 }
 
 /// A parsed line.
@@ -206,8 +218,7 @@ pub(crate) fn json(text: &str, resolver: &Resolver<'_>) -> Result<Map<String, Va
 
 fn read_file(name: &str, folders: &Folders<'_>) -> Result<(PathBuf, String), String> {
     let mut missing = Vec::new();
-    for folder in [folders.beside_ini, folders.plugins] {
-        let path = folder.join(name);
+    for path in folders.places_of(name) {
         match trust::read(&path) {
             Ok(bytes) => match String::from_utf8(bytes) {
                 Ok(text) => return Ok((path, text)),
@@ -219,7 +230,6 @@ fn read_file(name: &str, folders: &Folders<'_>) -> Result<(PathBuf, String), Str
             Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
         }
     }
-    missing.dedup();
     Err(format!("there is no file {}", missing.join(" nor ")))
 }
 

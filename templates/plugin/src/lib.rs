@@ -85,23 +85,33 @@ export_plugin!(Greeter);
 
 #[cfg(test)]
 mod tests {
-    use super::greeting;
+    use plugin_api::Caller;
+    use plugin_test::{Request, Setup};
+    use serde_json::json;
+
+    use super::Greeter;
 
     #[test]
-    fn the_configuration_says_what_and_how_often() {
-        assert_eq!(greeting("{}").unwrap(), "hello\n");
-        assert_eq!(
-            greeting(r#"{"greeting": "hi", "times": "2"}"#).unwrap(),
-            "hi\nhi\n"
-        );
+    fn whoever_asks_is_greeted_as_configured_and_counted() {
+        let config = json!({ "greeting": "hi", "times": "2" });
+        let greeter = Setup::of::<Greeter>()
+            .name("greeter")
+            .config(config)
+            .start();
+        let answer = greeter.call(&Request::get("/greeter")).unwrap();
+        assert_eq!((answer.status(), answer.text()), (200, "hi\nhi\n"));
+
+        let count = Request::get("/greeter/count");
+        let answer = greeter.call(&count).unwrap();
+        assert_eq!(answer.json(), json!({ "greeted": 1 }));
+        let stranger = count.caller(Caller::Unkeyed);
+        assert_eq!(greeter.call(&stranger).unwrap().status(), 401);
     }
 
     #[test]
     fn a_key_that_is_none_is_refused() {
-        assert!(
-            greeting(r#"{"greting": "hi"}"#)
-                .unwrap_err()
-                .contains("greeting")
-        );
+        let config = json!({ "greting": "hi" });
+        let refused = Setup::of::<Greeter>().config(config).prepare().unwrap_err();
+        assert!(refused.contains("greeting"), "{refused}");
     }
 }
