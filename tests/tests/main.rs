@@ -43,6 +43,7 @@ mod network_faults;
 mod notify;
 mod openapi;
 mod outage;
+mod plugin_test;
 mod plugins;
 mod proxies;
 mod python_client;

@@ -1,16 +1,17 @@
 //! The way of a plugin's author: what docs/plugins.md says, from the template to a plugin that answers.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use e2e::artifacts;
-use e2e::pserve::Site;
+use e2e::pserve::{Pserve, Site};
 use serde_json::json;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 fn guide() -> String {
-    std::fs::read_to_string(format!("{ROOT}/docs/plugins.md")).unwrap()
+    fs::read_to_string(format!("{ROOT}/docs/plugins.md")).unwrap()
 }
 
 /// The blocks of the guide in this language, which is given with its line break.
@@ -63,16 +64,41 @@ fn a_plugin_from_the_template_is_tested_built_and_served_as_the_guide_says() {
     assert_eq!(pserve.client().get("/greeter").expect(200).text, "Good morning\n".repeat(2));
     assert!(pserve.stop().success());
 
+    edited_and_built_again(&site, &folder);
+
     site.ini(&ini.replace("greeting=", "greting="));
     let pserve = site.start();
     pserve.client().get("/greeter").expect(503);
     pserve.wait_for_log("did you mean `greeting`?");
 }
 
+/// With the project's own `pserve.ini`.
+fn edited_and_built_again(site: &Site, folder: &Path) {
+    let folder_of_cargo = folder.join("target/debug");
+    fs::create_dir_all(&folder_of_cargo).unwrap();
+    // The tests' cargo builds elsewhere.
+    let place =
+        || fs::copy(artifacts().join("libgreeter.so"), folder_of_cargo.join("libgreeter.so")).unwrap();
+    place();
+    let mut command = Command::new(artifacts().join("pserve"));
+    command.arg("dev").current_dir(folder).env("PSERVE_NETWORK_PORT", "0");
+    let pserve = Pserve::spawn(command, site.path("dev.log")).unwrap();
+    assert_eq!(pserve.client().get("/greeter").expect(200).text, "hello\n");
+
+    let file = folder.join("src/lib.rs");
+    let source = fs::read_to_string(&file).unwrap();
+    fs::write(file, source.replace("\"hello\".to_owned()", "\"good day\".to_owned()")).unwrap();
+    cargo(folder, &["build", "--release"]);
+    place();
+    pserve.wait_for_output("pserve: target/debug/libgreeter.so changed: reloaded greeter (");
+    assert_eq!(pserve.client().get("/greeter").expect(200).text, "good day\n");
+    assert!(pserve.stop().success());
+}
+
 #[test]
 fn the_code_in_the_guide_is_that_of_the_template() {
     let plain = |code: &str| code.split_whitespace().collect::<String>();
-    let template = plain(&std::fs::read_to_string(format!("{ROOT}/templates/plugin/src/lib.rs")).unwrap());
+    let template = plain(&fs::read_to_string(format!("{ROOT}/templates/plugin/src/lib.rs")).unwrap());
     let guide = guide();
     let blocks = blocks(&guide, "rust\n");
     assert!(blocks.len() >= 3);
