@@ -58,7 +58,7 @@ fn metadata(root: &Path, manifest: &Path) -> Result<Value> {
         .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
         .arg(manifest)
         .output()
-        .context("cargo metadata could not be started")?;
+        .with_context(|| format!("cargo metadata could not be started for {}", manifest.display()))?;
     ensure!(
         output.status.success(),
         "cargo metadata failed: {}",
