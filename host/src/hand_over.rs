@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::config::Limits;
 use crate::http::control::orders::OrderError;
-use crate::plugin::{Instance, State};
+use crate::plugin::{Instance, State, callers_first};
 
 /// How long streams may take to end after their plugin was told to stop, even when the grace period is used up.
 pub(crate) const LAST_MOMENT: Duration = Duration::from_millis(500);
@@ -33,18 +33,10 @@ impl HandOver<'_> {
         let serving: Vec<&Arc<Instance>> =
             self.leaving.iter().filter(|instance| instance.state() == State::Ready).collect();
         let deadline = Instant::now() + patience;
-        for instance in &serving {
-            instance.suspend();
-        }
-        let drained = join_all(serving.iter().map(|instance| instance.drained(deadline))).await;
-        let busy: Vec<&str> = serving
-            .iter()
-            .zip(drained)
-            .filter(|(_, drained)| !drained)
-            .map(|(instance, _)| instance.name.as_str())
-            .collect();
+        let groups = callers_first(&serving);
+        let busy = drain(&groups, deadline).await;
         if !busy.is_empty() {
-            for instance in &serving {
+            for instance in serving.iter().filter(|instance| instance.state() == State::HandingOver) {
                 instance.resume();
             }
             self.discard().await;
@@ -52,7 +44,7 @@ impl HandOver<'_> {
             let reason = format!("{busy} still answered requests after {patience} ms ({PATIENCE})");
             return Err(OrderError::State(reason));
         }
-        match self.exchange(&serving, deadline).await {
+        match self.exchange(&groups, deadline).await {
             Ok(()) => Ok(()),
             Err(refusal) => {
                 let deadline = deadline.max(Instant::now() + LAST_MOMENT);
@@ -60,7 +52,7 @@ impl HandOver<'_> {
                     let _ = instance.deactivate(deadline).await;
                 }
                 self.discard().await;
-                for instance in &serving {
+                for instance in groups.iter().rev().flatten() {
                     if let Err(error) = instance.activate().await {
                         let reason = error.line();
                         tracing::error!(
@@ -75,17 +67,21 @@ impl HandOver<'_> {
         }
     }
 
-    async fn exchange(&self, serving: &[&Arc<Instance>], deadline: Instant) -> Result<(), OrderError> {
-        let let_go = join_all(serving.iter().map(|instance| instance.deactivate(deadline))).await;
-        for (instance, result) in serving.iter().zip(let_go) {
-            result.map_err(|reason| {
-                let limit = if Instant::now() < deadline { String::new() } else { format!(" ({PATIENCE})") };
-                OrderError::State(format!("`{}` did not let go: {reason}{limit}", instance.name))
-            })?;
+    async fn exchange(&self, groups: &[Vec<&Arc<Instance>>], deadline: Instant) -> Result<(), OrderError> {
+        for group in groups {
+            let let_go = join_all(group.iter().map(|instance| instance.deactivate(deadline))).await;
+            for (instance, result) in group.iter().zip(let_go) {
+                result.map_err(|reason| {
+                    let limit =
+                        if Instant::now() < deadline { String::new() } else { format!(" ({PATIENCE})") };
+                    OrderError::State(format!("`{}` did not let go: {reason}{limit}", instance.name))
+                })?;
+            }
         }
-        for instance in self.coming {
+        let coming: Vec<&Arc<Instance>> = self.coming.iter().collect();
+        for instance in callers_first(&coming).into_iter().rev().flatten() {
             if let Err(error) = instance.activate().await {
-                if serving.iter().any(|before| before.name == instance.name) {
+                if groups.iter().flatten().any(|before| before.name == instance.name) {
                     return Err(OrderError::Invalid(format!("{}: {}", instance.name, error.line())));
                 }
                 tracing::error!(
@@ -98,7 +94,29 @@ impl HandOver<'_> {
         Ok(())
     }
 
+    /// Ends what was prepared.
     async fn discard(&self) {
         join_all(self.coming.iter().map(|instance| instance.shut_down(LAST_MOMENT))).await;
     }
+}
+
+/// Lets the instances complete their requests: callers first, as they still need those that they call. Returns the names of
+/// those that were not done by `deadline`.
+async fn drain<'a>(groups: &[Vec<&'a Arc<Instance>>], deadline: Instant) -> Vec<&'a str> {
+    for group in groups {
+        for instance in group {
+            instance.suspend();
+        }
+        let drained = join_all(group.iter().map(|instance| instance.drained(deadline))).await;
+        let busy: Vec<&str> = group
+            .iter()
+            .zip(drained)
+            .filter(|(_, drained)| !drained)
+            .map(|(instance, _)| instance.name.as_str())
+            .collect();
+        if !busy.is_empty() {
+            return busy;
+        }
+    }
+    Vec::new()
 }

@@ -6,8 +6,8 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ use crate::http::transport::server::Server;
 use crate::lifecycle::{self, Lifecycle, make_state_folder};
 use crate::log::Logging;
 use crate::notify::Notifier;
-use crate::plugin::Loader;
+use crate::plugin::{Dispatch, Loader};
 
 pub use self::error::HostError;
 
@@ -109,6 +109,9 @@ impl Host {
         make_state_folder(&config.paths);
         tokio::spawn(give_back(Arc::clone(&budget)));
         let app = Arc::new(App::new(snapshot, orders, budget));
+        // Not counted: it must not keep the app beyond the host's end.
+        let dispatch: Weak<dyn Dispatch> = Arc::downgrade(&(Arc::clone(&app) as Arc<dyn Dispatch>));
+        loader.dispatcher().set(dispatch);
         let server = Arc::new(Server::new(Arc::clone(&app), inherited));
         let prepared = server.prepare(&config).await?;
         let _pidfile = config.paths.pidfile.as_deref().map(Pidfile::write).transpose()?;

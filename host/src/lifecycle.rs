@@ -25,7 +25,7 @@ use crate::http::exchange::app::App;
 use crate::http::transport::server::Server;
 use crate::log::Logging;
 use crate::notify::Notifier;
-use crate::plugin::{Failure, Instance, Loaded, Loader, State, Want};
+use crate::plugin::{Failure, Instance, Loaded, Loader, State, Want, callers_first};
 
 /// Interval of retries to activate an instance that failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
@@ -71,7 +71,9 @@ fn warn_of_keys(snapshot: &Snapshot) {
 impl Lifecycle {
     /// Activates the prepared instances. Those that fail are retried later.
     pub(crate) async fn activate(&self) {
-        for instance in self.app.snapshot().instances() {
+        let snapshot = self.app.snapshot();
+        let instances: Vec<&Arc<Instance>> = snapshot.instances().collect();
+        for instance in callers_first(&instances).into_iter().rev().flatten() {
             if let Err(error) = instance.activate().await {
                 tracing::error!(
                     instance = instance.name,
@@ -147,16 +149,20 @@ impl Lifecycle {
         }
     }
 
-    /// Stops all instances concurrently: one that hangs does not delay the others.
+    /// Stops all instances concurrently, so that one that hangs does not delay the others; but callers before those that they
+    /// call.
     async fn stop_all(&self, deadline: Instant) {
         let deadline = deadline.max(Instant::now() + LAST_MOMENT);
         let snapshot = self.app.snapshot();
-        let stopped = snapshot.instances().map(async |instance| {
-            if let Err(reason) = instance.stop(deadline, LAST_MOMENT).await {
-                tracing::warn!(instance = instance.name, reason, "did not stop in order");
-            }
-        });
-        join_all(stopped).await;
+        let instances: Vec<&Arc<Instance>> = snapshot.instances().collect();
+        for group in callers_first(&instances) {
+            let stopped = group.into_iter().map(async |instance| {
+                if let Err(reason) = instance.stop(deadline, LAST_MOMENT).await {
+                    tracing::warn!(instance = instance.name, reason, "did not stop in order");
+                }
+            });
+            join_all(stopped).await;
+        }
     }
 
     async fn reload_all(&self) -> Result<Report, OrderError> {

@@ -16,6 +16,7 @@
 #![allow(clippy::undocumented_unsafe_blocks, unsafe_code, reason = "made by abi_stable's macros")]
 
 pub mod budget;
+pub mod call;
 pub mod guess;
 pub mod host;
 pub mod module;
@@ -23,3 +24,4 @@ pub mod now;
 pub mod plugin;
 pub mod request;
 pub mod response;
+pub mod tasks;

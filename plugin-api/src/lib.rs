@@ -4,7 +4,8 @@
 //! [`Plugin`], and one line: `plugin_api::export_plugin!(Type);`. Nothing in it needs `unsafe`.
 //!
 //! - [`abi`]: the types that cross the boundary, used by the host; plugins rarely need them
-//! - [`sdk`]: [`Plugin`], [`Request`], [`Response`], [`Host`], [`Route`]; re-exported here
+//! - [`sdk`]: [`Plugin`], [`Request`], [`Response`], [`Host`], [`Route`],
+//!   [`Calls`], [`Session`]; re-exported here
 //! - [`extension`]: how the ABI grows without a new version
 //! - [`guard`]: keeps a panic from crossing the boundary
 //! - [`routing`]: how a host finds the route of a request
@@ -17,11 +18,13 @@ pub mod routing;
 pub mod sdk;
 
 pub use sdk::budget::{Budget, Memory};
+pub use sdk::call::{Answer, Call, CallError, Called, Calls, Grant};
 pub use sdk::host::{Host, Level};
 pub use sdk::plugin::{Health, Plugin, Unavailable};
 pub use sdk::request::{Caller, Principal, Request, Secret};
 pub use sdk::response::Response;
 pub use sdk::route::{Class, Route};
+pub use sdk::session::Session;
 pub use settings;
 
 /// Exports a type that implements [`Plugin`] as the plugin of this library. Use it once per crate.

@@ -2,10 +2,12 @@
 
 pub(crate) mod adapter;
 pub mod budget;
+pub mod call;
 pub mod export;
 pub mod host;
 pub mod plugin;
 pub mod request;
 pub mod response;
 pub mod route;
+pub mod session;
 pub(crate) mod stream;

@@ -4,11 +4,13 @@
 //! JSON file may hold, fails only that instance: the others serve.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 use super::json5;
+use super::permission::{Permission, permissions};
 use super::problem::Problem;
 use super::raw::{RawEntry, Resolver};
 use super::secret::{ApiKey, ApiKeys, Parameters};
@@ -29,6 +31,8 @@ pub struct InstanceConfig {
     pub mount: String,
     /// Who may call it.
     pub auth: AuthType,
+    /// The instances that it may call.
+    pub calls: Arc<[Permission]>,
     /// SHA-256 that the plugin's file must have, in lower-case hexadecimal.
     pub sha256: Option<String>,
     /// The parameters for the plugin.
@@ -84,6 +88,7 @@ pub fn without_line(plugin: &str) -> InstanceConfig {
         place: format!("plugin {plugin}"),
         plugin: plugin.to_owned(),
         auth: AuthType::Default,
+        calls: Arc::default(),
         sha256: None,
         parameters: Parameters::new(&Map::new()),
         name,
@@ -245,6 +250,8 @@ fn instance(
     let own = settings::read::<HostKeys>(&own)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
     let auth = auth_type(&own, has_global_key)?;
+    let calls = own.calls.as_ref().map(|calls| permissions(&calls.0)).transpose();
+    let calls = calls.map_err(|message| format!("calls: {message}"))?.unwrap_or_default();
     Ok(InstanceConfig {
         name: entry.key.clone(),
         place: entry.place.clone(),
@@ -254,6 +261,7 @@ fn instance(
             None => format!("/{}", entry.key),
         },
         auth,
+        calls: calls.into(),
         sha256: own.sha256.as_deref().map(sha256).transpose()?,
         parameters: Parameters::new(&rest),
     })

@@ -280,6 +280,11 @@ pub(crate) struct HostKeys {
     /// Default: the only one that keeps sessions.
     #[serde(deserialize_with = "option")]
     pub(crate) session_plugin: Option<String>,
+    /// The instances that it may call, each with what it may do there: `sessman` or `sessman:session` acts on the session of the
+    /// request alone, `sessman:service` as a client with the key, `sessman:admin` as an administrator, too.
+    ///
+    /// Default: none.
+    pub(crate) calls: Option<OneOrMany>,
     /// The SHA-256 that the plugin's file must have; another file is not used.
     ///
     /// Default: any file.

@@ -2,8 +2,8 @@
 //!
 //! [`app`] takes an arrived request ([`arrival`]) and has it answered, either by the host or by a [`call`] of a
 //! plugin. [`no_route`] answers paths that match no route. [`completion`] counts and logs each [`answer`]. A [`call`]
-//! reads the [`body`] and passes the request to a plugin as a [`request`]. [`in_flight`] counts the requests that are
-//! being answered.
+//! reads the [`body`] and passes the request to a plugin as a [`request`]. [`plugin_call`] does
+//! so for a call of another instance. [`in_flight`] counts the requests that are being answered.
 
 mod answer;
 pub(crate) mod app;
@@ -17,5 +17,6 @@ mod context;
 mod growth;
 mod in_flight;
 mod no_route;
+mod plugin_call;
 mod request;
 mod request_body;

@@ -16,8 +16,10 @@ use plugin_api::routing;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::calls::{Calls, Dispatcher};
 use super::library::Library;
 use super::services::Services;
+use super::tasks::Tasks;
 use super::{LoadError, Route};
 use crate::budget::Budget;
 use crate::config::InstanceConfig;
@@ -29,6 +31,8 @@ const ACTIVATE_LIMIT: Duration = Duration::from_secs(30);
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 /// Timeout of `metrics`: the client waits for all instances.
 const METRICS_LIMIT: Duration = Duration::from_secs(2);
+/// Timeout for the tasks of an instance that could not be activated.
+const TASKS_LIMIT: Duration = Duration::from_secs(1);
 /// Time for a synchronous call to complete.
 const ON_THE_SPOT: Duration = Duration::from_millis(20);
 /// Interval of checks whether the calls in flight have completed.
@@ -42,12 +46,15 @@ pub(crate) struct Instance {
     /// The directory for its files.
     pub(crate) state_folder: String,
     pub(crate) routes: Vec<Route>,
+    /// Its calls of other instances.
+    pub(crate) calls: Calls,
+    tasks: Arc<Tasks>,
     /// Number of requests that reached the plugin, including those of the instance that this one replaced.
     pub(crate) requests: Counter,
     state: AtomicU8,
     /// Calls in flight, without streamed answers. A call may end on another thread than it began on, so only the sum
     /// over the shards is meaningful.
-    calls: Spread<AtomicUsize>,
+    in_flight: Spread<AtomicUsize>,
     /// Notifies waiting requests that [`State::HandingOver`] is over.
     changed: Notify,
     /// The reason of the last failed activation.
@@ -92,7 +99,7 @@ pub(crate) struct CallGuard<'a>(&'a Instance);
 
 impl Drop for CallGuard<'_> {
     fn drop(&mut self) {
-        self.0.calls.mine().fetch_sub(1, Ordering::SeqCst);
+        self.0.in_flight.mine().fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -113,12 +120,21 @@ impl Instance {
         config: &InstanceConfig,
         state_folder: &str,
         budget: &Arc<Budget>,
+        dispatcher: &Arc<Dispatcher>,
     ) -> Result<Self, LoadError> {
+        let calls = Calls {
+            instance: config.name.as_str().into(),
+            permissions: Arc::clone(&config.calls),
+            dispatcher: Arc::clone(dispatcher),
+        };
+        let tasks = Tasks::of(&config.name);
         let services = Services {
             instance: config.name.clone(),
             parameters: config.parameters.clone(),
             state_folder: state_folder.to_owned(),
             budget: Arc::clone(budget),
+            calls: calls.clone(),
+            tasks: Arc::clone(&tasks),
         };
         let raw = library.prepare(services.into_raw())?;
         let routes = routing::listed(&raw, &config.mount).map_err(LoadError::Refused)?;
@@ -130,9 +146,11 @@ impl Instance {
             library: Arc::clone(library),
             state_folder: state_folder.to_owned(),
             routes,
+            calls,
+            tasks,
             requests: Counter::default(),
             state: AtomicU8::new(State::Prepared as u8),
-            calls: Spread::default(),
+            in_flight: Spread::default(),
             changed: Notify::new(),
             failure: Mutex::new(None),
             raw,
@@ -178,7 +196,7 @@ impl Instance {
     /// Its state, if it is not.
     pub(crate) fn enter(&self) -> Result<CallGuard<'_>, State> {
         // Counted before the state is read: whoever changes the state and then sees no call can rely on it.
-        self.calls.mine().fetch_add(1, Ordering::SeqCst);
+        self.in_flight.mine().fetch_add(1, Ordering::SeqCst);
         let guard = CallGuard(self);
         match self.state() {
             State::Ready => Ok(guard),
@@ -204,7 +222,7 @@ impl Instance {
 
     /// Waits until no call is in flight, until `deadline` at the latest; returns whether that is the case.
     pub(crate) async fn drained(&self, deadline: Instant) -> bool {
-        while self.calls() > 0 {
+        while self.calls_in_flight() > 0 {
             if Instant::now() >= deadline {
                 return false;
             }
@@ -215,8 +233,8 @@ impl Instance {
 
     /// Number of calls in flight. Once no calls are accepted, the sum is 0 only when all have ended: the accepted
     /// calls are already counted, and each end that is seen or not seen yet changes the sum by exactly one.
-    fn calls(&self) -> usize {
-        self.calls.all().fold(0, |sum, part| sum.wrapping_add(part.load(Ordering::SeqCst)))
+    fn calls_in_flight(&self) -> usize {
+        self.in_flight.all().fold(0, |sum, part| sum.wrapping_add(part.load(Ordering::SeqCst)))
     }
 
     /// Accepts calls again, only after [`suspend`](Self::suspend).
@@ -231,15 +249,20 @@ impl Instance {
 
     /// Activates it. If that fails, its state is [`State::Failed`].
     pub(crate) async fn activate(&self) -> Result<(), LoadError> {
+        self.tasks.open();
         let activated = call(|| self.raw.activate(), ACTIVATE_LIMIT).await;
+        if activated.is_err() {
+            self.tasks.close(Instant::now() + TASKS_LIMIT).await;
+        }
         let activated = activated.map_err(|message| format!("it cannot be activated: {message}"));
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = activated.clone().err();
         self.enter_state(if activated.is_ok() { State::Ready } else { State::Failed });
         activated.map_err(LoadError::Refused)
     }
 
-    /// Ends its streams, drains, and releases exclusive resources; it may be activated again.
+    /// Ends its tasks and its streams, drains, and releases exclusive resources; it may be activated again.
     pub(crate) async fn deactivate(&self, deadline: Instant) -> Result<(), String> {
+        self.tasks.close(deadline).await;
         call(|| self.raw.deactivate(), deadline.saturating_duration_since(Instant::now())).await
     }
 

@@ -8,6 +8,7 @@ use crate::budget::Budget;
 use crate::config::{self, Config, InstanceConfig, Problem};
 
 use super::LoadError;
+use super::calls::Dispatcher;
 use super::copy::Copy;
 use super::instance::{Instance, State};
 use super::library::Library;
@@ -21,6 +22,8 @@ pub(crate) struct Loader {
     libraries: Mutex<HashMap<String, Arc<Library>>>,
     /// The budget for the memory of instances.
     budget: Arc<Budget>,
+    /// Carries out the calls of instances.
+    dispatcher: Arc<Dispatcher>,
 }
 
 /// What is to be loaded.
@@ -75,7 +78,12 @@ impl Failure {
 impl Loader {
     /// A loader whose instances use `budget`.
     pub(crate) fn new(budget: Arc<Budget>) -> Self {
-        Self { libraries: Mutex::default(), budget }
+        Self { libraries: Mutex::default(), budget, dispatcher: Arc::default() }
+    }
+
+    /// What carries out the calls of its instances.
+    pub(crate) fn dispatcher(&self) -> &Arc<Dispatcher> {
+        &self.dispatcher
     }
 
     /// Loads the `*.so` files of the plugin directory, in the order of their names, and prepares instances.
@@ -165,7 +173,10 @@ impl Loader {
         for instance in fresh {
             let prepared = match refusals.get(&instance.name) {
                 Some(reason) => Err(LoadError::Refused(reason.clone())),
-                None => Instance::prepare(&library, &instance, &plan.state_folder, &self.budget),
+                None => {
+                    let Self { budget, dispatcher, .. } = self;
+                    Instance::prepare(&library, &instance, &plan.state_folder, budget, dispatcher)
+                }
             };
             match prepared {
                 Ok(prepared) => loaded.instances.push(Arc::new(prepared)),

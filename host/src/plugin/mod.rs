@@ -4,17 +4,23 @@
 //! `library` (opens it for the life of the process) -> `instance` (prepared with its parameters) -> `loader` (runs all
 //! of these, and collects failures). Only this module holds `unsafe` code.
 
+mod call_order;
+mod calls;
 mod copy;
 mod instance;
 mod library;
 mod loader;
 mod probe;
 mod services;
+mod tasks;
 
+pub(crate) use self::call_order::{callers_first, is_in_loop};
+pub(crate) use self::calls::{Calls, Dispatch, Dispatcher, Origin};
 pub(crate) use self::instance::{Authentication, CallGuard, Instance, State};
 pub(crate) use self::library::Library;
 pub(crate) use self::loader::{Failure, Loaded, Loader, Want, plugin_files};
 pub use self::probe::child as probe_child;
+pub(crate) use self::services::Drawn;
 pub(crate) use plugin_api::routing::MountedRoute as Route;
 
 /// Why a plugin or an instance is not serving. Its text is for people: one line, without secrets.

@@ -1,4 +1,4 @@
-//! The host's services for an instance: its parameters, its name, a directory, the log, and the memory budget.
+//! The host's services for an instance: its parameters, its name, a directory, the log, the memory budget, calls, tasks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,11 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RBox, ROption, RStr};
 use plugin_api::abi::budget::{BUDGET, BUDGET_VERSION, KEPT, RawBudget, RawBudget_TO, RawBudgetBox, WAITING};
+use plugin_api::abi::call::{CALL, CALL_VERSION};
 use plugin_api::abi::host::{RawHost, RawHost_TO, RawHostBox};
+use plugin_api::abi::tasks::{TASKS, TASKS_VERSION};
 use plugin_api::extension::RawExtension;
 use plugin_api::guard::guard;
 use tracing::Level;
 
+use super::calls::Calls;
+use super::tasks::Tasks;
 use crate::budget::{Budget, Payer};
 use crate::config::Parameters;
 use crate::log::{self, PLUGIN_TARGET};
@@ -22,6 +26,8 @@ pub(crate) struct Services {
     /// The directory for files; UTF-8, because it crosses the boundary as text.
     pub(crate) state_folder: String,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) calls: Calls,
+    pub(crate) tasks: Arc<Tasks>,
 }
 
 impl Services {
@@ -62,27 +68,32 @@ impl RawHost for Services {
     }
 
     fn extension(&self, id: RStr<'_>, version: u32) -> ROption<RawExtension> {
-        if (id.as_str(), version) != (BUDGET, BUDGET_VERSION) {
-            return ROption::RNone;
-        }
-        let drawn = guard(|| {
-            let budget = RawBudget_TO::from_ptr(RBox::new(Drawn::on(&self.budget)), TD_Opaque);
-            RawExtension::new::<RawBudgetBox>(budget)
+        let extension = guard(|| match (id.as_str(), version) {
+            (BUDGET, BUDGET_VERSION) => Some(Drawn::on(&self.budget).into_extension()),
+            (CALL, CALL_VERSION) => Some(self.calls.extension(None)),
+            (TASKS, TASKS_VERSION) => Some(Arc::clone(&self.tasks).extension()),
+            _ => None,
         });
-        drawn.ok().into()
+        extension.ok().flatten().into()
     }
 }
 
 /// Memory that an instance has reserved; returned when this is dropped, even if the plugin forgot to.
-struct Drawn {
+pub(crate) struct Drawn {
     budget: Arc<Budget>,
     waiting: AtomicUsize,
     kept: AtomicUsize,
 }
 
 impl Drawn {
-    fn on(budget: &Arc<Budget>) -> Self {
+    /// Nothing yet.
+    pub(crate) fn on(budget: &Arc<Budget>) -> Self {
         Self { budget: Arc::clone(budget), waiting: AtomicUsize::new(0), kept: AtomicUsize::new(0) }
+    }
+
+    /// The extension that holds it.
+    pub(crate) fn into_extension(self) -> RawExtension {
+        RawExtension::new::<RawBudgetBox>(RawBudget_TO::from_ptr(RBox::new(self), TD_Opaque))
     }
 
     fn of(&self, kind: u8) -> Option<(Payer, &AtomicUsize)> {
@@ -139,7 +150,8 @@ mod tests {
     fn services(budget: &Arc<Budget>) -> Services {
         let (instance, state_folder) = ("one".to_owned(), "/".to_owned());
         let parameters = Parameters::new(&serde_json::Map::new());
-        Services { instance, parameters, state_folder, budget: Arc::clone(budget) }
+        let (calls, tasks) = (Calls::default(), Tasks::of("one"));
+        Services { instance, parameters, state_folder, budget: Arc::clone(budget), calls, tasks }
     }
 
     #[test]

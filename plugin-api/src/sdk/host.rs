@@ -1,15 +1,20 @@
 //! What the host offers an instance.
 
 use std::fmt;
+use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use abi_stable::std_types::RStr;
+use async_ffi::FutureExt;
 
-use crate::Budget;
 use crate::abi::budget::{BUDGET, BUDGET_VERSION};
+use crate::abi::call::{CALL, CALL_VERSION};
 use crate::abi::host::RawHostBox;
+use crate::abi::tasks::{RawTasksBox, TASKS, TASKS_VERSION};
 use crate::extension::RawExtension;
+use crate::{Budget, CallError, Calls};
 
 /// The severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +70,53 @@ impl Host {
     /// has none. Call it once and keep the result: dropping it returns everything that was reserved through it.
     pub fn budget(&self) -> Option<Budget> {
         self.extension(BUDGET, BUDGET_VERSION)?.downcast().ok().map(Budget::new)
+    }
+
+    /// Calls to other instances of the plugin's own, such as those of a task. On behalf of a request, use
+    /// [`Request::calls`](crate::Request::calls).
+    ///
+    /// # Errors
+    /// [`CallError::Unsupported`].
+    pub fn calls(&self) -> Result<Calls, CallError> {
+        Calls::new(self.extension(CALL, CALL_VERSION))
+    }
+
+    /// Runs `task` beside requests, on the host's threads, until it completes or the instance is deactivated: then it is
+    /// dropped where it waits. Call it in `activate` or later. `name` is for the log.
+    ///
+    /// # Errors
+    /// The instance is not active, or the host does not offer the extension `tasks`.
+    pub fn spawn(&self, name: &str, task: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
+        match self.tasks()?.spawn(name.into(), task.into_ffi()) {
+            true => Ok(()),
+            false => Err(format!("the task {name} is not started: the instance is not active")),
+        }
+    }
+
+    /// Runs `work` again and again, with `period` between the end of one run and the next, first after one `period`. For
+    /// when it ends see [`spawn`](Self::spawn).
+    ///
+    /// # Errors
+    /// As for `spawn`.
+    pub fn interval<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        name: &str,
+        period: Duration,
+        mut work: impl FnMut() -> F + Send + 'static,
+    ) -> Result<(), String> {
+        let tasks = self.tasks()?;
+        let nanoseconds = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX).max(1);
+        self.spawn(name, async move {
+            loop {
+                tasks.sleep(nanoseconds).await;
+                work().await;
+            }
+        })
+    }
+
+    fn tasks(&self) -> Result<RawTasksBox, String> {
+        let tasks = self.extension(TASKS, TASKS_VERSION).and_then(|tasks| tasks.downcast().ok());
+        tasks.ok_or_else(|| CallError::Unsupported(TASKS).to_string())
     }
 
     /// An ability that version 1 of the ABI does not have; see [`crate::extension`].

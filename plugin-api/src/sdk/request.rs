@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use abi_stable::std_types::RStr;
 
+use crate::abi::call::{CALL, CALL_VERSION, CALLED, CALLED_VERSION};
 use crate::abi::guess::{ADMIN_KEY, GUESS, GUESS_VERSION, RawGuessBox, SESSION_ID};
 use crate::abi::request::{RawAddress, RawRequestRef};
 use crate::extension::RawExtension;
+use crate::{CallError, Called, Calls, Session};
 
 /// The caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +146,30 @@ impl<'a> Request<'a> {
     /// An ability that version 1 of the ABI does not have; see [`crate::extension`].
     pub fn extension(&self, id: &str, version: u32) -> Option<RawExtension> {
         self.0.extension(RStr::from(id), version).into()
+    }
+
+    /// Calls to other instances on behalf of this request: with the client's address, its cookies and this request's
+    /// deadline. For calls of the plugin's own, see [`Host::calls`](crate::Host::calls).
+    ///
+    /// # Errors
+    /// [`CallError::Unsupported`].
+    pub fn calls(&self) -> Result<Calls, CallError> {
+        Calls::new(self.extension(CALL, CALL_VERSION))
+    }
+
+    /// The live session of the user whom this request is answered for, in a plugin that sessions guard
+    /// (`auth_type=session`). It needs `calls=` with the name of the instance that keeps the sessions.
+    ///
+    /// # Errors
+    /// [`CallError::NoSession`] if sessions do not guard this plugin or the session has ended, and those of a call.
+    pub async fn session(&self) -> Result<Session, CallError> {
+        let principal = self.principal().ok_or(CallError::NoSession)?;
+        Session::of(self.calls()?, principal).await
+    }
+
+    /// The instance that makes this request by a call, and what it may do; `None` for a request of a client.
+    pub fn called(&self) -> Option<Called> {
+        Called::read(self.extension(CALLED, CALLED_VERSION)?)
     }
 
     /// Tells the host that the request presented an invalid secret of this kind. The host counts guesses, delays their

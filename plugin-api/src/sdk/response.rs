@@ -94,6 +94,12 @@ impl Response {
     }
 }
 
+impl From<RawResponse> for Response {
+    fn from(raw: RawResponse) -> Self {
+        Self(raw)
+    }
+}
+
 impl From<Response> for RawResponse {
     fn from(response: Response) -> Self {
         response.0

@@ -1,11 +1,12 @@
 //! The host's metrics, and the route `/metrics`.
 //!
 //! To record a request takes a few additions to counters that its route already holds: no lookup, no allocation, no
-//! lock. `page` is the answer of `/metrics`, `text` writes the Prometheus text format, `merge` adds the metrics of
+//! lock. `page` is the answer of `/metrics`, `plugin_calls` counts calls between instances, `text` writes the Prometheus text format, `merge` adds the metrics of
 //! plugins, and `process` reads the system's data about this process.
 
 mod merge;
 mod page;
+mod plugin_calls;
 mod process;
 mod text;
 
@@ -16,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::{Method, StatusCode};
 
+use self::plugin_calls::PluginCalls;
 use self::text::{Kind, Text};
 use crate::http::gate::secrets::Secret;
 use crate::spread::Spread;
@@ -65,6 +67,7 @@ pub(crate) struct Metrics {
     reloads_failed: AtomicU64,
     last_reload: AtomicU64,
     last_reload_failed: AtomicBool,
+    plugin_calls: PluginCalls,
     /// Errors in the metrics of plugins, by instance, so that each is logged only once.
     complaints: Mutex<BTreeMap<String, String>>,
 }
@@ -97,6 +100,7 @@ impl Metrics {
             reloads_failed: AtomicU64::new(0),
             last_reload: AtomicU64::new(0),
             last_reload_failed: AtomicBool::new(false),
+            plugin_calls: PluginCalls::default(),
             complaints: Mutex::default(),
         }
     }
@@ -136,6 +140,11 @@ impl Metrics {
     /// Counts the invalid secrets of one request.
     pub(crate) fn guess(&self, secret: Secret, count: u32, guess: Guess) {
         self.guesses[secret as usize][guess as usize].fetch_add(count.into(), Ordering::Relaxed);
+    }
+
+    /// Counts a call from one instance to another.
+    pub(crate) fn plugin_call(&self, from: &str, to: &str, outcome: &'static str) {
+        self.plugin_calls.count(from, to, outcome);
     }
 
     /// Counts a change of the loaded instances.
@@ -180,6 +189,7 @@ impl Metrics {
             }
         }
 
+        self.plugin_calls.write(text);
         let name = "pserve_reloads_total";
         text.family(name, Kind::Counter, "Reloads, loads and unloads, by what came of them.");
         text.sample(name, &[("result", "ok")], get(&self.reloads));

@@ -8,7 +8,7 @@ use super::metrics::{Metrics, RouteMetrics};
 use super::router::Router;
 use crate::config::{Auth, Config};
 use crate::http::gate::access::Access;
-use crate::plugin::{Failure, Instance, Library, Loaded, Route};
+use crate::plugin::{Failure, Instance, Library, Loaded, Route, is_in_loop};
 use crate::text::join_names;
 
 /// What the host serves at one moment.
@@ -52,12 +52,24 @@ impl Snapshot {
     /// Mounts the loaded instances. An instance whose routes are in use, or whose guard is missing, becomes a failure.
     pub(crate) fn new(config: Arc<Config>, loaded: Loaded, unloaded: Vec<Unloaded>) -> Self {
         let Loaded { instances, mut failures, others, files } = loaded;
+        let known: Vec<&str> = failures
+            .iter()
+            .map(|failure| failure.name.as_str())
+            .chain(unloaded.iter().map(|unloaded| unloaded.name.as_str()))
+            .chain(instances.iter().map(|instance| instance.name.as_str()))
+            .collect();
+        let wrong: Vec<Option<String>> =
+            instances.iter().map(|instance| wrong_calls(instance, &instances, &known)).collect();
         let mut fail = |instance: &Instance, reason: String| {
             failures.push(Failure::of_instance(&instance.name, instance.mount(), reason));
         };
         let mut taken = Router::default();
         let mut admitted = Vec::new();
-        for instance in instances {
+        for (instance, wrong) in instances.into_iter().zip(wrong) {
+            if let Some(reason) = wrong {
+                fail(&instance, reason);
+                continue;
+            }
             let conflict = instance.routes.iter().find_map(|route| taken.check(&route.path).err());
             if let Some(error) = conflict {
                 fail(&instance, error.to_string());
@@ -127,6 +139,24 @@ impl Target {
     pub(crate) fn route(self) -> u32 {
         u32::try_from(self.route).unwrap_or(u32::MAX)
     }
+}
+
+/// What is wrong with the calls that an instance's line allows.
+fn wrong_calls(instance: &Instance, all: &[Arc<Instance>], known: &[&str]) -> Option<String> {
+    let permissions = &instance.calls.permissions;
+    if let Some(unknown) = permissions.iter().find(|permission| !known.contains(&&*permission.instance)) {
+        let unknown = &unknown.instance;
+        let others = known.iter().copied().filter(|name| *name != instance.name);
+        let hint = match settings::nearest(unknown, others) {
+            Some(near) => format!("; did you mean `{near}`?"),
+            None => String::new(),
+        };
+        return Some(format!("calls: there is no instance `{unknown}`{hint}"));
+    }
+    is_in_loop(&instance.name, all).then(|| {
+        "calls: it would call itself, directly or around: instances call each other in one direction"
+            .to_owned()
+    })
 }
 
 /// The instance whose sessions authorize requests to `instance`.

@@ -205,6 +205,8 @@ impl<'a> Call<'a> {
             deadline,
             id,
             told: OnceLock::new(),
+            mount: self.mount,
+            called: None,
         }
     }
 

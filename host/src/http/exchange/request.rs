@@ -6,7 +6,9 @@ use abi_stable::RRef;
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{ROption, RSlice, RStr};
 use bytes::Bytes;
+use hyper::HeaderMap;
 use hyper::http::request::Parts;
+use plugin_api::abi::call::{CALL, CALL_VERSION, CALLED, CALLED_VERSION, RawCalled};
 use plugin_api::abi::guess::{GUESS, GUESS_VERSION};
 use plugin_api::abi::request::{
     RawAddress, RawHeaderRef, RawPrincipalRef, RawRequest, RawRequest_TO, RawRequestRef,
@@ -16,11 +18,19 @@ use plugin_api::{Caller, Principal};
 use tokio::time::Instant;
 
 use crate::config::Cors;
+use crate::http::control::snapshot::Mount;
+use crate::http::gate::access::Access;
 use crate::http::gate::cross_site::is_cross_site;
 use crate::http::gate::proxy::Client;
 use crate::http::gate::secrets::{Misses, Secret, Told};
 use crate::http::message::lines::Lines;
 use crate::http::message::request_id::RequestId;
+use crate::plugin::Origin;
+
+/// The headers of a request that the calls made for it carry: the client's sessions, and what tells a page of another
+/// origin from one's own.
+const CARRIED: &[&str] =
+    &["cookie", "x-session-id", "origin", "sec-fetch-site", "user-agent", "traceparent", "tracestate"];
 
 /// A request as a plugin sees it: hyper's parts, and what the host derived from them.
 pub(crate) struct HostRequest<'a> {
@@ -44,6 +54,10 @@ pub(crate) struct HostRequest<'a> {
     pub(crate) id: &'a RequestId,
     /// The guesses that the plugin reports; created on the first report.
     pub(crate) told: OnceLock<Arc<Told>>,
+    /// The instance that answers, and who may call it.
+    pub(crate) mount: &'a Mount,
+    /// For a request of another instance: who it is, and what it may do.
+    pub(crate) called: Option<&'a RawCalled>,
 }
 
 impl HostRequest<'_> {
@@ -53,6 +67,31 @@ impl HostRequest<'_> {
     pub(crate) fn misses(&self) -> Misses {
         let misses = self.told.get().map(|told| told.misses()).unwrap_or_default();
         if self.caller == Caller::Unkeyed { misses } else { misses.without(Secret::SessionId) }
+    }
+
+    /// What the instance's calls for this request carry of it.
+    fn origin(&self) -> Origin {
+        let mut headers = HeaderMap::new();
+        for name in CARRIED {
+            for value in self.parts.headers.get_all(*name) {
+                headers.append(*name, value.clone());
+            }
+        }
+        let keeper = match &self.mount.access {
+            Access::Session(keeper) => Some(keeper.clone()),
+            Access::Open | Access::OpenByDefault | Access::Keyed(_) => None,
+        };
+        Origin {
+            address: self.client.address,
+            scheme: self.client.scheme,
+            host: self.client.host.to_owned(),
+            is_proxied: self.client.is_proxied,
+            headers,
+            request_id: self.id.text().to_owned(),
+            deadline: self.deadline,
+            opened_by: self.principal.cloned().zip(keeper),
+            told: Arc::clone(self.told.get_or_init(Arc::default)),
+        }
     }
 
     /// The request in the form that crosses the boundary.
@@ -145,6 +184,8 @@ impl RawRequest for HostRequest<'_> {
             (GUESS, GUESS_VERSION) => {
                 ROption::RSome(Arc::clone(self.told.get_or_init(Arc::default)).extension())
             }
+            (CALLED, CALLED_VERSION) => self.called.cloned().map(RawExtension::new::<RawCalled>).into(),
+            (CALL, CALL_VERSION) => ROption::RSome(self.mount.instance.calls.extension(Some(self.origin()))),
             _ => ROption::RNone,
         }
     }

@@ -53,7 +53,8 @@ impl Host {
         let Size { budget, connections } = Size::of(&config);
         let budget = Budget::new(budget);
         let library = Arc::new(Library::of_type::<P>());
-        let instance = Instance::prepare(&library, &line, "/", &budget).expect("the plugin is prepared");
+        let instance = Instance::prepare(&library, &line, "/", &budget, &Arc::default())
+            .expect("the plugin is prepared");
         instance.activate().await.expect("the plugin becomes active");
         let admission = Arc::new(Admission::default());
         admission.limit(connections, config.proxies.clone());

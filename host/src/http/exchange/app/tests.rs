@@ -179,7 +179,7 @@ fn snapshot(ini: &str, failures: Vec<Failure>) -> Snapshot {
     let libraries = libraries.map(Arc::new);
     let prepare = |line: &InstanceConfig| {
         let library = libraries.iter().find(|library| library.name == line.plugin).unwrap();
-        Arc::new(Instance::prepare(library, line, "/", &Budget::new(0)).unwrap())
+        Arc::new(Instance::prepare(library, line, "/", &Budget::new(0), &Arc::default()).unwrap())
     };
     let instances = lines.iter().map(prepare).collect();
     Snapshot::new(Arc::new(config), Loaded { instances, failures, ..Loaded::default() }, Vec::new())
