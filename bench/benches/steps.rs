@@ -15,7 +15,7 @@ use sessman::data::Data;
 use sessman::id::SessionId;
 use sessman::record::Record;
 use sessman::rules::Rules;
-use sessman::sessions::{Credentials, NewSession, Precondition, Sessions, Update};
+use sessman::sessions::{Credentials, Key, NewSession, Precondition, Sessions, Update};
 use sessman::store::Store;
 use sessman::store::memory::{MemoryConfig, MemoryStore};
 use sessman::store::sqlite::{CACHE_BYTES, Durability, SqliteConfig, SqliteStore};
@@ -84,7 +84,7 @@ fn filled(
 }
 
 fn credentials(id: &SessionId) -> Credentials<'_> {
-    Credentials { id, user_id: None, address: None }
+    Credentials { key: Key::Id(id), user_id: None, address: None }
 }
 
 fn look_up(criterion: &mut Criterion, name: &str, sessions: &Sessions, ids: &[SessionId]) {

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use plugin_api::{Level, Request, Secret};
 use sessman::error::Error;
 use sessman::id::SessionId;
-use sessman::sessions::Credentials;
+use sessman::sessions::{Credentials, Key};
 
 use crate::cookie::header;
 use crate::service::Service;
@@ -81,8 +81,10 @@ impl Candidates {
             return Ok(Choice::Several);
         }
         let address = request.client_address();
-        let looks =
-            self.ids.iter().map(|id| service.sessions.opens(Credentials { id, user_id: None, address }));
+        let looks = self
+            .ids
+            .iter()
+            .map(|id| service.sessions.opens(Credentials { key: Key::Id(id), user_id: None, address }));
         let looks: Result<Vec<bool>, Error> = join_all(looks).await.into_iter().collect();
         let looked: Vec<(SessionId, bool)> = self.ids.into_iter().zip(looks?).collect();
         let dead = looked.iter().filter(|(_, lives)| !lives).count();

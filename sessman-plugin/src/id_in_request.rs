@@ -1,7 +1,7 @@
 //! The session id in a request.
 
 use plugin_api::Request;
-use sessman::id::SessionId;
+use sessman::id::{Handle, SessionId};
 
 use crate::candidates::{Candidates, read};
 use crate::cookie::header;
@@ -13,6 +13,8 @@ pub(crate) enum IdInRequest {
     Explicit(Option<SessionId>),
     /// In cookies.
     Cookie(Candidates),
+    /// There is no id: another plugin calls, and names the session by its handle.
+    Handle(Handle),
     /// There is none.
     Absent,
 }

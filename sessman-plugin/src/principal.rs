@@ -2,7 +2,7 @@
 
 use plugin_api::{Principal, Request, Secret};
 use sessman::error::Error;
-use sessman::sessions::Credentials;
+use sessman::sessions::{Credentials, Key};
 
 use crate::candidates::Choice;
 use crate::id_in_request::IdInRequest;
@@ -46,11 +46,14 @@ pub(crate) async fn of(service: &Service, request: &Request<'_>) -> Result<Ident
             Choice::None => return Ok(Identity::Nobody),
             Choice::Several => return Ok(Identity::Ambiguous),
         },
-        IdInRequest::Explicit(None) | IdInRequest::Absent => return Ok(Identity::Nobody),
+        // No call of a plugin is answered here.
+        IdInRequest::Explicit(None) | IdInRequest::Handle(_) | IdInRequest::Absent => {
+            return Ok(Identity::Nobody);
+        }
     };
     match service
         .sessions
-        .get(Credentials { id: &id, user_id: None, address: request.client_address() })
+        .get(Credentials { key: Key::Id(&id), user_id: None, address: request.client_address() })
         .await
     {
         Ok(record) => Ok(match &record.user_id {

@@ -81,10 +81,11 @@ pub(crate) async fn answer(service: &Service, request: Request<'_>) -> Response 
     let Some(spec) = ROUTES.get(request.route()) else {
         return Problem::new(ProblemType::NoRoute, "no such route").into();
     };
-    let mut exchange = Exchange { service, request, accepts: spec.accepts, body: None };
+    let mut exchange = Exchange::new(service, request, spec.accepts);
     if let Err(problem) = exchange.admit(spec) {
         return problem.into();
     }
+    exchange.audit_call(spec);
     if exchange.request.body().len() >= LARGE && !spec.accepts.is_empty() {
         let reading = Body::read_apart(&exchange.request, exchange.accepted());
         exchange.body = Some(Box::new(Box::pin(reading).await));
@@ -96,7 +97,7 @@ pub(crate) async fn answer(service: &Service, request: Request<'_>) -> Response 
 pub(crate) fn answer_now(service: &Service, request: Request<'_>) -> Option<Response> {
     let spec = ROUTES.get(request.route())?;
     let handler = spec.immediate_handler.filter(|_| service.sessions.has_records_at_hand())?;
-    let exchange = Exchange { service, request, accepts: spec.accepts, body: None };
+    let exchange = Exchange::new(service, request, spec.accepts);
     let answer = match exchange.admit(spec) {
         Ok(()) => handler(&exchange)?,
         Err(problem) => Err(problem),

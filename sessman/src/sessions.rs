@@ -71,12 +71,38 @@ struct NoAnswer;
 /// What a client presents to use a session.
 #[derive(Debug, Clone, Copy)]
 pub struct Credentials<'a> {
-    /// The id that a client holds.
-    pub id: &'a SessionId,
+    /// What names the session.
+    pub key: Key<'a>,
     /// If set, the session is found only if it belongs to this user; `None` accepts any owner.
     pub user_id: Option<&'a str>,
     /// The client's address, if it is known.
     pub address: Option<IpAddr>,
+}
+
+/// What names a session.
+#[derive(Debug, Clone, Copy)]
+pub enum Key<'a> {
+    /// The id that a client holds: whoever presents it may use the session.
+    Id(&'a SessionId),
+    /// The session's public name, which proves nothing: only for a part of this program that knows by other means that it may
+    /// use the session.
+    Handle(Handle),
+}
+
+impl Key<'_> {
+    /// The handle of the session that it names.
+    pub fn handle(self) -> Handle {
+        match self {
+            Self::Id(id) => id.handle(),
+            Self::Handle(handle) => handle,
+        }
+    }
+}
+
+impl<'a> From<&'a SessionId> for Key<'a> {
+    fn from(id: &'a SessionId) -> Self {
+        Self::Id(id)
+    }
 }
 
 /// Sessions in a store, under rules.
@@ -90,7 +116,7 @@ pub struct Credentials<'a> {
 /// use sessman::data::Data;
 /// use sessman::labels::Labels;
 /// use sessman::rules::Rules;
-/// use sessman::sessions::{Credentials, NewSession, Precondition, Sessions, Update};
+/// use sessman::sessions::{Credentials, Key, NewSession, Precondition, Sessions, Update};
 /// use sessman::store::memory::{MemoryConfig, MemoryStore};
 /// use sessman::time::SystemClock;
 ///
@@ -114,7 +140,7 @@ pub struct Credentials<'a> {
 /// let (id, record) = sessions.create(new).await?;
 /// assert_eq!(record.version, 1);
 ///
-/// let credentials = Credentials { id: &id, user_id: None, address: None };
+/// let credentials = Credentials { key: Key::Id(&id), user_id: None, address: None };
 /// let patch = Update::Merge(Data::parse(r#"{"cart":[7]}"#)?);
 /// sessions.update(credentials, &patch, &Precondition::None).await?;
 /// assert_eq!(sessions.get(credentials).await?.data.as_str(), r#"{"cart":[7]}"#);
@@ -218,7 +244,7 @@ impl Sessions {
     /// As for `get`.
     pub fn get_now(&self, credentials: Credentials<'_>) -> Option<Result<Arc<Record>, Error>> {
         let now = self.clock.now();
-        let loaded = self.load_now(credentials.id.handle(), now)?;
+        let loaded = self.load_now(credentials.key.handle(), now)?;
         match loaded.map_err(Error::from).and_then(|record| self.opened(record, credentials)) {
             Ok(record) if self.rules.activity(&record, now).is_some() => None,
             found => Some(found),
@@ -239,7 +265,7 @@ impl Sessions {
 
     /// The live session that the credentials open.
     async fn find(&self, credentials: Credentials<'_>) -> Result<Arc<Record>, Error> {
-        let record = self.load(credentials.id.handle()).await?;
+        let record = self.load(credentials.key.handle()).await?;
         self.opened(record, credentials)
     }
 
@@ -250,15 +276,15 @@ impl Sessions {
         record: Option<Arc<Record>>,
         credentials: Credentials<'_>,
     ) -> Result<Arc<Record>, Error> {
-        let Credentials { id, user_id, address } = credentials;
+        let Credentials { key, user_id, address } = credentials;
         let record = record.ok_or(Error::NotFound)?;
         let is_users = user_id.is_none_or(|user_id| record.user_id.as_deref() == Some(user_id));
         let is_from_there = !self.rules.bind_ip || is_bound_to(&record, address);
-        if record.secret_hash == id.secret_hash() && is_users && is_from_there {
-            Ok(record)
-        } else {
-            Err(Error::NotFound)
-        }
+        let has_secret = match key {
+            Key::Id(id) => record.secret_hash == id.secret_hash(),
+            Key::Handle(_) => true,
+        };
+        if has_secret && is_users && is_from_there { Ok(record) } else { Err(Error::NotFound) }
     }
 
     /// The live record of `handle`.

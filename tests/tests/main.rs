@@ -4,6 +4,7 @@
 mod access;
 mod activation;
 mod book;
+mod calls;
 mod cli;
 mod clocks;
 mod compat;

@@ -15,7 +15,7 @@ mod services;
 mod tasks;
 
 pub(crate) use self::call_order::{callers_first, is_in_loop};
-pub(crate) use self::calls::{Calls, Dispatch, Dispatcher, Origin};
+pub(crate) use self::calls::{Calls, Dispatch, Origin};
 pub(crate) use self::instance::{Authentication, CallGuard, Instance, State};
 pub(crate) use self::library::Library;
 pub(crate) use self::loader::{Failure, Loaded, Loader, Want, plugin_files};

@@ -1,6 +1,6 @@
 //! Authorizes the caller.
 
-use plugin_api::{Caller, Class, Level, Secret};
+use plugin_api::{Caller, Class, Grant, Level, Secret};
 
 use super::exchange::Exchange;
 use super::spec::Spec;
@@ -13,9 +13,12 @@ impl Exchange<'_, '_> {
     pub(super) fn admit(&self, spec: &Spec) -> Result<(), Problem> {
         let access = &self.service.access;
         match (spec.route.class, self.request.caller()) {
+            // The operator has allowed the calling plugin as much.
+            (Class::Admin, _) if self.grant() == Some(Grant::Admin) => Ok(()),
             (Class::Admin, _) => self.admit_admin(),
             (class, Caller::Unkeyed)
-                if spec.opened_by.is_some_and(|needed| access.client_access < needed) =>
+                if spec.opened_by.is_some_and(|needed| access.client_access < needed)
+                    && !self.is_called_on_session() =>
             {
                 Err(Problem::unauthorized(
                     ProblemType::KeyRequired,
@@ -32,6 +35,27 @@ impl Exchange<'_, '_> {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// What the operator allows the calling plugin; `None` for a client.
+    fn grant(&self) -> Option<Grant> {
+        self.called.as_ref().map(|called| called.grant)
+    }
+
+    /// Whether another plugin calls on a session that the host has let it use.
+    fn is_called_on_session(&self) -> bool {
+        self.called.as_ref().is_some_and(|called| called.session.is_some())
+    }
+
+    /// Logs a call of another plugin that may change something.
+    pub(super) fn audit_call(&self, spec: &Spec) {
+        let Some(called) = &self.called else { return };
+        if self.request.method() == "GET" || !self.service.access.audit {
+            return;
+        }
+        let session = called.session.as_deref().map(|handle| format!(" handle={handle}"));
+        let (route, session) = (spec.route.path, session.unwrap_or_default());
+        self.note(Level::Info, &format!("audit: a plugin calls {route}{session}"));
     }
 
     fn admit_admin(&self) -> Result<(), Problem> {

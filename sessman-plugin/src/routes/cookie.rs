@@ -21,13 +21,13 @@ const LATE: Duration = Duration::from_millis(250);
 /// request, whose page must not set cookies here.
 pub(super) fn prolonged(
     exchange: &Exchange<'_, '_>,
-    id: &SessionId,
+    id: Option<&SessionId>,
     record: &Record,
     asked: Instant,
     response: Response,
 ) -> Response {
-    match &exchange.service.cookie {
-        Some(cookie)
+    match (&exchange.service.cookie, id) {
+        (Some(cookie), Some(id))
             if cookie::is_persistent(cookie, record)
                 && asked.elapsed() < LATE
                 && !id.is_external()

@@ -4,7 +4,8 @@ use plugin_api::{Class, Response, Secret};
 use serde_json::json;
 use sessman::config::{ClientAccess, CookieConfig};
 use sessman::error::Error;
-use sessman::id::{Handle, SessionId};
+use sessman::id::Handle;
+use sessman::sessions::Key;
 
 use super::exchange::Exchange;
 use super::session_ref::Source;
@@ -33,15 +34,18 @@ pub(super) const LOGOUT: Spec = ROUTE
 async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let parameters = exchange.parameters()?;
     let user_id = parameters.values.user_id.as_deref();
-    let id = match parameters.session {
+    let session = match parameters.session {
         IdInRequest::Cookie(candidates) => return end_cookies(&exchange, candidates, user_id).await,
-        session => exchange.session(session).await?.id,
+        session => exchange.session(session).await?,
     };
-    end(&exchange, &id, user_id).await.map_err(|error| exchange.missed(Source::Explicit, error))?;
-    let response = answered(id.handle());
+    let ended = end(&exchange, session.key(), user_id).await;
+    ended.map_err(|error| exchange.missed(session.source, error))?;
+    let response = answered(session.handle());
     Ok(match &exchange.service.cookie {
         // Keep the cookie of another session: a page may end a session by its id while its visitor has a second one.
-        Some(cookie) if exchange.cookie_may_be(&id, &cookie.name) => cleared(&exchange, cookie, response),
+        Some(cookie) if exchange.cookie_may_be(session.handle(), &cookie.name) => {
+            cleared(&exchange, cookie, response)
+        }
         _ => response,
     })
 }
@@ -56,7 +60,7 @@ async fn end_cookies(
     exchange.refuse_cross_site()?;
     let (mut ended, mut missed) = (None, 0);
     for id in candidates.ids() {
-        match end(exchange, id, user_id).await {
+        match end(exchange, Key::Id(id), user_id).await {
             Ok(()) => ended = ended.or(Some(id.handle())),
             Err(Error::NotFound) => missed += 1,
             // The session may still be live: keep the cookie for a retry.
@@ -87,8 +91,8 @@ fn cleared(exchange: &Exchange<'_, '_>, cookie: &CookieConfig, response: Respons
     }
 }
 
-async fn end(exchange: &Exchange<'_, '_>, id: &SessionId, user_id: Option<&str>) -> Result<(), Error> {
-    exchange.service.sessions.end(exchange.credentials(id, user_id)).await
+async fn end(exchange: &Exchange<'_, '_>, key: Key<'_>, user_id: Option<&str>) -> Result<(), Error> {
+    exchange.service.sessions.end(exchange.credentials(key, user_id)).await
 }
 
 fn answered(handle: Handle) -> Response {

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use plugin_api::{Level, Request, Secret};
+use plugin_api::{Called, Level, Request, Secret};
 use sessman::error::Error;
-use sessman::id::SessionId;
-use sessman::sessions::Credentials;
+use sessman::id::{Handle, SessionId};
+use sessman::sessions::{Credentials, Key};
 
 use super::session_ref::{SessionRef, Source, absent};
 use crate::candidates::Choice;
@@ -20,10 +20,20 @@ use crate::service::Service;
 pub(super) struct Exchange<'s, 'a: 's> {
     pub(super) service: &'s Service,
     pub(super) request: Request<'a>,
+    /// The plugin that calls, if it is not a client.
+    pub(super) called: Option<Called>,
     /// The parameters that the route accepts.
     pub(super) accepts: &'static [Name],
     /// The parsed body if it is large; smaller ones are parsed on demand.
     pub(super) body: Option<Box<Body>>,
+}
+
+impl<'s, 'a> Exchange<'s, 'a> {
+    /// A request to a route that accepts these parameters.
+    pub(super) fn new(service: &'s Service, request: Request<'a>, accepts: &'static [Name]) -> Self {
+        let called = request.called();
+        Self { service, request, called, accepts, body: None }
+    }
 }
 
 impl Exchange<'_, '_> {
@@ -49,17 +59,23 @@ impl Exchange<'_, '_> {
     pub(super) fn note(&self, level: Level, what: &str) {
         let request = &self.request;
         let from = request.client_address().map_or_else(|| "-".to_owned(), |address| address.to_string());
-        self.service.host.log(level, &format!("{what} from={from} request={}", request.request_id()));
+        let by = self.called.as_ref().map(|called| format!(" by={}", called.instance)).unwrap_or_default();
+        self.service.host.log(level, &format!("{what} from={from}{by} request={}", request.request_id()));
     }
 
-    /// The credentials for the session with this id.
-    pub(super) fn credentials<'c>(&self, id: &'c SessionId, user_id: Option<&'c str>) -> Credentials<'c> {
-        Credentials { id, user_id, address: self.request.client_address() }
+    /// The credentials for this session.
+    pub(super) fn credentials<'c>(
+        &self,
+        key: impl Into<Key<'c>>,
+        user_id: Option<&'c str>,
+    ) -> Credentials<'c> {
+        let key = key.into();
+        Credentials { key, user_id, address: self.request.client_address() }
     }
 
     /// The problem for a session that was not found. An unknown id counts as a guess only if it was looked up.
     pub(super) fn missed(&self, source: Source, error: Error) -> Problem {
-        if matches!(error, Error::NotFound) {
+        if matches!(error, Error::NotFound) && source != Source::Handle {
             self.request.brought_wrong(Secret::SessionId);
         }
         source.problem(error)
@@ -69,7 +85,26 @@ impl Exchange<'_, '_> {
         let accepted = self.accepted();
         let body = self.body.as_deref().cloned().unwrap_or_else(|| Body::read(&self.request, &accepted));
         let service = self.service;
-        Parameters::read(&self.request, body, service.cookie_name(), &accepted, service.access.ids_in_urls)
+        let (cookie, ids_in_urls) = (service.cookie_name(), service.access.ids_in_urls);
+        let parameters = Parameters::read(&self.request, body, cookie, &accepted, ids_in_urls)?;
+        match self.called.as_ref().and_then(|called| called.session.as_deref()) {
+            None => Ok(parameters),
+            Some(handle) => self.about(handle, parameters),
+        }
+    }
+
+    /// The parameters of a call of another plugin about the session with this handle.
+    fn about(&self, handle: &str, parameters: Parameters) -> Result<Parameters, Problem> {
+        if !self.accepts.contains(&Name::SessionId) {
+            return Err(Problem::malformed("the call names a session, and this route is about none"));
+        }
+        if !matches!(parameters.session, IdInRequest::Absent) {
+            return Err(Problem::malformed(
+                "the call names a session by its handle, and another one by an id",
+            ));
+        }
+        let session = Handle::parse(handle).map_or(IdInRequest::Explicit(None), IdInRequest::Handle);
+        Ok(Parameters { session, ..parameters })
     }
 
     pub(super) fn accepted(&self) -> Cow<'static, [Name]> {
@@ -103,6 +138,7 @@ impl Exchange<'_, '_> {
         match id {
             IdInRequest::Explicit(id) => Some(SessionRef::explicit(id.clone())),
             IdInRequest::Cookie(candidates) => candidates.choose_now().map(SessionRef::of_cookies),
+            IdInRequest::Handle(handle) => Some(Ok(SessionRef::of_handle(*handle))),
             IdInRequest::Absent => Some(Err(absent())),
         }
     }
@@ -112,7 +148,9 @@ impl Exchange<'_, '_> {
             IdInRequest::Cookie(candidates) => {
                 SessionRef::of_cookies(candidates.choose(self.service, &self.request).await?)
             }
-            IdInRequest::Explicit(_) | IdInRequest::Absent => SessionRef::of_cookies(Choice::None),
+            IdInRequest::Explicit(_) | IdInRequest::Handle(_) | IdInRequest::Absent => {
+                SessionRef::of_cookies(Choice::None)
+            }
         }
     }
 
@@ -147,15 +185,15 @@ impl Exchange<'_, '_> {
     pub(super) fn cookie_is(&self, id: &SessionId, name: &str) -> bool {
         match IdInRequest::in_cookie(&self.request, Some(name)) {
             IdInRequest::Cookie(cookies) => cookies.ids().contains(id),
-            IdInRequest::Explicit(_) | IdInRequest::Absent => false,
+            IdInRequest::Explicit(_) | IdInRequest::Handle(_) | IdInRequest::Absent => false,
         }
     }
 
     /// Whether the request's cookies name this session, or no session at all.
-    pub(super) fn cookie_may_be(&self, id: &SessionId, name: &str) -> bool {
+    pub(super) fn cookie_may_be(&self, handle: Handle, name: &str) -> bool {
         let IdInRequest::Cookie(cookies) = IdInRequest::in_cookie(&self.request, Some(name)) else {
             return true;
         };
-        cookies.ids().is_empty() || cookies.ids().iter().any(|cookie| cookie.handle() == id.handle())
+        cookies.ids().is_empty() || cookies.ids().iter().any(|cookie| cookie.handle() == handle)
     }
 }

@@ -35,7 +35,7 @@ pub(super) const PROFILE: Spec = ROUTE
 async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let Question { session, user_id } = Question::read(&exchange)?;
     let session = exchange.session(session).await?;
-    let found = exchange.service.sessions.get(exchange.credentials(&session.id, user_id.as_deref())).await;
+    let found = exchange.service.sessions.get(exchange.credentials(session.key(), user_id.as_deref())).await;
     render(&exchange, &session, found)
 }
 
@@ -49,7 +49,7 @@ fn answer_now(exchange: &Exchange<'_, '_>) -> Option<Result<Response, Problem>> 
         Ok(session) => session,
         Err(problem) => return Some(Err(problem)),
     };
-    let found = exchange.service.sessions.get_now(exchange.credentials(&session.id, user_id.as_deref()))?;
+    let found = exchange.service.sessions.get_now(exchange.credentials(session.key(), user_id.as_deref()))?;
     Some(render(exchange, &session, found))
 }
 
@@ -81,5 +81,5 @@ fn render(
             return Ok(Response::new(304).with_header("cache-control", "no-store").with_header("etag", tag));
         }
     }
-    Ok(render::session(200, &record, session.shown(&session.id)))
+    Ok(render::session(200, &record, session.shown()))
 }

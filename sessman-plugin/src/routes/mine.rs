@@ -20,7 +20,7 @@ pub(super) const ROUTE: Spec =
 async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let parameters = exchange.parameters()?;
     let session = exchange.session(parameters.session).await?;
-    let credentials = exchange.credentials(&session.id, parameters.values.user_id.as_deref());
+    let credentials = exchange.credentials(session.key(), parameters.values.user_id.as_deref());
     let (own, page) = exchange
         .service
         .sessions

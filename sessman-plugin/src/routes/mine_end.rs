@@ -30,7 +30,7 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
         (None, true) => Ending::Others,
         _ => return Err(Problem::malformed("send either the `handle` of a session, or others=true")),
     };
-    let credentials = exchange.credentials(&session.id, parameters.values.user_id.as_deref());
+    let credentials = exchange.credentials(session.key(), parameters.values.user_id.as_deref());
     let ended = exchange
         .service
         .sessions
@@ -43,7 +43,8 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let response = render::ended(&ended);
     Ok(match &exchange.service.cookie {
         Some(cookie)
-            if ended.contains(&session.id.handle()) && exchange.cookie_may_be(&session.id, &cookie.name) =>
+            if ended.contains(&session.handle())
+                && exchange.cookie_may_be(session.handle(), &cookie.name) =>
         {
             response.with_header("set-cookie", cookie::clear(cookie, &exchange.request))
         }

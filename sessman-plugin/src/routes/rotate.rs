@@ -35,10 +35,16 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
         ));
     }
     let session = exchange.session_for_write(parameters.session).await?;
-    if session.id.is_external() && exchange.request.caller() == Caller::Unkeyed {
+    if session.is_external() && exchange.request.caller() == Caller::Unkeyed {
         return Err(Problem::new(
             ProblemType::ExternalIdNeedsKey,
             "a session with an external_id is rotated with the API key alone; send it as Authorization: Bearer",
+        ));
+    }
+    if session.id().is_none() && exchange.request.caller() == Caller::Unkeyed {
+        return Err(Problem::unauthorized(
+            ProblemType::KeyRequired,
+            "a plugin that has no id of the session may rotate it with `calls=...:service` alone",
         ));
     }
     let rotation = Rotation {
@@ -47,16 +53,16 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
         amendment,
     };
     let (rotated, record) =
-        exchange.service.sessions.rotate(exchange.credentials(&session.id, None), rotation).await.map_err(
+        exchange.service.sessions.rotate(exchange.credentials(session.key(), None), rotation).await.map_err(
             |error| {
                 exchange.audit_refusal(&error, parameters.values.user_id.as_deref());
                 exchange.missed(session.source, error)
             },
         )?;
-    let response = render::session(200, &record, session.shown(&rotated));
+    let response = render::session(200, &record, Some(&rotated).filter(|_| session.may_show_ids()));
     Ok(match cookie {
         // An id that the caller chose is passed to the client by the caller.
-        Some(cookie) if !rotated.is_external() && exchange.cookie_may_be(&session.id, &cookie.name) => {
+        Some(cookie) if !rotated.is_external() && exchange.cookie_may_be(session.handle(), &cookie.name) => {
             response.with_header("set-cookie", cookie::set(cookie, &rotated, &record, &exchange.request))
         }
         _ => response,

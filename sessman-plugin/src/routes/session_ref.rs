@@ -1,25 +1,34 @@
 //! The session that a request refers to, and the source of its id.
 
 use sessman::error::Error;
-use sessman::id::SessionId;
+use sessman::id::{Handle, SessionId};
+use sessman::sessions::Key;
 
 use crate::candidates::Choice;
 use crate::problem::Problem;
 use crate::problem_type::ProblemType;
 
-/// A session id and its source.
+/// A session that a request names, and where it does.
 #[derive(Debug)]
 pub(super) struct SessionRef {
-    pub(super) id: SessionId,
+    name: SessionName,
     pub(super) source: Source,
 }
 
-/// The source of a session id in a request.
+#[derive(Debug)]
+enum SessionName {
+    Id(SessionId),
+    Handle(Handle),
+}
+
+/// Where a request names a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     /// In a parameter or in `X-Session-Id`.
     Explicit,
     Cookie,
+    /// In the call of another plugin, by the session's handle.
+    Handle,
 }
 
 impl SessionRef {
@@ -37,14 +46,49 @@ impl SessionRef {
         }
     }
 
-    fn new(id: Option<SessionId>, source: Source) -> Result<Self, Problem> {
-        id.map(|id| Self { id, source }).ok_or_else(|| source.problem(Error::NotFound))
+    /// The session that the call of another plugin is about.
+    pub(super) fn of_handle(handle: Handle) -> Self {
+        Self { name: SessionName::Handle(handle), source: Source::Handle }
     }
 
-    /// The id to show in an answer. A cookie is hidden from the page's scripts (HttpOnly), so a body must not reveal
-    /// its id.
-    pub(super) fn shown<'i>(&self, id: &'i SessionId) -> Option<&'i SessionId> {
-        (self.source == Source::Explicit).then_some(id)
+    fn new(id: Option<SessionId>, source: Source) -> Result<Self, Problem> {
+        id.map(|id| Self { name: SessionName::Id(id), source }).ok_or_else(|| source.problem(Error::NotFound))
+    }
+
+    /// What names it to the engine.
+    pub(super) fn key(&self) -> Key<'_> {
+        match &self.name {
+            SessionName::Id(id) => Key::Id(id),
+            SessionName::Handle(handle) => Key::Handle(*handle),
+        }
+    }
+
+    pub(super) fn handle(&self) -> Handle {
+        self.key().handle()
+    }
+
+    /// Its id, if the request has it.
+    pub(super) fn id(&self) -> Option<&SessionId> {
+        match &self.name {
+            SessionName::Id(id) => Some(id),
+            SessionName::Handle(_) => None,
+        }
+    }
+
+    /// Whether the request has an id that an application chose.
+    pub(super) fn is_external(&self) -> bool {
+        self.id().is_some_and(SessionId::is_external)
+    }
+
+    /// Its id, if an answer may show it.
+    pub(super) fn shown(&self) -> Option<&SessionId> {
+        self.id().filter(|_| self.may_show_ids())
+    }
+
+    /// Whether an answer may show the session's id. A cookie is hidden from the page's scripts (HttpOnly), so a body
+    /// must not reveal its id.
+    pub(super) fn may_show_ids(&self) -> bool {
+        self.source != Source::Cookie
     }
 }
 

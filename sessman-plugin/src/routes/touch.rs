@@ -27,13 +27,13 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let mut parameters = exchange.parameters()?;
     let amendment = amendment::of(&exchange, &mut parameters.values)?;
     let session = exchange.session_for_write(parameters.session).await?;
-    let credentials = exchange.credentials(&session.id, parameters.values.user_id.as_deref());
+    let credentials = exchange.credentials(session.key(), parameters.values.user_id.as_deref());
     let sessions = &exchange.service.sessions;
     let touched = match amendment.is_empty() {
         true => sessions.touch(credentials).await,
         false => sessions.amend(credentials, None, &amendment, &Precondition::None).await,
     };
     let record = touched.map_err(|error| exchange.missed(session.source, error))?;
-    let response = render::session(200, &record, session.shown(&session.id));
-    Ok(cookie::prolonged(&exchange, &session.id, &record, asked, response))
+    let response = render::session(200, &record, session.shown());
+    Ok(cookie::prolonged(&exchange, session.id(), &record, asked, response))
 }

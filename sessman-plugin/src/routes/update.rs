@@ -37,7 +37,7 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
         // Boxed, so that the parsed request does not enlarge the common future.
         None => Box::pin(Change::read_chosen(&exchange, values, session)).await?,
     };
-    let credentials = exchange.credentials(&change.session.id, change.user_id.as_deref());
+    let credentials = exchange.credentials(change.session.key(), change.user_id.as_deref());
     let sessions = &exchange.service.sessions;
     let Change { update, amendment, precondition, .. } = &change;
     let updated = match (update, amendment) {
@@ -49,8 +49,8 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
         }
     };
     let record = updated.map_err(|error| exchange.missed(change.session.source, error))?;
-    let response = render::session(200, &record, change.session.shown(&change.session.id));
-    Ok(cookie::prolonged(&exchange, &change.session.id, &record, asked, response))
+    let response = render::session(200, &record, change.session.shown());
+    Ok(cookie::prolonged(&exchange, change.session.id(), &record, asked, response))
 }
 
 /// The session to change, and the change.
@@ -75,7 +75,7 @@ impl Change {
 
     fn read(exchange: &Exchange<'_, '_>, mut values: Values, session: SessionRef) -> Result<Self, Problem> {
         // Frameworks store the visitor's identity there.
-        if session.id.is_external() && exchange.request.caller() == Caller::Unkeyed {
+        if session.is_external() && exchange.request.caller() == Caller::Unkeyed {
             return Err(Problem::new(
                 ProblemType::ExternalIdNeedsKey,
                 "the data of a session with an external_id is changed with the API key alone; send it as Authorization: Bearer",

@@ -1,9 +1,13 @@
 //! `validate`: tells whether a session is live. A well-formed request gets a 200 either way.
 
+use std::sync::Arc;
+
 use plugin_api::{Class, Response, Secret};
 use serde_json::json;
 use sessman::config::ClientAccess;
 use sessman::error::Error;
+use sessman::record::Record;
+use sessman::sessions::Key;
 
 use super::exchange::Exchange;
 use super::session_ref::absent;
@@ -26,8 +30,14 @@ pub(super) const ROUTE: Spec =
 
 async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     let parameters = exchange.parameters()?;
+    let user_id = parameters.values.user_id.as_deref();
     let choice = match parameters.session {
         IdInRequest::Absent => return Err(absent()),
+        IdInRequest::Handle(handle) => {
+            return answered(
+                exchange.service.sessions.get(exchange.credentials(Key::Handle(handle), user_id)).await,
+            );
+        }
         IdInRequest::Explicit(id) => id.map_or(Choice::None, Choice::One),
         IdInRequest::Cookie(candidates) => {
             Box::pin(candidates.choose(exchange.service, &exchange.request)).await?
@@ -35,8 +45,7 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
     };
     let found = match choice {
         Choice::One(id) => {
-            let credentials = exchange.credentials(&id, parameters.values.user_id.as_deref());
-            let found = exchange.service.sessions.get(credentials).await;
+            let found = exchange.service.sessions.get(exchange.credentials(&id, user_id)).await;
             if matches!(found, Err(Error::NotFound)) {
                 exchange.request.brought_wrong(Secret::SessionId);
             }
@@ -44,6 +53,10 @@ async fn answer(exchange: Exchange<'_, '_>) -> Result<Response, Problem> {
         }
         Choice::None | Choice::Several => Err(Error::NotFound),
     };
+    answered(found)
+}
+
+fn answered(found: Result<Arc<Record>, Error>) -> Result<Response, Problem> {
     match found {
         Ok(record) => Ok(render::answer(&json!({
             "valid": true,

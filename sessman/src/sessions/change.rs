@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::amendment::Amendment;
 use super::completion::{to_the_end, to_the_end_until};
-use super::{Credentials, NoAnswer, RETRIES, STORE_DEADLINE, Sessions, check_user_id};
+use super::{Credentials, Key, NoAnswer, RETRIES, STORE_DEADLINE, Sessions, check_user_id};
 use crate::data::Data;
 use crate::error::Error;
 use crate::events::Kind;
@@ -124,9 +124,8 @@ impl Sessions {
         amendment: Option<&Amendment>,
         precondition: &Precondition,
     ) -> Result<Arc<Record>, Error> {
-        let id = credentials.id;
         // Serialised within this process: concurrent merges would only conflict and retry.
-        let _turn = self.turns.take(id.handle()).await;
+        let _turn = self.turns.take(credentials.key.handle()).await;
         for _ in 0..MERGE_ATTEMPTS {
             let record = self.find(credentials).await?;
             let versions = match precondition {
@@ -352,7 +351,9 @@ impl Sessions {
         self.in_time(async {
             // Read first, so that an expired session is not reported as ended.
             let record = self.find(credentials).await?;
-            let (this, is_external) = (Arc::clone(self), credentials.id.is_external());
+            // Of a handle it is not known: it may be that of an external id.
+            let is_external = !matches!(credentials.key, Key::Id(id) if !id.is_external());
+            let this = Arc::clone(self);
             to_the_end(async move {
                 let target = Target {
                     secret_hash: Some(record.secret_hash),

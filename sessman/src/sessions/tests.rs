@@ -67,7 +67,7 @@ fn new(user_id: Option<&str>) -> NewSession {
 }
 
 fn holder(id: &SessionId) -> Credentials<'_> {
-    Credentials { id, user_id: None, address: None }
+    Credentials { key: Key::Id(id), user_id: None, address: None }
 }
 
 impl Engine {

@@ -91,7 +91,10 @@ impl App {
             match inner.answer(&call, body.clone(), opened_by).await? {
                 Outcome::Answered(response) => return counted(response, drawn),
                 Outcome::Moved(instance) => {
-                    if timeout_at(deadline, instance.settled()).await.is_err() {
+                    // An instance that is being activated must not wait: the replacement waits for it.
+                    let waits =
+                        is_served(&snapshot, from) && timeout_at(deadline, instance.settled()).await.is_ok();
+                    if !waits {
                         let name = &permission.instance;
                         return Err(CallError::Unavailable(format!("`{name}` is being replaced")));
                     }
@@ -100,6 +103,12 @@ impl App {
             }
         }
     }
+}
+
+/// Whether the caller is an instance that is served, and not one that may become so.
+fn is_served(snapshot: &Snapshot, from: &Calls) -> bool {
+    let mount = snapshot.mount(&from.instance);
+    mount.is_some_and(|mount| Arc::ptr_eq(&mount.instance.calls.instance, &from.instance))
 }
 
 /// What the caller's line says of the instance that it calls.
