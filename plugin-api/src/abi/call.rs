@@ -41,6 +41,9 @@ pub const LATE: u8 = 4;
 /// In [`RawCallError`]: the called plugin panicked.
 pub const FAILED: u8 = 5;
 
+/// In [`RawCallError`]: it is about the session that opened the request, and none did.
+pub const NO_SESSION: u8 = 6;
+
 /// An owned [`RawCaller`].
 pub type RawCallerBox = RawCaller_TO<RBox<()>>;
 

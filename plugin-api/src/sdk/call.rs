@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::Response;
 use crate::abi::call::{
-    CALL, FAILED, GRANT_ADMIN, GRANT_SERVICE, GRANT_SESSION, LATE, MALFORMED, NOT_ALLOWED, RawCall,
-    RawCallError, RawCalled, RawCallerBox, UNAVAILABLE,
+    CALL, FAILED, GRANT_ADMIN, GRANT_SERVICE, GRANT_SESSION, LATE, MALFORMED, NO_SESSION, NOT_ALLOWED,
+    RawCall, RawCallError, RawCalled, RawCallerBox, UNAVAILABLE,
 };
 use crate::abi::response::{RawHeader, RawResponse};
 use crate::extension::RawExtension;
@@ -223,6 +223,7 @@ impl From<RawCallError> for CallError {
             MALFORMED => Self::Malformed(detail),
             UNAVAILABLE => Self::Unavailable(detail),
             LATE => Self::Late(detail),
+            NO_SESSION => Self::NoSession,
             // FAILED, and what a later host may say.
             _ => Self::Failed(detail),
         }
@@ -236,7 +237,8 @@ impl From<CallError> for RawCallError {
             CallError::Malformed(_) => MALFORMED,
             CallError::Unavailable(_) => UNAVAILABLE,
             CallError::Late(_) => LATE,
-            CallError::Failed(_) | CallError::NoSession | CallError::Refused { .. } => FAILED,
+            CallError::NoSession => NO_SESSION,
+            CallError::Failed(_) | CallError::Refused { .. } => FAILED,
         };
         Self { kind, detail: error.to_string().into() }
     }

@@ -47,10 +47,12 @@ impl Exchange<'_, '_> {
         self.called.as_ref().is_some_and(|called| called.session.is_some())
     }
 
-    /// Logs a call of another plugin that may change something.
+    /// Logs a call of another plugin that begins or ends sessions. Changes of data are not logged, whoever makes them: there
+    /// are too many.
     pub(super) fn audit_call(&self, spec: &Spec) {
         let Some(called) = &self.called else { return };
-        if self.request.method() == "GET" || !self.service.access.audit {
+        let is_frequent = matches!(spec.route.path, "update" | "touch" | "validate");
+        if !self.service.access.audit || is_frequent || self.request.method() == "GET" {
             return;
         }
         let session = called.session.as_deref().map(|handle| format!(" handle={handle}"));
