@@ -42,8 +42,10 @@ impl Dispatch for App {
             let answer = self.answer_call(from, origin, call, &mut to).await;
             let outcome = answer.as_ref().map_or_else(outcome, |_| "answered");
             self.metrics().plugin_call(&from.instance, to.unwrap_or("-"), outcome);
-            if let Err(error) = &answer {
-                tracing::warn!(instance = &*from.instance, to = to.unwrap_or("-"), reason = %error, "a call was not answered");
+            // What an operator or an author has to mend; the rest passes, and the caller is told.
+            if let Err(reason @ (CallError::NotAllowed(_) | CallError::Malformed(_))) = &answer {
+                let (instance, to) = (&*from.instance, to.unwrap_or("-"));
+                tracing::warn!(instance, to, %reason, "a call was not answered");
             }
             answer
         })
