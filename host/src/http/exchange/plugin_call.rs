@@ -213,7 +213,7 @@ impl Inner<'_> {
         let Some((mount, route)) = self.snapshot.target(self.target) else {
             return Err(CallError::Malformed("there is no such route".to_owned()));
         };
-        self.check(route, call.method.as_str())?;
+        let method = self.check(route, call.method.as_str())?;
         let instance = &mount.instance;
         let principal = match &mount.access {
             // Whom a guarded instance serves is known of the request alone that the call is made for.
@@ -234,7 +234,7 @@ impl Inner<'_> {
         let request = HostRequest {
             parts: &parts,
             lines: Lines::default(),
-            method: call.method.as_str(),
+            method,
             route: self.target.route(),
             below_mount: call.path.split('?').next().unwrap_or_default(),
             query: parts.uri.query().unwrap_or_default(),
@@ -272,18 +272,18 @@ impl Inner<'_> {
         }
     }
 
-    /// Whether the route may be called so.
-    fn check(&self, route: &Route, method: &str) -> Result<(), CallError> {
-        if !route.takes(method) {
+    /// The method that the plugin sees, if the route may be called so.
+    fn check<'m>(&self, route: &Route, method: &'m str) -> Result<&'m str, CallError> {
+        let Some(method) = route.seen_method(method) else {
             return Err(CallError::Malformed(format!("{} takes {}", route.path, route.allow)));
-        }
+        };
         let needed = match route.class {
             Class::Public | Class::Session => Grant::Session,
             Class::Service | Class::ForwardAuth => Grant::Service,
             Class::Admin => Grant::Admin,
         };
         if self.permission.grant >= needed {
-            return Ok(());
+            return Ok(method);
         }
         let name = &self.permission.instance;
         let needed = if needed == Grant::Admin { "admin" } else { "service" };
