@@ -61,6 +61,9 @@ impl Findings {
             }
         };
         let snapshot = Snapshot::new(Arc::new(config), loaded, Vec::new());
+        findings.warnings.extend(snapshot.unused.iter().cloned());
+        let missing = snapshot.missing.iter();
+        findings.warnings.extend(missing.map(|missing| format!("{}: {}", missing.name, missing.reason)));
         let others = snapshot.others.iter();
         findings
             .warnings

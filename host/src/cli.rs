@@ -16,12 +16,20 @@ pub struct Cli {
     /// Configuration file.
     #[arg(short, long = "ini-file", value_name = "FILE", default_value = "pserve.ini", global = true)]
     pub ini_file: PathBuf,
-    /// Log level: error, warn, info, debug or trace; instead of `[log] level`.
-    #[arg(short, long, value_name = "LEVEL", value_parser = level)]
+    /// Log file to append to; instead of `[log] file`.
+    #[arg(short = 'l', long = "log", alias = "log-file", value_name = "FILE", value_parser = file)]
+    pub log_file: Option<PathBuf>,
+    /// Log level: error (or critical), warn, info, debug or trace; instead of `[log] level`. Without a LEVEL: debug.
+    #[arg(
+        short = 'v',
+        long = "level",
+        aliases = ["log-level", "verbose"],
+        value_name = "LEVEL",
+        num_args = 0..=1,
+        default_missing_value = "debug",
+        value_parser = level
+    )]
     pub log_level: Option<Level>,
-    /// Log debug lines; the same as `--log-level debug`.
-    #[arg(short, long)]
-    pub verbose: bool,
     /// Something else than serving.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -79,13 +87,6 @@ pub struct Healthcheck {
     pub timeout: u64,
 }
 
-impl Cli {
-    /// The log level of the command line, if it says one.
-    pub fn level(&self) -> Option<Level> {
-        self.log_level.or(self.verbose.then_some(Level::DEBUG))
-    }
-}
-
 fn long_about() -> String {
     format!(
         "\
@@ -105,6 +106,7 @@ Examples:
   pserve                             serve what pserve.ini of this folder says
   pserve -i /etc/pserve/pserve.ini   serve what that file says
   PSERVE_NETWORK_PORT=8080 pserve -v serve on another port, with debug lines in the log
+  pserve -l pserve.log -v warn       log to a file, warnings and errors alone
   pserve check                       what is wrong with pserve.ini and the plugins?
 
 A pserve.ini that is enough for one plugin, in a folder `plugins` beside it:
@@ -180,18 +182,41 @@ fn level(text: &str) -> Result<Level, String> {
     config::parse_level(text).ok_or_else(|| "expected error, warn, info, debug or trace".into())
 }
 
+/// `-l` was the level once: its name is not taken for that of a file.
+fn file(text: &str) -> Result<PathBuf, String> {
+    match config::parse_level(text) {
+        Some(_) => {
+            Err(format!("expected a file; the level is `-v {text}`, and a file of this name `-l ./{text}`"))
+        }
+        None => Ok(PathBuf::from(text)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_documented_spellings() {
-        let cli = Cli::parse_from(["pserve", "-i", "a.ini", "-l", "warn", "-v"]);
-        assert_eq!((cli.ini_file, cli.log_level, cli.verbose), ("a.ini".into(), Some(Level::WARN), true));
-        let cli = Cli::parse_from(["pserve", "--ini-file", "b.ini", "-v"]);
-        assert_eq!((cli.ini_file.clone(), cli.level()), ("b.ini".into(), Some(Level::DEBUG)));
-        assert_eq!(Cli::parse_from(["pserve"]).ini_file, PathBuf::from("pserve.ini"));
-        assert!(Cli::try_parse_from(["pserve", "-l", "loud"]).is_err());
+        let cli = Cli::parse_from(["pserve", "-i", "a.ini", "-l", "a.log", "-v", "WARN"]);
+        assert_eq!((cli.ini_file, cli.log_level), ("a.ini".into(), Some(Level::WARN)));
+        assert_eq!(cli.log_file, Some("a.log".into()));
+        for words in [
+            &["-v"][..],
+            &["--verbose"],
+            &["--log-level", "debug"],
+            &["--level=DEBUG"],
+            &["-v", "-i", "b.ini"],
+        ] {
+            let cli = Cli::parse_from([&["pserve"], words].concat());
+            assert_eq!(cli.log_level, Some(Level::DEBUG), "{words:?}");
+        }
+        assert_eq!(Cli::parse_from(["pserve", "-v", "CRITICAL"]).log_level, Some(Level::ERROR));
+        let cli = Cli::parse_from(["pserve"]);
+        assert_eq!((cli.ini_file, cli.log_file, cli.log_level), ("pserve.ini".into(), None, None));
+        assert!(Cli::try_parse_from(["pserve", "-v", "loud"]).is_err());
+        let refused = Cli::try_parse_from(["pserve", "-l", "warn"]).unwrap_err().to_string();
+        assert!(refused.contains("the level is `-v warn`"), "{refused}");
     }
 
     #[test]

@@ -239,7 +239,14 @@ impl Lifecycle {
         let unloaded = old.unloaded.iter().filter(|unloaded| others(&unloaded.name)).cloned().collect();
         let new = Snapshot::new(
             Arc::clone(&old.config),
-            Loaded { instances, failures, others: old.others.clone(), files },
+            Loaded {
+                instances,
+                failures,
+                missing: old.missing.iter().filter(|missing| others(&missing.name)).cloned().collect(),
+                unused: old.unused.clone(),
+                others: old.others.clone(),
+                files,
+            },
             unloaded,
         );
         if new.mount(name).is_none() {
@@ -262,8 +269,14 @@ impl Lifecycle {
         let mut unloaded = old.unloaded.clone();
         unloaded.push(Unloaded { name: name.to_owned(), mount: mount.instance.mount().to_owned() });
         let instances = old.instances().filter(|instance| instance.name != name).cloned().collect();
-        let (failures, others, files) = (old.failures.clone(), old.others.clone(), old.files.clone());
-        let loaded = Loaded { instances, failures, others, files };
+        let loaded = Loaded {
+            instances,
+            failures: old.failures.clone(),
+            missing: old.missing.clone(),
+            unused: old.unused.clone(),
+            others: old.others.clone(),
+            files: old.files.clone(),
+        };
         let new = Snapshot::new(Arc::clone(&old.config), loaded, unloaded);
         self.change(&old, new).await
     }
@@ -363,7 +376,10 @@ fn check_nothing_is_lost(old: &Snapshot, new: &Snapshot) -> Result<(), OrderErro
     let lost: Vec<String> = instances
         .chain(files)
         // A file that was a plugin and is none any more counts as a failure, unlike an unrelated file.
-        .filter_map(|name| new.failures.iter().chain(&new.others).find(|failure| failure.name == *name))
+        .filter_map(|name| {
+            let absent = new.failures.iter().chain(&new.missing).chain(&new.others);
+            absent.into_iter().find(|failure| failure.name == *name)
+        })
         .filter(|failure| !old.failures.contains(failure))
         .map(|failure| format!("{}: {}", failure.name, failure.reason))
         .collect();
@@ -371,7 +387,7 @@ fn check_nothing_is_lost(old: &Snapshot, new: &Snapshot) -> Result<(), OrderErro
 }
 
 fn is_absent(snapshot: &Snapshot, name: &str) -> bool {
-    snapshot.failures.iter().any(|failure| failure.name == name)
+    snapshot.failures.iter().chain(&snapshot.missing).any(|failure| failure.name == name)
         || snapshot.unloaded.iter().any(|unloaded| unloaded.name == name)
 }
 

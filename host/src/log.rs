@@ -32,7 +32,7 @@ pub const ACCESS_TARGET: &str = "access";
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The log file cannot be opened.
-    #[error("cannot open the log file {} ([log] file)", path.display())]
+    #[error("cannot open the log file {} ([log] file, or -l)", path.display())]
     Open {
         /// The file.
         path: PathBuf,
@@ -45,30 +45,38 @@ pub enum LogError {
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
 
+/// Settings of the command line, which take precedence over those of the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Precedence {
+    /// The file to append to.
+    pub file: Option<PathBuf>,
+    /// The lowest level that is logged.
+    pub level: Option<Level>,
+}
+
 /// The installed logger.
 #[derive(Clone)]
 pub struct Logging {
-    /// The level of the command line, which takes precedence.
-    level: Option<Level>,
+    precedence: Precedence,
     output: Arc<Output>,
     is_json: Arc<AtomicBool>,
     filter: reload::Handle<Targets, Registry>,
 }
 
-/// Starts logging as configured in `log`; `level` of the command line takes precedence.
+/// Starts logging as configured in `log`.
 ///
 /// # Errors
 /// The file cannot be opened.
-pub fn begin(log: &Log, level: Option<Level>) -> Result<Logging, LogError> {
-    let output = Arc::new(Output(RwLock::new(open(log)?)));
+pub fn begin(log: &Log, precedence: Precedence) -> Result<Logging, LogError> {
+    let output = Arc::new(Output(RwLock::new(open(log, &precedence)?)));
     let is_json = Arc::new(AtomicBool::new(log.format == LogFormat::Json));
-    let (filter, handle) = reload::Layer::new(targets(log, level));
+    let (filter, handle) = reload::Layer::new(targets(log, &precedence));
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_writer(Arc::clone(&output))
         .event_format(Lines::new(Arc::clone(&is_json)));
     tracing_subscriber::registry().with(filter).with(lines).try_init().map_err(LogError::Twice)?;
-    Ok(Logging { level, output, is_json, filter: handle })
+    Ok(Logging { precedence, output, is_json, filter: handle })
 }
 
 /// New settings, ready to be applied without a possible failure.
@@ -86,8 +94,8 @@ impl Logging {
     /// # Errors
     /// The file cannot be opened.
     pub fn prepare(&self, log: &Log) -> Result<NewLogging, LogError> {
-        let (targets, is_json) = (targets(log, self.level), log.format == LogFormat::Json);
-        Ok(NewLogging { of: self.clone(), file: open(log)?, targets, is_json })
+        let (targets, is_json) = (targets(log, &self.precedence), log.format == LogFormat::Json);
+        Ok(NewLogging { of: self.clone(), file: open(log, &self.precedence)?, targets, is_json })
     }
 }
 
@@ -102,16 +110,16 @@ impl NewLogging {
     }
 }
 
-fn open(log: &Log) -> Result<Option<File>, LogError> {
-    let Some(path) = &log.file else { return Ok(None) };
+fn open(log: &Log, precedence: &Precedence) -> Result<Option<File>, LogError> {
+    let Some(path) = precedence.file.as_ref().or(log.file.as_ref()) else { return Ok(None) };
     // It contains addresses of clients and names of users.
     let file = File::options().append(true).create(true).mode(FILE_MODE).open(path);
     file.map(Some).map_err(|source| LogError::Open { path: path.clone(), source })
 }
 
 /// Libraries are logged from warnings on only: their debug lines print requests, and so keys.
-fn targets(log: &Log, level: Option<Level>) -> Targets {
-    let level = LevelFilter::from_level(level.unwrap_or(log.level));
+fn targets(log: &Log, precedence: &Precedence) -> Targets {
+    let level = LevelFilter::from_level(precedence.level.unwrap_or(log.level));
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("pserve", level)
@@ -201,7 +209,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (first, second) = (folder.path().join("first"), folder.path().join("second"));
         let read = |path: &PathBuf| std::fs::read_to_string(path).unwrap();
-        let logging = begin(&log(first.clone(), Level::WARN, LogFormat::Text), None).unwrap();
+        let logging =
+            begin(&log(first.clone(), Level::WARN, LogFormat::Text), Precedence::default()).unwrap();
         tracing::info!(target: "pserve::test", "too quiet");
         tracing::warn!(target: "pserve::test", reason = "a\nb", "loud");
         tracing::info!(target: ACCESS_TARGET, status = 200, "request");

@@ -13,7 +13,7 @@ use pserve::dev::Watch;
 use pserve::generate;
 use pserve::healthcheck::{self, Question};
 use pserve::host::Host;
-use pserve::log;
+use pserve::log::{self, Precedence};
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
@@ -46,7 +46,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
 
 fn serve(cli: &Cli) -> Result<()> {
     let config = Config::load(&cli.ini_file)?;
-    let logging = log::begin(&config.log, cli.level())?;
+    let precedence = Precedence { file: cli.log_file.clone(), level: cli.log_level };
+    let logging = log::begin(&config.log, precedence)?;
     // Before the host reads the files, so that no change is missed.
     let watch = matches!(cli.command, Some(Command::Dev)).then(|| Watch::new(&cli.ini_file, &config));
     let host = Host::load(config, &cli.ini_file, logging)?;

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use pserve::config::{Config as HostConfig, ConfigError, InstanceConfig, instance_without_line};
+use pserve::config::{Config as HostConfig, ConfigError, InstanceConfig};
 use pserve::healthcheck;
 use serde_json::{Map, Value};
 use sessman::config::{Config, Surroundings};
@@ -129,8 +129,13 @@ fn host_of_json(path: &Path, instance: &str, environment: &Environment) -> Resul
 
 /// The named instance, or the only one.
 fn choose(host: &HostConfig, wanted: Option<&str>) -> Result<InstanceConfig, String> {
-    let mut found = Vec::new();
-    for line in &host.instances {
+    let mut found: Vec<InstanceConfig> = Vec::new();
+    let of_lines = host.instances.iter().any(|line| match &line.config {
+        Ok(instance) => instance.plugin == PLUGIN,
+        Err(_) => line.name == PLUGIN,
+    });
+    let without_line = host.instance_without_line(PLUGIN).filter(|_| !of_lines);
+    for line in host.instances.iter().chain(&without_line) {
         match &line.config {
             Ok(instance) if instance.plugin == PLUGIN => found.push(instance.clone()),
             Ok(_) => {}
@@ -143,9 +148,6 @@ fn choose(host: &HostConfig, wanted: Option<&str>) -> Result<InstanceConfig, Str
                 }
             }
         }
-    }
-    if found.is_empty() {
-        found.push(instance_without_line(PLUGIN));
     }
     let names = || found.iter().map(|instance| instance.name.as_str()).collect::<Vec<_>>().join(", ");
     match (wanted, &found[..]) {

@@ -25,7 +25,7 @@ use crate::store::backend::Backend;
 use crate::store::backends;
 use crate::store::sealed::Keys;
 use raw::RawConfig;
-use values::seconds;
+use values::{problem, seconds};
 
 /// The whole configuration of an instance, checked.
 #[derive(Debug, Clone)]
@@ -64,7 +64,7 @@ impl Config {
         let store = backends::read(members, surroundings, &mut problems);
         let encryption = encryption::read(&raw, &mut problems);
         let rules = raw.rules(&mut problems);
-        let cleanup_interval = seconds("cleanup_interval", raw.cleanup_interval, &mut problems);
+        let cleanup_interval = cleanup_interval(&raw, &mut problems);
         let access = access::read(&raw, &mut problems);
         let cookie = cookie::read(raw.cookie.as_ref(), surroundings.instance, &mut problems);
         match store {
@@ -79,6 +79,15 @@ impl Config {
             _ => Err(problems),
         }
     }
+}
+
+/// Either key may be written.
+fn cleanup_interval(raw: &RawConfig, problems: &mut Vec<Problem>) -> Option<Duration> {
+    if raw.cleanup_interval.is_some() && raw.vacuum_interval.is_some() {
+        problems.push(problem("vacuum_interval", "means the same as `cleanup_interval`; write one of them"));
+    }
+    let vacuum_interval = seconds("vacuum_interval", raw.vacuum_interval, problems);
+    seconds("cleanup_interval", raw.cleanup_interval, problems).or(vacuum_interval)
 }
 
 /// The key groups, each with the code that reads it.

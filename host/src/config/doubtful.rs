@@ -2,6 +2,7 @@
 
 use super::problem::Problem;
 use super::raw::{RawConfig, RawEntry, RawSection};
+use super::sections::SECTIONS;
 
 /// The warnings, one per value.
 pub(super) fn warnings(raw: &RawConfig) -> Vec<Problem> {
@@ -12,6 +13,9 @@ pub(super) fn warnings(raw: &RawConfig) -> Vec<Problem> {
 
 fn warning(section: &RawSection, entry: &RawEntry) -> Option<Problem> {
     let message = |what: String| {
+        if !SECTIONS.contains(&section.name.as_str()) {
+            return what.trim_end_matches('.').to_owned();
+        }
         let variable = format!("PSERVE_{}_{}", section.name, entry.key).to_uppercase();
         format!("{what} If it is meant so, the environment variable {variable} takes it without this warning")
     };

@@ -76,5 +76,5 @@ pub fn parse_json(
     let merged = layers::merged(&[&file]).map_err(|error| vec![error.to_string()])?;
     let raw = RawConfig::from_layers(merged, &file.name);
     let files = &|path: &str| Err(format!("{path} is not read here"));
-    plugin_parms::json(json, &Resolver { raw: &raw, environment, files })
+    plugin_parms::json(json, &Resolver { raw: &raw, environment, files, referred: Default::default() })
 }

@@ -1,21 +1,22 @@
-//! `[plugin_parms]`: one line per instance, `name=json=file.json` or `name=key=value&key=value`.
+//! The instances: a line of `[plugin_parms]` each, or a section of the instance's name, or both.
 //!
-//! An error in the line itself is an error of the configuration. An error in the instance's own parameters, which a
+//! An error in the INI file itself is an error of the configuration. An error in the instance's own parameters, which a
 //! JSON file may hold, fails only that instance: the others serve.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value};
 
+use super::auth_type::{AuthType, auth_type};
 use super::json5;
+use super::line::{Line, check_file};
 use super::permission::{Permission, permissions};
 use super::problem::Problem;
-use super::raw::{RawEntry, Resolver};
-use super::secret::{ApiKey, ApiKeys, Parameters};
-use super::sections::{HostKeys, KEYS, PLUGIN_PARMS};
-use super::values::{self, Kind};
+use super::raw::{RawEntry, RawSection, Resolver};
+use super::secret::Parameters;
+use super::sections::{HostKeys, JSON, KEYS, PLUGIN_PARMS, is_host_key};
+use super::values;
 use crate::trust;
 
 /// The host's part of an instance's parameters, and the rest for the plugin.
@@ -37,21 +38,6 @@ pub struct InstanceConfig {
     pub sha256: Option<String>,
     /// The parameters for the plugin.
     pub parameters: Parameters,
-}
-
-/// Who may call an instance, according to its own parameters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuthType {
-    /// Not configured: the `[auth]` key if there is one.
-    Default,
-    /// The `[auth]` key.
-    Global,
-    /// Its own keys.
-    Plugin(ApiKeys),
-    /// A live session of this instance; of the only one that keeps sessions if none is named.
-    Session(Option<String>),
-    /// Everybody.
-    None,
 }
 
 /// An instance, or why its parameters are invalid.
@@ -81,7 +67,7 @@ impl Folders<'_> {
 }
 
 /// An instance without a line.
-pub fn without_line(plugin: &str) -> InstanceConfig {
+pub(super) fn without_line(plugin: &str) -> InstanceConfig {
     let name = plugin.to_lowercase();
     InstanceConfig {
         mount: format!("/{name}"),
@@ -95,117 +81,211 @@ pub fn without_line(plugin: &str) -> InstanceConfig {
     }
 }
 
-/// Parses one line. The outer error is about the line, the inner one about the instance's parameters.
-pub(crate) fn read_line(
-    entry: &RawEntry,
-    resolver: &Resolver<'_>,
-    folders: &Folders<'_>,
-    has_global_key: bool,
-) -> Result<InstanceLine, Vec<Problem>> {
-    let of_line = |message: String| vec![Problem::with_key(&entry.place, PLUGIN_PARMS, &entry.key, message)];
-    if !is_mountable(&entry.key) {
-        return Err(of_line("an instance's name may hold letters, digits, `-`, `_` and `.`".into()));
+/// Parameters that a key of another section stands for, with the place of that key.
+pub(crate) struct Meant {
+    pub(crate) source: Source,
+    pub(crate) parameters: Map<String, Value>,
+}
+
+/// All that the INI file says of one instance.
+pub(crate) struct Written<'a> {
+    pub(crate) name: &'a str,
+    /// Its line in `[plugin_parms]`.
+    pub(crate) line: Option<&'a RawEntry>,
+    /// The section of its name.
+    pub(crate) section: Option<&'a RawSection>,
+    pub(crate) meant: Option<&'a Meant>,
+}
+
+/// Where a parameter is written.
+#[derive(Clone)]
+pub(crate) struct Source {
+    /// `file:line`, or the environment variable.
+    pub(crate) place: String,
+    pub(crate) section: String,
+    pub(crate) key: String,
+}
+
+impl Source {
+    /// A problem at this place.
+    pub(crate) fn problem(&self, message: impl Into<String>) -> Problem {
+        Problem::with_key(&self.place, &self.section, &self.key, message)
     }
-    let line = Line::read(entry, resolver).map_err(of_line)?;
-    let own = line.parameters.iter().filter(|(key, _)| is_host_key(key));
-    // The host's keys on the line are checked separately from the file's, so that the message names the right place.
-    let on_line: Map<_, _> = own.map(|(key, value)| (key.clone(), value.clone())).collect();
-    settings::read::<HostKeys>(&on_line).map_err(|found| {
-        found
-            .into_iter()
-            .flat_map(|problem| of_line(format!("{}: {}", problem.key, problem.message)))
-            .collect::<Vec<_>>()
-    })?;
-    let json_files = line.file.as_deref().map(|file| folders.places_of(file)).unwrap_or_default();
-    let config = parameters(line, &entry.place, resolver, folders)
-        .and_then(|parameters| instance(entry, parameters, has_global_key).map_err(of_line));
-    Ok(InstanceLine { name: entry.key.clone(), json_files, config })
 }
 
-/// A parsed line.
-struct Line {
-    file: Option<String>,
-    parameters: Map<String, Value>,
-}
+/// The parameters of an instance that are in the INI file, each with its place.
+#[derive(Default)]
+struct Gathered(Vec<(String, Value, Source)>);
 
-impl Line {
-    fn read(entry: &RawEntry, resolver: &Resolver<'_>) -> Result<Self, String> {
-        // Parsed before references are replaced, and values from references are encoded: a password from the
-        // environment that contains `&` or `=` must not become another parameter.
-        let (file_first, rest) = match entry.text.get(..5) {
-            Some("json=" | "json:") => (true, 5),
-            _ => (false, 0),
-        };
-        let resolved = |encode: &dyn Fn(&str) -> String| match entry.literal {
-            true => Ok(entry.text.clone()),
-            false => resolver.encoded(PLUGIN_PARMS, entry, encode),
-        };
-        let text = resolved(&encode)?;
-        let marked = resolved(&|text| encode(values::marked(text)))?;
-        let mut line = Self { file: None, parameters: Map::new() };
-        let [text, marked] = [&text, &marked].map(|text| text.get(rest..).unwrap_or_default());
-        for (index, (pair, marked)) in text.split('&').zip(marked.split('&')).enumerate() {
-            if file_first && index == 0 {
-                line.file = Some(decode(pair.trim())?);
-                continue;
-            }
-            if pair.trim().is_empty() {
-                continue;
-            }
-            let (key, value) = pair.split_once('=').ok_or("expected `key=value` pairs joined by `&`")?;
-            let key = decode(key.trim())?;
-            if key == "json" {
-                if line.file.replace(decode(value)?).is_some() {
-                    return Err("`json=` is there twice".into());
-                }
-                continue;
-            }
-            let (kind, text) = values::split_kind(value);
-            let value = match marked.split_once('=').map(|(_, value)| values::split_kind(value)) {
-                Some((Kind::List, marked)) if key == KEYS => values::keys(&decode(text)?, &decode(marked)?),
-                _ => values::typed(kind, &decode(text)?),
+impl Gathered {
+    fn add(&mut self, key: String, value: Value, source: Source) -> Result<(), Problem> {
+        if let Some((_, _, first)) = self.0.iter().find(|(known, _, _)| *known == key) {
+            let Source { place, section, key: at } = first;
+            let message = format!("`{key}` is there twice: also at {place}, [{section}] {at}; write it once");
+            return Err(source.problem(message));
+        }
+        self.0.push((key, value, source));
+        Ok(())
+    }
+
+    fn take_file(&mut self) -> Option<(String, Source)> {
+        let at = self.0.iter().position(|(key, _, _)| key == JSON)?;
+        let (_, file, source) = self.0.remove(at);
+        Some((file.as_str().unwrap_or_default().to_owned(), source))
+    }
+
+    /// The host's keys are checked apart from those of a JSON file, so that the message names the right place.
+    fn check_host_keys(&self) -> Result<(), Vec<Problem>> {
+        let own = self.0.iter().filter(|(key, _, _)| is_host_key(key));
+        let own: Map<_, _> = own.map(|(key, value, _)| (key.clone(), value.clone())).collect();
+        settings::read::<HostKeys>(&own).map(drop).map_err(|found| {
+            let problem = |problem: settings::Problem| {
+                let (_, _, source) = self.0.iter().find(|(key, _, _)| *key == problem.key)?;
+                Some(source.problem(format!("{}: {}", problem.key, problem.message)))
             };
-            let value = value.map_err(|message| format!("{key}: {message}"))?;
-            if line.parameters.insert(key.clone(), value).is_some() {
-                return Err(format!("`{key}` is there twice"));
-            }
-        }
-        match &line.file {
-            Some(file) if file.is_empty() => Err("`json=` without a file name".into()),
-            Some(file) if settings::text::flaw(file).is_some() => {
-                Err(format!("`json=`: {}", settings::text::flaw(file).unwrap_or_default()))
-            }
-            Some(_) => match line.parameters.keys().find(|key| !is_host_key(key)) {
-                Some(key) => Err(format!(
-                    "`{key}` belongs into the JSON file; {} may stand beside `json=`",
-                    host_keys()
-                )),
-                None => Ok(line),
-            },
-            None => Ok(line),
-        }
+            found.into_iter().filter_map(problem).collect()
+        })
     }
 }
 
-/// All parameters of the instance: those of its file, and those of its line.
+impl Written<'_> {
+    /// Reads the instance. The outer error is about what is in the INI file, the inner one about the instance's
+    /// parameters.
+    pub(crate) fn read(
+        &self,
+        resolver: &Resolver<'_>,
+        folders: &Folders<'_>,
+        has_global_key: bool,
+    ) -> Result<InstanceLine, Vec<Problem>> {
+        let source = self.source();
+        if !is_mountable(self.name) {
+            let message = "an instance's name may hold letters, digits, `-`, `_` and `.`";
+            return Err(vec![source.problem(message)]);
+        }
+        let mut gathered = self.gather(resolver)?;
+        let file = gathered.take_file();
+        let json_files = file.as_ref().map(|(file, _)| folders.places_of(file)).unwrap_or_default();
+        gathered.check_host_keys()?;
+        let of_instance = |message: String| vec![source.problem(message)];
+        let config = parameters(gathered, file, resolver, folders).and_then(|mut parameters| {
+            let is_guarded = ["auth", "auth_type", KEYS].iter().any(|key| parameters.contains_key(*key));
+            if self.meant.is_some() && !is_guarded {
+                parameters.insert("auth_type".to_owned(), "none".into());
+            }
+            self.instance(&source.place, parameters, has_global_key).map_err(of_instance)
+        });
+        Ok(InstanceLine { name: self.name.to_owned(), json_files, config })
+    }
+
+    /// The place that messages about the instance as a whole name.
+    fn source(&self) -> Source {
+        let of = |place: &str, section: &str, key: &str| Source {
+            place: place.to_owned(),
+            section: section.to_owned(),
+            key: key.to_owned(),
+        };
+        match (self.line, self.section, self.meant) {
+            (Some(line), _, _) => of(&line.place, PLUGIN_PARMS, &line.key),
+            (None, _, Some(meant)) => meant.source.clone(),
+            (None, Some(section), None) => of(&section.place, &section.name, ""),
+            (None, None, None) => of("", PLUGIN_PARMS, self.name),
+        }
+    }
+
+    fn gather(&self, resolver: &Resolver<'_>) -> Result<Gathered, Vec<Problem>> {
+        let mut gathered = Gathered::default();
+        let mut problems = Vec::new();
+        if let Some(entry) = self.line {
+            let source = self.source();
+            match Line::read(entry, resolver) {
+                Ok(Line { file, parameters }) => {
+                    let file = file.map(|file| (JSON.to_owned(), Value::from(file)));
+                    for (key, value) in file.into_iter().chain(parameters) {
+                        problems.extend(gathered.add(key, value, source.clone()).err());
+                    }
+                }
+                Err(message) => problems.push(source.problem(message)),
+            }
+        }
+        if let Some(meant) = self.meant {
+            for (key, value) in &meant.parameters {
+                problems.extend(gathered.add(key.clone(), value.clone(), meant.source.clone()).err());
+            }
+        }
+        for (section, entry) in
+            self.section.into_iter().flat_map(|of| of.entries.iter().map(move |at| (of, at)))
+        {
+            let source =
+                Source { place: entry.place.clone(), section: section.name.clone(), key: entry.key.clone() };
+            let read = resolver.value(&source.section, entry);
+            let read = read.and_then(|value| match value.as_str() {
+                Some(file) if entry.key == JSON => check_file(file).map(|()| value),
+                _ => Ok(value),
+            });
+            match read {
+                Ok(value) => problems.extend(gathered.add(entry.key.clone(), value, source).err()),
+                Err(message) => problems.push(source.problem(message)),
+            }
+        }
+        if problems.is_empty() { Ok(gathered) } else { Err(problems) }
+    }
+
+    fn instance(
+        &self,
+        place: &str,
+        parameters: Map<String, Value>,
+        has_global_key: bool,
+    ) -> Result<InstanceConfig, String> {
+        let (own, rest): (Map<_, _>, Map<_, _>) =
+            parameters.into_iter().partition(|(key, _)| is_host_key(key));
+        for (key, value) in &own {
+            values::check_seen(value).map_err(|message| format!("{key}: {message}"))?;
+        }
+        let own = settings::read::<HostKeys>(&own)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+        let auth = auth_type(&own, has_global_key)?;
+        let calls = own.calls.as_ref().map(|calls| permissions(&calls.0)).transpose();
+        let calls = calls.map_err(|message| format!("calls: {message}"))?.unwrap_or_default();
+        Ok(InstanceConfig {
+            name: self.name.to_owned(),
+            place: place.to_owned(),
+            plugin: own.plugin.unwrap_or_else(|| self.name.to_owned()).to_lowercase(),
+            mount: match own.route_path {
+                Some(path) => mount(&path)?,
+                None => format!("/{}", self.name),
+            },
+            auth,
+            calls: calls.into(),
+            sha256: own.sha256.as_deref().map(sha256).transpose()?,
+            parameters: Parameters::new(&rest),
+        })
+    }
+}
+
+/// All parameters of the instance: those of its JSON file, and those of the INI file.
 fn parameters(
-    line: Line,
-    place: &str,
+    gathered: Gathered,
+    file: Option<(String, Source)>,
     resolver: &Resolver<'_>,
     folders: &Folders<'_>,
 ) -> Result<Map<String, Value>, Vec<Problem>> {
-    let Some(file) = line.file else { return Ok(line.parameters) };
-    let (path, text) = read_file(&file, folders).map_err(|message| vec![Problem::at(place, message)])?;
-    let name = path.display().to_string();
-    let mut object = json(&text, resolver).map_err(|messages| {
-        messages.into_iter().map(|message| Problem::at(&name, message)).collect::<Vec<_>>()
-    })?;
-    for (key, value) in line.parameters {
+    let (mut object, name) = match file {
+        None => (Map::new(), String::new()),
+        Some((file, source)) => {
+            let (path, text) =
+                read_file(&file, folders).map_err(|message| vec![Problem::at(source.place, message)])?;
+            let name = path.display().to_string();
+            let object = json(&text, resolver).map_err(|messages| {
+                messages.into_iter().map(|message| Problem::at(&name, message)).collect::<Vec<_>>()
+            })?;
+            (object, name)
+        }
+    };
+    for (key, value, source) in gathered.0 {
         if object.insert(key.clone(), value).is_some() {
-            return Err(vec![Problem::at(
-                place,
-                format!("`{key}` is there twice: on the line and in {name}"),
-            )]);
+            return Err(vec![
+                source.problem(format!("`{key}` is there twice: also in {name}; write it once")),
+            ]);
         }
     }
     Ok(object)
@@ -238,88 +318,10 @@ fn read_file(name: &str, folders: &Folders<'_>) -> Result<(PathBuf, String), Str
     Err(format!("there is no file {}", missing.join(" nor ")))
 }
 
-fn instance(
-    entry: &RawEntry,
-    parameters: Map<String, Value>,
-    has_global_key: bool,
-) -> Result<InstanceConfig, String> {
-    let (own, rest): (Map<_, _>, Map<_, _>) = parameters.into_iter().partition(|(key, _)| is_host_key(key));
-    for (key, value) in &own {
-        values::check_seen(value).map_err(|message| format!("{key}: {message}"))?;
-    }
-    let own = settings::read::<HostKeys>(&own)
-        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
-    let auth = auth_type(&own, has_global_key)?;
-    let calls = own.calls.as_ref().map(|calls| permissions(&calls.0)).transpose();
-    let calls = calls.map_err(|message| format!("calls: {message}"))?.unwrap_or_default();
-    Ok(InstanceConfig {
-        name: entry.key.clone(),
-        place: entry.place.clone(),
-        plugin: own.plugin.unwrap_or_else(|| entry.key.clone()).to_lowercase(),
-        mount: match own.route_path {
-            Some(path) => mount(&path)?,
-            None => format!("/{}", entry.key),
-        },
-        auth,
-        calls: calls.into(),
-        sha256: own.sha256.as_deref().map(sha256).transpose()?,
-        parameters: Parameters::new(&rest),
-    })
-}
-
-fn auth_type(own: &HostKeys, has_global_key: bool) -> Result<AuthType, String> {
-    let keys = own.apikey.as_ref().map(|keys| api_keys(&keys.0)).transpose();
-    let keys = keys.map_err(|message| format!("apikey: {message}"))?;
-    let auth = match (own.auth_type.as_deref().map(str::to_ascii_lowercase).as_deref(), &keys) {
-        (None, None) => AuthType::Default,
-        // With a key, `plugin` is the default: a key that is never checked would give false security.
-        (None | Some("plugin"), Some(keys)) => AuthType::Plugin(keys.clone()),
-        (Some("plugin"), None) => return Err("auth_type=plugin needs an `apikey` of the instance".into()),
-        (Some("global"), _) if !has_global_key => {
-            return Err("auth_type=global needs `apikey` in [auth]".into());
-        }
-        (Some("global"), _) => AuthType::Global,
-        (Some("none"), _) => AuthType::None,
-        (Some("session"), _) => AuthType::Session(own.session_plugin.as_deref().map(str::to_lowercase)),
-        (Some(_), _) => return Err("auth_type: expected global, plugin, session or none".into()),
-    };
-    if keys.is_some() && !matches!(auth, AuthType::Plugin(_)) {
-        return Err("`apikey` counts only with auth_type=plugin".into());
-    }
-    if own.session_plugin.is_some() && !matches!(auth, AuthType::Session(_)) {
-        return Err("`session_plugin` counts only with auth_type=session".into());
-    }
-    Ok(auth)
-}
-
 fn sha256(written: &str) -> Result<String, String> {
     let written = written.trim().to_ascii_lowercase();
     let is_digest = written.len() == 64 && written.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_digest.then_some(written).ok_or_else(|| "sha256: expected 64 hexadecimal digits".into())
-}
-
-/// Converts configured keys.
-///
-/// # Errors
-/// There is no key, an empty one, or one that cannot be sent in a header.
-pub(crate) fn api_keys(written: &[String]) -> Result<ApiKeys, String> {
-    if written.is_empty() {
-        return Err("an empty list would lock everybody out; leave the key away instead".into());
-    }
-    for (at, key) in written.iter().enumerate() {
-        if key.is_empty() {
-            return Err(match written.len() {
-                1 => "an empty key".into(),
-                count => {
-                    format!("an empty key, number {} of {count}: its variable or file holds nothing", at + 1)
-                }
-            });
-        }
-        if key.chars().any(char::is_control) || key.trim() != key {
-            return Err("white space around it, or a control character in it".into());
-        }
-    }
-    Ok(ApiKeys(written.iter().map(|key| ApiKey::new(key)).collect()))
 }
 
 /// A mount path in normal form: `/a/b`, and empty for the root.
@@ -338,26 +340,4 @@ fn mount(path: &str) -> Result<String, String> {
 fn is_mountable(segment: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !segment.is_empty() && segment.chars().all(allowed) && segment.chars().any(|c| c != '.')
-}
-
-fn is_host_key(key: &str) -> bool {
-    settings::known_keys::<HostKeys>().contains(&key)
-}
-
-fn host_keys() -> String {
-    settings::known_keys::<HostKeys>().join(", ")
-}
-
-/// Decodes form encoding, as in query strings: `+` is a space.
-fn decode(text: &str) -> Result<String, String> {
-    let text = text.replace('+', " ");
-    match percent_decode_str(&text).decode_utf8() {
-        Ok(decoded) => Ok(decoded.into_owned()),
-        Err(_) => Err("percent-encoding that is not UTF-8".into()),
-    }
-}
-
-fn encode(text: &str) -> String {
-    const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'&').add(b'=').add(b'+').add(b':').add(b' ');
-    utf8_percent_encode(text, RESERVED).to_string()
 }

@@ -1,6 +1,7 @@
 //! The configuration as written: texts with their places, before validation and interpolation.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 
 use config::{Map, Value, ValueKind};
 
@@ -77,6 +78,8 @@ pub(crate) struct Resolver<'a> {
     pub(crate) environment: &'a dyn Fn(&str) -> Option<String>,
     /// Reads a file with a secret.
     pub(crate) files: &'a dyn Fn(&str) -> Result<String, String>,
+    /// Names of the sections to which a value of another section, or of a JSON file, referred so far.
+    pub(crate) referred: RefCell<BTreeSet<String>>,
 }
 
 impl Resolver<'_> {
@@ -196,6 +199,9 @@ impl Walk<'_> {
         let entry = self.resolver.raw.entry(section, key).ok_or_else(|| {
             format!("`${{{section}:{key}}}` leads nowhere: there is no line `{key}` in [{section}]")
         })?;
+        if path.last().is_none_or(|(from, _)| from != section) {
+            self.resolver.referred.borrow_mut().insert(section.to_owned());
+        }
         let (_, text) = values::split_kind(&entry.text);
         if entry.literal {
             return Ok(text.to_owned());
@@ -230,8 +236,8 @@ mod tests {
             "EMPTY" => Some(String::new()),
             _ => None,
         };
-        let resolver =
-            Resolver { raw: &raw, environment: &environment, files: &|path| Ok(format!("<{path}>")) };
+        let files = &|path: &str| Ok(format!("<{path}>"));
+        let resolver = Resolver { raw: &raw, environment: &environment, files, referred: RefCell::default() };
         resolver.value(section, raw.entry(section, key).unwrap())
     }
 
@@ -308,7 +314,8 @@ mod tests {
     #[test]
     fn what_references_bring_in_is_encoded() {
         let raw = raw("[s]\na=x=${b}&y=1\nb=p&q\n");
-        let resolver = Resolver { raw: &raw, environment: &|_| None, files: &|_| Err("none".into()) };
+        let files = &|_: &str| Err("none".into());
+        let resolver = Resolver { raw: &raw, environment: &|_| None, files, referred: RefCell::default() };
         let encoded = resolver.encoded("s", raw.entry("s", "a").unwrap(), &|text| text.replace('&', "%26"));
         assert_eq!(encoded.as_deref(), Ok("x=p%26q&y=1"));
     }

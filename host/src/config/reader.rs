@@ -11,19 +11,24 @@ use tracing::Level;
 
 use crate::budget;
 
+use super::auth_type::api_keys;
+use super::documents::{self, Documents};
 use super::doubtful;
+use super::instances;
 use super::layers::{self, Environment, IniFile, IniFormat};
 use super::origins::{Cors, Origins};
 use super::overrides::{self, Overrides};
-use super::plugin_parms::{self, Folders, InstanceLine};
+use super::own_section;
+use super::plugin_parms::Folders;
 use super::problem::{ConfigError, Problem};
 use super::proxies::Proxies;
 use super::raw::{RawConfig, RawSection, Resolver};
 use super::secret::ApiKeys;
 use super::secret_file;
 use super::sections::{
-    AuthSection, CorsSection, KEYS, LimitsSection, LogSection, MEMORY, METRICS_KEYS, NetworkSection,
-    PLUGIN_PARMS, PathsSection, ProxySection, SECTIONS, SslSection, memory_expected,
+    AuthSection, CorsSection, FILE_SERVER, FileServerSection, KEYS, LimitsSection, LogSection, MEMORY,
+    METRICS_KEYS, NetworkSection, PLUGIN_PARMS, PathsSection, ProxySection, SECTIONS, SslSection,
+    memory_expected,
 };
 use super::tls::{Tls, TlsError, Versions};
 use super::types::{Auth, Config, Limits, Log, LogFormat, Network, Paths};
@@ -69,28 +74,54 @@ impl<'a> Reader<'a> {
 
     /// The configuration, if there are no errors.
     pub(super) fn config(mut self) -> Result<Config, ConfigError> {
-        let raw = std::mem::take(&mut self.raw);
+        let mut raw = std::mem::take(&mut self.raw);
+        let mut warnings = documents::take_markdown(&mut raw);
         let variables = std::mem::take(&mut self.environment);
         let lookup = |name: &str| {
             let found = variables.iter().find(|(variable, _)| variable == name);
             found.and_then(|(_, value)| value.to_str().map(str::to_owned))
         };
-        let resolver = Resolver { raw: &raw, environment: &lookup, files: &secret_file::read };
-        self.unknown_sections(&raw);
+        let resolver = Resolver {
+            raw: &raw,
+            environment: &lookup,
+            files: &secret_file::read,
+            referred: Default::default(),
+        };
+        self.check_own_sections(&raw);
         let network = self.network(&resolver);
         let tls = self.ssl(&resolver);
-        let paths = self.paths(&resolver);
+        let (paths, documents) = self.paths(&resolver);
         let auth = self.auth(&resolver);
         let cors = self.cors(&resolver);
         let proxies = self.proxy(&resolver);
         let limits = self.limits(&resolver);
         let log = self.log(&resolver);
-        let instances = self.instances(&resolver, &paths, &auth);
+        self.problems.extend(documents.problems);
+        warnings.extend(documents.warnings);
+        let has_global_key = !auth.keys.is_empty();
+        let folders = Folders { beside_ini: self.folder, plugins: &paths.plugins };
+        let (instances, problems) =
+            instances::of_lines(&resolver, &folders, has_global_key, documents.meant.as_ref());
+        self.problems.extend(problems);
+        let sections = instances::of_own_sections(&resolver, &folders, has_global_key, &instances);
         if self.problems.is_empty() {
-            let mut warnings = doubtful::warnings(&raw);
+            warnings.extend(doubtful::warnings(&raw));
             warnings.append(&mut self.overrides.keys);
             let notes = self.overrides.others;
-            Ok(Config { network, tls, paths, auth, cors, proxies, limits, log, instances, warnings, notes })
+            Ok(Config {
+                network,
+                tls,
+                paths,
+                auth,
+                cors,
+                proxies,
+                limits,
+                log,
+                instances,
+                sections,
+                warnings,
+                notes,
+            })
         } else {
             // An error of an instance fails only that instance; but while the file is being edited, report it with the
             // others.
@@ -100,21 +131,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn unknown_sections(&mut self, raw: &RawConfig) {
-        for section in &raw.sections {
-            if SECTIONS.contains(&section.name.as_str()) {
-                continue;
+    fn check_own_sections(&mut self, raw: &RawConfig) {
+        for section in raw.sections.iter().filter(|section| !SECTIONS.contains(&section.name.as_str())) {
+            // An instance may be called anything.
+            if raw.entry(PLUGIN_PARMS, &section.name).is_none() {
+                self.problems.extend(own_section::check_name(section).err());
             }
-            let hint = if section.name == "default" {
-                "a value belongs to one section; `${section:key}` uses it in another".to_owned()
-            } else {
-                match settings::nearest(&section.name, SECTIONS.iter().copied()) {
-                    Some(near) => format!("did you mean [{near}]?"),
-                    None => format!("known are {}", SECTIONS.join(", ")),
-                }
-            };
-            self.problems
-                .push(Problem::at(&section.place, format!("unknown section [{}]; {hint}", section.name)));
         }
     }
 
@@ -207,8 +229,11 @@ impl<'a> Reader<'a> {
         None
     }
 
-    fn paths(&mut self, resolver: &Resolver<'_>) -> Paths {
+    fn paths(&mut self, resolver: &Resolver<'_>) -> (Paths, Documents) {
         let section: PathsSection = self.section(resolver, "paths");
+        let file_server: FileServerSection = self.section(resolver, FILE_SERVER);
+        let absolute = |section: &str, key: &str, written: &str| self.path(resolver, section, key, written);
+        let documents = documents::read(resolver.raw, &section, &file_server, &absolute);
         let path = |key: &str, written: Option<String>, default: &str| {
             self.path(resolver, "paths", key, &written.unwrap_or_else(|| default.to_owned()))
         };
@@ -219,11 +244,8 @@ impl<'a> Reader<'a> {
             let message = format!("[paths] state: the folder {} is not UTF-8", state.display());
             self.problems.push(Problem::at("environment", message));
         }
-        Paths {
-            plugins,
-            state,
-            pidfile: section.pidfile.map(|written| self.path(resolver, "paths", "pidfile", &written)),
-        }
+        let pidfile = section.pidfile.map(|written| self.path(resolver, "paths", "pidfile", &written));
+        (Paths { plugins, state, pidfile }, documents)
     }
 
     /// Resolves a path relative to the INI file; one from the environment is relative to the current directory.
@@ -239,9 +261,7 @@ impl<'a> Reader<'a> {
 
     fn auth(&mut self, resolver: &Resolver<'_>) -> Auth {
         let section: AuthSection = self.section(resolver, "auth");
-        let mut read = |key: &str, written: Option<OneOrMany>| match written
-            .map(|keys| plugin_parms::api_keys(&keys.0))
-        {
+        let mut read = |key: &str, written: Option<OneOrMany>| match written.map(|keys| api_keys(&keys.0)) {
             None => ApiKeys::default(),
             Some(Ok(keys)) => keys,
             Some(Err(message)) => {
@@ -339,19 +359,5 @@ impl<'a> Reader<'a> {
             file: section.file.map(|written| self.path(resolver, "log", "file", &written)),
             access: section.access.unwrap_or(false),
         }
-    }
-
-    fn instances(&mut self, resolver: &Resolver<'_>, paths: &Paths, auth: &Auth) -> Vec<InstanceLine> {
-        let folders = Folders { beside_ini: self.folder, plugins: &paths.plugins };
-        let has_global_key = !auth.keys.is_empty();
-        let Some(section) = resolver.raw.section(PLUGIN_PARMS) else { return Vec::new() };
-        let mut lines = Vec::new();
-        for entry in &section.entries {
-            match plugin_parms::read_line(entry, resolver, &folders, has_global_key) {
-                Ok(line) => lines.push(line),
-                Err(problems) => self.problems.extend(problems),
-            }
-        }
-        lines
     }
 }

@@ -9,9 +9,12 @@ use settings::loose::{OneOrMany, option};
 
 /// Every section's name. `plugin_parms` holds one line per instance instead of fixed keys.
 pub(crate) const SECTIONS: &[&str] =
-    &["network", "ssl", "paths", "auth", "cors", "proxy", "limits", "log", PLUGIN_PARMS];
+    &["network", "ssl", "paths", "auth", "cors", "proxy", "limits", "log", FILE_SERVER, PLUGIN_PARMS];
 /// The section with one line per instance.
 pub(crate) const PLUGIN_PARMS: &str = "plugin_parms";
+
+/// The section of the plugin that serves files.
+pub(crate) const FILE_SERVER: &str = "file_server";
 
 /// The keys that hold API keys: of `[auth]` and of an instance, and of `[auth]` alone.
 pub(crate) const KEYS: &str = "apikey";
@@ -22,21 +25,34 @@ pub(crate) fn holds_keys(name: &str) -> bool {
     [KEYS, METRICS_KEYS].contains(&name)
 }
 
-/// Whether a section has a key of this name.
-pub(crate) fn is_key(name: &str) -> bool {
+/// The key that names the JSON file of an instance.
+pub(crate) const JSON: &str = "json";
+
+/// The section that has a key of this name; of several the first.
+pub(crate) fn section_of(key: &str) -> Option<&'static str> {
     use settings::known_keys;
-    [
-        known_keys::<NetworkSection>(),
-        known_keys::<SslSection>(),
-        known_keys::<PathsSection>(),
-        known_keys::<AuthSection>(),
-        known_keys::<CorsSection>(),
-        known_keys::<ProxySection>(),
-        known_keys::<LimitsSection>(),
-        known_keys::<LogSection>(),
-    ]
-    .iter()
-    .any(|keys| keys.contains(&name))
+    let sections = [
+        ("network", known_keys::<NetworkSection>()),
+        ("ssl", known_keys::<SslSection>()),
+        ("paths", known_keys::<PathsSection>()),
+        ("auth", known_keys::<AuthSection>()),
+        ("cors", known_keys::<CorsSection>()),
+        ("proxy", known_keys::<ProxySection>()),
+        ("limits", known_keys::<LimitsSection>()),
+        ("log", known_keys::<LogSection>()),
+        (FILE_SERVER, known_keys::<FileServerSection>()),
+    ];
+    sections.iter().find(|(_, keys)| keys.contains(&key)).map(|(section, _)| *section)
+}
+
+/// Whether a parameter of an instance belongs to the host.
+pub(crate) fn is_host_key(key: &str) -> bool {
+    settings::known_keys::<HostKeys>().contains(&key)
+}
+
+/// The parameters of an instance that belong to the host, for errors.
+pub(crate) fn host_keys() -> String {
+    settings::known_keys::<HostKeys>().join(", ")
 }
 
 /// `[network]`
@@ -115,6 +131,17 @@ pub(crate) struct PathsSection {
     /// Default: none.
     #[serde(deserialize_with = "option")]
     pub(crate) pidfile: Option<String>,
+    /// `path:folder`: the plugin `files` serves the files of this folder below this path; see docs/files.md. Without a path,
+    /// below the folder's own name.
+    ///
+    /// Default: none.
+    #[serde(deserialize_with = "option")]
+    pub(crate) documents: Option<String>,
+    /// The name of the file that is served for a folder of `documents`.
+    ///
+    /// Default: `index.html`.
+    #[serde(deserialize_with = "option")]
+    pub(crate) indexfile: Option<String>,
 }
 
 /// `[auth]`
@@ -252,6 +279,27 @@ pub(crate) struct LogSection {
     pub(crate) access: Option<bool>,
 }
 
+/// `[file_server]`
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct FileServerSection {
+    /// The same as `documents` in `[paths]`.
+    ///
+    /// Default: none.
+    #[serde(deserialize_with = "option")]
+    pub(crate) documents: Option<String>,
+    /// The same as `indexfile` in `[paths]`.
+    ///
+    /// Default: `index.html`.
+    #[serde(deserialize_with = "option")]
+    pub(crate) indexfile: Option<String>,
+    /// File to which a line is appended for each request for one of the `documents`, in the Common Log Format.
+    ///
+    /// Default: none.
+    #[serde(deserialize_with = "option")]
+    pub(crate) common_log: Option<String>,
+}
+
 /// The parameters of an instance that belong to the host; all others go to the plugin.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -261,6 +309,11 @@ pub(crate) struct HostKeys {
     /// Default: `global` if `[auth]` has a key; else this machine alone.
     #[serde(deserialize_with = "option")]
     pub(crate) auth_type: Option<String>,
+    /// The same as `auth_type`.
+    ///
+    /// Default: none.
+    #[serde(deserialize_with = "option")]
+    pub(crate) auth: Option<String>,
     /// The instance's own key, or several; means `auth_type=plugin`.
     ///
     /// Default: none.

@@ -4,7 +4,7 @@
 //! part of the directory's name, and its key would have no effect.
 
 use super::ini::{Document, Section, SyntaxError};
-use super::sections::{PLUGIN_PARMS, is_key};
+use super::sections::{PLUGIN_PARMS, section_of};
 
 /// The continuation lines that look like a header or like one of the host's keys.
 pub(super) fn find(document: &Document) -> Vec<SyntaxError> {
@@ -49,7 +49,7 @@ fn is_header(text: &str) -> bool {
 
 fn starts_with_key(text: &str) -> bool {
     let Some(end) = text.find(['=', ':']) else { return false };
-    is_key(&text[..end].trim().to_lowercase())
+    section_of(&text[..end].trim().to_lowercase()).is_some()
 }
 
 #[cfg(test)]

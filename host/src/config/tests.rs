@@ -1,5 +1,7 @@
 //! The whole way: from a file and an environment to a `Config` or to its problems.
 
+mod sections;
+
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -120,7 +122,7 @@ fn all_problems_at_once_with_file_line_and_key() {
         problems(text, &[("PSERVE_AUTH_APIKEYS", "hidden")]),
         [
             "p.ini:1: a line before the first `[section]` header",
-            "p.ini:6: unknown section [pahts]; did you mean [paths]?",
+            "p.ini:6: unknown section [pahts]; did you mean [paths]? A section of your own needs a name that is less like it",
             "p.ini:3: [network] prot: unknown key; did you mean `port`?",
             "p.ini:4: [network] port: expected a whole number from 0 to 65535",
             "p.ini:5: [network] bindto: expected an IP address or `localhost`",

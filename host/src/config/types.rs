@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tracing::Level;
 
+use super::documents::FILES;
 use super::origins::Cors;
-use super::plugin_parms::InstanceLine;
+use super::own_section::OwnSection;
+use super::plugin_parms::{InstanceLine, without_line};
 use super::problem::Problem;
 use super::proxies::Proxies;
 use super::secret::ApiKeys;
@@ -32,12 +34,30 @@ pub struct Config {
     pub limits: Limits,
     /// Settings of the log.
     pub log: Log,
-    /// The lines of `[plugin_parms]`.
+    /// The lines of `[plugin_parms]`, and the instance that `documents` stands for.
     pub instances: Vec<InstanceLine>,
+    /// The sections that are neither the host's nor those of `instances`.
+    pub sections: Vec<OwnSection>,
     /// Values that are valid, but probably not what was intended.
     pub warnings: Vec<Problem>,
     /// Lines of the file that an environment variable overrides; overridden keys are warnings instead.
     pub notes: Vec<Problem>,
+}
+
+impl Config {
+    /// The instance of a plugin that no line names: that of the section with its name, or one without parameters. None
+    /// for the plugin that serves files, which is there wherever it is installed, and has nothing to serve.
+    pub fn instance_without_line(&self, plugin: &str) -> Option<InstanceLine> {
+        let name = plugin.to_lowercase();
+        if let Some(section) = self.sections.iter().find(|section| section.name == name) {
+            return Some(section.instance.clone());
+        }
+        (plugin != FILES).then(|| InstanceLine {
+            name,
+            json_files: Vec::new(),
+            config: Ok(without_line(plugin)),
+        })
+    }
 }
 
 /// `[network]`

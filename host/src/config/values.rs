@@ -102,7 +102,7 @@ pub(crate) fn check_seen(value: &Value) -> Result<(), String> {
 /// Parses the name of a log level.
 pub fn level(text: &str) -> Option<Level> {
     match text.trim().to_ascii_lowercase().as_str() {
-        "error" => Some(Level::ERROR),
+        "error" | "critical" => Some(Level::ERROR),
         "warn" | "warning" => Some(Level::WARN),
         "info" => Some(Level::INFO),
         "debug" => Some(Level::DEBUG),

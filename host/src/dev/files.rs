@@ -149,7 +149,8 @@ impl Files {
 
 /// The plugin directory, and where JSON files are looked for.
 fn named(config: &Config) -> (PathBuf, Vec<PathBuf>) {
-    let json_files = config.instances.iter().flat_map(|line| line.json_files.iter().cloned());
+    let lines = config.instances.iter().chain(config.sections.iter().map(|section| &section.instance));
+    let json_files = lines.flat_map(|line| line.json_files.iter().cloned());
     (config.paths.plugins.clone(), json_files.collect())
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::budget::Budget;
-use crate::config::{self, Config, InstanceConfig, Problem};
+use crate::config::{Config, FILES, InstanceConfig, Problem};
 
 use super::LoadError;
 use super::calls::Dispatcher;
@@ -42,6 +42,10 @@ pub(crate) struct Loaded {
     pub(crate) instances: Vec<Arc<Instance>>,
     /// Each has been logged already.
     pub(crate) failures: Vec<Failure>,
+    /// Instances of plugins that are not installed. Each has been logged already.
+    pub(crate) missing: Vec<Failure>,
+    /// Sections of the INI file that have no effect; one line each. Each has been logged already.
+    pub(crate) unused: Vec<String>,
     /// Files in the directory that are not plugins.
     pub(crate) others: Vec<Failure>,
     /// Every plugin file, by its name, with its library.
@@ -63,6 +67,12 @@ impl Failure {
     /// Creates and logs the failure of an instance.
     pub(crate) fn of_instance(name: &str, mount: &str, reason: String) -> Self {
         Self { name: name.to_owned(), mount: Some(mount.to_owned()), reason }.logged()
+    }
+
+    /// The failure of an instance whose parameters are wrong.
+    fn of_parameters(name: &str, problems: &[Problem]) -> Self {
+        let reason = problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ");
+        Self::of_instance(name, &format!("/{name}"), reason)
     }
 
     fn of_file(name: &str, reason: String) -> Self {
@@ -89,7 +99,7 @@ impl Loader {
     /// Loads the `*.so` files of the plugin directory, in the order of their names, and prepares instances.
     ///
     /// # Errors
-    /// The directory cannot be read, or others may write to it. The failure of a single plugin or instance is added to
+    /// The directory cannot be read, or others may write to it; or a section of the INI file may be misspelt. The failure of a single plugin or instance is added to
     /// `failures` instead.
     pub(crate) fn load(&self, config: &Config, want: Want<'_>) -> Result<Loaded, LoadError> {
         let folder = &config.paths.plugins;
@@ -111,6 +121,9 @@ impl Loader {
             }
         }
         unknown_plugins(&plan, &mut loaded);
+        if matches!(want, Want::All(_)) {
+            loaded.unused = unused_sections(config, &loaded)?;
+        }
         Ok(loaded)
     }
 
@@ -134,12 +147,18 @@ impl Loader {
         if let Some((other, _)) = loaded.files.iter().find(|(_, library)| library.name == name) {
             return Err(LoadError::Refused(format!("the plugin `{name}` is loaded from {other} already")));
         }
-        let wanted = plan.instances_of(&name);
+        let wanted = plan.instances_of(&name, &mut loaded.failures);
         if wanted.is_empty() {
             if matches!(plan.want, Want::One(_)) {
                 return Ok(());
             }
-            tracing::warn!(plugin = name, "no instance: the line of its name is broken or of another plugin");
+            // Where there are no documents, there is nothing for it to do.
+            if name != FILES {
+                tracing::warn!(
+                    plugin = name,
+                    "no instance: the line of its name is broken or of another plugin"
+                );
+            }
         }
         let is_unused = wanted.is_empty();
         let mut fresh = Vec::new();
@@ -203,23 +222,58 @@ impl Loader {
     }
 }
 
-/// Reports lines that name no plugin of the directory.
+/// Reports lines that name no plugin of the directory: a plugin that is not installed keeps nobody from serving the others.
+/// But where the name is nearly that of a plugin which is there, that plugin would be without the parameters of the line.
 fn unknown_plugins(plan: &Plan<'_>, loaded: &mut Loaded) {
     let known: Vec<String> = loaded.files.iter().map(|(_, library)| library.name.clone()).collect();
+    // A file that could not be loaded may be the plugin that is looked for.
+    let all_are_known = loaded.failures.iter().all(|failure| failure.mount.is_some());
     for instance in plan.lines.iter().filter(|instance| plan.wants(&instance.name)) {
         let is_told = loaded.failures.iter().any(|failure| failure.name == instance.name);
         if is_told || known.contains(&instance.plugin) {
             continue;
         }
-        let hint = match (plan.want, settings::nearest(&instance.plugin, known.iter().map(String::as_str))) {
+        let near = settings::nearest(&instance.plugin, known.iter().map(String::as_str));
+        let hint = match (plan.want, near) {
             (Want::One(_), _) => "`pserve check` says what is wrong with which file".to_owned(),
+            (_, None) if instance.plugin == FILES => {
+                "without it no documents are served; put it (libfiles.so) into the plugin directory"
+                    .to_owned()
+            }
             (_, Some(near)) => format!("did you mean `{near}`?"),
             (_, None) if known.is_empty() => "none is".to_owned(),
             (_, None) => format!("loaded are {}", known.join(", ")),
         };
         let reason = format!("{}: no plugin called `{}` is loaded; {hint}", instance.place, instance.plugin);
-        loaded.failures.push(Failure::of_instance(&instance.name, &instance.mount, reason));
+        let (name, mount) = (instance.name.clone(), Some(instance.mount.clone()));
+        let failure = Failure { name, mount, reason };
+        if matches!(plan.want, Want::All(_)) && near.is_none() && all_are_known {
+            tracing::warn!(name = failure.name, reason = failure.reason, "not installed; the others serve");
+            loaded.missing.push(failure);
+        } else {
+            loaded.failures.push(failure.logged());
+        }
     }
+}
+
+/// Warns about sections that nothing refers to and that are no plugin's.
+///
+/// # Errors
+/// One of them has a key of the host's in it: it is not known what its name was meant to be.
+fn unused_sections(config: &Config, loaded: &Loaded) -> Result<Vec<String>, LoadError> {
+    let is_plugin = |name: &str| loaded.files.iter().any(|(_, library)| library.name.to_lowercase() == name);
+    let mut unused = Vec::new();
+    for section in config.sections.iter().filter(|section| !is_plugin(&section.name)) {
+        if let Some(problem) = &section.must_be_plugin {
+            return Err(LoadError::Refused(problem.to_string()));
+        }
+        if !section.is_referred {
+            let warning = section.unused().to_string();
+            tracing::warn!("{warning}");
+            unused.push(warning);
+        }
+    }
+    Ok(unused)
 }
 
 /// Checks the file against the hash that the instance's line pins.
@@ -235,6 +289,7 @@ fn check_pin(instance: &InstanceConfig, sha256: &str) -> Result<(), String> {
 /// The configured instances.
 struct Plan<'a> {
     want: Want<'a>,
+    config: &'a Config,
     lines: Vec<&'a InstanceConfig>,
     /// The names of invalid lines.
     broken: Vec<&'a str>,
@@ -244,15 +299,14 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn new(config: &'a Config, want: Want<'a>, failures: &mut Vec<Failure>) -> Self {
         let state_folder = config.paths.state.display().to_string();
-        let mut plan = Self { want, lines: Vec::new(), broken: Vec::new(), state_folder };
+        let mut plan = Self { want, config, lines: Vec::new(), broken: Vec::new(), state_folder };
         for line in &config.instances {
             match &line.config {
                 Ok(instance) => plan.lines.push(instance),
                 Err(problems) => {
                     plan.broken.push(&line.name);
                     if plan.wants(&line.name) {
-                        let reason = problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ");
-                        failures.push(Failure::of_instance(&line.name, &format!("/{}", line.name), reason));
+                        failures.push(Failure::of_parameters(&line.name, problems));
                     }
                 }
             }
@@ -268,7 +322,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The instances of a plugin: those of its lines, or one with the plugin's own name if no line names it.
-    fn instances_of(&self, plugin: &str) -> Vec<InstanceConfig> {
+    fn instances_of(&self, plugin: &str, failures: &mut Vec<Failure>) -> Vec<InstanceConfig> {
         let named: Vec<InstanceConfig> =
             self.lines.iter().filter(|line| line.plugin == plugin).map(|line| (*line).clone()).collect();
         let all = if !named.is_empty() || self.broken.contains(&plugin) {
@@ -277,7 +331,16 @@ impl<'a> Plan<'a> {
             // Another plugin's instance has this name, and names are unique.
             Vec::new()
         } else {
-            vec![config::instance_without_line(plugin)]
+            let line = self.config.instance_without_line(plugin).filter(|line| self.wants(&line.name));
+            let read = line.map(|line| line.config.map_err(|problems| (line.name, problems)));
+            match read {
+                Some(Ok(instance)) => vec![instance],
+                Some(Err((name, problems))) => {
+                    failures.push(Failure::of_parameters(&name, &problems));
+                    Vec::new()
+                }
+                None => Vec::new(),
+            }
         };
         all.into_iter().filter(|instance| self.wants(&instance.name)).collect()
     }
@@ -341,11 +404,8 @@ mod tests {
         std::fs::write(&path, format!("[plugin_parms]\n{parms}\n")).unwrap();
         let config = Config::load_with(&path, Vec::new()).unwrap();
         let mut failures = Vec::new();
-        Plan::new(&config, Want::All(&[]), &mut failures)
-            .instances_of(plugin)
-            .into_iter()
-            .map(|found| found.name)
-            .collect()
+        let plan = Plan::new(&config, Want::All(&[]), &mut failures);
+        plan.instances_of(plugin, &mut Vec::new()).into_iter().map(|found| found.name).collect()
     }
 
     #[test]

@@ -122,6 +122,11 @@ pub(super) struct RawConfig {
     /// Default: 300.
     #[serde(deserialize_with = "settings::loose::option")]
     pub(super) cleanup_interval: Option<u64>,
+    /// The same as `cleanup_interval`.
+    ///
+    /// Default: none.
+    #[serde(deserialize_with = "settings::loose::option")]
+    pub(super) vacuum_interval: Option<u64>,
     /// What a client may do with a live session's id alone where there is a key: nothing, everything but changes of data and
     /// user, or changes of data too.
     ///

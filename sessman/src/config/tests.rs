@@ -56,6 +56,26 @@ fn a_server_url_alone_means_mongodb() {
 }
 
 #[test]
+fn the_database_of_sqlite_is_its_path_and_its_vacuum_interval_that_of_the_clean_up() {
+    let members = json!({ "backend": "sqlite", "database": "sessions.db", "session_ttl": 86400, "vacuum_interval": 60 });
+    let config = read(members).unwrap();
+    assert_eq!(store::<SqliteConfig>(&config).path, PathBuf::from("/var/lib/pserve/sessions.db"));
+    assert_eq!(config.cleanup_interval, Duration::from_secs(60));
+    let both = json!({ "backend": "sqlite", "database": "a", "path": "b", "vacuum_interval": 1, "cleanup_interval": 2 });
+    assert_eq!(
+        read(both).unwrap_err(),
+        [
+            "database: means the same as `path` for SQLite; write one of them",
+            "vacuum_interval: means the same as `cleanup_interval`; write one of them",
+        ]
+    );
+    assert_eq!(read(json!({ "vacuum_interval": 0 })).unwrap_err().len(), 1);
+    // A name of a database alone would be a file, where MongoDB may be meant.
+    let alone = read(json!({ "database": "sessman" })).unwrap_err();
+    assert_eq!(alone, ["database: say which store it is of: write `backend`, or `server_url`"]);
+}
+
+#[test]
 fn files_for_tls_to_mongodb_begin_in_the_state_folder() {
     let members =
         json!({ "server_url": "h", "tls_ca_file": "ca.pem", "tls_certificate_key_file": "/etc/own.pem" });

@@ -41,6 +41,9 @@ struct ChoiceKeys {
     backend: Option<String>,
 }
 
+/// A key of several stores, with another meaning in each.
+const DATABASE: &str = "database";
+
 /// Checks the keys of a backend.
 type Check = fn(&Map<String, Value>, &Surroundings<'_>) -> Result<Arc<dyn Backend>, Vec<Problem>>;
 
@@ -109,6 +112,12 @@ pub(crate) fn read(
     };
     let name = named.as_deref().or(chosen.map(|entry| entry.name)).unwrap_or("none");
     problems.extend(keys_of_others(members, name));
+    // A file for SQLite, a database for MongoDB: without a word about the store it is not known which is meant.
+    let is_unclear =
+        named.is_none() && server_url.is_none() && members.get(DATABASE).is_some_and(|it| !it.is_null());
+    if is_unclear {
+        problems.push(problem(DATABASE, "say which store it is of: write `backend`, or `server_url`"));
+    }
     let Some(chosen) = chosen else {
         problems.push(problem("backend", &format!("expected {}", names())));
         return None;

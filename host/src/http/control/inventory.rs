@@ -26,10 +26,10 @@ pub(crate) fn plugins(snapshot: &Snapshot) -> Value {
         .iter()
         .map(|unloaded| json!({ "name": unloaded.name, "state": "unloaded", "mount": unloaded.mount }));
     let instances: Vec<Value> = snapshot.mounts.iter().map(describe).chain(unloaded).collect();
-    let failures: Vec<Value> = snapshot
-        .failures
-        .iter()
-        .map(|failure| json!({ "name": failure.name, "state": "failed", "reason": failure.reason }))
+    let failures = snapshot.failures.iter().map(|failure| (failure, "failed"));
+    let failures: Vec<Value> = failures
+        .chain(snapshot.missing.iter().map(|missing| (missing, "missing")))
+        .map(|(failure, state)| json!({ "name": failure.name, "state": state, "reason": failure.reason }))
         .collect();
     json!({ "plugins": plugins, "instances": instances, "failures": failures })
 }

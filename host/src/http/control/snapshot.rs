@@ -17,6 +17,10 @@ pub(crate) struct Snapshot {
     pub(crate) mounts: Vec<Mount>,
     /// Instances and plugins that failed, and why.
     pub(crate) failures: Vec<Failure>,
+    /// Instances of plugins that are not installed, and why they are looked for.
+    pub(crate) missing: Vec<Failure>,
+    /// Sections of the INI file that have no effect; one line each.
+    pub(crate) unused: Vec<String>,
     pub(crate) unloaded: Vec<Unloaded>,
     /// Files of the plugin directory that are not plugins, and why not.
     pub(crate) others: Vec<Failure>,
@@ -51,9 +55,10 @@ pub(crate) struct Target {
 impl Snapshot {
     /// Mounts the loaded instances. An instance whose routes are in use, or whose guard is missing, becomes a failure.
     pub(crate) fn new(config: Arc<Config>, loaded: Loaded, unloaded: Vec<Unloaded>) -> Self {
-        let Loaded { instances, mut failures, others, files } = loaded;
+        let Loaded { instances, mut failures, missing, unused, others, files } = loaded;
         let known: Vec<&str> = failures
             .iter()
+            .chain(&missing)
             .map(|failure| failure.name.as_str())
             .chain(unloaded.iter().map(|unloaded| unloaded.name.as_str()))
             .chain(instances.iter().map(|instance| instance.name.as_str()))
@@ -96,7 +101,7 @@ impl Snapshot {
                 router.add(path, Target { mount, route });
             }
         }
-        Self { config, mounts, failures, unloaded, others, files, router }
+        Self { config, mounts, failures, missing, unused, unloaded, others, files, router }
     }
 
     /// Attaches the counters of `metrics` to each route.

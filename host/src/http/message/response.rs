@@ -13,7 +13,7 @@ use hyper::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::{Response, StatusCode};
-use plugin_api::abi::response::{RawResponse, RawStreamBox};
+use plugin_api::abi::response::{RawHeader, RawResponse, RawStreamBox};
 use plugin_api::guard::guard;
 
 use super::phase::RequestGuard;
@@ -62,6 +62,9 @@ struct Streaming {
     /// Memory reserved for its pieces.
     share: Option<Share>,
     held: Option<Held>,
+    /// Bytes that are still to come, if the plugin announced how many; hyper sends no more, and ends the connection if
+    /// there are fewer.
+    left: Option<u64>,
 }
 
 impl AnswerBody {
@@ -131,7 +134,10 @@ impl Body for AnswerBody {
             Content::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Content::Stream(streaming) => match streaming.poll_next(context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(bytes))) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Poll::Ready(Some(Ok(bytes))) => {
+                    streaming.left = streaming.left.map(|left| left.saturating_sub(bytes.len() as u64));
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
                 Poll::Ready(end) => end.map(|end| end.map(Frame::data)),
             },
         };
@@ -147,7 +153,7 @@ impl Body for AnswerBody {
         match &self.content {
             Content::Done => SizeHint::with_exact(0),
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Stream(_) => SizeHint::default(),
+            Content::Stream(streaming) => streaming.left.map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
 }
@@ -258,7 +264,8 @@ fn convert(raw: RawResponse, instance: Option<&Arc<Instance>>) -> Result<Respons
         _ if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => Content::Done,
         (ROption::RSome(stream), Some(instance)) => {
             let (stream, instance) = (Some(Box::new(stream)), Arc::clone(instance));
-            Content::Stream(Streaming { stream, instance, share: None, held: None })
+            let left = announced(&raw.headers);
+            Content::Stream(Streaming { stream, instance, share: None, held: None, left })
         }
         _ if raw.body.is_empty() => Content::Done,
         _ => Content::Whole(Bytes::from_owner(raw.body)),
@@ -286,6 +293,12 @@ fn convert(raw: RawResponse, instance: Option<&Arc<Instance>>) -> Result<Respons
         response.headers_mut().append(name, value);
     }
     Ok(response)
+}
+
+/// The `Content-Length` among a plugin's headers. It counts for a stream alone: any other body has a length.
+fn announced(headers: &[RawHeader]) -> Option<u64> {
+    let header = headers.iter().find(|header| header.name.as_str() == CONTENT_LENGTH.as_str())?;
+    header.value.parse().ok()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::coalesced::Outboxes;
 use super::connection::{Connection, Settings};
 use super::deadline::Deadlines;
 use crate::budget::{Budget, Size};
-use crate::config::{Config, instance_without_line};
+use crate::config::Config;
 use crate::http::control::snapshot::Snapshot;
 use crate::http::exchange::app::App;
 use crate::plugin::{Instance, Library, Loaded};
@@ -48,8 +48,9 @@ impl Host {
     pub async fn start<P: plugin_api::Plugin>(ini: &str) -> Self {
         let config =
             Config::parse("the text", ini.to_owned(), Vec::new(), Path::new("/")).expect("it is valid");
-        let line = config.instances.iter().find_map(|line| line.config.clone().ok());
-        let line = line.unwrap_or_else(|| instance_without_line(P::NAME));
+        let without_line = config.instance_without_line(P::NAME);
+        let line = config.instances.iter().chain(&without_line).find_map(|line| line.config.clone().ok());
+        let line = line.expect("an instance");
         let Size { budget, connections } = Size::of(&config);
         let budget = Budget::new(budget);
         let library = Arc::new(Library::of_type::<P>());

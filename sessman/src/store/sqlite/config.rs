@@ -12,7 +12,7 @@ use super::state::SqliteStore;
 use super::view::SqliteView;
 use crate::budget::Budget;
 use crate::config::Surroundings;
-use crate::config::values::choice;
+use crate::config::values::{choice, problem};
 use crate::store::backend::{Backend, BackendKeys, Fit, Sharing, View};
 use crate::store::shell::Shell;
 use crate::store::{Result, Store};
@@ -27,6 +27,11 @@ pub(in crate::store) struct SqliteKeys {
     /// Default: `<instance>.db`.
     #[serde(deserialize_with = "settings::loose::option")]
     path: Option<String>,
+    /// SQLite: the same as `path`, where `backend` is `sqlite`.
+    ///
+    /// Default: none.
+    #[serde(deserialize_with = "settings::loose::text_or_number")]
+    database: Option<String>,
     /// SQLite: with `full` an acknowledged write survives power loss, with `normal` only the end of the process.
     ///
     /// Default: `full`.
@@ -50,7 +55,10 @@ impl BackendKeys for SqliteKeys {
 
     fn check(self, surroundings: &Surroundings<'_>) -> std::result::Result<SqliteConfig, Vec<Problem>> {
         let mut problems = Vec::new();
-        let path = self.path.unwrap_or_else(|| format!("{}.db", surroundings.instance));
+        if self.path.is_some() && self.database.is_some() {
+            problems.push(problem("database", "means the same as `path` for SQLite; write one of them"));
+        }
+        let path = self.path.or(self.database).unwrap_or_else(|| format!("{}.db", surroundings.instance));
         let words = [("full", Durability::Full), ("normal", Durability::Normal)];
         let config = SqliteConfig {
             path: surroundings.file(&path),

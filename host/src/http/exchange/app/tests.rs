@@ -13,7 +13,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::Instant;
 
 use super::*;
-use crate::config::{Config, InstanceConfig, instance_without_line};
+use crate::config::{Config, InstanceConfig};
 use crate::plugin::{Failure, Instance, Library, Loaded};
 
 struct Probe;
@@ -173,7 +173,8 @@ fn snapshot(ini: &str, failures: Vec<Failure>) -> Snapshot {
     let config = config(ini);
     let lines: Vec<InstanceConfig> =
         config.instances.iter().filter_map(|line| line.config.clone().ok()).collect();
-    let lines = if lines.is_empty() { vec![instance_without_line("probe")] } else { lines };
+    let without_line = || config.instance_without_line("probe").unwrap().config.unwrap();
+    let lines = if lines.is_empty() { vec![without_line()] } else { lines };
     let libraries =
         [Library::of_type::<Probe>(), Library::of_type::<Keeper>(), Library::of_type::<Everywhere>()];
     let libraries = libraries.map(Arc::new);
