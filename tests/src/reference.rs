@@ -16,7 +16,7 @@ use expected::Expected;
 use keys::Key;
 
 /// Sections of `pserve.ini` with fixed keys, each with the type that lists them.
-const SECTIONS: [(&str, &str); 8] = [
+const SECTIONS: [(&str, &str); 9] = [
     ("network", "NetworkSection"),
     ("ssl", "SslSection"),
     ("paths", "PathsSection"),
@@ -25,6 +25,7 @@ const SECTIONS: [(&str, &str); 8] = [
     ("proxy", "ProxySection"),
     ("limits", "LimitsSection"),
     ("log", "LogSection"),
+    ("file_server", "FileServerSection"),
 ];
 
 /// The configuration: every table, and both schemas.

@@ -59,6 +59,10 @@ impl Asked {
         }
     }
 
+    fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
     fn has_slash(&self) -> bool {
         self.path.ends_with('/')
     }
@@ -133,7 +137,8 @@ impl Site {
             }
             Verdict::Failed => return Ok(Answer::problem(412, "the file is another one by now")),
         }
-        let range = asked.range.as_deref().filter(|_| asked.conditions.allow_range(&validators));
+        let is_allowed = !asked.is_head() && asked.conditions.allow_range(&validators);
+        let range = asked.range.as_deref().filter(|_| is_allowed);
         let part = range.map_or(Part::Whole, |range| range::read(range, length));
         let (status, bytes) = match part {
             Part::Whole => (200, 0..length),
@@ -145,7 +150,7 @@ impl Site {
             }
         };
         let content_range = format!("bytes {}-{}/{length}", bytes.start, bytes.end.saturating_sub(1));
-        let sent = bytes.end - bytes.start;
+        let sent = if asked.is_head() { 0 } else { bytes.end - bytes.start };
         let response = body::response(status, file, bytes, &self.threads)?
             .with_header("content-type", media_type::of(path))
             .with_header("accept-ranges", "bytes");
