@@ -167,7 +167,10 @@ fn help_names_every_command_with_examples() {
     {
         assert!(help.contains(word), "{word}: {help}");
     }
-    assert!(help.contains("network, ssl, paths, auth, cors, proxy, limits, log, plugin_parms."), "{help}");
+    assert!(
+        help.contains("network, ssl, paths, auth, cors, proxy, limits, log, file_server, plugin_parms."),
+        "{help}"
+    );
     assert!(!help.contains("probe"), "{help}");
     for command in ["check", "plugins", "healthcheck"] {
         let help = text(&pserve(&site, &[command, "--help"]));

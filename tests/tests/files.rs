@@ -99,6 +99,20 @@ fn folders_have_an_index_file_and_a_slash() {
 }
 
 #[test]
+fn documents_at_the_root_leave_the_other_routes_where_they_are() {
+    let site = site();
+    site.ini("documents=/:www\n[plugin_parms]\nsessman=backend=memory\n");
+    let pserve = site.start();
+    let client = pserve.client();
+    assert_eq!(client.get("/").expect(200).text, "<p>index</p>\n");
+    assert_eq!(client.get("/sub/").expect(200).text, "<p>sub</p>\n");
+    assert!(raw(&pserve, "//sub", "").contains("location: ./sub/\r\n"));
+    client.post("/sessman/new", serde_json::json!({})).expect(201);
+    client.get("/healthz").expect(200);
+    client.get("/.env").expect(404);
+}
+
+#[test]
 fn nothing_outside_of_the_folder_is_served_and_nothing_hidden() {
     let site = site();
     symlink("../secret.txt", site.path("www/link")).unwrap();
@@ -149,6 +163,17 @@ fn documents_are_for_everyone_unless_their_instance_says_who_may_read_them() {
         // No cache that others use may keep it.
         assert_eq!(keyed.get("/html/").expect(200).header("cache-control"), Some("private, no-cache"));
     }
+    let pserve = start(
+        &site,
+        "[auth]\napikey=a-key-of-the-host\n[plugin_parms]\nfiles=auth_type=session\nsessman=backend=memory\n",
+    );
+    pserve.client().get("/html/").expect(401);
+    let keyed = pserve.client().with("x-custom-auth", "a-key-of-the-host");
+    let id =
+        keyed.post("/sessman/new", serde_json::json!({ "user": "ada" })).expect(201).member("session_id");
+    let page = pserve.client().with("x-session-id", &id).get("/html/").expect(200);
+    assert_eq!(page.header("cache-control"), Some("private, no-cache"));
+    drop(pserve);
     // A folder on a line has no word about who may read it.
     site.ini(&format!(
         "[auth]\napikey=a-key-of-the-host\n[plugin_parms]\nmanual=plugin=files&documents={}",

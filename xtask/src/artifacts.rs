@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 /// The host, the program for administrators, and the plugins that are installed beside the host, by package name.
 const HOST: &str = "pserve";
 const ADMINISTRATION: &str = "sessctl";
-const SHIPPED_PLUGINS: &[&str] = &["sessman-plugin"];
+const SHIPPED_PLUGINS: &[&str] = &["sessman-plugin", "files"];
 
 /// Builds what ships in the release profile.
 ///

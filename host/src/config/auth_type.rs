@@ -42,7 +42,10 @@ pub(super) fn auth_type(own: &HostKeys, has_global_key: bool) -> Result<AuthType
         (Some("global"), _) => AuthType::Global,
         (Some("none"), _) => AuthType::None,
         (Some("session"), _) => AuthType::Session(own.session_plugin.as_deref().map(str::to_lowercase)),
-        (Some(_), _) => return Err("auth_type: expected global, plugin, session or none".into()),
+        (Some(_), _) => {
+            let key = if own.auth.is_some() { "auth" } else { "auth_type" };
+            return Err(format!("{key}: expected global, plugin, session or none"));
+        }
     };
     if keys.is_some() && !matches!(auth, AuthType::Plugin(_)) {
         return Err("`apikey` counts only with auth_type=plugin".into());

@@ -35,7 +35,7 @@ impl Expected {
         };
         this.ask_instance("plugin_parms", instance, &not_text);
         // Only the first of these is told of.
-        for name in ["auth_type", "sha256"] {
+        for name in ["auth_type", "auth", "sha256"] {
             this.ask_instance("plugin_parms", instance, &|key| (key.name == name).then(|| json!(NO_CHOICE)));
         }
         this.ask_instance("sessman", sessman, &|key| not_text(key).filter(|_| key.of != "Value"));
@@ -84,6 +84,10 @@ impl Expected {
                 continue;
             };
             let (key, said) = rest.split_once(": ").expect("a key");
+            // Of a key that two sections have.
+            if said.ends_with("write it once") {
+                continue;
+            }
             self.note(section, key, said);
         }
     }

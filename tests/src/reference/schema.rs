@@ -36,7 +36,9 @@ pub(super) fn pserve(sections: &[(&'static str, Vec<Key>)]) -> Value {
             "additionalProperties": { "type": "string" },
         }),
     );
-    let schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    // Sections of one's own.
+    let own = json!({ "type": "object" });
+    let schema = json!({ "type": "object", "properties": properties, "additionalProperties": own });
     titled("pserve.ini", schema)
 }
 
