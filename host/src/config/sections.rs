@@ -131,8 +131,8 @@ pub(crate) struct PathsSection {
     /// Default: none.
     #[serde(deserialize_with = "option")]
     pub(crate) pidfile: Option<String>,
-    /// `path:folder`: the plugin `files` serves the files of this folder below this path; see docs/files.md. Without a path,
-    /// below the folder's own name.
+    /// `path:folder`: the plugin `files` serves the files of this folder below this path; without a path, below the folder's
+    /// own name. See docs/files.md.
     ///
     /// Default: none.
     #[serde(deserialize_with = "option")]
