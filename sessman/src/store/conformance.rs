@@ -116,6 +116,7 @@ macro_rules! conformance_tests {
                 terms_change_and_count_not,
                 labels_change_and_count,
                 terms_that_changed_meanwhile_are_a_conflict,
+                any_write_of_the_same_moment_is_a_conflict,
             }
             claims {
                 a_user_is_unknown_until_told,

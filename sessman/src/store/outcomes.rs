@@ -54,17 +54,19 @@ pub enum Unless {
     Gone,
     /// Its version or its terms have changed.
     Changed,
-    /// Its last activity has changed: there was any write at all.
+    /// Its version, its terms or its last activity have changed: there was any write at all. The last activity alone would not
+    /// tell two writes of one millisecond apart.
     Written,
 }
 
 impl Unless {
     /// Whether the stored record still matches the one that was `read`; `None` if it is another session or has another secret.
     pub fn is_met(self, read: &Record, stored: &Record) -> Option<bool> {
+        let is_unchanged = || stored.version == read.version && stored.terms() == read.terms();
         (stored.mark == read.mark && stored.secret_hash == read.secret_hash).then(|| match self {
             Self::Gone => true,
-            Self::Changed => stored.version == read.version && stored.terms() == read.terms(),
-            Self::Written => stored.last_activity == read.last_activity,
+            Self::Changed => is_unchanged(),
+            Self::Written => stored.last_activity == read.last_activity && is_unchanged(),
         })
     }
 }

@@ -233,6 +233,27 @@ pub(crate) async fn labels_change_and_count(store: Arc<dyn Store>) {
     }
 }
 
+/// Within one millisecond, so that the last activity is the same.
+pub(crate) async fn any_write_of_the_same_moment_is_a_conflict(store: Arc<dyn Store>) {
+    create(&*store, &record(1)).await;
+    let read = update(&*store, 1, (record(1), Unless::Gone), &touch(1)).await;
+    let changes = [
+        Change { data: Some(data(r#"{"n":1}"#)), ..touch(1) },
+        Change { labels: Some(labels(&["a"], "1")), ..touch(1) },
+        Change { terms: Some(own(5, None, true)), ..touch(1) },
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        let before = load(&*store, 1, 1).await.unwrap();
+        let written = update(&*store, 1, (before.clone(), Unless::Written), &change).await;
+        assert_eq!(written.last_activity, read.last_activity);
+        for late in [&read, &before] {
+            let conflict = attempt(&*store, 1, (late.clone(), Unless::Written), &touch(1)).await;
+            assert!(matches!(conflict, Updated::Conflict(_)), "{index}: {conflict:?}");
+        }
+        assert_eq!(load(&*store, 1, 1).await, Some(written));
+    }
+}
+
 pub(crate) async fn terms_that_changed_meanwhile_are_a_conflict(store: Arc<dyn Store>) {
     create(&*store, &record(1)).await;
     let read = record(1);

@@ -45,10 +45,11 @@ impl State {
 
     /// Whether the precondition `unless` still holds since `read`: the same check as that of [`Read::unchanged`] on the server.
     pub(super) fn is_unchanged(&self, read: &Read, unless: Unless) -> bool {
+        let is_unchanged = self.version == read.version && self.terms == read.terms;
         match unless {
             Unless::Gone => true,
-            Unless::Changed => self.version == read.version && self.terms == read.terms,
-            Unless::Written => self.last_activity == read.last_activity,
+            Unless::Changed => is_unchanged,
+            Unless::Written => is_unchanged && self.last_activity == read.last_activity,
         }
     }
 }
@@ -84,15 +85,12 @@ impl Read {
     /// As for [`from_record`](super::document::from_record).
     pub(super) fn unchanged(&self, unless: Unless, now: Timestamp) -> Result<Document, StoreError> {
         let mut filter = self.same(now);
-        match unless {
-            Unless::Gone => {}
-            Unless::Changed => {
-                filter.insert("version", whole(self.handle, "version", self.version)?);
-                filter.extend(having(self.handle, &self.terms)?);
-            }
-            Unless::Written => {
-                filter.insert("last_activity", date(self.last_activity));
-            }
+        if unless != Unless::Gone {
+            filter.insert("version", whole(self.handle, "version", self.version)?);
+            filter.extend(having(self.handle, &self.terms)?);
+        }
+        if unless == Unless::Written {
+            filter.insert("last_activity", date(self.last_activity));
         }
         filter.insert("schema", doc! { "$gte": LAYOUT, "$lte": i64::from(Record::SCHEMA) });
         Ok(filter)

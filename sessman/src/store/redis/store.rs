@@ -185,13 +185,14 @@ impl Store for RedisStore {
         }
         let text = |text: Option<&str>| text.unwrap_or_default().as_bytes().to_vec();
         // What is compared with the record as it is: version, terms and tail; last activity.
+        let as_read = || {
+            let (version, terms) = (layout::version(read.version), layout::terms(&read.terms()));
+            [&version[..], &terms, &layout::tail(read)].concat()
+        };
         let (unchanged, last_activity) = match unless {
             Unless::Gone => (Vec::new(), Vec::new()),
-            Unless::Changed => {
-                let (version, terms) = (layout::version(read.version), layout::terms(&read.terms()));
-                ([&version[..], &terms, &layout::tail(read)].concat(), Vec::new())
-            }
-            Unless::Written => (Vec::new(), layout::moment(read.last_activity).to_vec()),
+            Unless::Changed => (as_read(), Vec::new()),
+            Unless::Written => (as_read(), layout::moment(read.last_activity).to_vec()),
         };
         let mut tail = Vec::new();
         if terms.is_some() || labels.is_some() || mac.is_some() {
