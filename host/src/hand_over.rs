@@ -19,6 +19,9 @@ const PATIENCE: &str = "the shorter of [limits] shutdown_grace and half of reque
 pub(crate) struct HandOver<'a> {
     pub(crate) leaving: &'a [Arc<Instance>],
     pub(crate) coming: &'a [Arc<Instance>],
+    /// All that are served before, and all that are served afterwards: some of them may be called.
+    pub(crate) before: &'a [&'a Arc<Instance>],
+    pub(crate) after: &'a [&'a Arc<Instance>],
 }
 
 impl HandOver<'_> {
@@ -30,58 +33,32 @@ impl HandOver<'_> {
     pub(crate) async fn run(&self, limits: &Limits) -> Result<(), OrderError> {
         // The waiting requests must still have time for their answers.
         let patience = limits.shutdown_grace.min(limits.request_timeout / 2);
+        let deadline = Instant::now() + patience;
         let serving: Vec<&Arc<Instance>> =
             self.leaving.iter().filter(|instance| instance.state() == State::Ready).collect();
-        let deadline = Instant::now() + patience;
-        let groups = callers_first(&serving);
-        let busy = drain(&groups, deadline).await;
-        if !busy.is_empty() {
-            for instance in serving.iter().filter(|instance| instance.state() == State::HandingOver) {
-                instance.resume();
-            }
-            self.discard().await;
-            let (busy, patience) = (busy.join(", "), patience.as_millis());
-            let reason = format!("{busy} still answered requests after {patience} ms ({PATIENCE})");
-            return Err(OrderError::State(reason));
-        }
-        match self.exchange(&groups, deadline).await {
-            Ok(()) => Ok(()),
-            Err(refusal) => {
-                let deadline = deadline.max(Instant::now() + LAST_MOMENT);
-                for instance in self.coming.iter().filter(|instance| instance.state() == State::Ready) {
-                    let _ = instance.deactivate(deadline).await;
-                }
-                self.discard().await;
-                for instance in groups.iter().rev().flatten() {
-                    if let Err(error) = instance.activate().await {
-                        let reason = error.line();
-                        tracing::error!(
-                            instance = instance.name,
-                            reason,
-                            "not active again; it is tried again"
-                        );
-                    }
-                }
-                Err(refusal)
+        let mut let_go = Vec::new();
+        let mut outcome = Ok(());
+        // Callers first: until they have let go, they need those that they call.
+        for group in callers_first(&serving, self.before) {
+            outcome = release(&group, deadline, patience, &mut let_go).await;
+            if outcome.is_err() {
+                break;
             }
         }
+        if outcome.is_ok() {
+            outcome = self.activate(&serving).await;
+        }
+        if outcome.is_err() {
+            self.roll_back(&serving, &let_go, deadline).await;
+        }
+        outcome
     }
 
-    async fn exchange(&self, groups: &[Vec<&Arc<Instance>>], deadline: Instant) -> Result<(), OrderError> {
-        for group in groups {
-            let let_go = join_all(group.iter().map(|instance| instance.deactivate(deadline))).await;
-            for (instance, result) in group.iter().zip(let_go) {
-                result.map_err(|reason| {
-                    let limit =
-                        if Instant::now() < deadline { String::new() } else { format!(" ({PATIENCE})") };
-                    OrderError::State(format!("`{}` did not let go: {reason}{limit}", instance.name))
-                })?;
-            }
-        }
+    async fn activate(&self, serving: &[&Arc<Instance>]) -> Result<(), OrderError> {
         let coming: Vec<&Arc<Instance>> = self.coming.iter().collect();
-        for instance in callers_first(&coming).into_iter().rev().flatten() {
+        for instance in callers_first(&coming, self.after).into_iter().rev().flatten() {
             if let Err(error) = instance.activate().await {
-                if groups.iter().flatten().any(|before| before.name == instance.name) {
+                if serving.iter().any(|before| before.name == instance.name) {
                     return Err(OrderError::Invalid(format!("{}: {}", instance.name, error.line())));
                 }
                 tracing::error!(
@@ -94,29 +71,54 @@ impl HandOver<'_> {
         Ok(())
     }
 
-    /// Ends what was prepared.
-    async fn discard(&self) {
+    /// Back to the leaving instances. Only those that were told to let go are activated again: another one still has all that
+    /// it needs.
+    async fn roll_back(&self, serving: &[&Arc<Instance>], let_go: &[&Arc<Instance>], deadline: Instant) {
+        let deadline = deadline.max(Instant::now() + LAST_MOMENT);
+        for instance in self.coming.iter().filter(|instance| instance.state() == State::Ready) {
+            let _ = instance.deactivate(deadline).await;
+        }
         join_all(self.coming.iter().map(|instance| instance.shut_down(LAST_MOMENT))).await;
+        for instance in serving.iter().filter(|instance| instance.state() == State::HandingOver) {
+            if !let_go.iter().any(|other| Arc::ptr_eq(other, instance)) {
+                instance.resume();
+            }
+        }
+        for instance in let_go.iter().rev() {
+            if let Err(error) = instance.activate().await {
+                let reason = error.line();
+                tracing::error!(instance = instance.name, reason, "not active again; it is tried again");
+            }
+        }
     }
 }
 
-/// Lets the instances complete their requests: callers first, as they still need those that they call. Returns the names of
-/// those that were not done by `deadline`.
-async fn drain<'a>(groups: &[Vec<&'a Arc<Instance>>], deadline: Instant) -> Vec<&'a str> {
-    for group in groups {
-        for instance in group {
-            instance.suspend();
-        }
-        let drained = join_all(group.iter().map(|instance| instance.drained(deadline))).await;
-        let busy: Vec<&str> = group
-            .iter()
-            .zip(drained)
-            .filter(|(_, drained)| !drained)
-            .map(|(instance, _)| instance.name.as_str())
-            .collect();
-        if !busy.is_empty() {
-            return busy;
-        }
+/// Lets the instances of a group complete their requests, and release what they hold. Those that were told to release it are
+/// added to `let_go`.
+async fn release<'a>(
+    group: &[&'a Arc<Instance>],
+    deadline: Instant,
+    patience: Duration,
+    let_go: &mut Vec<&'a Arc<Instance>>,
+) -> Result<(), OrderError> {
+    for instance in group {
+        instance.suspend();
     }
-    Vec::new()
+    let drained = join_all(group.iter().map(|instance| instance.drained(deadline))).await;
+    let busy = group.iter().zip(drained).filter(|(_, drained)| !drained);
+    let busy: Vec<&str> = busy.map(|(instance, _)| instance.name.as_str()).collect();
+    if !busy.is_empty() {
+        let (busy, patience) = (busy.join(", "), patience.as_millis());
+        let reason = format!("{busy} still answered requests after {patience} ms ({PATIENCE})");
+        return Err(OrderError::State(reason));
+    }
+    let_go.extend(group);
+    let released = join_all(group.iter().map(|instance| instance.deactivate(deadline))).await;
+    for (instance, result) in group.iter().zip(released) {
+        result.map_err(|reason| {
+            let limit = if Instant::now() < deadline { String::new() } else { format!(" ({PATIENCE})") };
+            OrderError::State(format!("`{}` did not let go: {reason}{limit}", instance.name))
+        })?;
+    }
+    Ok(())
 }

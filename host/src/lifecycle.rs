@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::config::{Config, Paths};
 use crate::error::one_line;
@@ -25,7 +25,7 @@ use crate::http::exchange::app::App;
 use crate::http::transport::server::Server;
 use crate::log::Logging;
 use crate::notify::Notifier;
-use crate::plugin::{Failure, Instance, Loaded, Loader, State, Want, callers_first};
+use crate::plugin::{Failure, Instance, Loaded, Loader, State, Want, callers_first, may_call};
 
 /// Interval of retries to activate an instance that failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
@@ -73,7 +73,7 @@ impl Lifecycle {
     pub(crate) async fn activate(&self) {
         let snapshot = self.app.snapshot();
         let instances: Vec<&Arc<Instance>> = snapshot.instances().collect();
-        for instance in callers_first(&instances).into_iter().rev().flatten() {
+        for instance in callers_first(&instances, &[]).into_iter().rev().flatten() {
             if let Err(error) = instance.activate().await {
                 tracing::error!(
                     instance = instance.name,
@@ -149,20 +149,29 @@ impl Lifecycle {
         }
     }
 
-    /// Stops all instances concurrently, so that one that hangs does not delay the others; but callers before those that they
-    /// call.
+    /// Stops all instances concurrently: one that hangs does not delay the others. An instance waits for its callers, but
+    /// for no more than half of the time.
     async fn stop_all(&self, deadline: Instant) {
-        let deadline = deadline.max(Instant::now() + LAST_MOMENT);
+        let now = Instant::now();
+        let deadline = deadline.max(now + LAST_MOMENT);
+        let patience = now + (deadline - now) / 2;
         let snapshot = self.app.snapshot();
         let instances: Vec<&Arc<Instance>> = snapshot.instances().collect();
-        for group in callers_first(&instances) {
-            let stopped = group.into_iter().map(async |instance| {
-                if let Err(reason) = instance.stop(deadline, LAST_MOMENT).await {
-                    tracing::warn!(instance = instance.name, reason, "did not stop in order");
-                }
+        let has_stopped: Vec<watch::Sender<bool>> =
+            instances.iter().map(|_| watch::Sender::new(false)).collect();
+        let stopped = instances.iter().zip(&has_stopped).map(async |(instance, done)| {
+            let callers = instances.iter().zip(&has_stopped).filter(|(other, _)| may_call(other, instance));
+            let gone = callers.map(async |(_, caller)| {
+                // The sender lives as long as this runs.
+                let _ = caller.subscribe().wait_for(|has_stopped| *has_stopped).await;
             });
-            join_all(stopped).await;
-        }
+            let _ = timeout_at(patience, join_all(gone)).await;
+            if let Err(reason) = instance.stop(deadline, LAST_MOMENT).await {
+                tracing::warn!(instance = instance.name, reason, "did not stop in order");
+            }
+            done.send_replace(true);
+        });
+        join_all(stopped).await;
     }
 
     async fn reload_all(&self) -> Result<Report, OrderError> {
@@ -339,7 +348,13 @@ impl Lifecycle {
         }
         let gone = leaving.iter().filter(|instance| new.mount(&instance.name).is_none());
         report.unloaded = gone.map(|instance| instance.name.clone()).collect();
-        HandOver { leaving: &leaving, coming: &coming }.run(&old.config.limits).await?;
+        let new = self.app.announce(new);
+        let (before, after): (Vec<_>, Vec<_>) = (old.instances().collect(), new.instances().collect());
+        let hand_over = HandOver { leaving: &leaving, coming: &coming, before: &before, after: &after };
+        if let Err(refusal) = hand_over.run(&old.config.limits).await {
+            self.app.withdraw();
+            return Err(refusal);
+        }
         for instance in &coming {
             if let Some(before) = leaving.iter().find(|before| before.name == instance.name) {
                 instance.requests.add(before.requests.get());

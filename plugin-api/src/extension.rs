@@ -11,6 +11,7 @@ use abi_stable::abi_stability::abi_checking::check_layout_compatibility;
 use abi_stable::pointer_trait::TransmuteElement;
 use abi_stable::std_types::RBox;
 use abi_stable::type_layout::TypeLayout;
+use std::sync::{PoisonError, RwLock};
 
 /// A value whose type is known only to the two sides that use the extension, with the layout that it was created with.
 #[repr(C)]
@@ -38,10 +39,25 @@ impl RawExtension {
     /// # Errors
     /// One line that says how the layouts differ.
     pub fn downcast<E: StableAbi + Send + Sync + 'static>(self) -> Result<E, String> {
-        check_layout_compatibility(E::LAYOUT, self.layout).map_err(|error| first_line(&error.to_string()))?;
+        check(E::LAYOUT, self.layout)?;
         // SAFETY: the layouts are the same, and `new` put a value of that layout in.
         Ok(RBox::into_inner(unsafe { self.value.transmute_element::<E>() }))
     }
+}
+
+/// Pairs of layouts that were found to be the same: a comparison costs more than most that is done with the value.
+static COMPARED: RwLock<Vec<(usize, usize)>> = RwLock::new(Vec::new());
+
+fn check(own: &'static TypeLayout, other: &'static TypeLayout) -> Result<(), String> {
+    let address = |layout| std::ptr::from_ref::<TypeLayout>(layout).addr();
+    let pair = (address(own), address(other));
+    if COMPARED.read().unwrap_or_else(PoisonError::into_inner).contains(&pair) {
+        return Ok(());
+    }
+    check_layout_compatibility(own, other).map_err(|error| first_line(&error.to_string()))?;
+    // Layouts are static, and libraries are never unloaded: an address stays what it is.
+    COMPARED.write().unwrap_or_else(PoisonError::into_inner).push(pair);
+    Ok(())
 }
 
 fn first_line(error: &str) -> String {

@@ -2,7 +2,7 @@
 //!
 //! What becomes of a call is decided by [`Dispatch`], which knows what is mounted.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
@@ -15,6 +15,7 @@ use plugin_api::abi::call::{RawCall, RawCallError, RawCaller, RawCaller_TO, RawC
 use plugin_api::abi::response::RawResponse;
 use plugin_api::extension::RawExtension;
 use plugin_api::{CallError, Principal};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::config::Permission;
@@ -67,13 +68,13 @@ pub(crate) trait Dispatch: Send + Sync {
 
 /// Leads to what carries calls out, once that is there. Instances are prepared before.
 #[derive(Default)]
-pub(crate) struct Dispatcher(OnceLock<Weak<dyn Dispatch>>);
+pub(crate) struct Dispatcher(OnceLock<(Weak<dyn Dispatch>, Handle)>);
 
 impl Dispatcher {
-    /// From now on `dispatch` carries calls out.
+    /// From now on `dispatch` carries calls out, with the timers of this runtime.
     pub(crate) fn set(&self, dispatch: Weak<dyn Dispatch>) {
         // There is one for the life of the process.
-        let _ = self.0.set(dispatch);
+        let _ = self.0.set((dispatch, Handle::current()));
     }
 }
 
@@ -90,10 +91,18 @@ struct Caller {
 
 impl Caller {
     async fn answer(&self, call: RawCall) -> Result<RawResponse, CallError> {
-        let Some(dispatch) = self.calls.dispatcher.0.get().and_then(Weak::upgrade) else {
+        let served = self.calls.dispatcher.0.get();
+        let served = served.and_then(|(dispatch, threads)| Some((dispatch.upgrade()?, threads)));
+        let Some((dispatch, threads)) = served else {
             return Err(CallError::Unavailable("the host does not serve".to_owned()));
         };
-        dispatch.call(&self.calls, self.origin.as_ref(), call).await
+        let mut answer = dispatch.call(&self.calls, self.origin.as_ref(), call);
+        // A plugin may wait for it on threads of its own, where the host's timers are not at hand.
+        poll_fn(|context| {
+            let _entered = threads.enter();
+            answer.as_mut().poll(context)
+        })
+        .await
     }
 }
 

@@ -278,7 +278,14 @@ impl Instance {
         self.enter_state(State::Draining);
         // Synchronous calls are not counted as requests, and may still run; all other calls have completed.
         self.drained(deadline.min(Instant::now() + ON_THE_SPOT)).await;
-        let deactivated = if was == State::Ready { self.deactivate(deadline).await } else { Ok(()) };
+        let deactivated = match was {
+            State::Ready => self.deactivate(deadline).await,
+            // An activation that was cut off has begun tasks, too.
+            _ => {
+                self.tasks.close(deadline).await;
+                Ok(())
+            }
+        };
         let left = deadline.saturating_duration_since(Instant::now());
         deactivated.and(self.shut_down(left.max(last)).await)
     }

@@ -14,7 +14,7 @@ mod probe;
 mod services;
 mod tasks;
 
-pub(crate) use self::call_order::{callers_first, is_in_loop};
+pub(crate) use self::call_order::{callers_first, is_in_loop, may_call};
 pub(crate) use self::calls::{Calls, Dispatch, Origin};
 pub(crate) use self::instance::{Authentication, CallGuard, Instance, State};
 pub(crate) use self::library::Library;

@@ -14,6 +14,7 @@ use crate::abi::call::{CALL, CALL_VERSION};
 use crate::abi::host::RawHostBox;
 use crate::abi::tasks::{RawTasksBox, TASKS, TASKS_VERSION};
 use crate::extension::RawExtension;
+use crate::guard::GuardedFuture;
 use crate::{Budget, CallError, Calls};
 
 /// The severity of a log line.
@@ -87,7 +88,14 @@ impl Host {
     /// # Errors
     /// The instance is not active, or the host does not offer the extension `tasks`.
     pub fn spawn(&self, name: &str, task: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
-        match self.tasks()?.spawn(name.into(), task.into_ffi()) {
+        // Guarded on this side: a panic, while the host drops it, too, must not cross the boundary.
+        let (host, called, task) = (self.clone(), name.to_owned(), GuardedFuture::new(task));
+        let guarded = async move {
+            if let Err(panic) = task.await {
+                host.log(Level::Error, &format!("the task {called} ended early: {panic}"));
+            }
+        };
+        match self.tasks()?.spawn(name.into(), guarded.into_ffi()) {
             true => Ok(()),
             false => Err(format!("the task {name} is not started: the instance is not active")),
         }

@@ -18,7 +18,7 @@ impl Exchange<'_, '_> {
             (Class::Admin, _) => self.admit_admin(),
             (class, Caller::Unkeyed)
                 if spec.opened_by.is_some_and(|needed| access.client_access < needed)
-                    && !self.is_called_on_session() =>
+                    && !self.may_use_session(spec) =>
             {
                 Err(Problem::unauthorized(
                     ProblemType::KeyRequired,
@@ -42,9 +42,15 @@ impl Exchange<'_, '_> {
         self.called.as_ref().map(|called| called.grant)
     }
 
-    /// Whether another plugin calls on a session that the host has let it use.
-    fn is_called_on_session(&self) -> bool {
-        self.called.as_ref().is_some_and(|called| called.session.is_some())
+    /// Whether another plugin calls on a session that the host has let it use, and for something that concerns this session
+    /// alone.
+    fn may_use_session(&self, spec: &Spec) -> bool {
+        let is_named = self.called.as_ref().is_some_and(|called| called.session.is_some());
+        is_named
+            && matches!(
+                spec.route.path,
+                "get" | "profile" | "validate" | "update" | "touch" | "end" | "logout"
+            )
     }
 
     /// Logs a call of another plugin that begins or ends sessions. Changes of data are not logged, whoever makes them: there

@@ -189,8 +189,12 @@ impl Exchange<'_, '_> {
         }
     }
 
-    /// Whether the request's cookies name this session, or no session at all.
+    /// Whether the request's cookies name this session, or no session at all. Not where a plugin names the session: it may be
+    /// another user's.
     pub(super) fn cookie_may_be(&self, handle: Handle, name: &str) -> bool {
+        if self.called.as_ref().is_some_and(|called| called.session.is_some()) {
+            return false;
+        }
         let IdInRequest::Cookie(cookies) = IdInRequest::in_cookie(&self.request, Some(name)) else {
             return true;
         };

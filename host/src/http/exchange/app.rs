@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use bytes::Bytes;
 use futures_util::future::Either;
 use hyper::body::Body;
@@ -33,6 +33,8 @@ use crate::http::message::response::AnswerBody;
 /// Everything that is needed to answer a request.
 pub(crate) struct App {
     snapshot: ArcSwap<Snapshot>,
+    /// What is served next, while its instances are being activated.
+    next: ArcSwapOption<Snapshot>,
     control: Control,
     load: Load,
     completion: Completion,
@@ -54,6 +56,7 @@ impl App {
         snapshot.count(&metrics);
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
+            next: ArcSwapOption::empty(),
             control: Control::new(orders),
             load: Load::default(),
             completion: Completion::new(budget, metrics),
@@ -81,11 +84,30 @@ impl App {
         self.snapshot.load_full()
     }
 
-    /// From now on serves `snapshot`.
-    pub(crate) fn serve(&self, mut snapshot: Snapshot) {
+    /// Its instances are being activated: they may call each other already. Ends with [`serve`](Self::serve) or
+    /// [`withdraw`](Self::withdraw).
+    pub(crate) fn announce(&self, mut snapshot: Snapshot) -> Arc<Snapshot> {
         snapshot.count(&self.completion.metrics);
+        let snapshot = Arc::new(snapshot);
+        self.next.store(Some(Arc::clone(&snapshot)));
+        snapshot
+    }
+
+    /// What was announced is not served.
+    pub(crate) fn withdraw(&self) {
+        self.next.store(None);
+    }
+
+    /// What is served next, if it is known.
+    pub(crate) fn next(&self) -> Option<Arc<Snapshot>> {
+        self.next.load_full()
+    }
+
+    /// From now on serves `snapshot`.
+    pub(crate) fn serve(&self, snapshot: Arc<Snapshot>) {
         self.completion.budget.set_limit(Size::of(&snapshot.config).budget);
-        self.snapshot.store(Arc::new(snapshot));
+        self.snapshot.store(snapshot);
+        self.next.store(None);
     }
 
     /// Number of requests to instances that have arrived and are not answered yet.

@@ -205,7 +205,7 @@ impl<'a> Call<'a> {
             deadline,
             id,
             told: OnceLock::new(),
-            mount: self.mount,
+            mount: Some(self.mount),
             called: None,
         }
     }

@@ -118,6 +118,8 @@ fn a_plugin_reads_all_headers_in_time_that_grows_as_their_number() {
                 deadline: Instant::now(),
                 id: &id,
                 told: std::sync::OnceLock::new(),
+                mount: None,
+                called: None,
             })
         };
         let of_name = |request: &HostRequest<'_>| {

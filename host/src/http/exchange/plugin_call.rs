@@ -80,22 +80,39 @@ impl App {
             session: session.into(),
         };
         let mut snapshot = self.snapshot();
+        let is_served = is_in(&snapshot, from);
+        if !is_served {
+            // While it is being activated: those that it calls are already. Otherwise it has been replaced or unloaded.
+            let next = self.next().filter(|next| is_in(next, from));
+            snapshot = next.ok_or_else(|| {
+                CallError::Unavailable(format!("`{}` is not served, so it may not call", from.instance))
+            })?;
+        }
         let deadline = match origin {
             Some(origin) => origin.deadline,
             None => Instant::now() + snapshot.config.limits.request_timeout,
         };
         let drawn = Drawn::on(self.budget());
         draw(&drawn, call.body.capacity())?;
+        let size = call.body.capacity();
         let body = Bytes::from_owner(std::mem::take(&mut call.body));
         loop {
+            if Instant::now() >= deadline {
+                return Err(CallError::Late("the deadline of the request has passed".to_owned()));
+            }
             let target = find(&snapshot, &permission.instance, &call)?;
             let inner = Inner { snapshot: &snapshot, target, permission, origin, called: &called, deadline };
             match inner.answer(&call, body.clone(), opened_by).await? {
-                Outcome::Answered(response) => return counted(response, drawn),
+                Outcome::Answered(response) => {
+                    drop(body);
+                    if size > SMALL {
+                        drawn.give_back(WAITING, size as u64);
+                    }
+                    return counted(response, drawn);
+                }
                 Outcome::Moved(instance) => {
                     // An instance that is being activated must not wait: the replacement waits for it.
-                    let waits =
-                        is_served(&snapshot, from) && timeout_at(deadline, instance.settled()).await.is_ok();
+                    let waits = is_served && timeout_at(deadline, instance.settled()).await.is_ok();
                     if !waits {
                         let name = &permission.instance;
                         return Err(CallError::Unavailable(format!("`{name}` is being replaced")));
@@ -107,8 +124,8 @@ impl App {
     }
 }
 
-/// Whether the caller is an instance that is served, and not one that may become so.
-fn is_served(snapshot: &Snapshot, from: &Calls) -> bool {
+/// Whether the snapshot has the calling instance itself, and not another of its name.
+fn is_in(snapshot: &Snapshot, from: &Calls) -> bool {
     let mount = snapshot.mount(&from.instance);
     mount.is_some_and(|mount| Arc::ptr_eq(&mount.instance.calls.instance, &from.instance))
 }
@@ -125,6 +142,10 @@ fn permission<'a>(
         (named, _) => named,
     };
     let named = named.to_lowercase();
+    // It goes to the log.
+    if !named.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
+        return Err(CallError::Malformed("the name of an instance that is none".to_owned()));
+    }
     from.permissions.iter().find(|permission| permission.instance == named).ok_or_else(|| {
         let from = &from.instance;
         CallError::NotAllowed(format!(
@@ -156,7 +177,11 @@ fn find(snapshot: &Snapshot, instance: &str, call: &RawCall) -> Result<Target, C
     let Some(Mount { instance, .. }) = snapshot.mount(instance) else {
         return Err(CallError::Unavailable(format!("`{instance}` is not loaded")));
     };
+    // A path of a URI, and nothing else: it goes to the log.
     let path = call.path.split('?').next().unwrap_or_default();
+    if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(CallError::Malformed("a path that is none".to_owned()));
+    }
     let path = below(instance, path);
     let target = snapshot.find(&path).filter(|target| {
         snapshot.target(*target).is_some_and(|(mount, _)| Arc::ptr_eq(&mount.instance, instance))
@@ -182,7 +207,9 @@ fn draw(drawn: &Drawn, bytes: usize) -> Result<(), CallError> {
 
 /// The answer, whose memory is counted as long as the caller has it.
 fn counted(mut response: RawResponse, drawn: Drawn) -> Result<RawResponse, CallError> {
-    draw(&drawn, response.body.capacity())?;
+    // It has been carried out, so it must not be tried again.
+    let failed = |_| CallError::Failed("there is no memory for the answer ([limits] max_memory)".to_owned());
+    draw(&drawn, response.body.capacity()).map_err(failed)?;
     response.extensions.push(drawn.into_extension());
     Ok(response)
 }
@@ -230,7 +257,6 @@ impl Inner<'_> {
         };
         let parts = self.parts(mount, call)?;
         let id = RequestId::of(&parts.headers);
-        let told = self.origin.map(|origin| Arc::clone(&origin.told));
         let request = HostRequest {
             parts: &parts,
             lines: Lines::default(),
@@ -241,15 +267,16 @@ impl Inner<'_> {
             body,
             client: self.client(),
             cors: self.snapshot.config.cors.as_ref(),
-            caller: match self.permission.grant {
-                Grant::Session => Caller::Unkeyed,
-                Grant::Service | Grant::Admin => Caller::Keyed,
+            caller: match (self.permission.grant, &mount.access) {
+                (Grant::Session, _) => Caller::Unkeyed,
+                (Grant::Service | Grant::Admin, Access::Keyed(_)) => Caller::Keyed,
+                (Grant::Service | Grant::Admin, _) => Caller::Open,
             },
             principal,
             deadline: self.deadline,
             id: &id,
-            told: told.map_or_else(OnceLock::new, OnceLock::from),
-            mount,
+            told: OnceLock::new(),
+            mount: Some(mount),
             called: Some(self.called),
         };
         let entered = match instance.enter() {
@@ -261,7 +288,12 @@ impl Inner<'_> {
             }
         };
         let name = &instance.name;
-        match in_time(self.deadline, pin!(instance.handle(&entered, request.raw()))).await {
+        let answer = in_time(self.deadline, pin!(instance.handle(&entered, request.raw()))).await;
+        // A session id that the client guesses through a plugin is a guess of that client.
+        if let Some(origin) = self.origin {
+            origin.told.add(&request.misses());
+        }
+        match answer {
             Some(Ok(response)) => Ok(Outcome::Answered(response)),
             Some(Err(reason)) => {
                 let (route, request) = (&route.path, id.text());
@@ -279,8 +311,14 @@ impl Inner<'_> {
         };
         let needed = match route.class {
             Class::Public | Class::Session => Grant::Session,
-            Class::Service | Class::ForwardAuth => Grant::Service,
+            Class::Service => Grant::Service,
             Class::Admin => Grant::Admin,
+            Class::ForwardAuth => {
+                let path = &route.path;
+                return Err(CallError::NotAllowed(format!(
+                    "{path} is for reverse proxies: a plugin has `auth_type=session`"
+                )));
+            }
         };
         if self.permission.grant >= needed {
             return Ok(method);
@@ -300,12 +338,16 @@ impl Inner<'_> {
         }
         let mut parts = builder.body(()).map_err(|_| malformed())?.into_parts().0;
         let Some(origin) = self.origin else { return Ok(parts) };
-        // Where the call names a session itself, the client's must not be meant, too.
+        // Where the call names a session itself, the client's must not be meant, too. A back end that has the key is not asked
+        // from which page its own request came, either.
         let names_session = !self.called.session.is_empty();
-        for name in origin.headers.keys() {
-            let is_clients = names_session && matches!(name.as_str(), "cookie" | "x-session-id");
-            if is_clients || call.headers.iter().any(|header| header.name == name.as_str()) {
-                continue;
+        let is_service = self.permission.grant >= Grant::Service;
+        let own: Vec<_> = parts.headers.keys().cloned().collect();
+        for name in origin.headers.keys().filter(|name| !own.contains(name)) {
+            match name.as_str() {
+                "cookie" | "x-session-id" if names_session => continue,
+                "origin" | "sec-fetch-site" if is_service => continue,
+                _ => {}
             }
             for value in origin.headers.get_all(name) {
                 parts.headers.append(name, value.clone());

@@ -54,8 +54,8 @@ pub(crate) struct HostRequest<'a> {
     pub(crate) id: &'a RequestId,
     /// The guesses that the plugin reports; created on the first report.
     pub(crate) told: OnceLock<Arc<Told>>,
-    /// The instance that answers, and who may call it.
-    pub(crate) mount: &'a Mount,
+    /// The instance that answers, if it may make calls for the request.
+    pub(crate) mount: Option<&'a Mount>,
     /// For a request of another instance: who it is, and what it may do.
     pub(crate) called: Option<&'a RawCalled>,
 }
@@ -65,19 +65,22 @@ impl HostRequest<'_> {
     /// instance's key: a caller with the key looks them up on behalf of others, and where no key is needed, anybody
     /// may.
     pub(crate) fn misses(&self) -> Misses {
-        let misses = self.told.get().map(|told| told.misses()).unwrap_or_default();
-        if self.caller == Caller::Unkeyed { misses } else { misses.without(Secret::SessionId) }
+        let Some(told) = self.told.get() else { return Misses::default() };
+        let misses = told.misses();
+        let misses = if self.caller == Caller::Unkeyed { misses } else { misses.without(Secret::SessionId) };
+        // The same was decided for each of these by its own caller.
+        misses.and(told.misses_of_calls())
     }
 
     /// What the instance's calls for this request carry of it.
-    fn origin(&self) -> Origin {
+    fn origin(&self, mount: &Mount) -> Origin {
         let mut headers = HeaderMap::new();
         for name in CARRIED {
             for value in self.parts.headers.get_all(*name) {
                 headers.append(*name, value.clone());
             }
         }
-        let keeper = match &self.mount.access {
+        let keeper = match &mount.access {
             Access::Session(keeper) => Some(keeper.clone()),
             Access::Open | Access::OpenByDefault | Access::Keyed(_) => None,
         };
@@ -185,7 +188,10 @@ impl RawRequest for HostRequest<'_> {
                 ROption::RSome(Arc::clone(self.told.get_or_init(Arc::default)).extension())
             }
             (CALLED, CALLED_VERSION) => self.called.cloned().map(RawExtension::new::<RawCalled>).into(),
-            (CALL, CALL_VERSION) => ROption::RSome(self.mount.instance.calls.extension(Some(self.origin()))),
+            (CALL, CALL_VERSION) => {
+                let mount = self.mount;
+                mount.map(|mount| mount.instance.calls.extension(Some(self.origin(mount)))).into()
+            }
             _ => ROption::RNone,
         }
     }

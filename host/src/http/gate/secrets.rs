@@ -126,12 +126,26 @@ impl Misses {
 pub(crate) struct Told {
     admin_keys: AtomicU32,
     session_ids: AtomicU32,
+    /// Those of calls that the plugin made for the request: session ids.
+    of_calls: AtomicU32,
 }
 
 impl Told {
     /// The extension that is passed to the plugin.
     pub(crate) fn extension(self: Arc<Self>) -> RawExtension {
         RawExtension::new::<RawGuessBox>(RawGuess_TO::from_ptr(RBox::new(Teller(self)), TD_Opaque))
+    }
+
+    /// Adds the session ids that a call made for the request did not find.
+    pub(crate) fn add(&self, misses: &Misses) {
+        self.of_calls.fetch_add(misses.wrong[Secret::SessionId as usize], Ordering::Relaxed);
+    }
+
+    /// The guesses of calls.
+    pub(crate) fn misses_of_calls(&self) -> Misses {
+        let mut misses = Misses::default();
+        misses.wrong[Secret::SessionId as usize] = self.of_calls.load(Ordering::Relaxed);
+        misses
     }
 
     /// The guesses reported so far.

@@ -112,6 +112,8 @@ async fn stream(request: &Request<'_>) -> Result<Response, CallError> {
 /// What the called side sees.
 fn called(request: &Request<'_>) -> Response {
     let called = request.called();
+    let mut headers: Vec<&str> = request.headers().map(|(name, _)| name).collect();
+    headers.sort_unstable();
     let told = json!({
         "by": called.as_ref().map(|called| &called.instance),
         "grant": called.as_ref().map(|called| format!("{:?}", called.grant)),
@@ -123,6 +125,7 @@ fn called(request: &Request<'_>) -> Response {
         "query": request.query(),
         "user": request.principal().map(|principal| principal.user_id),
         "cookie": request.header("cookie").map(String::from_utf8_lossy),
+        "headers": headers,
         "seconds_left": request.time_left().as_secs(),
     });
     Response::json(200, told.to_string())

@@ -482,7 +482,7 @@ async fn requests_wait_while_an_instance_is_replaced() {
     assert!(futures_util::poll!(&mut waiting).is_pending());
     let new = snapshot("[limits]\nrequest_timeout=3\n", Vec::new());
     new.instances().next().unwrap().activate().await.unwrap();
-    app.serve(new);
+    app.serve(app.announce(new));
     old.retire();
     assert_eq!(waiting.await.text, "POST open? Open body");
     assert_eq!(old.requests.get(), 0);

@@ -52,7 +52,7 @@ impl Call<'_> {
         let RequestContext { parts, client, id, deadline, .. } = *self.received;
         self.check_cross_site()?;
         // A snapshot contains a guarded instance only together with its guard; if it is missing, deny access.
-        let Some(mount @ Mount { instance: keeper, access, .. }) = self.snapshot.mount(keeper) else {
+        let Some(Mount { instance: keeper, access, .. }) = self.snapshot.mount(keeper) else {
             return Err(CallError::rejected(retry_later(
                 ProblemType::InstanceUnavailable,
                 "the session plugin is not there",
@@ -76,7 +76,7 @@ impl Call<'_> {
             deadline,
             id,
             told: OnceLock::new(),
-            mount,
+            mount: None,
             called: None,
         };
         let entered = enter(keeper)?;
