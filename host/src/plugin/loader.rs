@@ -226,8 +226,9 @@ impl Loader {
 /// But where the name is nearly that of a plugin which is there, that plugin would be without the parameters of the line.
 fn unknown_plugins(plan: &Plan<'_>, loaded: &mut Loaded) {
     let known: Vec<String> = loaded.files.iter().map(|(_, library)| library.name.clone()).collect();
-    // A file that could not be loaded may be the plugin that is looked for.
-    let all_are_known = loaded.failures.iter().all(|failure| failure.mount.is_some());
+    // A file that could not be loaded may be the plugin that is looked for, and so may a broken link.
+    let all_are_known =
+        loaded.others.is_empty() && loaded.failures.iter().all(|failure| failure.mount.is_some());
     for instance in plan.lines.iter().filter(|instance| plan.wants(&instance.name)) {
         let is_told = loaded.failures.iter().any(|failure| failure.name == instance.name);
         if is_told || known.contains(&instance.plugin) {
