@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::budget::Budget;
-use crate::config::{Config, FILES, InstanceConfig, Problem};
+use crate::config::{Config, FILES, InstanceConfig};
 
 use super::LoadError;
 use super::calls::Dispatcher;
 use super::copy::Copy;
 use super::instance::{Instance, State};
 use super::library::Library;
+use super::loaded::{Failure, Loaded};
 use super::probe::{Probe, TrialInstance};
 use crate::trust;
 
@@ -33,56 +34,6 @@ pub(crate) enum Want<'a> {
     All(&'a [Arc<Instance>]),
     /// A new instance of this name, and nothing else.
     One(&'a str),
-}
-
-/// The result of loading.
-#[derive(Debug, Default)]
-pub(crate) struct Loaded {
-    /// New instances and kept ones.
-    pub(crate) instances: Vec<Arc<Instance>>,
-    /// Each has been logged already.
-    pub(crate) failures: Vec<Failure>,
-    /// Instances of plugins that are not installed. Each has been logged already.
-    pub(crate) missing: Vec<Failure>,
-    /// Sections of the INI file that have no effect; one line each. Each has been logged already.
-    pub(crate) unused: Vec<String>,
-    /// Files in the directory that are not plugins.
-    pub(crate) others: Vec<Failure>,
-    /// Every plugin file, by its name, with its library.
-    pub(crate) files: Vec<(String, Arc<Library>)>,
-}
-
-/// A plugin file or an instance that does not serve.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
-    /// The file's or the instance's name.
-    pub(crate) name: String,
-    /// Where the instance would be mounted; none for a file.
-    pub(crate) mount: Option<String>,
-    /// Why, in one line.
-    pub(crate) reason: String,
-}
-
-impl Failure {
-    /// Creates and logs the failure of an instance.
-    pub(crate) fn of_instance(name: &str, mount: &str, reason: String) -> Self {
-        Self { name: name.to_owned(), mount: Some(mount.to_owned()), reason }.logged()
-    }
-
-    /// The failure of an instance whose parameters are wrong.
-    fn of_parameters(name: &str, problems: &[Problem]) -> Self {
-        let reason = problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ");
-        Self::of_instance(name, &format!("/{name}"), reason)
-    }
-
-    fn of_file(name: &str, reason: String) -> Self {
-        Self { name: name.to_owned(), mount: None, reason }.logged()
-    }
-
-    fn logged(self) -> Self {
-        tracing::error!(name = self.name, reason = self.reason, "not loaded");
-        self
-    }
 }
 
 impl Loader {
