@@ -72,7 +72,9 @@ fn the_documented_defaults_are_those_that_count() {
         // Without origins the rest of it is not looked at.
         text.push_str(&if name == "cors" { base.to_owned() } else { format!("[{name}]\n") });
         for (key, of) in section["properties"].as_object().into_iter().flatten() {
-            if let Some(default) = of.get("default").filter(|_| key != "enabled") {
+            // One turns something on, and the other has no effect without documents.
+            let is_left_out = ["enabled", "indexfile"].contains(&key.as_str());
+            if let Some(default) = of.get("default").filter(|_| !is_left_out) {
                 text.push_str(&format!("{key}={}\n", default.as_str().unwrap_or(&default.to_string())));
                 defaults += 1;
             }
