@@ -23,7 +23,7 @@ pub const CALLED: &str = "called";
 /// Its version.
 pub const CALLED_VERSION: u32 = 1;
 
-/// What a caller may do: what a client with a live session may, on the session of the request that it answers.
+/// What a caller may do: what a client without a key may, and read, change and end the session of the request that it answers.
 pub const GRANT_SESSION: u8 = 1;
 /// What a client with the instance's key may, on any session.
 pub const GRANT_SERVICE: u8 = 2;

@@ -266,7 +266,7 @@ impl From<CallError> for Response {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Grant {
-    /// What a client with a live session may, on the session of the request that it answers.
+    /// What a client without a key may, and read, change and end the session of the request that it answers.
     Session = GRANT_SESSION,
     /// What a client with the instance's key may, on any session.
     Service = GRANT_SERVICE,
