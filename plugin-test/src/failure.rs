@@ -8,11 +8,14 @@ pub enum Failure {
     /// The plugin panicked. The text has the panic's message.
     #[error("the plugin {0}")]
     Panicked(String),
+    /// The task of this name panicked. The panic's message does not cross the boundary: it is on standard error.
+    #[error("the task {0} panicked; standard error has the message")]
+    Task(String),
     /// `activate` or `deactivate` returned this error, or panicked.
     #[error("the plugin refused: {0}")]
     Refused(String),
     /// The plugin did not answer in this time: that of [`Request::time_left`](crate::Request::time_left) for a request,
-    /// 30 s for a call of its life cycle.
+    /// 30 s for a call of its life cycle. Or its tasks were still at work after 30 s.
     #[error("the plugin did not answer within {0:?}")]
     Late(Duration),
     /// The answer is not valid HTTP.

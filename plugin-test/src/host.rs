@@ -7,8 +7,13 @@ use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RBox, ROption, RStr};
 use plugin_api::Level;
 use plugin_api::abi::budget::{BUDGET, BUDGET_VERSION, KEPT, RawBudget, RawBudget_TO, RawBudgetBox, WAITING};
+use plugin_api::abi::call::{CALL, CALL_VERSION};
 use plugin_api::abi::host::{RawHost, RawHost_TO, RawHostBox};
+use plugin_api::abi::tasks::{TASKS, TASKS_VERSION};
 use plugin_api::extension::RawExtension;
+
+use crate::calls::Calls;
+use crate::tasks::Tasks;
 
 /// A line that a plugin logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,12 +38,16 @@ pub(crate) struct TestHost {
     pub(crate) lines: Mutex<Vec<LogLine>>,
     /// Of the memory, in bytes.
     pub(crate) drawn: AtomicU64,
+    pub(crate) calls: Arc<Calls>,
+    pub(crate) tasks: Arc<Tasks>,
 }
 
 /// The extensions of the host, by name and version.
 fn extension(host: &Arc<TestHost>, id: &str, version: u32) -> Option<RawExtension> {
     match (id, version) {
         (BUDGET, BUDGET_VERSION) => Some(budget(host)),
+        (CALL, CALL_VERSION) => Some(Arc::clone(&host.calls).extension(false)),
+        (TASKS, TASKS_VERSION) => Some(Arc::clone(&host.tasks).extension()),
         _ => None,
     }
 }

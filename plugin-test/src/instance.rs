@@ -14,14 +14,14 @@ use plugin_api::abi::now::{NOW, NOW_VERSION, RawNowBox};
 use plugin_api::abi::plugin::{RawAuthentication, RawHealth, RawPluginBox};
 use plugin_api::abi::response::{RawResponse, RawStreamBox};
 use plugin_api::routing::{self, MountedRoute, Table};
-use plugin_api::{Caller, Class, Health, Principal, Response};
+use plugin_api::{Call, Caller, Class, Health, Principal, Response};
 use tempfile::TempDir;
 
 use crate::answer::Answer;
 use crate::block_on::block_on;
 use crate::failure::Failure;
 use crate::host::{LogLine, TestHost};
-use crate::request::{Call, Request};
+use crate::request::{Request, TestRequest};
 
 /// For a call of the life cycle: a test that hangs should fail.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -108,17 +108,22 @@ impl Instance {
     /// The state folder cannot be made.
     pub fn activate(&self) -> Result<(), Failure> {
         std::fs::create_dir_all(self.state_folder()).expect("the state folder can be made");
-        self.live(self.raw.activate()).map_err(refused)?;
-        self.is_active.store(true, Ordering::SeqCst);
-        Ok(())
+        self.host.tasks.open();
+        let activated = self.live(self.raw.activate()).map_err(refused);
+        match activated {
+            Ok(()) => self.is_active.store(true, Ordering::SeqCst),
+            Err(_) => self.host.tasks.close(),
+        }
+        activated
     }
 
-    /// Deactivates the instance; it may be activated again. From then on it gets no request.
+    /// Drops its tasks and deactivates the instance; it may be activated again. From then on it gets no request.
     ///
     /// # Errors
     /// The plugin refused, panicked or did not answer.
     pub fn deactivate(&self) -> Result<(), Failure> {
         self.is_active.store(false, Ordering::SeqCst);
+        self.host.tasks.close();
         self.live(self.raw.deactivate()).map_err(refused)
     }
 
@@ -135,6 +140,19 @@ impl Instance {
         let was_active = self.is_active.load(Ordering::SeqCst);
         let deactivated = if was_active { self.deactivate() } else { Ok(()) };
         deactivated.and(self.live(self.raw.shutdown()))
+    }
+
+    /// Moves the clock of its tasks, and runs them: first what is ready, then at the end of each sleep on the way, in their
+    /// order, what waited for it. Tasks run here alone: those that `activate` has started begin with the first call;
+    /// [`Duration::ZERO`] runs only what is ready. What another thread wakes runs with the next call.
+    ///
+    /// # Errors
+    /// It is not active; a task panicked, which ends no other task; or they do not come to rest within 30 s.
+    pub fn advance(&self, time: Duration) -> Result<(), Failure> {
+        self.check_active()?;
+        let advanced = self.host.tasks.advance(time, LIMIT);
+        self.host.calls.check();
+        advanced
     }
 
     /// Whether the plugin says that it can serve.
@@ -176,9 +194,10 @@ impl Instance {
     /// It is not active; or the plugin panicked or did not answer.
     pub fn authenticate(&self, request: &Request) -> Result<Authentication, Failure> {
         self.check_active()?;
-        let call = Call::new(request);
-        let answer = asked(self.raw.authenticate(call.raw()), call.deadline, request.time_left)?;
-        let RawAuthentication { outcome, user_id, handle } = answer;
+        let call = TestRequest::new(request, &self.host.calls);
+        let answer = asked(self.raw.authenticate(call.raw()), call.deadline, request.time_left);
+        self.host.calls.check();
+        let RawAuthentication { outcome, user_id, handle } = answer?;
         Ok(match outcome {
             0 => Authentication::None,
             // A session without a user authenticates nobody.
@@ -216,19 +235,20 @@ impl Instance {
             true => ("", [].as_slice()),
             false => (request.query.as_str(), request.body.as_slice()),
         };
-        let call = Call {
+        let call = TestRequest {
             route: u32::try_from(index).unwrap_or(u32::MAX),
             method,
             below_mount: routing::below(&self.mount, &request.path),
             query,
             body,
-            ..Call::new(request)
+            ..TestRequest::new(request, &self.host.calls)
         };
-        let answer = self.answer(&call)?;
-        Ok(if request.method == "HEAD" { answer.without_body() } else { answer })
+        let answer = self.answer(&call);
+        self.host.calls.check();
+        answer.map(|answer| if request.method == "HEAD" { answer.without_body() } else { answer })
     }
 
-    fn answer(&self, call: &Call<'_>) -> Result<Answer, Failure> {
+    fn answer(&self, call: &TestRequest<'_>) -> Result<Answer, Failure> {
         let time_left = call.request.time_left;
         let response = match self.answer_now(call)? {
             Some(response) => response,
@@ -245,10 +265,11 @@ impl Instance {
         Answer::new(status, headers, pieces, call.wrong_secrets())
     }
 
-    /// The immediate answer, which the host asks for where there is no body and no guard.
-    fn answer_now(&self, call: &Call<'_>) -> Result<Option<RawResponse>, Failure> {
+    /// The immediate answer, which the host asks for where there is no body and no guard, and never for a call.
+    fn answer_now(&self, call: &TestRequest<'_>) -> Result<Option<RawResponse>, Failure> {
         let Some(now) = &self.now else { return Ok(None) };
-        if !call.body.is_empty() || call.request.principal.is_some() {
+        let Request { principal, called, .. } = call.request;
+        if !call.body.is_empty() || principal.is_some() || called.is_some() {
             return Ok(None);
         }
         match now.handle_now(call.raw()) {
@@ -260,6 +281,11 @@ impl Instance {
     /// The lines that the plugin has logged so far.
     pub fn log(&self) -> Vec<LogLine> {
         self.host.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The calls that the plugin has made to other instances so far, whatever they were answered.
+    pub fn calls(&self) -> Vec<Call> {
+        self.host.calls.made()
     }
 
     /// The memory that the plugin has reserved by `Host::budget` at the moment, in bytes.
@@ -278,7 +304,9 @@ impl Instance {
 
     /// A call of the life cycle.
     fn live<T>(&self, future: BorrowingFfiFuture<'_, RResult<T, RString>>) -> Result<T, Failure> {
-        asked(future, Instant::now() + LIMIT, LIMIT)
+        let answer = asked(future, Instant::now() + LIMIT, LIMIT);
+        self.host.calls.check();
+        answer
     }
 }
 

@@ -47,18 +47,23 @@
 //! What belongs to the host alone is not here: TLS, API keys, limits, CORS. A test says what the host would have found
 //! out: [`Request::caller`], [`Request::principal`], [`Request::client_address`].
 //!
-//! - [`Setup`]: how an instance is made: its name, its configuration, its folder
-//! - [`Instance`]: its life cycle and its routes
+//! Other instances are not here, either, and no time passes by itself: a test says what calls are answered
+//! ([`Setup::answer_calls`]), and moves the clock of tasks ([`Instance::advance`]).
+//!
+//! - [`Setup`]: how an instance is made: its name, its configuration, its folder, what its calls are answered
+//! - [`Instance`]: its life cycle, its routes and its tasks
 //! - [`Request`], [`Answer`]: what is asked, and what came back
 //! - [`Failure`]: why there is no answer
 
 mod answer;
 mod block_on;
+mod calls;
 mod failure;
 mod host;
 mod instance;
 mod request;
 mod setup;
+mod tasks;
 #[cfg(test)]
 mod tests;
 

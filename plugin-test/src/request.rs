@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use abi_stable::RRef;
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RBox, ROption, RSlice, RStr};
+use plugin_api::abi::call::{CALL, CALL_VERSION, CALLED, CALLED_VERSION, RawCalled};
 use plugin_api::abi::guess::{
     ADMIN_KEY, GUESS, GUESS_VERSION, RawGuess, RawGuess_TO, RawGuessBox, SESSION_ID,
 };
@@ -14,8 +15,10 @@ use plugin_api::abi::request::{
     RawAddress, RawHeaderRef, RawPrincipalRef, RawRequest, RawRequest_TO, RawRequestRef,
 };
 use plugin_api::extension::RawExtension;
-use plugin_api::{Caller, Principal, Secret};
+use plugin_api::{Called, Caller, Grant, Principal, Secret};
 use serde_json::Value;
+
+use crate::calls::Calls;
 
 /// A request, and what the host would have found out about it. Without more, it comes from `127.0.0.1` to
 /// `http://localhost`, to an instance that has no key.
@@ -28,6 +31,7 @@ pub struct Request {
     pub(crate) body: Vec<u8>,
     pub(crate) caller: Caller,
     pub(crate) principal: Option<Principal>,
+    pub(crate) called: Option<Called>,
     pub(crate) time_left: Duration,
     client_address: Option<IpAddr>,
     scheme: String,
@@ -52,6 +56,7 @@ impl Request {
             body: Vec::new(),
             caller: Caller::Open,
             principal: None,
+            called: None,
             time_left: Duration::from_secs(30),
             client_address: Some(Ipv4Addr::LOCALHOST.into()),
             scheme: "http".to_owned(),
@@ -109,6 +114,14 @@ impl Request {
         Self { principal: Some(principal), ..self }
     }
 
+    /// Makes it a call of another instance. That counts as one with the key from [`Grant::Service`] on, and as one without
+    /// below. The host lets no call through to a route whose class needs a higher grant; that is not checked here.
+    #[must_use]
+    pub fn called_by(self, called: Called) -> Self {
+        let caller = if called.grant >= Grant::Service { Caller::Keyed } else { Caller::Unkeyed };
+        Self { called: Some(called), caller, ..self }
+    }
+
     /// The client's address; `None` on a Unix socket.
     #[must_use]
     pub fn client_address(self, address: Option<IpAddr>) -> Self {
@@ -147,7 +160,7 @@ impl Request {
 }
 
 /// A request on its way to a plugin.
-pub(crate) struct Call<'a> {
+pub(crate) struct TestRequest<'a> {
     pub(crate) request: &'a Request,
     /// Index into the plugin's routes.
     pub(crate) route: u32,
@@ -158,18 +171,33 @@ pub(crate) struct Call<'a> {
     pub(crate) body: &'a [u8],
     pub(crate) deadline: Instant,
     pub(crate) wrong: Arc<Mutex<Vec<Secret>>>,
+    pub(crate) calls: Arc<Calls>,
 }
 
 /// The extensions of a request, by name and version.
-fn extension(call: &Call<'_>, id: &str, version: u32) -> Option<RawExtension> {
+fn extension(request: &TestRequest<'_>, id: &str, version: u32) -> Option<RawExtension> {
     match (id, version) {
-        (GUESS, GUESS_VERSION) => Some(guess(call)),
+        (GUESS, GUESS_VERSION) => Some(guess(request)),
+        (CALL, CALL_VERSION) => {
+            let has_session = request.request.principal.is_some();
+            Some(Arc::clone(&request.calls).extension(has_session))
+        }
+        (CALLED, CALLED_VERSION) => request.request.called.as_ref().map(called),
         _ => None,
     }
 }
 
-fn guess(call: &Call<'_>) -> RawExtension {
-    let guess = Guess(Arc::clone(&call.wrong));
+fn called(Called { instance, grant, session }: &Called) -> RawExtension {
+    let session = session.as_deref().unwrap_or_default();
+    RawExtension::new(RawCalled {
+        instance: instance.as_str().into(),
+        grant: *grant as u8,
+        session: session.into(),
+    })
+}
+
+fn guess(request: &TestRequest<'_>) -> RawExtension {
+    let guess = Guess(Arc::clone(&request.wrong));
     RawExtension::new::<RawGuessBox>(RawGuess_TO::from_ptr(RBox::new(guess), TD_Opaque))
 }
 
@@ -187,9 +215,9 @@ impl RawGuess for Guess {
     }
 }
 
-impl<'a> Call<'a> {
+impl<'a> TestRequest<'a> {
     /// Without a route: the request is shown to `authenticate`.
-    pub(crate) fn new(request: &'a Request) -> Self {
+    pub(crate) fn new(request: &'a Request, calls: &Arc<Calls>) -> Self {
         Self {
             request,
             route: u32::MAX,
@@ -199,6 +227,7 @@ impl<'a> Call<'a> {
             body: &[],
             deadline: Instant::now() + request.time_left,
             wrong: Arc::default(),
+            calls: Arc::clone(calls),
         }
     }
 
@@ -214,7 +243,7 @@ impl<'a> Call<'a> {
 }
 
 // None of these can panic: a panic would unwind through the plugin's frames.
-impl RawRequest for Call<'_> {
+impl RawRequest for TestRequest<'_> {
     fn route(&self) -> u32 {
         self.route
     }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use abi_stable::std_types::RString;
 use plugin_api::abi::module::PluginModule_Ref;
 use plugin_api::sdk::export;
-use plugin_api::{Level, Plugin};
+use plugin_api::{Call, CallError, Level, Plugin, Response};
 use serde_json::Value;
 
+use crate::calls::{Answers, Calls};
 use crate::host::{self, TestHost};
 use crate::instance::{Folder, Instance};
 
@@ -24,6 +25,7 @@ pub struct Setup {
     level: Level,
     memory: u64,
     is_handle_only: bool,
+    answers: Option<Answers>,
 }
 
 /// What a plugin library exports.
@@ -52,6 +54,7 @@ impl Setup {
             level: Level::Trace,
             memory: u64::MAX,
             is_handle_only: false,
+            answers: None,
         }
     }
 
@@ -105,6 +108,19 @@ impl Setup {
         Self { is_handle_only: true, ..self }
     }
 
+    /// What the instance's calls to others are answered, one after the other, those of `Host::calls` and of
+    /// `Request::calls` alike. An error is that of the call; `Ok` is an answer with whatever status. Without it, every call is
+    /// [`CallError::NotAllowed`]. If the closure panics, so does what the test has called meanwhile.
+    ///
+    /// A call of `Request::session` names no instance, but the session by its handle ([`Call::session`]).
+    #[must_use]
+    pub fn answer_calls(
+        self,
+        answers: impl FnMut(&Call) -> Result<Response, CallError> + Send + 'static,
+    ) -> Self {
+        Self { answers: Some(Answers(Box::new(answers))), ..self }
+    }
+
     /// Makes the instance; nothing is activated. The state folder does not exist yet, as in `pserve check`.
     ///
     /// # Errors
@@ -116,6 +132,8 @@ impl Setup {
         let folder = Folder::new(self.state_folder);
         let mount = self.mount.unwrap_or_else(|| format!("/{}", self.name));
         let host = Arc::new(TestHost {
+            calls: Calls::of(&self.name, self.answers),
+            tasks: Arc::default(),
             instance: self.name,
             config: self.config.to_string(),
             state_folder: folder.path().to_str().expect("the path of a state folder is UTF-8").to_owned(),

@@ -57,7 +57,7 @@ pub trait RawCaller: Send + Sync + 'static {
 
 /// A call.
 #[repr(C)]
-#[derive(StableAbi)]
+#[derive(StableAbi, Clone)]
 pub struct RawCall {
     /// The name of the instance to call. Empty: the one whose session opened the request that the call is made for.
     pub instance: RString,

@@ -24,6 +24,7 @@ use crate::sdk::stream::RawStreamReader;
 ///
 /// let call = Call::new("sessman", "POST", "new").with_json(&json!({"user_id": "ada"}));
 /// ```
+#[derive(Clone)]
 pub struct Call(RawCall);
 
 impl Call {
@@ -66,6 +67,48 @@ impl Call {
         self.0.session = handle.into();
         self
     }
+
+    /// The name of the instance to call. Empty in a call of [`Session`](crate::Session): it goes to the instance that keeps
+    /// that session.
+    pub fn instance(&self) -> &str {
+        self.0.instance.as_str()
+    }
+
+    /// Upper case.
+    pub fn method(&self) -> &str {
+        self.0.method.as_str()
+    }
+
+    /// Path and query below the instance's mount, percent-encoded.
+    pub fn path(&self) -> &str {
+        self.0.path.as_str()
+    }
+
+    /// The first value of the header with this lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        value(&self.0.headers, name)
+    }
+
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        &self.0.body
+    }
+
+    /// The handle of the session that it is about; `None` if it names none, or names it by its id.
+    pub fn session(&self) -> Option<&str> {
+        Some(self.0.session.as_str()).filter(|handle| !handle.is_empty())
+    }
+}
+
+impl From<RawCall> for Call {
+    fn from(raw: RawCall) -> Self {
+        Self(raw)
+    }
+}
+
+/// The first value of the header with this lower-case name.
+fn value<'h>(headers: &'h [RawHeader], name: &str) -> Option<&'h str> {
+    headers.iter().find(|header| header.name == name).map(|header| header.value.as_str())
 }
 
 impl fmt::Debug for Call {
@@ -119,7 +162,7 @@ impl Answer {
 
     /// The first value of the header with this lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.0.headers.iter().find(|header| header.name == name).map(|header| header.value.as_str())
+        value(&self.0.headers, name)
     }
 
     /// The body, if it is not streamed.
