@@ -39,6 +39,9 @@ impl Calls {
     }
 }
 
+/// The user whose session opened a request, and the instance that keeps that session.
+pub(crate) type OpenedBy = (Principal, String);
+
 /// The request that a call is made for.
 pub(crate) struct Origin {
     pub(crate) address: Option<IpAddr>,
@@ -49,8 +52,7 @@ pub(crate) struct Origin {
     pub(crate) headers: HeaderMap,
     pub(crate) request_id: String,
     pub(crate) deadline: Instant,
-    /// The user whose session opened the request, and the instance that keeps that session.
-    pub(crate) opened_by: Option<(Principal, String)>,
+    pub(crate) opened_by: Option<OpenedBy>,
     /// Where the request's invalid secrets are counted.
     pub(crate) told: Arc<Told>,
 }

@@ -16,7 +16,7 @@ mod services;
 mod tasks;
 
 pub(crate) use self::call_order::{callers_first, is_in_loop, may_call};
-pub(crate) use self::calls::{Calls, Dispatch, Origin};
+pub(crate) use self::calls::{Calls, Dispatch, OpenedBy, Origin};
 pub(crate) use self::instance::{Authentication, CallGuard, Instance, State};
 pub(crate) use self::library::Library;
 pub(crate) use self::loaded::{Failure, Loaded};

@@ -13,7 +13,7 @@ use hyper::http::request::Parts;
 use plugin_api::abi::budget::{RawBudget, WAITING};
 use plugin_api::abi::call::{RawCall, RawCalled};
 use plugin_api::abi::response::RawResponse;
-use plugin_api::{CallError, Caller, Class, Grant, Principal};
+use plugin_api::{CallError, Caller, Class, Grant};
 use tokio::time::{Instant, timeout_at};
 
 use super::app::App;
@@ -25,7 +25,7 @@ use crate::http::gate::proxy::Client;
 use crate::http::message::in_time::in_time;
 use crate::http::message::lines::Lines;
 use crate::http::message::request_id::{REQUEST_ID, RequestId};
-use crate::plugin::{Calls, Dispatch, Drawn, Instance, Origin, Route, State};
+use crate::plugin::{Calls, Dispatch, Drawn, Instance, OpenedBy, Origin, Route, State};
 
 /// Bodies of up to this many bytes are not counted, as in answers to clients.
 const SMALL: usize = 4 * 1024;
@@ -159,7 +159,7 @@ fn session<'a>(
     call: &RawCall,
     permission: &Permission,
     origin: Option<&'a Origin>,
-) -> Result<(String, Option<&'a (Principal, String)>), CallError> {
+) -> Result<(String, Option<&'a OpenedBy>), CallError> {
     let opened_by = origin.and_then(|origin| origin.opened_by.as_ref());
     let session = call.session.as_str();
     let is_its_own = opened_by
@@ -235,7 +235,7 @@ impl Inner<'_> {
         &self,
         call: &RawCall,
         body: Bytes,
-        opened_by: Option<&(Principal, String)>,
+        opened_by: Option<&OpenedBy>,
     ) -> Result<Outcome, CallError> {
         let Some((mount, route)) = self.snapshot.target(self.target) else {
             return Err(CallError::Malformed("there is no such route".to_owned()));
