@@ -211,7 +211,10 @@ mod tests {
     impl Worker {
         fn logging(&self, text: &'static str) -> impl FnMut() -> std::future::Ready<()> + Send + 'static {
             let host = self.0.clone();
-            move || std::future::ready(host.log(Level::Info, text))
+            move || {
+                host.log(Level::Info, text);
+                std::future::ready(())
+            }
         }
 
         fn start(&self) -> Result<(), String> {
