@@ -8,9 +8,6 @@ pub enum Failure {
     /// The plugin panicked. The text has the panic's message.
     #[error("the plugin {0}")]
     Panicked(String),
-    /// The task of this name panicked. The panic's message does not cross the boundary: it is on standard error.
-    #[error("the task {0} panicked; standard error has the message")]
-    Task(String),
     /// `activate` or `deactivate` returned this error, or panicked.
     #[error("the plugin refused: {0}")]
     Refused(String),

@@ -147,7 +147,7 @@ impl Instance {
     /// [`Duration::ZERO`] runs only what is ready. What another thread wakes runs with the next call.
     ///
     /// # Errors
-    /// It is not active; a task panicked, which ends no other task; or they do not come to rest within 30 s.
+    /// It is not active, or its tasks do not come to rest within 30 s. A panic of a task is a line of the log.
     pub fn advance(&self, time: Duration) -> Result<(), Failure> {
         self.check_active()?;
         let advanced = self.host.tasks.advance(time, LIMIT);
