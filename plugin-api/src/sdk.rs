@@ -6,6 +6,7 @@ pub mod call;
 pub mod export;
 pub mod host;
 pub mod plugin;
+pub mod principal;
 pub mod request;
 pub mod response;
 pub mod route;

@@ -9,7 +9,7 @@ use crate::abi::call::{CALL, CALL_VERSION, CALLED, CALLED_VERSION};
 use crate::abi::guess::{ADMIN_KEY, GUESS, GUESS_VERSION, RawGuessBox, SESSION_ID};
 use crate::abi::request::{RawAddress, RawRequestRef};
 use crate::extension::RawExtension;
-use crate::{CallError, Called, Calls, Session};
+use crate::{CallError, Called, Calls, Principal, Session};
 
 /// The caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,15 +20,6 @@ pub enum Caller {
     Keyed,
     /// A caller without it.
     Unkeyed,
-}
-
-/// A user, and the public name of the session that authenticates them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Principal {
-    /// The user of the session.
-    pub user_id: String,
-    /// The session's public name.
-    pub handle: String,
 }
 
 /// A secret that only the plugin can verify, and that an attacker may try to guess.

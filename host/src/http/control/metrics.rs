@@ -18,14 +18,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyper::{Method, StatusCode};
 
 use self::plugin_calls::PluginCalls;
-use self::text::{Kind, Text};
+use self::text::{INSTANCE, Kind, Text};
 use crate::http::gate::secrets::Secret;
 use crate::spread::Spread;
 
 pub(crate) use self::page::{Gauges, page};
 
-/// Label of the instance in every sample about one. Not `instance`: Prometheus uses that for the scraped address.
-const INSTANCE: &str = "plugin_instance";
 /// Prefixes of the host's own metrics; those of a plugin must begin with something else.
 const RESERVED: &[&str] = &["pserve_", "process_"];
 

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::RESERVED;
+use super::text::INSTANCE;
 use super::text::{Kind, Text, escape};
-use super::{INSTANCE, RESERVED};
 
 /// Limit of one plugin's text, in bytes.
 const MAX_LENGTH: usize = 1 << 20;

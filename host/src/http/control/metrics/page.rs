@@ -5,9 +5,10 @@ use std::sync::PoisonError;
 use futures_util::future::join_all;
 use hyper::{Response, StatusCode};
 
+use super::Metrics;
 use super::merge::Merged;
+use super::text::INSTANCE;
 use super::text::{Kind, Text};
-use super::{INSTANCE, Metrics};
 use crate::budget::Budget;
 use crate::http::control::snapshot::Snapshot;
 use crate::http::message::response::{self, AnswerBody};

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::INSTANCE;
-use super::text::{Kind, Text};
+use super::text::{INSTANCE, Kind, Text};
 
 /// Calls by who called, who was called, and how it ended. The names are those of the configuration.
 #[derive(Debug, Default)]

@@ -2,6 +2,9 @@
 
 use std::fmt::{Display, Write};
 
+/// Label of the instance in every sample about one. Not `instance`: Prometheus uses that for the scraped address.
+pub(super) const INSTANCE: &str = "plugin_instance";
+
 /// The type of a metric family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
