@@ -387,6 +387,67 @@ fn tasks_run_from_activation_to_deactivation_and_callers_stop_before_those_they_
     assert!(pserve.stop().success());
 }
 
+/// Both instances are another by this configuration.
+fn change_both(site: &Site, parms: &str) {
+    site.ini(&format!(
+        "{KEY}[network]\nport=0\nthreads=2\n[plugin_parms]\nsessman=session_ttl=60\ncaller=auth_type=none&calls=sessman:admin&more=1{parms}\n"
+    ));
+}
+
+#[test]
+fn an_instance_may_call_while_it_is_activated_and_deactivated() {
+    let parms = "&edges=sessman&bomb=yes";
+    let site = site(&format!("sessman=\ncaller=auth_type=none&calls=sessman:admin{parms}"));
+    let pserve = site.start();
+    change_both(&site, parms);
+    let report = keyed(&pserve).post("/reload/all", json!({})).expect(200).json();
+    assert_eq!(report["reloaded"].as_array().map(Vec::len), Some(2), "{report}");
+    keyed(&pserve).post("/reload/caller", json!({})).expect(200);
+    keyed(&pserve).post("/reload/sessman", json!({})).expect(200);
+    keyed(&pserve).post("/unload/caller", json!({})).expect(200);
+    keyed(&pserve).post("/load/caller", json!({})).expect(200);
+    let log = pserve.log();
+    assert_eq!(
+        (log.matches("at the start: 200").count(), log.matches("at the end: 200").count()),
+        (4, 3),
+        "{log}"
+    );
+    // It has had a task that panics when it is dropped, each time.
+    assert!(log.contains("this task panics in drop"), "{log}");
+    pserve.client().get("/caller/called").expect(200);
+    assert!(pserve.stop().success());
+}
+
+#[test]
+fn a_reload_that_a_caller_refuses_leaves_those_that_it_calls_as_they_are() {
+    let site = site("sessman=\ncaller=auth_type=none&calls=sessman:admin&clings=yes");
+    let pserve = site.start();
+    let id = keyed(&pserve).post("/sessman/new", json!({})).expect(201).member("session_id");
+    change_both(&site, "&clings=yes");
+    for _ in 0..2 {
+        let refused = keyed(&pserve).post("/reload/all", json!({}));
+        assert!(refused.status >= 400 && refused.text.contains("did not let go"), "{refused:?}");
+        // Not activated a second time: its file is its own, and its sessions are there.
+        keyed(&pserve).with("X-Session-Id", &id).get("/sessman/get").expect(200);
+        pserve.client().get("/readyz").expect(200);
+    }
+    assert!(!pserve.log().contains("not active again"), "{}", pserve.log());
+    // By itself it can be replaced.
+    keyed(&pserve).post("/reload/sessman", json!({})).expect(200);
+    keyed(&pserve).with("X-Session-Id", &id).get("/sessman/get").expect(200);
+}
+
+#[test]
+fn a_plugin_may_wait_for_a_call_on_a_thread_of_its_own() {
+    let site = site("sessman=\ncaller=auth_type=none&calls=sessman:service");
+    let pserve = site.start();
+    // A write to the file is not answered at once, so that the call waits with a timer.
+    let begun =
+        json!({ "instance": "sessman", "method": "POST", "path": "new", "body": { "user_id": "ada" } });
+    let came = call(&pserve.client(), "/caller/thread", &begun);
+    assert_eq!((&came["status"], &came["body"]["user_id"]), (&json!(201), &json!("ada")), "{came}");
+}
+
 #[test]
 fn what_does_not_serve_is_said_to_the_caller_and_to_its_client() {
     let site = site(

@@ -28,8 +28,8 @@ use outcome::{Outcome, Ran};
 const LIMIT: Duration = Duration::from_secs(900);
 /// How often it is looked whether a command has ended.
 const LOOK: Duration = Duration::from_millis(50);
-/// What plugin the end to end tests load besides what ships.
-const FIXTURE: &str = "hello";
+/// What plugins the end to end tests load besides what ships.
+const FIXTURES: [&str; 3] = ["hello", "visits", "caller"];
 
 /// The host hashes each plugin at its start, and one of the debug profile is large: that is not to take seconds.
 const QUICK_START: [&str; 2] = ["--config", "profile.dev.package.sha2.opt-level=3"];
@@ -179,7 +179,8 @@ impl Garden {
         builds[0].args(["test", "--package", package, "--no-run"]).args(target);
         if package == "e2e" {
             let mut build = self.cargo();
-            build.arg("build").args(artifacts::package_arguments()).args(["--package", FIXTURE]);
+            build.arg("build").args(artifacts::package_arguments());
+            build.args(FIXTURES.iter().flat_map(|name| ["--package", name]));
             builds.push(build);
         }
         for mut build in builds {
