@@ -93,8 +93,12 @@ pub fn check(history: &History) -> Result<(), String> {
                 if !is_seen && !has_effect {
                     continue;
                 }
-                // All of its user's sessions ended: that is answered whether there was one or not.
-                let tells = !matches!(operation.action, Action::EndUser(_));
+                // All of its user's sessions ended: that is answered whether there was one or not. And `persistent` has no
+                // version: what changed nothing here may be what changed it back later, with the same answer.
+                let tells = !matches!(
+                    operation.action,
+                    Action::EndUser(_) | Action::Amend { persistent: Some(_), .. }
+                );
                 next.push(Next { is_seen, is_harmless: is_seen && !has_effect && tells, after });
             }
             // What changed nothing, as its answer says, may as well come first of all: whatever is possible after the

@@ -280,6 +280,32 @@ fn an_entity_tag_of_an_ended_session_that_changes_the_next_one_is_found() {
 }
 
 #[test]
+fn what_changed_nothing_at_first_may_have_changed_it_back() {
+    let answered = |version, data: Value, persistent: bool| Answered::Session {
+        incarnation: 0,
+        version,
+        data,
+        own: json!({ "labels": {}, "persistent": persistent }),
+    };
+    let amend = |begun, ended, persistent| {
+        let action = Action::Amend { label: "a".into(), value: None, persistent: Some(persistent) };
+        operation(begun, ended, action, answered(1, json!({}), persistent))
+    };
+    let merge = Action::Merge("m".into(), json!(1));
+    let mut operations = vec![
+        amend(0, 5, true),
+        // Under way all the time: after the first it would change nothing, and it is needed after the third.
+        amend(1, 100, true),
+        amend(10, 20, false),
+        operation(12, 18, Action::Get, answered(1, json!({}), false)),
+        operation(30, 40, merge, answered(2, json!({ "m": 1 }), true)),
+    ];
+    assert!(is_explained(&operations));
+    operations.remove(1);
+    assert!(!is_explained(&operations));
+}
+
+#[test]
 fn a_label_that_is_lost_and_a_version_that_goes_on_for_nothing_are_found() {
     let amend = |begun, name: &str, value: Option<&str>, version, own: Value| {
         let action =
