@@ -5,6 +5,8 @@
 //! their exclusive resources, the new ones acquire them, and the waiting requests go to the new instances. Any failure
 //! on the way rolls back to the old instances.
 
+mod changes;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
+use self::changes::{check_nothing_is_lost, is_absent, restart_notes, unknown};
 use crate::config::{Config, Paths};
 use crate::error::one_line;
 use crate::exposure::{check_exposure, short_keys};
@@ -382,43 +385,6 @@ impl Lifecycle {
 enum Wanted {
     All(Vec<Arc<Instance>>),
     One(String),
-}
-
-/// Rejects a change that would lose an instance which is serving and still configured.
-fn check_nothing_is_lost(old: &Snapshot, new: &Snapshot) -> Result<(), OrderError> {
-    let instances = old.instances().map(|instance| &instance.name).filter(|name| new.mount(name).is_none());
-    let files = old.files.iter().map(|(file, _)| file);
-    let lost: Vec<String> = instances
-        .chain(files)
-        // A file that was a plugin and is none any more counts as a failure, unlike an unrelated file.
-        .filter_map(|name| {
-            let absent = new.failures.iter().chain(&new.missing).chain(&new.others);
-            absent.into_iter().find(|failure| failure.name == *name)
-        })
-        .filter(|failure| !old.failures.contains(failure))
-        .map(|failure| format!("{}: {}", failure.name, failure.reason))
-        .collect();
-    if lost.is_empty() { Ok(()) } else { Err(OrderError::Invalid(lost.join("; "))) }
-}
-
-fn is_absent(snapshot: &Snapshot, name: &str) -> bool {
-    snapshot.failures.iter().chain(&snapshot.missing).any(|failure| failure.name == name)
-        || snapshot.unloaded.iter().any(|unloaded| unloaded.name == name)
-}
-
-fn unknown(snapshot: &Snapshot, name: &str) -> OrderError {
-    let names: Vec<&str> = snapshot.instances().map(|instance| instance.name.as_str()).collect();
-    OrderError::Unknown(format!("no instance is called `{name}`; there are {}", names.join(", ")))
-}
-
-/// Changed settings that take effect only after a restart.
-fn restart_notes(old: &Config, new: &Config) -> Vec<String> {
-    let changed = [
-        (old.network.threads != new.network.threads, "[network] threads"),
-        (old.paths.pidfile != new.paths.pidfile, "[paths] pidfile"),
-    ];
-    let changed = changed.into_iter().filter(|(changed, _)| *changed);
-    changed.map(|(_, setting)| format!("{setting} counts from the next start")).collect()
 }
 
 /// Creates the state directory. A failure is not an error of the host: on a read-only disk a plugin without files

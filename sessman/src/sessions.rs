@@ -1,6 +1,6 @@
 //! The engine: the operations on sessions.
 //!
-//! - here: [`Credentials`], reads, and calls to the store with a deadline
+//! - here: reads, and calls to the store with a deadline; `credentials`: what opens a session
 //! - `creation`: create a session; `change`: update, touch, rotate, log in, end; `moving`: rotate to an external id;
 //!   `amendment`: terms, metadata, labels
 //! - `limits`: the most sessions of a user; `rates`: rate limit of new sessions
@@ -14,6 +14,7 @@ mod change;
 mod checks;
 mod completion;
 mod creation;
+mod credentials;
 mod filter;
 mod limits;
 mod listing;
@@ -35,6 +36,7 @@ pub use amendment::{Amendment, MAX_IDLE};
 pub use change::{Precondition, Rotation, Update};
 pub use checks::{MAX_USER_ID, check_user_id, client_ip};
 pub use creation::NewSession;
+pub use credentials::{Credentials, Key};
 pub use filter::{Filter, Preview};
 pub use listing::Ending;
 pub use stats::{ByAge, Stats};
@@ -45,7 +47,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::data::Data;
 use crate::error::Error;
 use crate::events::{Events, Kind};
-use crate::id::{Handle, SessionId};
+use crate::id::Handle;
 use crate::metrics::{Metrics, Operation};
 use crate::outage::Outages;
 use crate::record::{Change, Record};
@@ -67,43 +69,6 @@ const RETRIES: [u64; 7] = [1, 2, 4, 8, 16, 32, 64];
 #[derive(Debug, thiserror::Error)]
 #[error("no answer within {} s", STORE_DEADLINE.as_secs())]
 struct NoAnswer;
-
-/// What a client presents to use a session.
-#[derive(Debug, Clone, Copy)]
-pub struct Credentials<'a> {
-    /// What names the session.
-    pub key: Key<'a>,
-    /// If set, the session is found only if it belongs to this user; `None` accepts any owner.
-    pub user_id: Option<&'a str>,
-    /// The client's address, if it is known.
-    pub address: Option<IpAddr>,
-}
-
-/// What names a session.
-#[derive(Debug, Clone, Copy)]
-pub enum Key<'a> {
-    /// The id that a client holds: whoever presents it may use the session.
-    Id(&'a SessionId),
-    /// The session's public name, which proves nothing: only for a part of this program that knows by other means that it may
-    /// use the session.
-    Handle(Handle),
-}
-
-impl Key<'_> {
-    /// The handle of the session that it names.
-    pub fn handle(self) -> Handle {
-        match self {
-            Self::Id(id) => id.handle(),
-            Self::Handle(handle) => handle,
-        }
-    }
-}
-
-impl<'a> From<&'a SessionId> for Key<'a> {
-    fn from(id: &'a SessionId) -> Self {
-        Self::Id(id)
-    }
-}
 
 /// Sessions in a store, under rules.
 ///

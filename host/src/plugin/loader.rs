@@ -50,8 +50,8 @@ impl Loader {
     /// Loads the `*.so` files of the plugin directory, in the order of their names, and prepares instances.
     ///
     /// # Errors
-    /// The directory cannot be read, or others may write to it; or a section of the INI file may be misspelt. The failure of a single plugin or instance is added to
-    /// `failures` instead.
+    /// The directory cannot be read, or others may write to it; or a section of the INI file may be misspelt. The failure
+    /// of a single plugin or instance is added to `failures` instead.
     pub(crate) fn load(&self, config: &Config, want: Want<'_>) -> Result<Loaded, LoadError> {
         let folder = &config.paths.plugins;
         let unreadable = |source| LoadError::Directory { path: folder.clone(), source };

@@ -20,6 +20,7 @@ mod unsure;
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::id::SessionId;
 use crate::labels::Labels;
 use crate::rules::{OnLimit, OnMaxTtl, Sliding};
 use crate::store::Listing;
